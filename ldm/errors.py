@@ -1,0 +1,12 @@
+"""The error of this package that a user can mend, told in one line."""
+
+
+class LdmError(ValueError):
+    """A wrong input: the message says what was found, what was expected and what to do.
+
+    `exit_code` is what the command line exits with: 2 for usage, 1 for an incomplete run.
+    """
+
+    def __init__(self, message: str, *, exit_code: int = 2) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
