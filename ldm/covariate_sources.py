@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -60,8 +60,8 @@ class TableCovariates:
     def __init__(
         self, schema: CovariateSchema, rows: pd.DataFrame | Sequence[Mapping[str, object]]
     ) -> None:
-        records: Sequence[Mapping[Any, object]]
-        records = rows if isinstance(rows, Sequence) else rows.to_dict("records")
+        given = rows if isinstance(rows, Sequence) else rows.to_dict("records")
+        records = cast("Sequence[Mapping[Any, object]]", given)
         if not records:
             raise LdmError("the table of covariates has no row: expected one for each sample")
         self.schema = schema
