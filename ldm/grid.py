@@ -9,9 +9,8 @@ import numpy as np
 
 from ldm.errors import LdmError
 
-# Centre of the paper's 160 x 224 x 160 field of view, 1 mm, in MNI coordinates (mm):
-# x -79.5..79.5, y -125.5..97.5, z -60.5..98.5 (reference crop of the 256-grid).
-MNI_CENTRE = (0.0, -14.0, 19.0)
+# Middle of the MNI152 brain (mm): where a centred, brain-masked volume is placed.
+MNI_CENTRE = (0.0, -17.0, 5.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,219 @@
+"""The two networks of latent diffusion, built from plain configs over MONAI's blocks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ldm.errors import LdmError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig:
+    """The KL autoencoder.
+
+    Attributes:
+        channels: width of each level; every level but the first halves the sides.
+        latent_channels: channels of the latent.
+        num_res_blocks: residual blocks a level.
+        norm_num_groups: groups of the group normalisation.
+        patch: side of the space-to-depth step before the network; 1 is the paper's network.
+    """
+
+    channels: tuple[int, ...]
+    latent_channels: int
+    num_res_blocks: int
+    norm_num_groups: int
+    patch: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.channels or any(c % self.norm_num_groups for c in self.channels):
+            raise LdmError(
+                f"autoencoder channels {self.channels}: each must divide by "
+                f"norm_num_groups {self.norm_num_groups}"
+            )
+
+    @property
+    def factor(self) -> int:
+        """How many voxels along a side one latent voxel stands for."""
+        return self.patch * 2 ** (len(self.channels) - 1)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> AutoencoderConfig:
+        return cls(**_tuples(document))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiserConfig:
+    """The diffusion U-Net with the paper's hybrid conditioning.
+
+    Attributes:
+        latent_channels: channels of the latent it denoises.
+        conditions: number of scaled covariates.
+        channels: width of each level; every level but the first halves the sides.
+        num_res_blocks: residual blocks a level.
+        attention_levels: which levels have self- and cross-attention.
+        head_channels: channels of an attention head at each level; 0 where there is none.
+        norm_num_groups: groups of the group normalisation.
+        patch: side of the space-to-depth step on the latent; 1 is the paper's network.
+        condition_mean, condition_std: standardise the conditions before use; empty leaves
+            them as they are, as in the paper.
+    """
+
+    latent_channels: int
+    conditions: int
+    channels: tuple[int, ...]
+    num_res_blocks: int
+    attention_levels: tuple[bool, ...]
+    head_channels: tuple[int, ...]
+    norm_num_groups: int
+    patch: int = 1
+    condition_mean: tuple[float, ...] = ()
+    condition_std: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not len(self.channels) == len(self.attention_levels) == len(self.head_channels):
+            raise LdmError(
+                f"U-Net with {len(self.channels)} channels, {len(self.attention_levels)} "
+                f"attention levels and {len(self.head_channels)} head sizes: expected one a level"
+            )
+        for values in (self.condition_mean, self.condition_std):
+            if values and len(values) != self.conditions:
+                raise LdmError(
+                    f"{len(values)} condition statistics for {self.conditions} conditions"
+                )
+
+    @property
+    def factor(self) -> int:
+        """What every side of the latent must divide by."""
+        return self.patch * 2 ** (len(self.channels) - 1)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> DenoiserConfig:
+        return cls(**_tuples(document))
+
+
+class Autoencoder(nn.Module):
+    """Volumes (B, 1, X, Y, Z) in [0, 1] to latents (B, C, X/f, Y/f, Z/f) and back.
+
+    Pinaya et al. 2022 section 2.1; with `patch` > 1 a space-to-depth step stands before the
+    network and its inverse after it, which makes full-resolution layers affordable on a CPU.
+    """
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        from monai.networks.nets import AutoencoderKL
+
+        self.config = config
+        self.net = AutoencoderKL(
+            spatial_dims=3,
+            in_channels=config.patch**3,
+            out_channels=config.patch**3,
+            latent_channels=config.latent_channels,
+            channels=config.channels,
+            num_res_blocks=config.num_res_blocks,
+            norm_num_groups=config.norm_num_groups,
+            norm_eps=1e-6,
+            attention_levels=[False] * len(config.channels),
+            with_encoder_nonlocal_attn=False,
+            with_decoder_nonlocal_attn=False,
+        )
+
+    def encode(self, volume: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the latent, each (B, C, X/f, Y/f, Z/f)."""
+        mean, std = self.net.encode(space_to_depth(volume, self.config.patch))
+        return mean, std
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Volume (B, 1, X, Y, Z); not clipped."""
+        return depth_to_space(self.net.decode(latent), self.config.patch)
+
+    def forward(self, volume: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Reconstruction, mean and standard deviation; `noise` is N(0, 1) of latent shape."""
+        mean, std = self.encode(volume)
+        return self.decode(mean + std * noise), mean, std
+
+
+class Denoiser(nn.Module):
+    """The U-Net: noisy latent, time step and scaled covariates to the predicted target.
+
+    The covariates are both constant input channels and the single context token of
+    cross-attention (Pinaya et al. 2022 section 2.2).
+    """
+
+    condition_mean: Tensor
+    condition_std: Tensor
+
+    def __init__(self, config: DenoiserConfig) -> None:
+        super().__init__()
+        from monai.networks.nets import DiffusionModelUNet
+
+        self.config = config
+        cells = config.patch**3
+        self.net = DiffusionModelUNet(
+            spatial_dims=3,
+            in_channels=config.latent_channels * cells + config.conditions,
+            out_channels=config.latent_channels * cells,
+            channels=config.channels,
+            num_res_blocks=config.num_res_blocks,
+            attention_levels=config.attention_levels,
+            num_head_channels=list(config.head_channels),
+            norm_num_groups=config.norm_num_groups,
+            norm_eps=1e-6,
+            resblock_updown=True,
+            with_conditioning=True,
+            transformer_num_layers=1,
+            cross_attention_dim=config.conditions,
+            upcast_attention=True,
+        )
+        mean = torch.tensor(config.condition_mean or [0.0] * config.conditions)
+        std = torch.tensor(config.condition_std or [1.0] * config.conditions)
+        self.register_buffer("condition_mean", mean, persistent=False)
+        self.register_buffer("condition_std", std, persistent=False)
+
+    def forward(self, latent: Tensor, step: Tensor, conditions: Tensor) -> Tensor:
+        """Prediction of the latent's shape.
+
+        Args:
+            latent: (B, C, x, y, z).
+            step: (B,) integer time step.
+            conditions: (B, K) scaled covariates.
+        """
+        conditions = (conditions - self.condition_mean) / self.condition_std
+        cells = space_to_depth(latent, self.config.patch)
+        maps = conditions[:, :, None, None, None].expand(-1, -1, *cells.shape[2:])
+        inputs = torch.cat([cells, maps.to(cells.dtype)], dim=1)
+        inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
+        output = self.net(inputs, step, context=conditions[:, None, :])
+        return depth_to_space(output, self.config.patch)
+
+
+def space_to_depth(volume: Tensor, side: int) -> Tensor:
+    """(B, C, X, Y, Z) to (B, C side^3, X/side, Y/side, Z/side)."""
+    if side == 1:
+        return volume
+    from monai.networks.utils import pixelunshuffle
+
+    return pixelunshuffle(volume, 3, side).contiguous(memory_format=torch.channels_last_3d)
+
+
+def depth_to_space(cells: Tensor, side: int) -> Tensor:
+    """The inverse of `space_to_depth`."""
+    if side == 1:
+        return cells
+    from monai.networks.utils import pixelshuffle
+
+    return pixelshuffle(cells, 3, side)
+
+
+def _tuples(document: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}

@@ -1,0 +1,72 @@
+"""The noise schedule of diffusion and the time steps that a sampler visits."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ldm.errors import LdmError
+
+PREDICTIONS = ("epsilon", "v")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Scaled-linear betas (Rombach et al. 2022; the paper's 0.0015 to 0.0205 over 1000 steps).
+
+    Attributes:
+        steps: number of training time steps T.
+        beta_start, beta_end: first and last beta; linear in their square roots.
+        prediction: what the network predicts, "epsilon" (Ho et al. 2020) or "v"
+            (Salimans & Ho 2022).
+    """
+
+    steps: int = 1000
+    beta_start: float = 0.0015
+    beta_end: float = 0.0205
+    prediction: str = "epsilon"
+
+    def __post_init__(self) -> None:
+        if self.prediction not in PREDICTIONS:
+            raise LdmError(f"prediction {self.prediction!r}: expected one of {PREDICTIONS}")
+        if self.steps < 1 or not 0 < self.beta_start <= self.beta_end < 1:
+            raise LdmError(
+                f"schedule of {self.steps} steps, betas {self.beta_start}..{self.beta_end}: "
+                "expected steps >= 1 and 0 < beta_start <= beta_end < 1"
+            )
+
+    def alphas_bar(self) -> np.ndarray:
+        """Cumulative product of 1 - beta_t, (T,) float64; Ho et al. 2020 eq. 4."""
+        betas = np.linspace(self.beta_start**0.5, self.beta_end**0.5, self.steps) ** 2
+        return np.asarray(np.cumprod(1.0 - betas))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Schedule:
+        return cls(**document)
+
+
+def step_pairs(training_steps: int, sampling_steps: int) -> list[tuple[int, int]]:
+    """The (t, previous t) pairs of a sampler, from noise to image; -1 stands for the image.
+
+    Evenly spaced from T - T // n down to 0 ("leading" spacing), so the result does not depend
+    on any library's idea of the spacing.
+
+    >>> step_pairs(1000, 4)
+    [(750, 500), (500, 250), (250, 0), (0, -1)]
+
+    Raises:
+        LdmError: fewer than 1 or more than `training_steps` sampling steps.
+    """
+    if not 1 <= sampling_steps <= training_steps:
+        raise LdmError(
+            f"{sampling_steps} sampling steps: expected between 1 and {training_steps}, "
+            "the steps the model was trained with"
+        )
+    stride = training_steps // sampling_steps
+    times = [stride * i for i in reversed(range(sampling_steps))]
+    return list(zip(times, [*times[1:], -1], strict=True))

@@ -1,0 +1,1 @@
+"""Training: the loops, their state and the batches they see, without Ray."""
