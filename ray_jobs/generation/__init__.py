@@ -1,0 +1,1 @@
+"""The main job: prints the volumes of a release on a Ray cluster, shard by shard."""
