@@ -1,0 +1,1 @@
+"""The release: its format, its ledger, where it lies, and how it is read back and checked."""

@@ -1,0 +1,263 @@
+"""The ledger of a release being made: its plan, and which shards are done."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import pyarrow as pa
+
+from manifests.errors import ReleaseError
+from manifests.parquet import parquet_bytes, row_count, table_from_bytes
+from manifests.storage import Entry, Store
+
+PLAN_KEY = "manifest/plan.json"
+TARGET_KEY = "manifest/target.json"
+PLAN_FORMAT, PLAN_VERSION = "brainpress-plan", 1
+CONNECTIONS = 16
+# What no fingerprint covers and yet must not change within a release.
+ALWAYS_COMPARED = ("fingerprint", "shard_size")
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """How the samples 0..n-1 are cut into shards, the unit of work and of commitment."""
+
+    n: int
+    shard_size: int
+
+    def __post_init__(self) -> None:
+        for name, value in (("n", self.n), ("shard_size", self.shard_size)):
+            if value < 1:
+                raise ReleaseError(f"{name} {value}: expected a number of at least 1")
+
+    @property
+    def count(self) -> int:
+        """The number of shards."""
+        return -(-self.n // self.shard_size)
+
+    def indices(self, shard: int) -> range:
+        """The samples of a shard. They do not depend on n, but that the last may be cut short."""
+        if not 0 <= shard < self.count:
+            raise IndexError(f"shard {shard} of {self.count}")
+        start = shard * self.shard_size
+        return range(start, min(start + self.shard_size, self.n))
+
+    def expected_rows(self, shard: int) -> int:
+        return len(self.indices(shard))
+
+
+def part_key(shard: int) -> str:
+    """Where the rows of a shard are kept. Its presence is the shard's commit mark."""
+    return f"manifest/part-{shard:05d}.parquet"
+
+
+def shard_of(key: str) -> int | None:
+    """The shard whose part is kept at `key`; None where it is no part."""
+    match = re.fullmatch(r"manifest/part-(\d{5,})\.parquet", key)
+    return int(match[1]) if match and part_key(int(match[1])) == key else None
+
+
+class Ledger:
+    """What a store says about a release being made. It keeps nothing that is not stored.
+
+    Delivery: a shard is done when its part is there with the rows that the plan asks of it. Parts
+    are put conditionally, so of several writers of one shard one commits and the others are told.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._rows: dict[tuple[str, str], int] = {}  # by (key, etag)
+
+    def begin(self, document: Mapping[str, Any], *, n: int | None = None) -> dict[str, Any]:
+        """Open the release for making: write its plan, or check that it is the same one.
+
+        Args:
+            document: what every sample is a function of. "fingerprint" (str) decides; "fields"
+                (nested dicts) is what an error names; "shard_size" must not change either.
+            n: the number of samples now asked for, kept (never lowered) for `target`.
+
+        Returns:
+            The plan as it is stored.
+
+        Raises:
+            ReleaseError: the location holds another plan, or something that is no release.
+        """
+        asked = {"format": PLAN_FORMAT, "version": PLAN_VERSION, **document}
+        if "fingerprint" not in asked:
+            raise ValueError("a plan needs a fingerprint")
+        stored = self.plan()
+        if stored is None:
+            self._refuse_foreign_files()
+            if self.store.put_if_absent(PLAN_KEY, json_bytes(asked)):
+                stored = asked
+            else:  # another driver began at the same moment
+                stored = self.plan() or {}
+        for name in ALWAYS_COMPARED:
+            if stored.get(name) != asked.get(name):
+                raise ReleaseError(self._difference(stored, asked))
+        if n is not None:
+            self._aim(n)
+        return stored
+
+    def plan(self) -> dict[str, Any] | None:
+        """The stored plan; None where no release was begun."""
+        plan = self._json(PLAN_KEY)
+        if plan is not None and plan.get("version") != PLAN_VERSION:
+            raise ReleaseError(
+                f"{self.store.uri}/{PLAN_KEY}: plan version {plan.get('version')!r}, expected"
+                f" {PLAN_VERSION}; use the brainpress that began it"
+            )
+        return plan
+
+    def target(self) -> int | None:
+        """The largest number of samples asked for so far; None where `begin` was not told."""
+        document = self._json(TARGET_KEY)
+        return None if document is None else int(document["n"])
+
+    def done(self, plan: ShardPlan) -> set[int]:
+        """The shards of `plan` that are committed whole: one listing, then the parts' footers.
+
+        A part is short of rows where it was the last of an earlier, smaller plan.
+        """
+        entries = [entry for entry in self.parts() if (shard_of(entry.key) or 0) < plan.count]
+        rows = in_threads(self._count_rows, entries)
+        shards = [shard_of(entry.key) or 0 for entry in entries]
+        return {s for s, r in zip(shards, rows, strict=True) if r >= plan.expected_rows(s)}
+
+    def pending(self, plan: ShardPlan) -> list[int]:
+        """The shards of `plan` still to be made, in order."""
+        done = self.done(plan)
+        return [shard for shard in range(plan.count) if shard not in done]
+
+    def parts(self) -> list[Entry]:
+        """The parts that are there, in order of their shards."""
+        entries = [e for e in self.store.list("manifest/part-") if shard_of(e.key) is not None]
+        return sorted(entries, key=lambda entry: shard_of(entry.key) or 0)
+
+    def commit(
+        self, shard: int, table: pa.Table, expected_rows: int
+    ) -> Literal["committed", "already"]:
+        """Put a shard's rows in the ledger, after its volumes are stored.
+
+        A part with fewer rows (of an earlier, smaller plan) is replaced; one with as many or more
+        stays.
+
+        Raises:
+            ReleaseError: the part that is there tells of other samples than `table`, which means
+                that two writers made the same samples differently.
+        """
+        check_part(table, shard, expected_rows)
+        key, data = part_key(shard), parquet_bytes(table)
+        if self.store.put_if_absent(key, data):
+            return "committed"
+        while True:
+            stored, etag = self.store.get_with_etag(key)
+            there = table_from_bytes(stored, f"{self.store.uri}/{key}")
+            if there.num_rows >= expected_rows:
+                self._check_same(there.slice(0, expected_rows), table, key)
+                return "already"
+            if self.store.replace(key, data, etag=etag):
+                return "committed"
+
+    def _aim(self, n: int) -> None:
+        data = json_bytes({"n": n})
+        while not self.store.put_if_absent(TARGET_KEY, data):
+            stored, etag = self.store.get_with_etag(TARGET_KEY)
+            if json.loads(stored)["n"] >= n or self.store.replace(TARGET_KEY, data, etag=etag):
+                return
+
+    def _count_rows(self, entry: Entry) -> int:
+        known = (entry.key, entry.etag)
+        if known not in self._rows:
+            self._rows[known] = row_count(self.store, entry.key)
+        return self._rows[known]
+
+    def _check_same(self, there: pa.Table, made: pa.Table, key: str) -> None:
+        for name in ("index", "sha256"):
+            pairs = zip(there[name].to_pylist(), made[name].to_pylist(), strict=True)
+            for position, (found, expected) in enumerate(pairs):
+                if found != expected:
+                    raise ReleaseError(
+                        f"{self.store.uri}/{key}: sample {made['index'][position]} was committed by"
+                        f" another writer with {name} {found}, and made here with {expected};"
+                        " run one driver at a time on machines of one kind, then `verify`",
+                        exit_code=1,
+                    )
+
+    def _refuse_foreign_files(self) -> None:
+        for entry in self.store.list():
+            if entry.key.startswith("."):
+                continue
+            if self.plan() is not None:  # begun meanwhile
+                return
+            raise ReleaseError(
+                f"{self.store.uri} holds {entry.key} and no release begun here;"
+                " choose an empty or new place"
+            )
+
+    def _difference(self, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+        before, now = (flatten({**d, **d.get("fields", {})}) for d in (stored, asked))
+        names = [
+            name
+            for name in sorted(before.keys() | now.keys())
+            if before.get(name) != now.get(name) and not name.startswith(("fields", "fingerprint"))
+        ]
+        shown = [f"{n} is {before.get(n)!r} there and {now.get(n)!r} now" for n in names]
+        what = "; ".join(shown) or (
+            f"fingerprint is {stored.get('fingerprint')} there and {asked.get('fingerprint')} now"
+        )
+        return (
+            f"{self.store.uri} holds another release: {what}."
+            " Use the same options to go on with it, or another place for a new one"
+        )
+
+    def _json(self, key: str) -> dict[str, Any] | None:
+        try:
+            data = self.store.get(key)
+        except KeyError:
+            return None
+        try:
+            document = json.loads(data)
+        except ValueError as error:
+            raise ReleaseError(f"{self.store.uri}/{key}: not JSON ({error})", exit_code=1) from None
+        if not isinstance(document, dict):
+            raise ReleaseError(f"{self.store.uri}/{key}: expected a JSON object", exit_code=1)
+        return document
+
+
+def check_part(table: pa.Table, shard: int, expected_rows: int) -> None:
+    """Assert that a part has the rows asked of it: consecutive samples, in order."""
+    indices = table["index"].to_pylist()
+    first = indices[0] if indices else 0
+    if indices != list(range(first, first + expected_rows)):
+        raise ValueError(f"shard {shard}: not {expected_rows} consecutive rows: {indices[:8]} ...")
+
+
+def json_bytes(document: Mapping[str, Any]) -> bytes:
+    """JSON for people and for digests: indented, in the order given, one newline at the end."""
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one dict with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in document.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """`function` of each item, several at a time, in order."""
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        return list(pool.map(function, items))

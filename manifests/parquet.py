@@ -1,0 +1,76 @@
+"""Parquet as a release has it: the same table gives the same bytes; reading fetches ranges."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from manifests.errors import ReleaseError
+from manifests.storage import Store
+
+ROW_GROUP_ROWS = 65_536
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """`table` as a Parquet file: a function of the table's values and schema alone.
+
+    Chunks are merged first, because pages are cut at their edges.
+    """
+    sink = io.BytesIO()
+    pq.write_table(
+        table.combine_chunks(),
+        sink,
+        row_group_size=ROW_GROUP_ROWS,
+        compression="zstd",
+        compression_level=3,
+        version="2.6",
+    )
+    return sink.getvalue()
+
+
+def table_from_bytes(data: bytes, name: str) -> pa.Table:
+    """The table in a Parquet file of that name. Raises ReleaseError where it is broken."""
+    try:
+        return pq.read_table(pa.BufferReader(data))
+    except (pa.ArrowException, OSError) as error:
+        raise ReleaseError(f"{name}: not a readable Parquet file ({error})", exit_code=1) from error
+
+
+def row_count(store: Store, key: str) -> int:
+    """The number of rows of a stored Parquet file, from its footer. KeyError where none is."""
+    with store.open(key) as file:
+        try:
+            return int(pq.read_metadata(file).num_rows)
+        except (pa.ArrowException, OSError) as error:
+            line = f"{store.uri}/{key}: not a readable Parquet file ({error})"
+            raise ReleaseError(line, exit_code=1) from error
+
+
+def read_columns(
+    store: Store,
+    key: str,
+    *,
+    columns: Sequence[str] | None = None,
+    where: pc.Expression | None = None,
+) -> pa.Table:
+    """The named columns of the rows that satisfy `where`, in the file's order.
+
+    Only the column chunks that are needed are fetched.
+    """
+    with store.open(key) as file:
+        try:
+            chosen = None if columns is None else list(columns)
+            return pq.read_table(file, columns=chosen, filters=where)
+        except (pa.ArrowException, OSError) as error:
+            line = f"{store.uri}/{key}: not a readable Parquet file ({error})"
+            raise ReleaseError(line, exit_code=1) from error
+
+
+def sha256(data: bytes) -> str:
+    """The digest by which a release names bytes, hexadecimal."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,229 @@
+"""A release in an S3 bucket: conditional puts give it the promises of `Store`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO, cast
+
+from manifests.errors import ReleaseError
+from manifests.storage import WRITE_CHECK_KEY, Entry, Store, check_key, content_type_of
+from manifests.storage_s3_errors import MISSING, code_of, explain
+
+ATTEMPTS = 5
+CONNECT_TIMEOUT_SECONDS = 10
+READ_TIMEOUT_SECONDS = 60
+CONNECTIONS = 32
+READ_AHEAD_BYTES = 1 << 16
+
+
+class S3Store(Store):
+    """Objects are `s3://bucket/prefix/key`.
+
+    Every put carries its SHA-256, which the server checks. Commit marks use If-None-Match and
+    If-Match, so the server decides which of several writers is first.
+    """
+
+    is_local = False
+
+    def __init__(self, bucket: str, prefix: str) -> None:
+        self.bucket = bucket
+        self.prefix = f"{prefix}/" if prefix else ""
+        self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
+        self.signed = True
+        self._client: Any = None
+        self._bucket_seen = False
+        self._lock = threading.Lock()
+
+    @property
+    def client(self) -> Any:
+        """The boto3 client, made once; unsigned where the machine has no credentials at all."""
+        with self._lock:
+            if self._client is None:
+                with self._told("open"):
+                    self._client = self._connect()
+            return self._client
+
+    def put(self, key: str, data: bytes, *, content_type: str | None = None) -> None:
+        with self._told("write", key):
+            self._put(key, data, content_type)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        return self._conditional_put(key, data, IfNoneMatch="*")
+
+    def replace(self, key: str, data: bytes, *, etag: str) -> bool:
+        return self._conditional_put(key, data, IfMatch=etag)
+
+    def get_with_etag(self, key: str) -> tuple[bytes, str]:
+        with self._told("read", key):
+            return self._read(key, None)
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        with self._told("list"):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix
+            )
+            for page in pages:
+                for item in page.get("Contents", ()):
+                    key = item["Key"].removeprefix(self.prefix)
+                    if key and not key.endswith("/") and key != WRITE_CHECK_KEY:
+                        yield Entry(key, item["Size"], item["ETag"])
+
+    def delete(self, key: str) -> None:
+        with self._told("remove", key):
+            self.client.delete_object(Bucket=self.bucket, Key=self._key(key))
+
+    def open(self, key: str) -> BinaryIO:
+        with self._told("read", key):
+            try:
+                head = self.client.head_object(Bucket=self.bucket, Key=self._key(key))
+            except Exception as error:
+                if code_of(error) not in MISSING | {"403"}:
+                    raise
+                # The answer to a HEAD has no body: ask again, to learn what is wrong.
+                self._read(key, (0, 0))
+                raise
+        reader = _Ranges(self, key, head["ContentLength"])
+        return cast(BinaryIO, io.BufferedReader(reader, READ_AHEAD_BYTES))
+
+    def check_writable(self) -> None:
+        with self._told("write"):
+            self._need_bucket()
+            self._put(WRITE_CHECK_KEY, b"", None)
+            with suppress(Exception):  # a policy may allow to add and not to remove
+                self.client.delete_object(Bucket=self.bucket, Key=self._key(WRITE_CHECK_KEY))
+
+    def sweep(self) -> None:
+        """Nothing to remove: an object that was not put whole does not exist."""
+
+    def _connect(self) -> Any:
+        import boto3
+        from botocore import UNSIGNED
+        from botocore.config import Config
+
+        session = boto3.session.Session()
+        self.signed = session.get_credentials() is not None
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            read_timeout=READ_TIMEOUT_SECONDS,
+            max_pool_connections=CONNECTIONS,
+            user_agent_extra="brainpress",
+        )
+        if not self.signed:
+            config = config.merge(Config(signature_version=UNSIGNED))
+        return session.client("s3", config=config)
+
+    def _key(self, key: str) -> str:
+        return self.prefix + check_key(key)
+
+    def _need_bucket(self) -> None:
+        """Some servers make a bucket at the first put into it; a misspelt one must not be made."""
+        if self._bucket_seen:
+            return
+        try:
+            self.client.head_bucket(Bucket=self.bucket)
+        except Exception as error:
+            if code_of(error) in MISSING:
+                raise
+            # Refused: writers need not be allowed to list. The put itself will tell.
+        self._bucket_seen = True
+
+    def _put(self, key: str, data: bytes, content_type: str | None, **condition: str) -> None:
+        self._need_bucket()
+        self.client.put_object(
+            Bucket=self.bucket,
+            Key=self._key(key),
+            Body=data,
+            ContentType=content_type or content_type_of(key),
+            ChecksumSHA256=base64.b64encode(hashlib.sha256(data).digest()).decode(),
+            **condition,
+        )
+
+    def _conditional_put(self, key: str, data: bytes, **condition: str) -> bool:
+        with self._told("write", key):
+            for attempt in range(ATTEMPTS + 1):
+                try:
+                    self._put(key, data, None, **condition)
+                    return True
+                except Exception as error:
+                    code = code_of(error)
+                    if code in {"PreconditionFailed", "412"}:
+                        return False
+                    if code in {"NoSuchKey", "404"} and "IfMatch" in condition:
+                        return False
+                    # 409: another conditional put of the same key is under way.
+                    if code not in {"ConditionalRequestConflict", "409"} or attempt == ATTEMPTS:
+                        raise
+                    time.sleep(random.uniform(0, 0.1 * 2**attempt))
+        raise AssertionError("unreachable")
+
+    def _read(self, key: str, span: tuple[int, int] | None) -> tuple[bytes, str]:
+        """The bytes at `key`, or those from span[0] to span[1], both included; and the etag."""
+        from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+        extra = {} if span is None else {"Range": f"bytes={span[0]}-{span[1]}"}
+        for attempt in range(ATTEMPTS):
+            try:
+                answer = self.client.get_object(Bucket=self.bucket, Key=self._key(key), **extra)
+                return answer["Body"].read(), answer["ETag"]
+            except (HTTPClientError, IncompleteReadError, ConnectionError):
+                # boto3 retries a request, but not a body that breaks off.
+                if attempt == ATTEMPTS - 1:
+                    raise
+                time.sleep(random.uniform(0, 0.1 * 2**attempt))
+            except Exception as error:
+                if code_of(error) in {"NoSuchKey"}:
+                    raise KeyError(key) from None
+                raise
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def _told(self, verb: str, key: str = "") -> Iterator[None]:
+        """Errors of the client as one line that says what could not be done, and why."""
+        try:
+            yield
+        except (KeyError, ReleaseError):
+            raise
+        except Exception as error:
+            line = explain(error, verb=verb, store=self, key=key)
+            if line is None:
+                raise
+            raise line from error
+
+
+class _Ranges(io.RawIOBase):
+    """A raw reader of one object, a range at a time."""
+
+    def __init__(self, store: S3Store, key: str, size: int) -> None:
+        self._store, self._key, self._size, self._at = store, key, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        count = min(len(buffer), self._size - self._at)
+        if count <= 0:
+            return 0
+        with self._store._told("read", self._key):
+            data, _ = self._store._read(self._key, (self._at, self._at + count - 1))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)

@@ -1,0 +1,1 @@
+"""All tests of brainpress, laid out as its packages are."""

