@@ -134,8 +134,16 @@ class Autoencoder(nn.Module):
         return mean, std
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Volume (B, 1, X, Y, Z); not clipped."""
-        return depth_to_space(self.net.decode(latent), self.config.patch)
+        """Volume (B, 1, X, Y, Z); not clipped.
+
+        The last convolution runs in float32: intensities in bf16 would come in 1/256 steps.
+        """
+        hidden = self.net.post_quant_conv(latent)
+        *blocks, last = self.net.decoder.blocks
+        for block in blocks:
+            hidden = block(hidden)
+        with torch.autocast(hidden.device.type, enabled=False):
+            return depth_to_space(last(hidden.float()), self.config.patch)
 
     def forward(self, volume: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Reconstruction, mean and standard deviation; `noise` is N(0, 1) of latent shape."""

@@ -1,0 +1,257 @@
+"""A model on disk: what its folder holds, written whole or not at all, checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ldm.cohort_distribution import CohortDistribution
+from ldm.covariates import CovariateSchema
+from ldm.errors import LdmError
+from ldm.grid import Grid
+from ldm.quality import DEFAULT_BOUNDS, Bounds
+
+FORMAT = "brainpress-model"
+VERSION = 1
+CONFIG, DISTRIBUTION, CARD = "model.json", "covariates.json", "README.md"
+AUTOENCODER, DENOISER = "autoencoder.safetensors", "denoiser.safetensors"
+SHIPPED = Path(__file__).parent / "models"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDescription:
+    """All that is said of a model, without its weights.
+
+    Attributes:
+        name: short name, used in releases.
+        card: name, description, license, attribution, demo (bool), training (dict).
+        schema, distribution: the covariates and how the cohort's are distributed.
+        grid: where its voxels lie.
+        autoencoder, denoiser, schedule: the configs of `ldm.networks` and `ldm.schedule`.
+        latent_mean, latent_std: per channel; the diffusion model sees (z - mean) / std.
+        bounds: what `ldm.quality.check` accepts.
+        files: sha256 and bytes of every other file of the folder.
+    """
+
+    name: str
+    card: dict[str, Any]
+    schema: CovariateSchema
+    distribution: CohortDistribution
+    grid: Grid
+    autoencoder: dict[str, Any]
+    denoiser: dict[str, Any]
+    schedule: dict[str, Any]
+    latent_mean: tuple[float, ...]
+    latent_std: tuple[float, ...]
+    bounds: Bounds = field(default_factory=lambda: dict(DEFAULT_BOUNDS))
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256, hexadecimal, of everything that shapes a sample; the card does not."""
+        document = self.to_json()
+        document.pop("card")
+        document["files"].pop(CARD, None)
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "name": self.name,
+            "card": self.card,
+            "covariates": self.schema.to_json()["covariates"],
+            "grid": self.grid.to_json(),
+            "autoencoder": self.autoencoder,
+            "denoiser": self.denoiser,
+            "schedule": self.schedule,
+            "latent_mean": list(self.latent_mean),
+            "latent_std": list(self.latent_std),
+            "bounds": {name: list(pair) for name, pair in self.bounds.items()},
+            "files": dict(self.files),
+        }
+
+
+def write(folder: Path, description: ModelDescription, files: dict[str, bytes]) -> ModelDescription:
+    """Write a model folder: made at a side name, then renamed over `folder`.
+
+    Args:
+        files: the weight files, by name; the distribution and the card are added here.
+
+    Returns:
+        the description with the digests of all files.
+    """
+    files = dict(files)
+    files[DISTRIBUTION] = _dump(description.distribution.to_json())
+    files[CARD] = render_card(description).encode()
+    described = replace(
+        description,
+        files={
+            name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+            for name, data in sorted(files.items())
+        },
+    )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    side = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    side.chmod(0o755)
+    for name, data in files.items():
+        (side / name).write_bytes(data)
+    (side / CONFIG).write_bytes(_dump(described.to_json()))
+    replace_folder(side, folder)
+    return described
+
+
+def replace_folder(side: Path, folder: Path) -> None:
+    """Put `side` in the place of `folder`; what was there is removed afterwards."""
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+        os.rename(folder, old / folder.name)
+        os.rename(side, folder)
+        shutil.rmtree(old)
+    else:
+        os.rename(side, folder)
+
+
+def describe(source: str | Path) -> ModelDescription:
+    """What the model at `source` says of itself, without torch and without its weights.
+
+    Args:
+        source: "demo", a folder, or an s3:// URI.
+
+    Raises:
+        LdmError: no model there, a file of it missing or damaged, or a newer format.
+    """
+    document = _parse(source, CONFIG, read_file(source, CONFIG))
+    if document.get("format") != FORMAT:
+        raise LdmError(f"{source}: {CONFIG} is not a {FORMAT} file; give a model folder")
+    if document.get("version") != VERSION:
+        raise LdmError(
+            f"{source}: model format version {document.get('version')}, this brainpress reads "
+            f"version {VERSION}; install the brainpress that wrote it"
+        )
+    try:
+        distribution = verified(source, DISTRIBUTION, document["files"])
+        return ModelDescription(
+            name=document["name"],
+            card=document["card"],
+            schema=CovariateSchema.from_json({"covariates": document["covariates"]}),
+            distribution=CohortDistribution.from_json(_parse(source, DISTRIBUTION, distribution)),
+            grid=Grid.from_json(document["grid"]),
+            autoencoder=document["autoencoder"],
+            denoiser=document["denoiser"],
+            schedule=document["schedule"],
+            latent_mean=tuple(document["latent_mean"]),
+            latent_std=tuple(document["latent_std"]),
+            bounds={n: (float(p[0]), float(p[1])) for n, p in document["bounds"].items()},
+            files=document["files"],
+        )
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise LdmError(
+            f"{source}: {CONFIG} is damaged ({type(error).__name__}: {error}); "
+            "copy the model folder again"
+        ) from error
+
+
+def verified(source: str | Path, name: str, files: dict[str, dict[str, Any]]) -> bytes:
+    """The bytes of a model's file, its size and sha256 checked.
+
+    Raises:
+        LdmError: missing, or not what the model's config says.
+    """
+    if name not in files:
+        raise LdmError(f"{source}: {CONFIG} does not list {name}; copy the model folder again")
+    data = read_file(source, name)
+    want = files[name]
+    if len(data) != want["bytes"]:
+        raise LdmError(
+            f"{source}: {name} has {len(data):,} bytes, expected {want['bytes']:,}; "
+            "copy the model folder again"
+        )
+    if hashlib.sha256(data).hexdigest() != want["sha256"]:
+        raise LdmError(
+            f"{source}: {name} is damaged (its sha256 is not that of {CONFIG}); "
+            "copy the model folder again"
+        )
+    return data
+
+
+def read_file(source: str | Path, name: str) -> bytes:
+    """The bytes of one file of the model at `source`.
+
+    Raises:
+        LdmError: it cannot be read, with the reason.
+    """
+    if str(source).startswith("s3://"):
+        return _read_s3(f"{str(source).rstrip('/')}/{name}")
+    folder = SHIPPED / "demo" if str(source) == "demo" else Path(source)
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError:
+        if not folder.is_dir():
+            raise LdmError(
+                f'no model {str(source)!r}: expected "demo", a model folder or an s3:// URI'
+            ) from None
+        raise LdmError(
+            f"{source}: {name} is missing; expected a model folder with {CONFIG}, "
+            f"{DISTRIBUTION}, {AUTOENCODER} and {DENOISER}"
+        ) from None
+    except OSError as error:
+        raise LdmError(f"{source}: {name} cannot be read ({error.strerror})") from error
+
+
+def _read_s3(uri: str) -> bytes:
+    import smart_open
+
+    try:
+        with smart_open.open(uri, "rb") as stream:
+            data: bytes = stream.read()
+            return data
+    except Exception as error:  # botocore's and smart_open's errors, told in one line
+        reason = str(error).split("\n")[0]
+        raise LdmError(f"{uri} cannot be read: {reason}") from None
+
+
+def _parse(source: str | Path, name: str, data: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        raise LdmError(f"{source}: {name} is not JSON ({error}); copy the model again") from None
+    if not isinstance(document, dict):
+        raise LdmError(f"{source}: {name} is not a JSON object; copy the model again")
+    return document
+
+
+def _dump(document: dict[str, Any]) -> bytes:
+    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def render_card(description: ModelDescription) -> str:
+    """The model card (README.md of the folder), Markdown."""
+    card = description.card
+    lines = [f"# {card.get('name', description.name)}", "", card.get("description", ""), ""]
+    if card.get("demo"):
+        lines += ["**A demonstration**: not for research conclusions.", ""]
+    side = " x ".join(map(str, description.grid.shape))
+    lines += [
+        f"- Volumes: {side} voxels, {description.grid.spacing:g} mm, MNI space",
+        f"- Licence: {card.get('license', 'not stated')}",
+        f"- Attribution: {card.get('attribution', 'none')}",
+        "",
+        "## Covariates",
+        "",
+        "| name | unit | range or levels | meaning |",
+        "|---|---|---|---|",
+    ]
+    for c in description.schema.covariates:
+        extent = f"{c.minimum:g} to {c.maximum:g}" if c.is_continuous else ", ".join(c.levels)
+        lines.append(f"| {c.name} | {c.unit} | {extent} | {c.description} |")
+    lines += ["", "## How it was trained", "", "```json"]
+    lines += [json.dumps(card.get("training", {}), indent=1), "```", ""]
+    return "\n".join(lines)

@@ -1,0 +1,43 @@
+"""The number format that networks compute in on a device."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ldm.errors import LdmError
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def resolve(precision: str, device: str) -> str:
+    """"bf16" or "fp32"; "auto" takes bf16 where the device computes in it natively.
+
+    Raises:
+        LdmError: an unknown precision.
+    """
+    if precision in PRECISIONS:
+        return precision
+    if precision != "auto":
+        raise LdmError(f"precision {precision!r}: expected auto, {', '.join(PRECISIONS)}")
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if native else "fp32"
+
+
+def cast(network: nn.Module, dtype: torch.dtype, *, keep: nn.Module | None = None) -> None:
+    """Convert the weights of convolutions and linear layers in place, once instead of a call.
+
+    Normalisations stay in float32; `keep` is left alone. Run the network under `autocast`.
+    """
+    kept = set(keep.modules()) if keep else set()
+    for module in network.modules():
+        if isinstance(module, (nn.Conv3d, nn.Linear)) and module not in kept:
+            module.to(dtype)
+
+
+def autocast(device: str, dtype: torch.dtype) -> torch.autocast:
+    """Autocast to `dtype` on `device`; does nothing for float32."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, dtype=dtype, enabled=dtype != torch.float32)
