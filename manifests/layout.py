@@ -1,0 +1,23 @@
+"""Where the things of a release lie, by key relative to the release."""
+
+from __future__ import annotations
+
+RELEASE_KEY = "release.json"
+MANIFEST_KEY = "manifest.parquet"
+PARTICIPANTS_KEY = "participants.tsv"
+RELEASE_FORMAT, RELEASE_VERSION = "brainpress-release", 1
+BIDS_VERSION = "1.10.0"
+
+# What a release holds that BIDS does not know. (The validator wants folders without a slash.)
+NOT_BIDS = ("manifest", "manifest.parquet", "release.json")
+
+
+def participant_id(index: int) -> str:
+    """The BIDS key of a sample: sub-000000, with a seventh digit from a million on."""
+    return f"sub-{index:06d}"
+
+
+def image_path(index: int) -> str:
+    """Where the image of a sample lies."""
+    key = participant_id(index)
+    return f"{key}/anat/{key}_T1w.nii.gz"

@@ -1,0 +1,190 @@
+"""The end of the press: from the parts of a finished ledger to a release that explains itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manifests.documents import ReleaseDocument, documents
+from manifests.errors import ReleaseError
+from manifests.layout import (
+    MANIFEST_KEY,
+    RELEASE_FORMAT,
+    RELEASE_KEY,
+    RELEASE_VERSION,
+    image_path,
+    participant_id,
+)
+from manifests.ledger import ShardPlan, in_threads, json_bytes, part_key
+from manifests.parquet import parquet_bytes, sha256, table_from_bytes
+from manifests.schema import OK, SCHEMA_VERSION
+from manifests.storage import Store
+
+__all__ = ["ReleaseDocument", "finalise", "image_path", "participant_id", "read_release"]
+
+
+def finalise(
+    store: Store,
+    plan: ShardPlan,
+    document: ReleaseDocument,
+    *,
+    extra: Mapping[str, bytes] | None = None,
+) -> dict[str, Any]:
+    """Close the release of `plan`: write its manifest, its BIDS metadata and, last, release.json.
+
+    Doing it again writes the same bytes. A release that is larger already stays as it is.
+
+    Args:
+        extra: further files, such as previews, by key.
+
+    Returns:
+        The content of release.json.
+
+    Raises:
+        ReleaseError: a shard is not done (exit code 1), or its rows are not what the plan asks.
+    """
+    larger = _larger_release(store, plan, document)
+    if larger is not None:
+        return larger
+    pairs = in_threads(lambda shard: _read_part(store, plan, shard, document), range(plan.count))
+    absent = [shard for shard, pair in enumerate(pairs) if pair is None]
+    if absent:
+        raise ReleaseError(
+            f"{store.uri}: {len(absent)} of {plan.count} shards are not done (first: {absent[0]});"
+            " run the same command again",
+            exit_code=1,
+        )
+    parts = [pair[0] for pair in pairs if pair is not None]
+    table = pa.concat_tables([pair[1] for pair in pairs if pair is not None])
+    release = write_release(
+        store, table, document, extra=extra, shard_size=plan.shard_size, parts=parts
+    )
+    store.sweep()
+    return release
+
+
+def write_release(
+    store: Store,
+    table: pa.Table,
+    document: ReleaseDocument,
+    *,
+    extra: Mapping[str, bytes] | None = None,
+    shard_size: int | None = None,
+    parts: list[dict[str, Any]] | None = None,
+    source: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write everything of a release but its images and parts; release.json last.
+
+    Args:
+        table: all rows, in order of their index.
+        parts: what release.json tells of each part; none for a subset that was downloaded.
+        source: for such a subset, where it comes from.
+    """
+    extra = dict(extra or {})
+    files = {**documents(document, table, extra=set(extra)), **extra}
+    files[MANIFEST_KEY] = parquet_bytes(table)
+    ok = table.filter(pc.equal(table["status"], OK))
+    release: dict[str, Any] = {
+        "format": RELEASE_FORMAT,
+        "version": RELEASE_VERSION,
+        "schema_version": SCHEMA_VERSION,
+        "counts": {
+            "samples": table.num_rows,
+            "ok": ok.num_rows,
+            "failed": table.num_rows - ok.num_rows,
+            "image_bytes": pc.sum(ok["bytes"]).as_py() or 0,
+        },
+        **document.to_json(),
+        **({"source": dict(source)} if source else {}),
+        "shard_size": shard_size,
+        "parts": parts or [],
+        "files": {key: sha256(data) for key, data in sorted(files.items())},
+    }
+    for key, data in files.items():
+        store.put(key, data)
+    store.put(RELEASE_KEY, json_bytes(release))
+    return release
+
+
+def read_release(store: Store) -> dict[str, Any]:
+    """The content of release.json, where a reader starts.
+
+    Raises:
+        ReleaseError: there is no release there, it is not finished, or it is of a later format.
+    """
+    try:
+        data = store.get(RELEASE_KEY)
+    except KeyError:
+        raise ReleaseError(_why_no_release(store)) from None
+    try:
+        release = json.loads(data)
+    except ValueError as error:
+        line = f"{store.uri}/{RELEASE_KEY}: not JSON ({error})"
+        raise ReleaseError(line, exit_code=1) from None
+    if not isinstance(release, dict) or release.get("format") != RELEASE_FORMAT:
+        raise ReleaseError(f"{store.uri}/{RELEASE_KEY} is not of a brainpress release")
+    if release.get("version") != RELEASE_VERSION:
+        raise ReleaseError(
+            f"{store.uri}: release format {release.get('version')!r}, this brainpress reads"
+            f" {RELEASE_VERSION}; install a newer one"
+        )
+    return release
+
+
+def _why_no_release(store: Store) -> str:
+    first = next(iter(store.list("manifest/")), None)
+    if first is not None:
+        return (
+            f"{store.uri}: a release is being made here and is not finished (no {RELEASE_KEY} yet);"
+            " see `brainpress status`, or run its `generate` command again"
+        )
+    if next(iter(store.list()), None) is None:
+        return f"{store.uri}: no release there, it is empty or does not exist; check the address"
+    return f"{store.uri}: no release there (no {RELEASE_KEY}); check the address"
+
+
+def _larger_release(
+    store: Store, plan: ShardPlan, document: ReleaseDocument
+) -> dict[str, Any] | None:
+    try:
+        store.get(RELEASE_KEY)
+    except KeyError:
+        return None
+    release = read_release(store)
+    if release["fingerprint"] != document.fingerprint:
+        raise ReleaseError(
+            f"{store.uri} holds a release with fingerprint {release['fingerprint']}, not"
+            f" {document.fingerprint}; choose another place"
+        )
+    return release if release["counts"]["samples"] > plan.n else None
+
+
+def _read_part(
+    store: Store, plan: ShardPlan, shard: int, document: ReleaseDocument
+) -> tuple[dict[str, Any], pa.Table] | None:
+    """What release.json tells of a part, and the rows that the plan asks of it; None if absent."""
+    key, indices = part_key(shard), plan.indices(shard)
+    try:
+        data = store.get(key)
+    except KeyError:
+        return None
+    table = table_from_bytes(data, f"{store.uri}/{key}")
+    if not table.schema.equals(document.schema, check_metadata=True):
+        raise ReleaseError(
+            f"{store.uri}/{key}: its columns are not those of this release; it was made with"
+            " another model or version",
+            exit_code=1,
+        )
+    if table.num_rows < len(indices):
+        return None
+    rows = table.slice(0, len(indices))
+    if rows["index"].to_pylist() != list(indices):
+        raise ReleaseError(
+            f"{store.uri}/{key}: expected the samples {indices[0]} to {indices[-1]} in order",
+            exit_code=1,
+        )
+    return {"key": key, "sha256": sha256(data), "rows": table.num_rows}, rows
