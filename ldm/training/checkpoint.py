@@ -1,0 +1,71 @@
+"""Checkpoints on disk: tensors in safetensors, one JSON file of metadata, written last."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ldm.errors import LdmError
+
+META = "checkpoint.json"
+Groups = dict[str, dict[str, Tensor]]
+
+
+def write(folder: Path, groups: Groups, meta: dict[str, Any]) -> None:
+    """Write `groups` of named tensors and `meta` into an empty folder."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, tensors in groups.items():
+        plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+        save_file(plain, folder / f"{name}.safetensors")
+    side = folder / f".{META}"
+    side.write_text(json.dumps({**meta, "groups": sorted(groups)}, indent=1))
+    os.replace(side, folder / META)
+
+
+def read(folder: Path) -> tuple[Groups, dict[str, Any]]:
+    """The inverse of `write`.
+
+    Raises:
+        LdmError: no complete checkpoint there.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        meta: dict[str, Any] = json.loads((folder / META).read_text())
+        groups = {name: load_file(folder / f"{name}.safetensors") for name in meta["groups"]}
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise LdmError(
+            f"{folder}: not a complete checkpoint ({type(error).__name__}: {error}); "
+            "remove it and run the same command again"
+        ) from error
+    return groups, meta
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """An AdamW's state as named tensors: `<parameter>/<entry>`."""
+    return {
+        f"{name}/{entry}": value
+        for name, parameter in model.named_parameters()
+        for entry, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]
+) -> None:
+    """The inverse of `optimizer_tensors`."""
+    parameters = dict(model.named_parameters())
+    for key, value in tensors.items():
+        name, entry = key.rsplit("/", 1)
+        parameter = parameters[name]
+        # AdamW keeps its step count on the CPU in float32, whatever the parameter is.
+        place = value if entry == "step" else value.to(parameter.device, parameter.dtype)
+        optimizer.state[parameter][entry] = place

@@ -1,0 +1,95 @@
+"""Small files written whole or not at all, and the digests of JSON documents."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ray_jobs.errors import JobError
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write to a side name in the same folder, then rename."""
+    side = path.with_name(f".{path.name}.{os.getpid()}")
+    side.write_bytes(data)
+    os.replace(side, path)
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """A JSON file, written whole."""
+    write_bytes(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object in `path`; None where there is no such file or it is damaged."""
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """An `.npy` file, written whole."""
+    side = path.with_name(f".{path.name}.{os.getpid()}")
+    with side.open("wb") as stream:
+        np.save(stream, array)
+    os.replace(side, path)
+
+
+def digest(document: Any) -> str:
+    """sha256, hexadecimal, of a document's canonical JSON."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def output_folder(text: str, *, what: str) -> Path:
+    """The absolute folder of `--out`, made if it is not there.
+
+    Raises:
+        JobError: an s3:// URI (these jobs write to a folder that all machines share), a path
+            that is a file, or one nobody can write to.
+    """
+    if "://" in text:
+        raise JobError(
+            f"--out {text}: {what} goes to a folder that every machine of the cluster sees, "
+            "not to a bucket; give a path"
+        )
+    folder = Path(text).expanduser().absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise JobError(f"--out {text} is a file; expected a folder") from None
+    except OSError as error:
+        raise JobError(f"--out {text} cannot be made: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise JobError(f"--out {text} cannot be written to; choose another folder")
+    return folder
+
+
+def refuse_other_run(path: Path, fields: dict[str, Any]) -> None:
+    """Record what a run is in `path`, or check that the run begun there is this one.
+
+    Raises:
+        JobError: another run was begun there; names every field that differs.
+    """
+    found = read_json(path)
+    if found is None:
+        write_json(path, fields)
+        return
+    wanted = json.loads(json.dumps(fields))
+    differing = [
+        f"{name} {found.get(name)!r} -> {wanted.get(name)!r}"
+        for name in sorted(found.keys() | wanted.keys())
+        if found.get(name) != wanted.get(name)
+    ]
+    if differing:
+        raise JobError(
+            f"{path.parent} holds another run: {'; '.join(differing)}. "
+            "Use its options again, or another --out"
+        )

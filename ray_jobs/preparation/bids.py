@@ -1,0 +1,86 @@
+"""Finding the subjects of a BIDS folder and their covariates."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ldm.covariates import CovariateSchema, Row
+from ldm.errors import LdmError
+from ray_jobs.errors import JobError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """One participant: its image and covariates, or the reason why it cannot be used."""
+
+    participant_id: str
+    image: Path | None
+    covariates: Row
+    reason: str | None = None
+
+
+def find_subjects(folder: Path, schema: CovariateSchema) -> list[Subject]:
+    """Every participant of the table or with a folder, in the order of their ids.
+
+    Raises:
+        JobError: no such folder, no participants.tsv, or a column that the schema needs missing.
+    """
+    rows = _read_participants(folder, schema)
+    folders = {p.name for p in folder.glob("sub-*") if p.is_dir()}
+    if not rows and not folders:
+        raise JobError(f"{folder} has no sub-* folder and no participant; expected a BIDS dataset")
+    return [_subject(folder, name, rows.get(name), schema) for name in sorted(rows.keys() | folders)]
+
+
+def in_validation(participant_id: str, share: float) -> bool:
+    """Whether a subject is held out: a function of its id alone, so it never changes sides."""
+    number = int.from_bytes(hashlib.sha256(participant_id.encode()).digest()[:8], "big")
+    return number < share * 2**64
+
+
+def _read_participants(folder: Path, schema: CovariateSchema) -> dict[str, dict[str, str]]:
+    if not folder.is_dir():
+        raise JobError(f"{folder}: no such folder; expected a BIDS dataset")
+    path = folder / "participants.tsv"
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise JobError(f"{folder} has no participants.tsv; expected a BIDS dataset") from None
+    except (ValueError, OSError) as error:
+        raise JobError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    missing = [name for name in ("participant_id", *schema.names) if name not in table.columns]
+    if missing:
+        raise JobError(
+            f"{path} has no column {', '.join(missing)}; it has {', '.join(table.columns)}. "
+            "Add it, or name other covariates with --covariates"
+        )
+    doubled = table["participant_id"][table["participant_id"].duplicated()]
+    if len(doubled):
+        raise JobError(f"{path} has participant {doubled.iloc[0]} twice; expected one row each")
+    names = table["participant_id"].map(lambda name: name if name[:4] == "sub-" else f"sub-{name}")
+    records = table.to_dict(orient="records")
+    return {
+        name: {str(k): str(v) for k, v in record.items()}
+        for name, record in zip(names, records, strict=True)
+    }
+
+
+def _subject(
+    folder: Path, name: str, record: dict[str, str] | None, schema: CovariateSchema
+) -> Subject:
+    images = sorted((folder / name).glob("**/anat/*_T1w.nii*"))
+    image = images[0] if images else None
+    covariates: Row = {}
+    reason = None if image else "no T1w image"
+    if record is None:
+        reason = "not in participants.tsv"
+    else:
+        try:
+            covariates = schema.validate({c: record[c] for c in schema.names})
+        except LdmError as error:
+            reason = str(error)
+    return Subject(participant_id=name, image=image, covariates=covariates, reason=reason)

@@ -1,0 +1,54 @@
+"""Preparing one subject: its image on the grid, or the reason why not; done work is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from ldm.errors import LdmError
+from ldm.grid import Grid
+from ldm.volumes import quantise, read_image, to_grid
+from ray_jobs.files import digest, read_json, write_array, write_json
+
+# Goes up when the same image would come out different.
+RECIPE_VERSION = 1
+
+
+def recipe(grid: Grid, placement: str) -> str:
+    """The digest of all that shapes a prepared volume besides its image."""
+    return digest({"version": RECIPE_VERSION, "grid": grid.to_json(), "placement": placement})
+
+
+def prepare_subject(
+    participant_id: str, image: Path, volumes: Path, grid: Grid, placement: str
+) -> dict[str, Any]:
+    """Write `volumes/<id>.npy` (X, Y, Z) uint16 0..4095, then `<id>.json`, its mark.
+
+    Returns:
+        `{"sha256", "redone"}`, or `{"reason"}` where the image cannot be used.
+    """
+    mark = volumes / f"{participant_id}.json"
+    target = volumes / f"{participant_id}.npy"
+    try:
+        status = image.stat()
+    except OSError as error:
+        return {"reason": f"unreadable image ({error.strerror})"}
+    source = {
+        "recipe": recipe(grid, placement),
+        "source_bytes": status.st_size,
+        "source_mtime_ns": status.st_mtime_ns,
+    }
+    known = read_json(mark)
+    if known and target.exists() and all(known.get(k) == v for k, v in source.items()):
+        return {"sha256": known["sha256"], "redone": False}
+    mark.unlink(missing_ok=True)
+    try:
+        levels = quantise(to_grid(*read_image(image), grid, placement=placement))
+    except LdmError as error:
+        target.unlink(missing_ok=True)
+        return {"reason": str(error)}
+    write_array(target, levels)
+    found = hashlib.sha256(levels.tobytes()).hexdigest()
+    write_json(mark, {**source, "sha256": found})
+    return {"sha256": found, "redone": True}

@@ -1,0 +1,30 @@
+"""Train the autoencoder on a prepared cohort, with Ray Train.
+
+Leaves in --out: autoencoder/ (the averaged weights), tensorboard/ (curves), previews/ (held-out
+subjects above their reconstructions), checkpoints/. To resume, run the same command again.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cohort", required=True, help="folder that brainpress prepare wrote")
+    parser.add_argument("--out", required=True, help="folder of this run")
+    parser.add_argument("--preset", default="demo", help="demo, paper or tiny")
+    from ray_jobs.training.options import add_options
+
+    add_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from ray_jobs.training.autoencoder_job import train_autoencoder
+
+    return train_autoencoder(args)
+
+
+if __name__ == "__main__":
+    from ray_jobs.cli import script
+
+    raise SystemExit(script("train-autoencoder"))

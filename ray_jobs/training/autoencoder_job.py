@@ -1,0 +1,127 @@
+"""The job of `brainpress train-autoencoder`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ldm.presets import preset
+from ldm.training.config import TrainingConfig
+from ray_jobs.errors import JobError
+from ray_jobs.files import output_folder
+from ray_jobs.preparation.cohort import PreparedCohort
+from ray_jobs.training import autoencoder_folder
+from ray_jobs.training.fit import fit, is_finished, mark_finished
+from ray_jobs.training.options import configure
+
+# Held-out volumes that validation reads at most, and that a preview shows.
+VALIDATION_VOLUMES, PREVIEW_VOLUMES = 32, 3
+
+
+def train_autoencoder(args: argparse.Namespace) -> int:
+    """Train to the end and write `autoencoder/`; returns the exit code.
+
+    Raises:
+        JobError: see `fit`; or a cohort prepared for another grid, or nothing to train on.
+    """
+    chosen = preset(args.preset)
+    config = configure(chosen.train_autoencoder, args)
+    cohort = PreparedCohort.open(Path(args.cohort).expanduser().absolute())
+    if cohort.grid != chosen.grid:
+        raise JobError(
+            f"{args.cohort} is prepared at {cohort.grid.shape}, {cohort.grid.spacing:g} mm; "
+            f"preset {args.preset} wants {chosen.grid.shape}, {chosen.grid.spacing:g} mm. "
+            f"Prepare it with --preset {args.preset}"
+        )
+    if not len(cohort.split("train")) or not len(cohort.split("validation")):
+        raise JobError(
+            f"{args.cohort} has {len(cohort.split('train'))} subjects to train on and "
+            f"{len(cohort.split('validation'))} held out; expected at least one of each"
+        )
+    out = output_folder(args.out, what="a training run")
+    identity = {
+        "kind": "autoencoder",
+        "cohort": cohort.fingerprint,
+        "network": chosen.autoencoder.to_json(),
+        "training": config.identity(),
+    }
+    if is_finished(out, identity, config.steps):
+        print(f"{out}: already trained for {config.steps} steps; nothing left to do")
+        return 0
+    spec = {
+        "cohort": str(cohort.folder),
+        "preset": args.preset,
+        "config": config.to_json(),
+        "out": str(out),
+    }
+    groups, meta = fit(
+        worker,
+        spec,
+        identity,
+        out,
+        workers=args.workers,
+        gpu=args.gpu,
+        cpus_per_worker=args.cpus_per_worker,
+        retries=args.retries,
+    )
+    from ldm.networks import Autoencoder
+
+    network = Autoencoder(chosen.autoencoder)
+    network.load_state_dict(groups["average"])
+    training = {
+        "cohort": cohort.source,
+        "subjects": len(cohort.split("train")),
+        "steps": meta["step"],
+        "config": config.to_json(),
+        "history": meta["history"],
+    }
+    autoencoder_folder.write(out, network, cohort.grid, training)
+    mark_finished(out, meta["step"])
+    last = meta["history"][-1]
+    print(
+        f"{out / 'autoencoder'}: {meta['step']} steps; held-out subjects reconstruct with "
+        f"PSNR {last['psnr']:.2f} dB, SSIM {last['ssim']:.4f}"
+    )
+    return 0
+
+
+def worker(spec: dict[str, Any]) -> None:
+    """What each Ray Train worker runs."""
+    import torch
+    from torch import nn
+
+    from ldm.networks import Autoencoder
+    from ldm.previews import mosaic
+    from ldm.training.autoencoder_task import AutoencoderTask, read_volume, validate
+    from ray_jobs.training.worker import run_worker
+
+    chosen = preset(spec["preset"])
+    config = TrainingConfig.from_json(spec["config"])
+    cohort = PreparedCohort.open(Path(spec["cohort"]))
+    latent = (
+        chosen.autoencoder.latent_channels,
+        *(side // chosen.autoencoder.factor for side in chosen.grid.shape),
+    )
+    task = AutoencoderTask(cohort.volumes("train"), config, latent)
+    held_out = cohort.volumes("validation")[:VALIDATION_VOLUMES]
+
+    def check(average: nn.Module, rank: int, world: int, device: torch.device) -> dict[str, float]:
+        assert isinstance(average, Autoencoder)
+        return validate(average, held_out[rank::world], device)
+
+    @torch.inference_mode()
+    def preview(average: nn.Module, device: torch.device) -> bytes:
+        assert isinstance(average, Autoencoder)
+        volumes = [read_volume(path) for path in held_out[:PREVIEW_VOLUMES]]
+        pictures, titles = [], []
+        for number, volume in enumerate(volumes):
+            inputs = torch.from_numpy(volume)[None, None].to(device)
+            decoded = average.decode(average.encode(inputs)[0])
+            pictures += [volume, decoded[0, 0].float().clamp(0, 1).cpu().numpy()]
+            titles += [f"held out {number + 1}", "reconstruction"]
+        return mosaic(pictures, titles)
+
+    torch.manual_seed(config.seed)
+    network = Autoencoder(chosen.autoencoder)
+    run_worker(network, config, task, check, preview, Path(spec["out"]), spec["threads"])

@@ -1,0 +1,170 @@
+"""One fit on Ray Train: the run's identity, its checkpoints, and going on after a death."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ldm.training import checkpoint
+from ray_jobs import cluster
+from ray_jobs.errors import JobError
+from ray_jobs.files import digest, read_json, refuse_other_run, write_json
+from ray_jobs.training.worker import LOG
+
+RUN, FINISHED = "run.json", "finished.json"
+KEEP_CHECKPOINTS = 2
+
+
+def fit(
+    worker: Callable[[dict[str, Any]], None],
+    spec: dict[str, Any],
+    identity: dict[str, Any],
+    out: Path,
+    *,
+    workers: int,
+    gpu: bool,
+    cpus_per_worker: int | None,
+    retries: int,
+) -> tuple[checkpoint.Groups, dict[str, Any]]:
+    """Train to the end and return the last checkpoint's tensors and metadata.
+
+    A dead worker's group starts again from the last checkpoint, up to `retries` times; a dead
+    driver is resumed by running the same command again.
+
+    Args:
+        worker: what every Ray Train worker runs, with `spec` and `threads`.
+        identity: what makes two runs the same; another one in `out` is refused.
+
+    Raises:
+        JobError: `out` holds another run, the cluster is too small, or the retries are spent.
+    """
+    refuse_other_run(out / RUN, identity)
+    with cluster.session() as found, _telling(out / LOG):
+        share = cpus_per_worker or max(1, found.cpus // workers)
+        _check_size(found, workers, gpu, share)
+        last = _run(worker, spec, identity, out, workers, gpu, share, retries)
+    return checkpoint.read(last)
+
+
+def is_finished(out: Path, identity: dict[str, Any], steps: int) -> bool:
+    """Whether this very run already ended at `steps` or later and wrote its result.
+
+    Raises:
+        JobError: `out` holds another run.
+    """
+    if (out / RUN).exists():
+        refuse_other_run(out / RUN, identity)
+    found = read_json(out / FINISHED)
+    return found is not None and found["steps"] >= steps
+
+
+def mark_finished(out: Path, steps: int) -> None:
+    """Say that the run's result is written."""
+    write_json(out / FINISHED, {"steps": steps})
+
+
+def _run(
+    worker: Callable[[dict[str, Any]], None],
+    spec: dict[str, Any],
+    identity: dict[str, Any],
+    out: Path,
+    workers: int,
+    gpu: bool,
+    share: int,
+    retries: int,
+) -> Path:
+    import ray.train
+    from ray.train.torch import TorchTrainer
+
+    trainer = TorchTrainer(
+        worker,
+        train_loop_config={**spec, "threads": share},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=workers, use_gpu=gpu, resources_per_worker={"CPU": share, "GPU": int(gpu)}
+        ),
+        run_config=ray.train.RunConfig(
+            name=f"run-{digest(identity)[:16]}",
+            storage_path=str(out / "checkpoints"),
+            failure_config=ray.train.FailureConfig(max_failures=retries),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=KEEP_CHECKPOINTS),
+        ),
+    )
+    try:
+        result = trainer.fit()
+    except Exception as error:
+        raise JobError(
+            f"training stopped after {retries} retries: {_cause(error)}. Its checkpoints are in "
+            f"{out / 'checkpoints'}; the same command goes on from the last",
+            exit_code=1,
+        ) from error
+    if result.checkpoint is None:
+        raise JobError(f"training left no checkpoint in {out}; run the same command", exit_code=1)
+    return Path(result.checkpoint.path)
+
+
+def _check_size(found: cluster.Cluster, workers: int, gpu: bool, share: int) -> None:
+    if gpu and found.gpus < workers:
+        raise JobError(
+            f"--workers {workers} --gpu: the cluster has {found.gpus} GPUs; "
+            "use fewer workers or leave --gpu out"
+        )
+    if workers * share > found.cpus:
+        raise JobError(
+            f"--workers {workers} with {share} CPUs each: the cluster has {found.cpus} CPUs; "
+            "use fewer"
+        )
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost error's own line, without Ray's layers around it."""
+    failures = getattr(error, "worker_failures", None)
+    if failures:
+        error = next(iter(failures.values()))
+    while isinstance(inner := getattr(error, "cause", None) or error.__cause__, BaseException):
+        error = inner
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+class _telling:
+    """Print the lines that worker 0 adds to the run's log while the block runs."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._start = log.stat().st_size if log.exists() else 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        position, ended = self._start, False
+        while not ended:
+            ended = self._stop.wait(1.0)
+            if not self._log.exists():
+                continue
+            with self._log.open() as stream:
+                stream.seek(position)
+                for text in stream:
+                    if not text.endswith("\n"):
+                        break
+                    position += len(text.encode())
+                    print(_sentence(json.loads(text)), file=sys.stderr, flush=True)
+
+
+def _sentence(line: dict[str, Any]) -> str:
+    values = ", ".join(f"{name} {value:.4g}" for name, value in line["values"].items())
+    text = f"step {line['step']}/{line['steps']}: {values}"
+    if line["rate"]:
+        left = (line["steps"] - line["step"]) / line["rate"] / 60
+        text += f" ({line['rate']:.2f} steps/s, {left:.0f} min left)"
+    return text

@@ -1,0 +1,55 @@
+"""The options that both training jobs share."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields, replace
+
+from ldm.training.config import TrainingConfig
+from ray_jobs.errors import JobError
+
+_HELP = {
+    "steps": "optimizer steps; ask for more to go on with a finished run",
+    "batch_size": "samples an optimizer step, over all workers",
+    "learning_rate": "AdamW's learning rate",
+    "micro_batch": "samples a worker holds at once (gradient accumulation); 0: its whole share",
+    "save_every": "steps between checkpoints, validations and previews",
+    "seed": "of initial weights, order and noise",
+    "precision": "bf16 or fp32",
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the overrides of the preset's numbers and the size of the worker group."""
+    types = {field.name: str(field.type) for field in fields(TrainingConfig)}
+    for name, text in _HELP.items():
+        kind = {"int": int, "float": float}.get(types[name], str)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=kind, help=f"{text} (default: the preset's)"
+        )
+    parser.add_argument("--workers", type=int, default=1, help="how many, data parallel (DDP)")
+    parser.add_argument("--gpu", action="store_true", help="one GPU a worker")
+    parser.add_argument("--cpus-per-worker", type=int, help="default: the cluster's, shared out")
+    parser.add_argument(
+        "--retries", type=int, default=3, help="how often a dead worker group is started again"
+    )
+
+
+def configure(base: TrainingConfig, args: argparse.Namespace) -> TrainingConfig:
+    """The preset's numbers with what `args` overrides.
+
+    Raises:
+        JobError, LdmError: a number that makes no sense.
+    """
+    for name in ("workers", "cpus_per_worker"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise JobError(f"--{name.replace('_', '-')} {value}: expected at least 1")
+    chosen = {name: getattr(args, name) for name in _HELP if getattr(args, name) is not None}
+    config = replace(base, **chosen)
+    if config.batch_size % args.workers:
+        raise JobError(
+            f"--batch-size {config.batch_size} does not divide among --workers {args.workers}; "
+            "choose a multiple"
+        )
+    return config

@@ -1,0 +1,135 @@
+"""What every training worker does: resume, step, validate, save, report."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ldm.precision import PRECISIONS, autocast
+from ldm.training.config import TrainingConfig
+from ldm.training.loop import Step, Task, TrainingState, train
+
+LOG = "log.jsonl"
+# Seconds between two lines of the log.
+LOG_EVERY = 5.0
+
+# (averaged network, rank, world, device) -> sums, among them "count", that add up over workers
+Validate = Callable[[nn.Module, int, int, torch.device], dict[str, float]]
+# (averaged network, device) -> PNG bytes
+Preview = Callable[[nn.Module, torch.device], bytes]
+
+
+def run_worker(
+    network: nn.Module,
+    config: TrainingConfig,
+    task: Task,
+    validate: Validate,
+    preview: Preview,
+    out: Path,
+    threads: int,
+) -> None:
+    """Train `network` inside a Ray Train worker until `config.steps`.
+
+    Resumes from the run's last checkpoint. Every `save_every` steps and at the end all workers
+    validate together and worker 0 saves, draws a preview and writes the curves.
+    """
+    import ray.train
+    import ray.train.torch
+
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    device = ray.train.torch.get_device()
+    if device.type == "cpu":
+        torch.set_num_threads(threads)
+    state = TrainingState(network, config, device)
+    history: list[dict[str, float]] = []
+    resumed = ray.train.get_checkpoint()
+    if resumed is not None:
+        with resumed.as_directory() as folder:
+            history = state.restore(Path(folder))["history"]
+    wrapped = ray.train.torch.prepare_model(state.model, move_to_device=False)
+    curves = Curves(out, state.step, config) if rank == 0 else None
+    for step in train(state, task, wrapped=wrapped, rank=rank, world=world):
+        if curves:
+            curves.step(step)
+        if step.number % config.save_every and step.number != config.steps:
+            continue
+        with autocast(device.type, PRECISIONS[config.precision]):
+            found = add_up(validate(state.average, rank, world, device))
+            image = preview(state.average, device) if rank == 0 else b""
+        found |= {f"train_{k}": v for k, v in add_up({**step.losses, "count": 1.0}).items()}
+        history.append({"step": step.number, **found})
+        with tempfile.TemporaryDirectory() as folder:
+            saved = None
+            if curves:
+                curves.validation(step.number, found, image)
+                state.save(Path(folder), {"history": history})
+                saved = ray.train.Checkpoint.from_directory(folder)
+            ray.train.report({"step": step.number, **found}, checkpoint=saved)
+    if curves:
+        curves.close()
+
+
+def add_up(sums: dict[str, float]) -> dict[str, float]:
+    """Means over all workers of sums that hold their own "count"."""
+    values = torch.tensor(list(sums.values()), dtype=torch.float64)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        values = _reduce(values)
+    totals = dict(zip(sums, values.tolist(), strict=True))
+    count = totals.pop("count")
+    return {name: total / count for name, total in totals.items()} if count else {}
+
+
+def _reduce(values: torch.Tensor) -> torch.Tensor:
+    on_gpu = torch.distributed.get_backend() == "nccl"
+    moved = values.cuda() if on_gpu else values
+    torch.distributed.all_reduce(moved)
+    return moved.cpu()
+
+
+class Curves:
+    """The run's TensorBoard curves, its previews, and the log that the driver tells from."""
+
+    def __init__(self, out: Path, start: int, config: TrainingConfig) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(out / "tensorboard"), purge_step=start + 1)
+        self._previews = out / "previews"
+        self._previews.mkdir(exist_ok=True)
+        self._log = (out / LOG).open("a")
+        self._config = config
+        self._since, self._from = time.monotonic(), start
+
+    def step(self, step: Step) -> None:
+        """Record one step's losses; now and then a line of the log."""
+        for name, value in step.losses.items():
+            self._writer.add_scalar(f"train/{name}", value, step.number)
+        elapsed = time.monotonic() - self._since
+        if elapsed >= LOG_EVERY:
+            rate = (step.number - self._from) / elapsed
+            self._since, self._from = time.monotonic(), step.number
+            self._line(step.number, step.losses, rate)
+
+    def validation(self, step: int, found: dict[str, float], image: bytes) -> None:
+        """Record what validation found and the preview, `previews/step-000250.png`."""
+        for name, value in found.items():
+            self._writer.add_scalar(f"validation/{name}", value, step)
+        self._writer.flush()
+        (self._previews / f"step-{step:06d}.png").write_bytes(image)
+        self._line(step, {f"validation {k}": v for k, v in found.items()}, None)
+
+    def close(self) -> None:
+        self._writer.close()
+        self._log.close()
+
+    def _line(self, step: int, values: dict[str, float], rate: float | None) -> None:
+        line = {"step": step, "steps": self._config.steps, "values": values, "rate": rate}
+        self._log.write(json.dumps(line) + "\n")
+        self._log.flush()
