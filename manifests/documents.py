@@ -1,19 +1,18 @@
-"""The files by which a release explains itself: BIDS metadata, README, licence, citation."""
+"""The files by which a release explains itself: BIDS metadata, licence, citation."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.errors import ReleaseError
+from manifests.json_text import json_bytes
 from manifests.layout import BIDS_VERSION, NOT_BIDS, PARTICIPANTS_KEY
-from manifests.ledger import json_bytes
-from manifests.schema import OK, Column, manifest_schema
+from manifests.readme import readme
+from manifests.release_document import DEMONSTRATION, ReleaseDocument
+from manifests.schema import OK, Column
 
 LICENSE_URLS = {
     "CC0-1.0": "https://creativecommons.org/publicdomain/zero/1.0/legalcode",
@@ -23,97 +22,6 @@ LICENSE_URLS = {
     "CC-BY-NC-4.0": "https://creativecommons.org/licenses/by-nc/4.0/legalcode",
     "PDDL-1.0": "https://opendatacommons.org/licenses/pddl/1-0/",
 }
-DEMONSTRATION = (
-    "This is a demonstration: its model is a small one that shows how the press works. Its images"
-    " are for trying out tools, not for research about brains."
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReleaseDocument:
-    """What a release says about itself, and what its samples are a function of.
-
-    Attributes:
-        name: of the dataset, for people.
-        model: the model's card: name, description, license, attribution, demo (bool), ...
-        sampler: how the model was run, such as {"name": "ddim", "steps": 50}.
-        seed: of the release; a sample is a function of it and of the sample's index.
-        fingerprint, fields: as in the plan (`Ledger.begin`).
-        columns, quality: the covariates and the measured figures of the manifest.
-        license: SPDX identifier of the dataset's licence.
-        license_text: the licence in full; without it LICENSE names it and says where it stands.
-        authors: of the dataset.
-        software_version: of brainpress.
-        image: more about every image, for T1w.json, such as {"SpatialReference": ...}.
-        date: of the release, YYYY-MM-DD. Nothing else in a release tells the time, so that the
-            same release made twice has the same bytes.
-    """
-
-    name: str
-    model: Mapping[str, Any]
-    sampler: Mapping[str, Any]
-    seed: int
-    fingerprint: str
-    fields: Mapping[str, Any]
-    columns: tuple[Column, ...]
-    quality: tuple[Column, ...] = ()
-    license: str
-    license_text: str = ""
-    authors: tuple[str, ...] = ("The brainpress authors",)
-    software_version: str
-    image: Mapping[str, Any] = field(default_factory=dict)
-    date: str | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("name", "license", "fingerprint", "software_version"):
-            if not getattr(self, name):
-                raise ReleaseError(f"release document: {name} is empty")
-        if not self.model.get("name"):
-            raise ReleaseError("release document: the model's card has no name")
-        manifest_schema(self.columns, self.quality)
-
-    @property
-    def demonstration(self) -> bool:
-        return bool(self.model.get("demo"))
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The Arrow schema of the release's manifest."""
-        return manifest_schema(self.columns, self.quality)
-
-    def to_json(self) -> dict[str, Any]:
-        """The part of release.json that is not counted from the samples."""
-        return {
-            "name": self.name,
-            "demonstration": self.demonstration,
-            "license": self.license,
-            "authors": list(self.authors),
-            "model": dict(self.model),
-            "sampler": dict(self.sampler),
-            "seed": self.seed,
-            "fingerprint": self.fingerprint,
-            "fields": dict(self.fields),
-            "columns": [column.to_json() for column in self.columns],
-            "quality": [column.to_json() for column in self.quality],
-            "image": dict(self.image),
-            "date": self.date,
-            "software": {"name": "brainpress", "version": self.software_version},
-        }
-
-    @classmethod
-    def from_json(cls, release: Mapping[str, Any], *, license_text: str = "") -> ReleaseDocument:
-        """The document that a release.json was made from."""
-        same = ("name", "model", "sampler", "seed", "fingerprint", "fields", "license")
-        return cls(
-            **{name: release[name] for name in same},
-            license_text=license_text,
-            authors=tuple(release["authors"]),
-            columns=tuple(Column.from_json(item) for item in release["columns"]),
-            quality=tuple(Column.from_json(item) for item in release["quality"]),
-            image=release.get("image", {}),
-            date=release.get("date"),
-            software_version=release["software"]["version"],
-        )
 
 
 def documents(document: ReleaseDocument, table: pa.Table, *, extra: set[str]) -> dict[str, bytes]:
@@ -123,7 +31,7 @@ def documents(document: ReleaseDocument, table: pa.Table, *, extra: set[str]) ->
     """
     return {
         "dataset_description.json": json_bytes(_dataset_description(document)),
-        "README.md": _readme(document, table).encode(),
+        "README.md": readme(document, table).encode(),
         "CHANGES": _changes(document, table).encode(),
         "LICENSE": _license(document).encode(),
         "CITATION.cff": _citation(document).encode(),
@@ -235,58 +143,3 @@ def _citation(document: ReleaseDocument) -> str:
 def _bidsignore(extra: set[str]) -> str:
     names = {*NOT_BIDS, *(key.partition("/")[0] for key in extra)}
     return "".join(f"{name}\n" for name in sorted(names))
-
-
-def _readme(document: ReleaseDocument, table: pa.Table) -> str:
-    ok = pc.sum(pc.equal(table["status"], OK)).as_py()
-    failed = table.num_rows - ok
-    model = document.model
-    sampler = ", ".join(f"{name} {value}" for name, value in document.sampler.items())
-    sections = [
-        f"# {document.name}",
-        f"**{DEMONSTRATION}**" if document.demonstration else "",
-        f"{ok:,} synthetic T1-weighted brain images. Each is drawn from a generative model; none"
-        " shows a person.",
-        f"{failed:,} samples failed the quality check at every attempt and have no image."
-        if failed
-        else "",
-        "## What is here\n\n"
-        "- `sub-*/anat/*_T1w.nii.gz`: the images, a valid BIDS dataset.\n"
-        "- `participants.tsv`: what each image was asked to show, explained in `participants.json`.\n"
-        "- `manifest.parquet`: the same and more, with the SHA-256 of every image.\n"
-        "- `release.json`: how it was made.",
-        "## What the columns mean\n\n" + _column_table(document.columns),
-        f"## How it was made\n\nModel: {model['name']}. {model.get('description', '')}\n\n"
-        f"Sampler: {sampler}. Release seed: {document.seed}."
-        f" Made with brainpress {document.software_version}.\n\n"
-        "The same model, sampler and seed give the same samples again.",
-        "## How to use a part of it\n\n"
-        "    pip install brainpress\n"
-        f'    brainpress query RELEASE --where "{_example(document.columns)}"\n'
-        "    brainpress download RELEASE FOLDER --limit 10\n"
-        "    brainpress verify FOLDER\n\n"
-        "RELEASE is the folder or s3:// address where this file lies.",
-        f"## Licence\n\n{document.license}. {model.get('attribution', '')}".rstrip(),
-    ]
-    return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def _column_table(columns: tuple[Column, ...]) -> str:
-    lines = ["| column | meaning | unit | range |", "|---|---|---|---|"]
-    for column in columns:
-        span = ", ".join(column.levels)
-        if column.minimum is not None and column.maximum is not None:
-            span = f"{column.minimum:,.6g} to {column.maximum:,.6g} in training"
-        lines.append(f"| {column.name} | {column.description} | {column.unit} | {span} |")
-    return "\n".join(lines)
-
-
-def _example(columns: tuple[Column, ...]) -> str:
-    """A `--where` that works with these columns."""
-    parts = []
-    for column in columns:
-        if column.kind == "categorical":
-            parts.append(f"{column.name} = '{column.levels[0]}'")
-        elif column.minimum is not None and column.maximum is not None:
-            parts.append(f"{column.name} > {(column.minimum + column.maximum) / 2:.4g}")
-    return " and ".join(parts[:2]) or "index < 10"

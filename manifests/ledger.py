@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 import pyarrow as pa
 
 from manifests.errors import ReleaseError
+from manifests.json_text import flatten, json_bytes
 from manifests.parquet import parquet_bytes, row_count, table_from_bytes
 from manifests.storage import Entry, Store
 
@@ -239,22 +240,6 @@ def check_part(table: pa.Table, shard: int, expected_rows: int) -> None:
     first = indices[0] if indices else 0
     if indices != list(range(first, first + expected_rows)):
         raise ValueError(f"shard {shard}: not {expected_rows} consecutive rows: {indices[:8]} ...")
-
-
-def json_bytes(document: Mapping[str, Any]) -> bytes:
-    """JSON for people and for digests: indented, in the order given, one newline at the end."""
-    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one dict with dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in document.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
-    return flat
 
 
 def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:

@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.documents import ReleaseDocument, documents
+from manifests.documents import documents
 from manifests.errors import ReleaseError
+from manifests.json_text import json_bytes
 from manifests.layout import (
     MANIFEST_KEY,
     RELEASE_FORMAT,
@@ -19,8 +20,9 @@ from manifests.layout import (
     image_path,
     participant_id,
 )
-from manifests.ledger import ShardPlan, in_threads, json_bytes, part_key
+from manifests.ledger import ShardPlan, in_threads, part_key
 from manifests.parquet import parquet_bytes, sha256, table_from_bytes
+from manifests.release_document import ReleaseDocument
 from manifests.schema import OK, SCHEMA_VERSION
 from manifests.storage import Store
 

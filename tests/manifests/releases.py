@@ -10,11 +10,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from manifests.documents import ReleaseDocument
 from manifests.layout import image_path, participant_id
 from manifests.ledger import Ledger, ShardPlan
 from manifests.parquet import sha256
-from manifests.release import finalise
+from manifests.release import ReleaseDocument, finalise
 from manifests.schema import Column, manifest_schema, rows_table
 from manifests.storage import Store, open_store
 

@@ -1,0 +1,1 @@
+"""The consumer's verbs: each module has `add_arguments` and `run`."""

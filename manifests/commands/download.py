@@ -1,0 +1,81 @@
+"""A release, or a part of it, into a folder that is a checked BIDS dataset of its own.
+
+Images that are there already, with the right digest, are not fetched again: run the same command
+again after an interruption, or another choice into the same folder to add to it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from manifests.commands.shared import (
+    Progress,
+    add_release,
+    at_least_one,
+    count,
+    human_bytes,
+    names,
+)
+
+EXAMPLES = """\
+examples:
+  brainpress download s3://bucket/release brains --where "age > 70" --limit 100
+  brainpress download RELEASE brains --ids sub-000003,sub-000007
+
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from manifests.where import GRAMMAR
+
+    add_release(parser)
+    parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write")
+    parser.add_argument("--where", metavar="FILTER", help="only images that satisfy it; see below")
+    parser.add_argument("--ids", type=names, metavar="ID,ID", help="only these participants")
+    parser.add_argument(
+        "--limit", type=count, metavar="N", help="the first N of them, 0 for all (default: all)"
+    )
+    parser.add_argument(
+        "--existing",
+        choices=("error", "skip", "overwrite"),
+        default="error",
+        help="what to do with a file that is there and is not the release's (default: error)",
+    )
+    parser.add_argument(
+        "--connections", type=at_least_one, default=8, metavar="N", help="at once (default: 8)"
+    )
+    parser.epilog = EXAMPLES + GRAMMAR
+
+
+def run(args: argparse.Namespace) -> int:
+    from manifests.download import Existing, download
+    from manifests.query import Release
+
+    release = Release.open(args.release)
+    report = download(
+        release,
+        args.out,
+        where=args.where,
+        ids=args.ids,
+        limit=args.limit,
+        existing=Existing(args.existing),
+        connections=args.connections,
+        on_progress=Progress("downloaded"),
+    )
+    size = human_bytes(report.image_bytes)
+    already = f", {report.present:,} were there already" if report.present else ""
+    print(f"{report.fetched:,} images downloaded to {args.out} ({size}){already}")
+    for key in report.skipped:
+        print(f"skipped {key}: it is there and is not the release's file", file=sys.stderr)
+    for key, why in report.failed.items():
+        print(f"failed {key}: {why}", file=sys.stderr)
+    if report.failed:
+        print(
+            f"brainpress download: {len(report.failed) + report.not_tried:,} images are missing;"
+            " run the same command again, and `brainpress verify` on the release if that does"
+            " not help",
+            file=sys.stderr,
+        )
+        return 1
+    return 0

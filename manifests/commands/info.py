@@ -1,0 +1,99 @@
+"""What a release holds, how it was made, and which columns its manifest has."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from manifests.commands.shared import add_release, human_bytes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from manifests.query import Release
+    from manifests.schema import Column
+
+WIDTH = 88
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_release(parser)
+    parser.add_argument("--json", action="store_true", help="print release.json as it is")
+    parser.epilog = "example:\n  brainpress info s3://bucket/release"
+
+
+def run(args: argparse.Namespace) -> int:
+    from manifests.query import Release
+
+    release = Release.open(args.release)
+    if args.json:
+        print(json.dumps(release.about, indent=2, ensure_ascii=False))
+    else:
+        print(_describe(release))
+    return 0
+
+
+def _describe(release: Release) -> str:
+    about, document = release.about, release.document
+    counts, model = about["counts"], document.model
+    failed = f", {counts['failed']:,} failed" if counts["failed"] else ""
+    facts = {
+        "release": document.name,
+        "at": release.store.uri,
+        "images": f"{counts['ok']:,}{failed}, {human_bytes(counts['image_bytes'])}",
+        "model": f"{model['name']}: {model['description']}"
+        if model.get("description")
+        else model["name"],
+        "sampler": document.sampler_text,
+        "seed": str(document.seed),
+        "licence": document.license,
+        "attribution": str(model.get("attribution") or ""),
+        "made with": f"brainpress {document.software_version}",
+        "part of": _source(about),
+    }
+    lines = []
+    if document.demonstration:
+        from manifests.release_document import DEMONSTRATION
+
+        lines += [*textwrap.wrap(DEMONSTRATION, WIDTH), ""]
+    for name, text in facts.items():
+        if text:
+            indent = " " * 13
+            start = f"{name:<13}"
+            lines += textwrap.wrap(
+                text, WIDTH, initial_indent=start, subsequent_indent=indent, break_long_words=False
+            )
+    return "\n".join([*lines, "", *_columns(release)])
+
+
+def _source(about: dict[str, Any]) -> str:
+    source = about.get("source") or {}
+    return f"{source['uri']} ({source['samples']:,} samples)" if source else ""
+
+
+def _columns(release: Release) -> list[str]:
+    """A line a covariate: what it means, and what the release has of it; then other columns."""
+    covariates = [column.name for column in release.document.columns]
+    table = release.query("status = 'ok'", columns=covariates)
+    lines = ["covariates   (a range is the release's own)"]
+    lines += [_column(column, table) for column in release.document.columns]
+    others = [name for name in release.schema.names if name not in covariates]
+    lines += ["", "more columns"]
+    text = ", ".join(others)
+    lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
+    return lines
+
+
+def _column(column: Column, table: pa.Table) -> str:
+    import pyarrow.compute as pc
+
+    values = table[column.name]
+    if column.kind == "categorical":
+        counted = {item["values"]: item["counts"] for item in pc.value_counts(values).to_pylist()}
+        span = ", ".join(f"{level} {counted.get(level, 0):,}" for level in column.levels)
+    else:
+        ends = pc.min_max(values).as_py()
+        span = f"{ends['min']:.6g} to {ends['max']:.6g} {column.unit}" if len(values) else "none"
+    return f"  {column.name:<20} {span.rstrip():<32} {column.description}".rstrip()

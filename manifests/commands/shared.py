@@ -1,0 +1,71 @@
+"""What the consumer's verbs have in common: option types, numbers for people, a progress line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def add_release(parser: argparse.ArgumentParser) -> None:
+    """The positional argument that says which release."""
+    parser.add_argument(
+        "release", metavar="RELEASE", help="the release: a folder or s3://bucket/prefix"
+    )
+
+
+def count(text: str) -> int:
+    """The type of an option that is a number of at least 0."""
+    try:
+        value = int(text.replace("_", "").replace(",", ""))
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return value
+
+
+def at_least_one(text: str) -> int:
+    """The type of an option that is a number of at least 1."""
+    value = count(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError("0 is too few: expected at least 1")
+    return value
+
+
+def names(text: str) -> list[str]:
+    """The type of an option that is a list separated by commas."""
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} names nothing; expected a,b,c")
+    return found
+
+
+def human_bytes(size: float) -> str:
+    """A size for people: 999 B, 1.2 MB."""
+    unit = 0
+    while size >= 999.5 and unit < len(UNITS) - 1:
+        size, unit = size / 1000, unit + 1
+    return f"{size:.0f} B" if unit == 0 else f"{size:.1f} {UNITS[unit]}"
+
+
+class Progress:
+    """A line on stderr that counts; nothing where stderr is not a terminal."""
+
+    def __init__(self, verb: str) -> None:
+        self.verb = verb
+        self.shown = sys.stderr.isatty()
+        self.start = self.last = time.monotonic()
+
+    def __call__(self, done: int, total: int, size: int) -> None:
+        """`done` of `total` images, `size` bytes so far."""
+        now = time.monotonic()
+        if not self.shown or (done < total and now - self.last < 0.2):
+            return
+        self.last = now
+        rate = size / max(now - self.start, 1e-3)
+        line = f"{self.verb} {done:,} of {total:,}, {human_bytes(size)}, {human_bytes(rate)}/s"
+        end = "\n" if done == total else ""
+        print(f"\r{line:<70}", end=end, file=sys.stderr, flush=True)

@@ -1,0 +1,86 @@
+"""Reading a release: its document, and the rows of its manifest that match a filter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from manifests.errors import ReleaseError
+from manifests.layout import MANIFEST_KEY
+from manifests.parquet import read_columns
+from manifests.release import read_release
+from manifests.release_document import ReleaseDocument
+from manifests.storage import Store, open_store
+from manifests.where import find_column, parse_where
+
+
+class Release:
+    """A finished release, opened for reading.
+
+        release = Release.open("s3://bucket/release")
+        table = release.query("age > 70 and sex = 'F'", columns=["participant_id", "age"])
+        table.to_pandas()
+
+    Attributes:
+        store: where it lies.
+        about: the content of its release.json.
+        document: the part of it that tells how the release was made.
+    """
+
+    def __init__(self, store: Store, about: dict[str, Any]) -> None:
+        self.store = store
+        self.about = about
+        try:
+            self.document = ReleaseDocument.from_json(about)
+            _ = about["counts"]["samples"], about["files"][MANIFEST_KEY], about["parts"]
+        except (KeyError, TypeError) as error:
+            line = f"{store.uri}: release.json is damaged ({type(error).__name__}: {error})"
+            raise ReleaseError(line, exit_code=1) from error
+
+    @classmethod
+    def open(cls, uri: str | Path) -> Release:
+        """The release at a folder or s3://bucket/prefix.
+
+        Raises:
+            ReleaseError: there is none, or it cannot be read; why, and what to do.
+        """
+        store = open_store(uri)
+        return cls(store, read_release(store))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the manifest; units and meanings are in its fields' metadata."""
+        return self.document.schema
+
+    def query(
+        self,
+        where: str | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> pa.Table:
+        """Rows of the manifest in order of their index; only what is asked for is fetched.
+
+        Args:
+            where: a filter, in the language of `manifests.where.GRAMMAR`.
+            columns: which, and in what order; all where None.
+            limit: at most so many rows.
+
+        Raises:
+            ReleaseError: a filter or a column that cannot be understood.
+        """
+        names = None
+        if columns is not None:
+            names = list(dict.fromkeys(find_column(name, self.schema) for name in columns))
+        if limit is not None and limit < 0:
+            raise ReleaseError(f"limit {limit}: expected 0 or more")
+        expression = parse_where(where, self.schema) if where is not None else None
+        try:
+            table = read_columns(self.store, MANIFEST_KEY, columns=names, where=expression)
+        except KeyError:
+            line = f"{self.store.uri}: {MANIFEST_KEY} is missing; see `brainpress verify`"
+            raise ReleaseError(line, exit_code=1) from None
+        return table if limit is None else table.slice(0, limit)

@@ -1,0 +1,64 @@
+"""The README of a release."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manifests.release_document import DEMONSTRATION, ReleaseDocument
+from manifests.schema import OK, Column
+
+
+def readme(document: ReleaseDocument, table: pa.Table) -> str:
+    """README.md of a release with these manifest rows, for a reader who knows MRI and not us."""
+    ok = pc.sum(pc.equal(table["status"], OK)).as_py()
+    failed = table.num_rows - ok
+    model = document.model
+    sections = [
+        f"# {document.name}",
+        f"**{DEMONSTRATION}**" if document.demonstration else "",
+        f"{ok:,} synthetic T1-weighted brain images. Each is drawn from a generative model; none"
+        " shows a person.",
+        f"{failed:,} samples failed the quality check at every attempt and have no image."
+        if failed
+        else "",
+        "## What is here\n\n"
+        "- `sub-*/anat/*_T1w.nii.gz`: the images, a valid BIDS dataset.\n"
+        "- `participants.tsv`: what each image was asked to show, see `participants.json`.\n"
+        "- `manifest.parquet`: the same and more, with the SHA-256 of every image.\n"
+        "- `release.json`: how it was made.",
+        "## What the columns mean\n\n" + _column_table(document.columns),
+        f"## How it was made\n\nModel: {model['name']}. {model.get('description', '')}\n\n"
+        f"Sampler: {document.sampler_text}. Release seed: {document.seed}."
+        f" Made with brainpress {document.software_version}.\n\n"
+        "The same model, sampler and seed give the same samples again.",
+        "## How to use a part of it\n\n"
+        "    pip install brainpress\n"
+        f'    brainpress query RELEASE --where "{_example(document.columns)}"\n'
+        "    brainpress download RELEASE FOLDER --limit 10\n"
+        "    brainpress verify FOLDER\n\n"
+        "RELEASE is the folder or s3:// address where this file lies.",
+        f"## Licence\n\n{document.license}. {model.get('attribution', '')}".rstrip(),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _column_table(columns: tuple[Column, ...]) -> str:
+    lines = ["| column | meaning | unit | range |", "|---|---|---|---|"]
+    for column in columns:
+        span = ", ".join(column.levels)
+        if column.minimum is not None and column.maximum is not None:
+            span = f"{column.minimum:,.6g} to {column.maximum:,.6g} in training"
+        lines.append(f"| {column.name} | {column.description} | {column.unit} | {span} |")
+    return "\n".join(lines)
+
+
+def _example(columns: tuple[Column, ...]) -> str:
+    """A `--where` that works with these columns."""
+    parts = []
+    for column in columns:
+        if column.kind == "categorical":
+            parts.append(f"{column.name} = '{column.levels[0]}'")
+        elif column.minimum is not None and column.maximum is not None:
+            parts.append(f"{column.name} > {(column.minimum + column.maximum) / 2:.4g}")
+    return " and ".join(parts[:2]) or "index < 10"

@@ -1,0 +1,111 @@
+"""What a release says about itself, before its samples are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from manifests.errors import ReleaseError
+from manifests.schema import Column, manifest_schema
+
+DEMONSTRATION = (
+    "This is a demonstration: its model is a small one that shows how the press works. Its images"
+    " are for trying out tools, not for research about brains."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseDocument:
+    """What a release says about itself, and what its samples are a function of.
+
+    Attributes:
+        name: of the dataset, for people.
+        model: the model's card: name, description, license, attribution, demo (bool), ...
+        sampler: how the model was run, such as {"name": "ddim", "steps": 50}.
+        seed: of the release; a sample is a function of it and of the sample's index.
+        fingerprint, fields: as in the plan (`Ledger.begin`).
+        columns, quality: the covariates and the measured figures of the manifest.
+        license: SPDX identifier of the dataset's licence.
+        license_text: the licence in full; without it LICENSE names it and says where it stands.
+        authors: of the dataset.
+        software_version: of brainpress.
+        image: more about every image, for T1w.json, such as {"SpatialReference": ...}.
+        date: of the release, YYYY-MM-DD. Nothing else in a release tells the time, so that the
+            same release made twice has the same bytes.
+    """
+
+    name: str
+    model: Mapping[str, Any]
+    sampler: Mapping[str, Any]
+    seed: int
+    fingerprint: str
+    fields: Mapping[str, Any]
+    columns: tuple[Column, ...]
+    quality: tuple[Column, ...] = ()
+    license: str
+    license_text: str = ""
+    authors: tuple[str, ...] = ("The brainpress authors",)
+    software_version: str
+    image: Mapping[str, Any] = field(default_factory=dict)
+    date: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("name", "license", "fingerprint", "software_version"):
+            if not getattr(self, name):
+                raise ReleaseError(f"release document: {name} is empty")
+        if not self.model.get("name"):
+            raise ReleaseError("release document: the model's card has no name")
+        manifest_schema(self.columns, self.quality)
+
+    @property
+    def demonstration(self) -> bool:
+        return bool(self.model.get("demo"))
+
+    @property
+    def sampler_text(self) -> str:
+        """The sampler for people: "ddim, steps 50"."""
+        named = {name: value for name, value in self.sampler.items() if name != "name"}
+        words = [f"{name} {value}" for name, value in named.items()]
+        return ", ".join([str(self.sampler["name"]), *words] if "name" in self.sampler else words)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the release's manifest."""
+        return manifest_schema(self.columns, self.quality)
+
+    def to_json(self) -> dict[str, Any]:
+        """The part of release.json that is not counted from the samples."""
+        return {
+            "name": self.name,
+            "demonstration": self.demonstration,
+            "license": self.license,
+            "authors": list(self.authors),
+            "model": dict(self.model),
+            "sampler": dict(self.sampler),
+            "seed": self.seed,
+            "fingerprint": self.fingerprint,
+            "fields": dict(self.fields),
+            "columns": [column.to_json() for column in self.columns],
+            "quality": [column.to_json() for column in self.quality],
+            "image": dict(self.image),
+            "date": self.date,
+            "software": {"name": "brainpress", "version": self.software_version},
+        }
+
+    @classmethod
+    def from_json(cls, release: Mapping[str, Any], *, license_text: str = "") -> ReleaseDocument:
+        """The document that a release.json was made from."""
+        same = ("name", "model", "sampler", "seed", "fingerprint", "fields", "license")
+        return cls(
+            **{name: release[name] for name in same},
+            license_text=license_text,
+            authors=tuple(release["authors"]),
+            columns=tuple(Column.from_json(item) for item in release["columns"]),
+            quality=tuple(Column.from_json(item) for item in release["quality"]),
+            image=release.get("image", {}),
+            date=release.get("date"),
+            software_version=release["software"]["version"],
+        )

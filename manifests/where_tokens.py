@@ -1,0 +1,43 @@
+"""The words of the filter language of `--where`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from manifests.errors import ReleaseError
+
+TOKEN = re.compile(
+    r"""\s*(?:
+      (?P<number>(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)(?![A-Za-z0-9_.])
+    | (?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")
+    | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
+    | (?P<symbol><=|>=|<>|!=|==|[=<>(),+-])
+    )""",
+    re.VERBOSE,
+)
+
+
+class Token(NamedTuple):
+    kind: str  # number, text, word, symbol, end
+    text: str
+    at: int
+
+
+def scan(text: str) -> Iterator[Token]:
+    """The tokens of a filter, and one of kind "end". Raises ReleaseError at what is none."""
+    at, end = 0, len(text.rstrip())
+    while at < end:
+        match = TOKEN.match(text, at)
+        if match is None or match.lastgroup is None:
+            raise ReleaseError(f"--where {text!r}: cannot read {text[at:].lstrip()!r}")
+        yield Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup))
+        at = match.end()
+    yield Token("end", "", end)
+
+
+def unquote(text: str) -> str:
+    """What stands between the quotes."""
+    quote = text[0]
+    return text[1:-1].replace(quote * 2, quote)
