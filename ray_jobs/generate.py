@@ -1,0 +1,122 @@
+"""Print N synthetic volumes into a release: a folder, or s3://bucket/prefix.
+
+A sample is a function of --seed, its index and the model alone, so a release is the same however
+many workers made it. Run the same command again to go on where a run was ended, by whatever; with
+a larger --n the release grows.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+EXAMPLES = """examples:
+  brainpress generate --n 16 --out demo-release
+  brainpress generate --n 1000 --fix age=70 --fix sex=F --out release
+  ray job submit --working-dir . -- python ray_jobs/generate.py --n 100000 \\
+      --model s3://bucket/model --out s3://bucket/release
+
+To resume, run the same command again."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    parser.add_argument("--n", type=int, required=True, help="volumes of the release")
+    parser.add_argument("--out", required=True, help="the release: a folder or s3://bucket/prefix")
+    parser.add_argument(
+        "--model", default="demo", help='"demo" (default), a model folder or an s3:// URI'
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the release (default 0)")
+
+    drawing = parser.add_argument_group("how a volume is drawn")
+    drawing.add_argument("--steps", type=int, default=50, help="denoising steps (default 50)")
+    drawing.add_argument(
+        "--sampler", choices=("ddim", "ddpm"), default="ddim", help="default ddim, deterministic"
+    )
+    drawing.add_argument(
+        "--covariates",
+        default="cohort",
+        metavar="SOURCE",
+        help="cohort (default): as in the cohort the model was trained on; uniform: evenly over "
+        "the model's ranges; or a .csv/.tsv file, one row a sample",
+    )
+    drawing.add_argument(
+        "--fix",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="hold a covariate constant, such as age=70; may be repeated",
+    )
+    drawing.add_argument(
+        "--attempts",
+        type=int,
+        default=3,
+        help="draws of a sample that fails the quality check, before it is recorded as failed "
+        "(default 3)",
+    )
+    drawing.add_argument(
+        "--precision",
+        choices=("auto", "bf16", "fp32"),
+        default="auto",
+        help="number format of the networks; auto (default) takes bf16 where it is native",
+    )
+
+    work = parser.add_argument_group("how the work is done")
+    work.add_argument("--actors", type=int, help="workers; by default one a GPU, or one a core")
+    work.add_argument("--device", choices=("cpu", "cuda"), help="by default cuda where there is")
+    work.add_argument(
+        "--gpus-per-actor", type=float, default=1.0, help="share of a GPU for each (default 1)"
+    )
+    work.add_argument("--batch-size", type=int, help="volumes drawn at once; part of the plan")
+    work.add_argument("--shard-size", type=int, help="volumes committed at once; part of the plan")
+    work.add_argument("--writers", type=int, help="threads of a worker that compress and upload")
+    work.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="make nothing: say how many shards and bytes, and how long, timed on one batch",
+    )
+
+    about = parser.add_argument_group("what the release says of itself")
+    about.add_argument("--name", help="of the dataset")
+    about.add_argument("--license", help="SPDX identifier; by default the model's")
+    about.add_argument("--author", action="append", default=[], help="may be repeated")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ray_jobs.generation.job import generate
+    from ray_jobs.generation.plan import Device, Options, Sampler
+
+    options = Options(
+        n=args.n,
+        out=args.out,
+        model=args.model,
+        seed=args.seed,
+        steps=args.steps,
+        sampler=Sampler(args.sampler),
+        covariates=args.covariates,
+        fix=tuple(args.fix),
+        attempts=args.attempts,
+        precision=args.precision,
+        actors=args.actors,
+        device=Device(args.device) if args.device else None,
+        gpus_per_actor=args.gpus_per_actor,
+        batch_size=args.batch_size,
+        shard_size=args.shard_size,
+        writers=args.writers,
+        name=args.name,
+        license=args.license,
+        authors=tuple(args.author),
+    )
+    return generate(options, dry_run=args.dry_run)
+
+
+if __name__ == "__main__":
+    import sys
+    from pathlib import Path
+
+    # A script's own folder comes first on the path; `ray_jobs` is in the one above.
+    here = Path(__file__).resolve().parent
+    if Path(sys.path[0] or ".").resolve() == here:
+        sys.path[0] = str(here.parent)
+    from ray_jobs.cli import script
+
+    raise SystemExit(script("generate"))

@@ -1,0 +1,84 @@
+"""Whose brain sample `index` is: covariates as a function of the release seed and the index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ldm import noise
+from ldm.cohort_distribution import CohortDistribution, TableCovariates, uniform
+from ldm.covariates import CovariateSchema, Row
+from ray_jobs.errors import JobError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CovariateSource:
+    """Where the covariates of a release come from; small, and pickled to every worker.
+
+    Attributes:
+        kind: "cohort", "uniform" or "table".
+        schema: the model's covariates.
+        distribution: the cohort's; also fills in what a table or `fixed` leaves open.
+        fixed: held constant, over whatever the source says.
+        table: row `i` for sample `i`, where the kind is "table".
+    """
+
+    kind: str
+    schema: CovariateSchema
+    distribution: CohortDistribution
+    fixed: Row
+    table: TableCovariates | None = None
+
+    @property
+    def identity(self) -> str:
+        """What the fingerprint of a release says of its covariates."""
+        return f"table:{self.table.fingerprint}" if self.table else self.kind
+
+    @property
+    def limit(self) -> int | None:
+        """How many samples there are covariates for; None for any number."""
+        return len(self.table) if self.table else None
+
+    def draw(self, seed: int, index: int) -> Row:
+        """All covariates of sample `index`, in physical units.
+
+        Past the end of a table (a batch is always full) its last row stands in.
+        """
+        rng = noise.generator(noise.COVARIATES, seed, index)
+        if self.kind == "uniform":
+            return uniform(self.schema, rng, self.fixed)
+        row = self.table.row(min(index, len(self.table) - 1)) if self.table else {}
+        return self.distribution.sample(rng, {**row, **self.fixed})
+
+
+def covariate_source(
+    option: str,
+    fix: tuple[str, ...],
+    *,
+    n: int,
+    schema: CovariateSchema,
+    distribution: CohortDistribution,
+) -> CovariateSource:
+    """The source that `--covariates` and `--fix` ask for.
+
+    Raises:
+        JobError: neither a known source nor a table, or a table of fewer than `n` rows.
+        LdmError: a bad `--fix`, or a table that cannot be used.
+    """
+    fixed = schema.parse_fixed(fix)
+    table = None
+    kind = option
+    if option not in ("cohort", "uniform"):
+        if Path(option).suffix not in (".csv", ".tsv"):
+            raise JobError(
+                f"--covariates {option}: expected cohort, uniform, or a .csv or .tsv file"
+            )
+        kind, table = "table", TableCovariates.from_file(schema, option)
+        if n > len(table):
+            raise JobError(
+                f"--n {n}: {option} has {len(table)} rows, one for each sample; "
+                f"give --n {len(table)} or a longer table"
+            )
+    return CovariateSource(
+        kind=kind, schema=schema, distribution=distribution, fixed=fixed, table=table
+    )

@@ -1,0 +1,139 @@
+"""The end of a run: pictures of the first samples, and what the release says about itself."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from ldm.covariates import Covariate, CovariateSchema
+from ldm.model_folder import ModelDescription
+from ldm.previews import mosaic, sweep
+from manifests.ledger import ShardPlan, part_key
+from manifests.parquet import table_from_bytes
+from manifests.release import ReleaseDocument
+from manifests.schema import OK
+from manifests.storage import Store
+from ray_jobs.generation.rows import QUALITY_COLUMNS, covariate_columns
+
+PICTURED = 16
+SWEPT = 8
+SAMPLES_KEY = "previews/samples.png"
+
+
+def release_document(
+    description: ModelDescription,
+    *,
+    name: str | None,
+    license: str | None,
+    authors: Sequence[str],
+    fingerprint: str,
+    fields: Mapping[str, Any],
+) -> ReleaseDocument:
+    """What the release says of itself: from the model's card and the plan's fields.
+
+    Args:
+        description: the model.
+        name, license, authors: as the user wants them; else from the model's card.
+        fingerprint, fields: the plan's.
+    """
+    card = description.card
+    return ReleaseDocument(
+        name=name or f"Synthetic T1-weighted brain MRI ({description.name})",
+        model={**card, "name": description.name},
+        sampler={"name": fields["sampler"], "steps": fields["steps"], "eta": fields["eta"]},
+        seed=int(fields["seed"]),
+        fingerprint=fingerprint,
+        fields=fields,
+        columns=covariate_columns(description.schema),
+        quality=QUALITY_COLUMNS,
+        license=license or card.get("release_license") or card.get("license") or "not stated",
+        authors=tuple(authors) or ReleaseDocument.authors,
+        software_version=software_version(),
+    )
+
+
+def previews(store: Store, plan: ShardPlan, schema: CovariateSchema) -> dict[str, bytes]:
+    """Pictures of the first samples, by key: all of them, and some in order of a covariate.
+
+    A function of the release's first samples alone, so that a release that grew and one made at
+    once have the same.
+    """
+    rows = first_rows(store, plan, PICTURED)
+    if not rows:
+        return {}
+    volumes = [read_volume(store, row["path"]) for row in rows]
+    titles = [_title(row, schema) for row in rows]
+    pictures = {SAMPLES_KEY: mosaic(volumes, titles)}
+    along = _swept_covariate(schema)
+    values = [] if along is None else [row[along.name] for row in rows]
+    if along is not None and len(set(values)) > 1:
+        order = np.argsort(values, kind="stable")
+        chosen = order[np.linspace(0, len(order) - 1, min(SWEPT, len(order))).round().astype(int)]
+        pictures[f"previews/by_{along.name}.png"] = sweep(
+            [volumes[i] for i in chosen],
+            [_value(along, values[i]) for i in chosen],
+            title=f"{along.name.replace('_', ' ')}, as asked",
+        )
+    return pictures
+
+
+def first_rows(store: Store, plan: ShardPlan, count: int) -> list[dict[str, Any]]:
+    """The rows of the first `count` samples that did not fail."""
+    rows: list[dict[str, Any]] = []
+    for shard in range(plan.count):
+        key = part_key(shard)
+        table = table_from_bytes(store.get(key), key)
+        rows += [r for r in table.to_pylist() if r["status"] == OK and r["index"] < plan.n]
+        if len(rows) >= count:
+            break
+    return rows[:count]
+
+
+def read_volume(store: Store, key: str) -> np.ndarray:
+    """A stored image as (X, Y, Z) float32 in [0, 1]."""
+    image = nib.Nifti1Image.from_bytes(gzip.decompress(store.get(key)))
+    return np.asarray(image.dataobj, dtype=np.float32)
+
+
+def example_query(schema: CovariateSchema) -> str:
+    """A filter that some samples of a release will pass: above the middle of a covariate."""
+    continuous = [c for c in schema.covariates if c.is_continuous]
+    if not continuous:
+        first = schema.covariates[0]
+        return f"{first.name} = '{first.levels[0]}'"
+    chosen = next((c for c in continuous if c.name == "age"), continuous[0])
+    return f"{chosen.name} > {float(f'{(chosen.minimum + chosen.maximum) / 2:.2g}'):g}"
+
+
+def software_version() -> str:
+    """The version of brainpress, or that it runs from a checkout."""
+    try:
+        return version("brainpress")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _swept_covariate(schema: CovariateSchema) -> Covariate | None:
+    continuous = [c for c in schema.covariates if c.is_continuous]
+    ventricles = [c for c in continuous if "ventric" in c.name]
+    return next(iter(ventricles or continuous), None)
+
+
+def _title(row: Mapping[str, Any], schema: CovariateSchema) -> str:
+    asked = [_value(c, row[c.name]) for c in schema.covariates]
+    return "  ".join([f"{row['index']:06d}", *asked])
+
+
+def _value(covariate: Covariate, value: float | str) -> str:
+    """A covariate for a caption: `62 y`, `31 mL`, `F`."""
+    if isinstance(value, str):
+        return value
+    if covariate.unit == "mm3":
+        return f"{value / 1000:.0f} mL"
+    unit = {"year": "y", "a": "y"}.get(covariate.unit, covariate.unit)
+    return f"{value:.3g} {unit}".strip()

@@ -1,0 +1,178 @@
+"""What will be printed: a user's options, checked, and the plan document that pins a release."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from ray_jobs.errors import JobError
+
+DOCUMENT_VERSION = 1
+LARGEST_SEED = 2**63 - 1  # the manifest keeps it as int64
+
+
+class Device(StrEnum):
+    """What the volumes are computed on. The same model rounds differently on each."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Sampler(StrEnum):
+    """How noise becomes a latent."""
+
+    DDIM = "ddim"
+    DDPM = "ddpm"
+
+
+# Volumes a forward pass and a shard, where the user does not say. A shard is the unit that is
+# lost when a worker dies; a batch is what the device holds at once.
+BATCH_SIZE = {Device.CPU: 4, Device.CUDA: 8}
+SHARD_SIZE = {Device.CPU: 8, Device.CUDA: 64}
+WRITERS = {Device.CPU: 2, Device.CUDA: 8}
+# Shards in a worker's hands: with two, a GPU draws on while the last one's volumes are uploaded.
+IN_HAND = {Device.CPU: 1, Device.CUDA: 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the user asked for.
+
+    Attributes:
+        n: volumes of the release.
+        out: folder or s3:// URI of the release.
+        model: "demo", a model folder or an s3:// URI.
+        seed: release seed; with the index it determines a sample.
+        steps: denoising steps.
+        sampler: how noise becomes a latent.
+        covariates: "cohort", "uniform", or a .csv/.tsv file with a row for each sample.
+        fix: `name=value` texts; covariates held constant.
+        actors: worker processes; None takes one for each GPU, or each core.
+        gpus_per_actor: share of a GPU that a worker reserves.
+        device: None takes the GPUs where the cluster has any.
+        batch_size, shard_size: None takes the stored plan's, else the device's default.
+        attempts: draws of a sample before it is recorded as failed.
+        precision: number format of the networks; "auto" takes what is native.
+        writers: threads of a worker that compress and upload; None takes the device's default.
+        name, license, authors: what the release says of itself; empty takes the model's.
+    """
+
+    n: int
+    out: str
+    model: str = "demo"
+    seed: int = 0
+    steps: int = 50
+    sampler: Sampler = Sampler.DDIM
+    covariates: str = "cohort"
+    fix: tuple[str, ...] = ()
+    actors: int | None = None
+    gpus_per_actor: float = 1.0
+    device: Device | None = None
+    batch_size: int | None = None
+    shard_size: int | None = None
+    attempts: int = 3
+    precision: str = "auto"
+    writers: int | None = None
+    name: str | None = None
+    license: str | None = None
+    authors: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("n", "steps", "actors", "batch_size", "shard_size", "attempts", "writers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                option = name.replace("_", "-")
+                raise JobError(f"--{option} {value}: expected at least 1")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise JobError(f"--seed {self.seed}: expected 0 to 2^63 - 1")
+        share = self.gpus_per_actor
+        if not (0 < share <= 1 or (math.isfinite(share) and share == int(share) > 0)):
+            raise JobError(
+                f"--gpus-per-actor {share:g}: expected a share such as 0.5, or a whole number"
+            )
+
+
+def sizes(options: Options, device: Device, stored: Mapping[str, Any] | None) -> tuple[int, int]:
+    """The batch size and the shard size, the latter a multiple of the former.
+
+    What the user leaves out is taken from the stored plan's fields; in a new release it is the
+    device's default, fitted to the other size where that one was given. (Whether they agree with
+    a stored plan is the fingerprint's to say.)
+
+    Raises:
+        JobError: the shard size is not a multiple of the batch size.
+    """
+    batch, shard = options.batch_size, options.shard_size
+    if stored is not None:
+        return batch or int(stored["batch_size"]), shard or int(stored["shard_size"])
+    if batch is None:
+        limit = BATCH_SIZE[device] if shard is None else min(shard, BATCH_SIZE[device])
+        held = SHARD_SIZE[device] if shard is None else shard
+        batch = max(size for size in range(1, limit + 1) if held % size == 0)
+    if shard is None:
+        shard = batch * max(1, SHARD_SIZE[device] // batch)
+    if shard % batch:
+        raise JobError(
+            f"--shard-size {shard} with --batch-size {batch}: a shard must hold whole batches; "
+            f"expected a multiple, such as {batch * max(1, round(shard / batch))}"
+        )
+    return batch, shard
+
+
+def plan_fields(
+    options: Options,
+    *,
+    model_name: str,
+    model_fingerprint: str,
+    schema_version: str,
+    covariates: str,
+    fixed: Mapping[str, float | str],
+    device: Device,
+    precision: str,
+    batch_size: int,
+    shard_size: int,
+) -> dict[str, Any]:
+    """Everything on which the bytes of a release depend, apart from how many samples it has.
+
+    Args:
+        covariates: the source: "cohort", "uniform" or "table:" and the digest of its rows.
+        fixed: covariates held constant, parsed.
+    """
+    return {
+        "model": model_name,
+        "model_fingerprint": model_fingerprint,
+        "schema": schema_version,
+        "sampler": str(options.sampler),
+        "steps": options.steps,
+        "eta": 0.0 if options.sampler is Sampler.DDIM else 1.0,
+        "seed": options.seed,
+        "covariates": covariates,
+        "fixed": dict(fixed),
+        "attempts": options.attempts,
+        "device": str(device),
+        "precision": precision,
+        "batch_size": batch_size,
+        "shard_size": shard_size,
+    }
+
+
+def fingerprint(fields: Mapping[str, Any]) -> str:
+    """sha256, hexadecimal, of the fields' canonical JSON."""
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def batches(indices: range, batch_size: int) -> list[range]:
+    """The full batches that cover `indices`, cut at multiples of the batch size.
+
+    >>> batches(range(8, 13), 4)
+    [range(8, 12), range(12, 16)]
+    """
+    first = indices.start // batch_size
+    end = math.ceil(indices.stop / batch_size)
+    return [range(b * batch_size, (b + 1) * batch_size) for b in range(first, end)]

@@ -1,0 +1,253 @@
+"""The worker: holds the model, prints a shard's volumes, and commits them as one part."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from manifests.ledger import Ledger, ShardPlan, part_key
+from manifests.parquet import table_from_bytes
+from manifests.schema import FAILED, manifest_schema, rows_table
+from manifests.storage import Store, open_store
+from ray_jobs.generation.covariates import CovariateSource
+from ray_jobs.generation.plan import batches
+from ray_jobs.generation.press import Draw, draw_batch
+from ray_jobs.generation.rows import QUALITY_COLUMNS, Stored, covariate_columns, manifest_row
+from ray_jobs.generation.writers import Writers
+
+if TYPE_CHECKING:
+    from ldm.model import Model
+
+# One thread a worker on a CPU: how sums are split over threads must never change a bit.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrintJob:
+    """All that a worker must know; pickled to each.
+
+    Attributes:
+        out: URI of the release.
+        model: where the model is; every worker loads it once.
+        model_fingerprint: of the model that the plan was made with.
+        device: "cpu" or "cuda".
+        precision: "bf16" or "fp32".
+        seed, steps, sampler, attempts: see `plan.Options`.
+        batch_size: volumes of a forward pass.
+        shards: how the samples are cut.
+        source: the covariates of each sample.
+        writers: threads that compress and upload.
+    """
+
+    out: str
+    model: str
+    model_fingerprint: str
+    device: str
+    precision: str
+    seed: int
+    steps: int
+    sampler: str
+    attempts: int
+    batch_size: int
+    shards: ShardPlan
+    source: CovariateSource
+    writers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardReport:
+    """What became of a shard: rows committed, of them failed, and the seconds it took."""
+
+    shard: int
+    rows: int
+    failed: int
+    seconds: float
+
+
+class Secrets(dict[str, str]):
+    """Environment variables on their way to a worker; their values are never shown."""
+
+    def __repr__(self) -> str:
+        return f"Secrets({sorted(self)})"
+
+    def __reduce__(self) -> tuple[type[Secrets], tuple[dict[str, str]]]:
+        return Secrets, (dict(self),)
+
+
+class Printer:
+    """Prints shards. An actor on Ray, and a plain object anywhere else.
+
+    Several shards may be asked of it at once, each from a thread of its own: the device draws
+    for one at a time, while the volumes of the one before are still being stored.
+    """
+
+    def __init__(self, job: PrintJob, environment: Mapping[str, str]) -> None:
+        os.environ.update(environment)
+        if job.device == "cpu":
+            os.environ.update(ONE_THREAD)
+        self.job = job
+        self._drawing, self._counting = threading.Lock(), threading.Lock()
+        self._stored: dict[int, int] = {}  # shard in hand -> volumes stored so far
+        self._store: Store | None = None
+        self._model: Model | None = None
+
+    def load(self) -> str | None:
+        """Load the model; in one line, why it cannot be, where any other worker would fail too."""
+        try:
+            from ldm.model import load
+
+            with self._one_thread():
+                model = load(self.job.model, device=self.job.device, precision=self.job.precision)
+        except Exception as error:
+            if isinstance(getattr(error, "exit_code", None), int):
+                return str(error)
+            raise
+        if model.fingerprint != self.job.model_fingerprint:
+            return (
+                f"model {self.job.model}: another one lies there on a worker's machine "
+                f"(fingerprint {model.fingerprint[:12]}, expected "
+                f"{self.job.model_fingerprint[:12]}); copy it to every machine, or use s3://"
+            )
+        self._model = model
+        self._store = open_store(self.job.out)
+        return None
+
+    def progress(self) -> dict[int, int]:
+        """Volumes stored by now of each shard in hand."""
+        return dict(self._stored)
+
+    def print_shard(self, shard: int) -> ShardReport:
+        """Draw and store every volume of a shard that no row tells of yet, then commit the rows.
+
+        Raises:
+            ReleaseError: the store refuses.
+        """
+        assert self._store is not None
+        started = time.monotonic()
+        ledger, job = Ledger(self._store), self.job
+        indices = job.shards.indices(shard)
+        schema = manifest_schema(covariate_columns(job.source.schema), QUALITY_COLUMNS)
+        rows = {row["index"]: row for row in self._rows_of(shard) if row["index"] in indices}
+        self._stored[shard] = 0
+        try:
+            for row in self._print([i for i in indices if i not in rows], shard):
+                rows[row["index"]] = row
+            table = rows_table(rows.values(), schema)
+            ledger.commit(shard, table, len(indices))
+        finally:
+            del self._stored[shard]
+        return ShardReport(
+            shard=shard,
+            rows=len(rows),
+            failed=sum(row["status"] == FAILED for row in rows.values()),
+            seconds=time.monotonic() - started,
+        )
+
+    def time_batch(self, steps: int) -> tuple[float, float]:
+        """Seconds of one full batch at so many steps, and the mean bytes of its volumes."""
+        from ldm.volumes import to_nifti_bytes
+
+        assert self._model is not None
+        job, model = self.job, self._model
+        batch = range(job.batch_size)
+        covariates = [job.source.draw(job.seed, index) for index in batch]
+        keys: list[tuple[int, ...]] = [(job.seed, index, 0) for index in batch]
+        started = time.monotonic()
+        with self._one_thread():
+            volumes = model.generate(covariates, keys, steps=steps, sampler=job.sampler)
+            sizes = [len(to_nifti_bytes(levels, model.grid)) for levels in volumes]
+        return time.monotonic() - started, sum(sizes) / len(sizes)
+
+    def _rows_of(self, shard: int) -> list[dict[str, Any]]:
+        """The rows of a part that an earlier, smaller plan committed."""
+        assert self._store is not None
+        try:
+            data = self._store.get(part_key(shard))
+        except KeyError:
+            return []
+        rows: list[dict[str, Any]] = table_from_bytes(data, part_key(shard)).to_pylist()
+        return rows
+
+    def _print(self, indices: list[int], shard: int) -> Iterator[dict[str, Any]]:
+        """The rows of `indices`, once their volumes are stored."""
+        if not indices:
+            return
+        job = self.job
+        waiting = 2 * job.batch_size
+        with Writers[dict[str, Any]](threads=job.writers, waiting=waiting) as writers:
+            futures: list[Future[dict[str, Any]]] = []
+            with self._drawing, self._one_thread():
+                for draw in self._draw(indices):
+                    futures.append(writers.submit(partial(self._keep, draw, shard)))
+                    raise_first(futures)  # draw no further for a store that refuses
+            for future in futures:
+                yield future.result()
+
+    def _draw(self, indices: list[int]) -> Iterator[Draw]:
+        from ldm.quality import check
+
+        assert self._model is not None
+        job, model, wanted = self.job, self._model, set(indices)
+        for batch in batches(range(indices[0], indices[-1] + 1), job.batch_size):
+            if wanted.isdisjoint(batch):
+                continue
+            yield from draw_batch(
+                model,
+                partial(check, bounds=model.description.bounds),
+                [job.source.draw(job.seed, index) for index in batch],
+                batch=batch,
+                wanted=wanted,
+                seed=job.seed,
+                steps=job.steps,
+                sampler=job.sampler,
+                attempts=job.attempts,
+            )
+
+    def _keep(self, draw: Draw, shard: int) -> dict[str, Any]:
+        """Store a drawn volume; its row."""
+        from ldm.volumes import to_nifti_bytes
+
+        assert self._model is not None
+        assert self._store is not None
+        stored = None
+        if draw.levels is not None:
+            data = to_nifti_bytes(draw.levels, self._model.grid)
+            stored = Stored.of(draw.index, data)
+            self._store.put(stored.path, data)
+        row = manifest_row(draw, stored, schema=self.job.source.schema, seed=self.job.seed)
+        with self._counting:
+            self._stored[shard] += 1
+        return row
+
+    @contextmanager
+    def _one_thread(self) -> Iterator[None]:
+        """Compute on one thread; OpenMP keeps its number of threads for each calling thread."""
+        if self.job.device == "cpu":
+            import torch
+
+            torch.set_num_threads(1)
+        yield
+
+
+def raise_first(futures: Iterable[Future[Any]]) -> None:
+    """Raise the error of a job that has failed already, if there is one."""
+    for future in futures:
+        if future.done():
+            future.result()
+
+
+def resolve_precision(device: str, environment: Mapping[str, str]) -> str:
+    """The number format that a worker's device computes in natively; runs on a worker."""
+    os.environ.update(environment)
+    if device == "cpu":
+        os.environ.update(ONE_THREAD)
+    from ldm.precision import resolve
+
+    return resolve("auto", device)

@@ -1,0 +1,109 @@
+"""The bar that a user watches: how many volumes are done, how fast, and how long it still takes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TextIO
+
+from ray_jobs.generation.estimate import in_words
+
+WINDOW_SECONDS = 120.0
+LINE_EVERY_SECONDS = 15.0
+BAR_WIDTH = 24
+
+
+class Rate:
+    """Volumes a second over the last two minutes, so that starting up is soon forgotten."""
+
+    def __init__(self, now: float) -> None:
+        self._seen: deque[tuple[float, int]] = deque([(now, 0)])
+
+    def update(self, now: float, done: int) -> float:
+        """The rate when `done` volumes have been made by `now`; 0 while nothing is known."""
+        self._seen.append((now, done))
+        while len(self._seen) > 2 and self._seen[0][0] < now - WINDOW_SECONDS:
+            self._seen.popleft()
+        (then, before), (now, after) = self._seen[0], self._seen[-1]
+        return (after - before) / (now - then) if now > then and after > before else 0.0
+
+
+class Progress:
+    """Draws the bar in place on a terminal, and a line now and then anywhere else.
+
+    Args:
+        total: volumes of the release.
+        already: volumes that earlier runs made.
+        stream: where to draw.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        already: int = 0,
+        *,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.total, self.already = total, already
+        self._stream = stream or sys.stderr
+        self._clock = clock
+        self._tty = self._stream.isatty()
+        self._rate = Rate(clock())
+        self._drawn = ""
+        self._last_line = clock()
+
+    def update(self, done: int, workers: int) -> None:
+        """Show that this run has made `done` volumes, and that `workers` are at work."""
+        now = self._clock()
+        rate = self._rate.update(now, done)
+        if self._tty:
+            self._redraw(self.text(done, workers, rate))
+        elif now - self._last_line >= LINE_EVERY_SECONDS:
+            self._last_line = now
+            self.say(self.text(done, workers, rate))
+
+    def text(self, done: int, workers: int, rate: float) -> str:
+        """`[######....]  48/128  38 %  1.9 volumes/s  42 s left  2 workers`"""
+        made = min(self.total, self.already + done)
+        filled = BAR_WIDTH * made // self.total
+        bar = "#" * filled + "." * (BAR_WIDTH - filled)
+        parts = [f"[{bar}]", f"{made}/{self.total}", f"{100 * made // self.total} %"]
+        if rate > 0:
+            parts += [rate_in_words(rate), f"{in_words((self.total - made) / rate)} left"]
+        parts.append(f"{workers} worker{'' if workers == 1 else 's'}" if workers else "starting")
+        return "  ".join(parts)
+
+    def say(self, line: str) -> None:
+        """A line of its own, above the bar."""
+        drawn = self._drawn
+        self._redraw("")
+        self._stream.write(f"{line}\n")
+        self._redraw(drawn)
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Leave the bar where it is and go to the next line."""
+        if self._drawn:
+            self._stream.write("\n")
+            self._drawn = ""
+            self._stream.flush()
+
+    def _redraw(self, text: str) -> None:
+        if not self._tty:
+            return
+        self._stream.write("\r" + text.ljust(len(self._drawn)) + ("" if text else "\r"))
+        self._drawn = text
+        self._stream.flush()
+
+
+def rate_in_words(rate: float) -> str:
+    """Volumes a second, or seconds a volume where that reads better.
+
+    >>> rate_in_words(2.5), rate_in_words(0.2)
+    ('2.5 volumes/s', '5.0 s/volume')
+    """
+    return f"{rate:.1f} volumes/s" if rate >= 1 else f"{1 / rate:.1f} s/volume"
