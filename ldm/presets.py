@@ -68,10 +68,10 @@ def demo() -> Preset:
         name="demo",
         grid=Grid(shape=(64, 80, 64), spacing=2.5),
         autoencoder=AutoencoderConfig(
-            channels=(32, 64), latent_channels=4, num_res_blocks=1, norm_num_groups=8, patch=2
+            channels=(32, 64), latent_channels=8, num_res_blocks=1, norm_num_groups=8, patch=2
         ),
         denoiser=DenoiserConfig(
-            latent_channels=4,
+            latent_channels=8,
             conditions=4,
             channels=(128, 128),
             num_res_blocks=1,
@@ -82,7 +82,7 @@ def demo() -> Preset:
         ),
         schedule=Schedule(prediction="v"),
         train_autoencoder=TrainingConfig(
-            steps=2_500, batch_size=2, learning_rate=1e-3, kl_weight=1e-5, ema_decay=0.995
+            steps=2_500, batch_size=2, learning_rate=1e-3, kl_weight=1e-6, ema_decay=0.995
         ),
         train_diffusion=TrainingConfig(
             steps=2_000, batch_size=16, learning_rate=4e-4, ema_decay=0.995

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ray_jobs.errors import JobError
+
 # Enough for what the jobs send through it; Ray's default of 30 % of memory is meant for more.
 OBJECT_STORE_BYTES = 256 * 1024**2
 
@@ -43,7 +45,12 @@ def session(**options: Any) -> Iterator[Cluster]:
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
         }
-    ray.init(**(settings | options))
+    try:
+        ray.init(**(settings | options))
+    except Exception as error:  # Ray raises bare Exception, ConnectionError and RuntimeError here
+        where = os.environ.get("RAY_ADDRESS")
+        what = f"cannot join the Ray cluster at {where}" if where else "cannot start Ray here"
+        raise JobError(f"{what}: {str(error).splitlines()[0]}", exit_code=1) from error
     try:
         yield _offer()
     finally:

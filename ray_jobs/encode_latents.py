@@ -1,0 +1,34 @@
+"""Encode a prepared cohort once with a trained autoencoder, on Ray Data.
+
+Writes mean and log-variance of every subject's latent, for train-diffusion. Copies moved rigidly
+by a few degrees and millimetres, and mirrored, are encoded too. Run the same command again to
+encode only what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cohort", required=True, help="folder that brainpress prepare wrote")
+    parser.add_argument(
+        "--autoencoder", required=True, help="folder of a finished brainpress train-autoencoder"
+    )
+    parser.add_argument("--out", required=True, help="folder for the latents")
+    parser.add_argument("--preset", default="demo", help="demo, paper or tiny")
+    parser.add_argument("--copies", type=int, help="copies of a volume (default: the preset's)")
+    parser.add_argument("--workers", type=int, help="actors; by default one a CPU or GPU")
+    parser.add_argument("--gpu", action="store_true", help="one GPU an actor")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ray_jobs.encoding.job import encode_latents
+
+    return encode_latents(args)
+
+
+if __name__ == "__main__":
+    from ray_jobs.cli import script
+
+    raise SystemExit(script("encode-latents"))

@@ -1,0 +1,1 @@
+"""Encoding a prepared cohort once, so that the diffusion model trains on latents."""

@@ -1,0 +1,72 @@
+"""The encoder that Ray Data keeps in each of its actors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ldm.precision import PRECISIONS, autocast, resolve
+from ldm.quality import FIGURES, measure
+from ldm.training.autoencoder_task import read_volume
+from ldm.training.copies import moved
+from ldm.volumes import quantise
+from ray_jobs.files import write_array
+from ray_jobs.training.autoencoder_folder import open_run
+
+
+class Encoder:
+    """Encodes one subject a call and writes its latents; what is there already is kept."""
+
+    def __init__(self, out: str, cohort: str, copies: int, gpu: bool) -> None:
+        self._out, self._cohort, self._copies = Path(out), Path(cohort), copies
+        self._device = torch.device("cuda" if gpu else "cpu")
+        if not gpu:
+            torch.set_num_threads(1)
+        trained = open_run(self._out)
+        self._network = trained.network().to(
+            self._device, memory_format=torch.channels_last_3d  # type: ignore[call-overload]
+        )
+        self._dtype = PRECISIONS[resolve("auto", self._device.type)]
+
+    @torch.inference_mode()
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Adds `sums` (2, C): of the mean and of its square over the first copy's voxels, and
+        the quality figures of the first copy's reconstruction."""
+        path = self._out / row["latent"]
+        if path.exists():
+            encoded = np.load(path)
+        else:
+            encoded = self._encode(read_volume(self._cohort / row["volume"]))
+            write_array(path, encoded)
+        mean = encoded[0, 0]
+        second = mean**2 + np.exp(encoded[0, 1])
+        sums = np.stack([mean.mean(axis=(1, 2, 3)), second.mean(axis=(1, 2, 3))])
+        figures = self._figures(mean)
+        return {
+            "participant_id": row["participant_id"],
+            "sums": sums.astype(np.float64),
+            **{name: figures[name] for name in FIGURES},
+        }
+
+    def _encode(self, volume: np.ndarray) -> np.ndarray:
+        encoded = []
+        for copy in range(self._copies):
+            inputs = torch.from_numpy(moved(volume, _seed(volume), copy))[None, None]
+            with autocast(self._device.type, self._dtype):
+                mean, std = self._network.encode(inputs.to(self._device))
+            log_variance = 2 * std.float().log()
+            encoded.append(torch.cat([mean.float(), log_variance]).cpu().numpy())
+        return np.stack(encoded)
+
+    def _figures(self, latent: np.ndarray) -> dict[str, float]:
+        with autocast(self._device.type, self._dtype):
+            decoded = self._network.decode(torch.from_numpy(latent)[None].to(self._device))
+        return measure(quantise(decoded[0, 0].float().cpu().numpy()))
+
+
+def _seed(volume: np.ndarray) -> int:
+    """A number that is the volume's own, so that subjects move differently."""
+    return int(volume.sum(dtype=np.float64) * 16) % 2**31

@@ -1,0 +1,116 @@
+"""The job of `brainpress encode-latents`: Ray Data over subjects, then the table and the mark."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ldm.presets import preset
+from ldm.quality import fit_bounds
+from ray_jobs import cluster
+from ray_jobs.encoding.latents import ARRAYS, MARK, EncodedCohort
+from ray_jobs.errors import JobError
+from ray_jobs.files import digest, output_folder, refuse_other_run
+from ray_jobs.preparation.cohort import PreparedCohort
+from ray_jobs.training.autoencoder_folder import FOLDER, open_run
+
+
+def encode_latents(args: argparse.Namespace) -> int:
+    """Encode every subject of the cohort; returns the exit code.
+
+    Raises:
+        JobError: a wrong option or folder, or latents of another autoencoder or cohort in --out.
+    """
+    copies = preset(args.preset).latent_copies if args.copies is None else args.copies
+    if copies < 1:
+        raise JobError(f"--copies {copies}: expected at least 1")
+    if args.workers is not None and args.workers < 1:
+        raise JobError(f"--workers {args.workers}: expected at least 1")
+    cohort = PreparedCohort.open(Path(args.cohort).expanduser().absolute())
+    trained = open_run(Path(args.autoencoder).expanduser().absolute())
+    if cohort.grid != trained.grid:
+        raise JobError(
+            f"{args.cohort} is prepared at {cohort.grid.shape}, {cohort.grid.spacing:g} mm, the "
+            f"autoencoder was trained at {trained.grid.shape}, {trained.grid.spacing:g} mm; "
+            "give the cohort it was trained on"
+        )
+    out = output_folder(args.out, what="latents")
+    identity = {"cohort": cohort.fingerprint, "copies": copies, "autoencoder": trained.sha256}
+    refuse_other_run(out / "run.json", identity)
+    if (out / MARK).exists() and EncodedCohort.open(out).fingerprint == digest(identity):
+        print(f"{out}: {len(cohort.table)} subjects already encoded; nothing left to do")
+        return 0
+    if not (out / FOLDER).exists():
+        shutil.copytree(trained.folder, out / f".{FOLDER}", dirs_exist_ok=True)
+        (out / f".{FOLDER}").rename(out / FOLDER)
+    (out / ARRAYS).mkdir(exist_ok=True)
+    table = cohort.table.assign(
+        latent=[f"{ARRAYS}/{name}.npy" for name in cohort.table["participant_id"]]
+    )
+    rows = _encode_all(table, out, cohort.folder, copies, args)
+    encoded = _collect(rows, table, cohort, copies, out)
+    encoded.write()
+    print(f"{out}: {len(table)} subjects encoded, {copies} copies each")
+    return 0
+
+
+def _encode_all(
+    table: pd.DataFrame, out: Path, cohort: Path, copies: int, args: argparse.Namespace
+) -> dict[str, dict[str, Any]]:
+    items = table[["participant_id", "volume", "latent"]].to_dict(orient="records")
+    with cluster.session() as found:
+        import ray.data
+        from tqdm import tqdm
+
+        from ray_jobs.encoding.encoder import Encoder
+
+        cluster.quiet_ray_data()
+        if args.gpu and not found.gpus:
+            raise JobError("--gpu: the cluster has no GPU; leave it out")
+        workers = args.workers or (found.gpus if args.gpu else found.cpus)
+        blocks = max(1, min(len(items), 4 * workers))
+        dataset = ray.data.from_items(items, override_num_blocks=blocks).map(
+            Encoder,
+            fn_constructor_args=(str(out), str(cohort), copies, args.gpu),
+            compute=ray.data.ActorPoolStrategy(size=min(workers, len(items))),
+            num_cpus=1,
+            num_gpus=1 if args.gpu else 0,
+        )
+        rows = tqdm(
+            dataset.iter_rows(),
+            total=len(items),
+            unit="subject",
+            disable=not sys.stderr.isatty(),
+        )
+        return {row["participant_id"]: row for row in rows}
+
+
+def _collect(
+    rows: dict[str, dict[str, Any]],
+    table: pd.DataFrame,
+    cohort: PreparedCohort,
+    copies: int,
+    out: Path,
+) -> EncodedCohort:
+    """The encoded cohort; statistics over the training subjects, in the order of their ids."""
+    training = [rows[name] for name in cohort.split("train")["participant_id"]]
+    first, second = np.mean([row["sums"] for row in training], axis=0)
+    std = np.sqrt(second - first**2)
+    columns = ["participant_id", "split", "latent", *cohort.schema.names]
+    return EncodedCohort(
+        folder=out,
+        schema=cohort.schema,
+        table=table[columns],
+        latent_mean=tuple(float(m) for m in first),
+        latent_std=tuple(float(s) for s in std),
+        bounds=fit_bounds(training),
+        copies=copies,
+        cohort=cohort.fingerprint,
+        source=cohort.source,
+    )

@@ -1,0 +1,111 @@
+"""Encoded latents on disk: `latents.json`, `latents.parquet`, `latents/`, `autoencoder/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ldm.covariates import CovariateSchema
+from ldm.quality import Bounds
+from ray_jobs.errors import JobError
+from ray_jobs.files import digest, read_json, write_bytes, write_json
+from ray_jobs.training.autoencoder_folder import TrainedAutoencoder, open_run
+
+MARK, TABLE, ARRAYS = "latents.json", "latents.parquet", "latents"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedCohort:
+    """A cohort's latents and the autoencoder that made them.
+
+    Attributes:
+        folder: where they lie, with a copy of the autoencoder.
+        schema: the covariates.
+        table: a row a subject: participant_id, split, latent (path in the folder) and the
+            covariates. A latent is `.npy`, (copies, 2, C, x, y, z) float32: mean and log-variance.
+        latent_mean, latent_std: per channel, over the training subjects.
+        bounds: what the quality check accepts, from the training subjects' reconstructions.
+        copies: how many copies of a volume were encoded.
+        cohort: the prepared cohort's fingerprint; source: what it was made from.
+    """
+
+    folder: Path
+    schema: CovariateSchema
+    table: pd.DataFrame
+    latent_mean: tuple[float, ...]
+    latent_std: tuple[float, ...]
+    bounds: Bounds
+    copies: int
+    cohort: str
+    source: dict[str, Any]
+
+    @property
+    def autoencoder(self) -> TrainedAutoencoder:
+        """The autoencoder that encoded and will decode."""
+        return open_run(self.folder)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256, hexadecimal, of all that training sees."""
+        return digest(
+            {"cohort": self.cohort, "copies": self.copies, "autoencoder": self.autoencoder.sha256}
+        )
+
+    def split(self, name: str) -> pd.DataFrame:
+        """The rows of one split, in the order of their ids."""
+        return self.table[self.table["split"] == name].reset_index(drop=True)
+
+    def paths(self, name: str) -> list[Path]:
+        """The latents of one split, in the same order."""
+        return [self.folder / path for path in self.split(name)["latent"]]
+
+    def write(self) -> None:
+        """Write the table, then `latents.json`, whose presence says that all is there."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pandas(self.table, preserve_index=False), sink)
+        write_bytes(self.folder / TABLE, sink.getvalue().to_pybytes())
+        write_json(
+            self.folder / MARK,
+            {
+                "format": "brainpress-latents",
+                "version": 1,
+                "cohort": self.cohort,
+                "source": self.source,
+                "copies": self.copies,
+                "latent_mean": list(self.latent_mean),
+                "latent_std": list(self.latent_std),
+                "bounds": {name: list(pair) for name, pair in self.bounds.items()},
+                **self.schema.to_json(),
+                "fingerprint": self.fingerprint,
+            },
+        )
+
+    @classmethod
+    def open(cls, folder: Path) -> EncodedCohort:
+        """The encoded cohort in `folder`.
+
+        Raises:
+            JobError: none there, or not complete.
+        """
+        document = read_json(folder / MARK)
+        if document is None or document.get("format") != "brainpress-latents":
+            raise JobError(
+                f"{folder} holds no complete latents (no {MARK}); "
+                "run brainpress encode-latents --out to it first"
+            )
+        return cls(
+            folder=folder,
+            schema=CovariateSchema.from_json(document),
+            table=pq.read_table(folder / TABLE).to_pandas(),
+            latent_mean=tuple(document["latent_mean"]),
+            latent_std=tuple(document["latent_std"]),
+            bounds={name: (low, high) for name, (low, high) in document["bounds"].items()},
+            copies=document["copies"],
+            cohort=document["cohort"],
+            source=document["source"],
+        )

@@ -1,0 +1,266 @@
+"""The job of `brainpress train-diffusion`: the fit, then the finished model's folder."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ldm import noise
+from ldm.cohort_distribution import CohortDistribution
+from ldm.covariates import CovariateSchema, Row
+from ldm.model_folder import ModelDescription
+from ldm.networks import DenoiserConfig
+from ldm.presets import Preset, preset
+from ldm.training.config import TrainingConfig
+from ray_jobs.encoding.latents import EncodedCohort
+from ray_jobs.errors import JobError
+from ray_jobs.files import output_folder
+from ray_jobs.training.fit import fit, is_finished, mark_finished
+from ray_jobs.training.options import configure
+
+# Held-out subjects that validation reads at most; samples in a preview and their DDIM steps.
+VALIDATION_SUBJECTS, PREVIEW_SAMPLES, PREVIEW_STEPS = 64, 5, 25
+
+
+def train_diffusion(args: argparse.Namespace) -> int:
+    """Train to the end and write `model/`; returns the exit code.
+
+    Raises:
+        JobError: see `fit`; or latents that do not fit the preset, or an unknown covariate.
+    """
+    chosen = preset(args.preset)
+    config = configure(chosen.train_diffusion, args)
+    latents = EncodedCohort.open(Path(args.latents).expanduser().absolute())
+    trained = latents.autoencoder
+    if trained.config != chosen.autoencoder or trained.grid != chosen.grid:
+        raise JobError(
+            f"{args.latents} was encoded by another autoencoder than preset {args.preset}'s; "
+            "give the preset it was trained with"
+        )
+    rising = preview_covariate(latents.schema, args.preview)
+    out = output_folder(args.out, what="a training run")
+    network = denoiser_config(chosen, latents)
+    identity = {
+        "kind": "diffusion",
+        "latents": latents.fingerprint,
+        "network": network.to_json(),
+        "schedule": chosen.schedule.to_json(),
+        "training": config.identity(),
+    }
+    if is_finished(out, identity, config.steps):
+        print(f"{out}: already trained for {config.steps} steps; nothing left to do")
+        return 0
+    spec = {
+        "latents": str(latents.folder),
+        "preset": args.preset,
+        "config": config.to_json(),
+        "preview": rising,
+        "out": str(out),
+    }
+    groups, meta = fit(
+        worker,
+        spec,
+        identity,
+        out,
+        workers=args.workers,
+        gpu=args.gpu,
+        cpus_per_worker=args.cpus_per_worker,
+        retries=args.retries,
+    )
+    from ldm.model import save
+    from ldm.networks import Denoiser
+
+    denoiser = Denoiser(network)
+    denoiser.load_state_dict(groups["average"])
+    card = _card(args, latents, config, meta)
+    described = save(
+        out / "model",
+        describe_model(args.name, card, chosen, network, latents),
+        trained.network(),
+        denoiser,
+    )
+    mark_finished(out, meta["step"])
+    size = sum(entry["bytes"] for entry in described.files.values()) / 1e6
+    print(
+        f"{out / 'model'}: {meta['step']} steps, validation loss "
+        f"{meta['history'][-1]['loss']:.4f}, {size:.1f} MB; "
+        f"print with it: brainpress generate --model {out / 'model'} --n 16 --out release"
+    )
+    return 0
+
+
+def denoiser_config(chosen: Preset, latents: EncodedCohort) -> DenoiserConfig:
+    """The preset's U-Net for this cohort's covariates."""
+    config = replace(chosen.denoiser, conditions=len(latents.schema))
+    if not chosen.standardise_conditions:
+        return config
+    scaled = conditions(latents, "train")
+    std = np.maximum(scaled.std(axis=0), 1e-3)
+    return replace(
+        config,
+        condition_mean=tuple(round(float(m), 4) for m in scaled.mean(axis=0)),
+        condition_std=tuple(round(float(s), 4) for s in std),
+    )
+
+
+def conditions(latents: EncodedCohort, split: str) -> np.ndarray:
+    """Scaled covariates (N, K) of one split."""
+    rows = latents.split(split)[list(latents.schema.names)].to_dict(orient="records")
+    return np.stack([latents.schema.scale(row) for row in rows])
+
+
+def preview_covariate(schema: CovariateSchema, asked: str | None) -> str:
+    """The continuous covariate that rises along a preview.
+
+    Raises:
+        LdmError: no such covariate. JobError: it is not continuous.
+    """
+    if asked is None:
+        names = [c.name for c in schema.continuous]
+        if not names:
+            return schema.names[-1]
+        return "ventricular_volume" if "ventricular_volume" in names else names[-1]
+    if not schema[asked].is_continuous:
+        raise JobError(f"--preview {asked}: expected a covariate whose values are numbers")
+    return asked
+
+
+def preview_rows(distribution: CohortDistribution, schema: CovariateSchema, name: str) -> list[Row]:
+    """One typical subject at rising values of `name`: 5 to 95 % of the cohort's."""
+    drawn = [distribution.sample(noise.generator(noise.COVARIATES, 0, i)) for i in range(512)]
+    typical: Row = {}
+    for covariate in schema.covariates:
+        values = [row[covariate.name] for row in drawn]
+        if covariate.is_continuous:
+            typical[covariate.name] = float(np.median(np.array(values, dtype=float)))
+        else:
+            typical[covariate.name] = covariate.levels[0]
+    if not schema[name].is_continuous:
+        return [typical] * PREVIEW_SAMPLES
+    spread = np.array([row[name] for row in drawn], dtype=float)
+    rising = np.quantile(spread, np.linspace(0.05, 0.95, PREVIEW_SAMPLES))
+    return [{**typical, name: float(f"{value:.4g}")} for value in rising]
+
+
+def cohort_distribution(latents: EncodedCohort) -> CohortDistribution:
+    """The joint distribution of the covariates of all usable subjects."""
+    columns = {name: latents.table[name].to_numpy() for name in latents.schema.names}
+    return CohortDistribution.fit(latents.schema, columns)
+
+
+def describe_model(
+    name: str,
+    card: dict[str, Any],
+    chosen: Preset,
+    network: DenoiserConfig,
+    latents: EncodedCohort,
+) -> ModelDescription:
+    """What `model.json` will say."""
+    return ModelDescription(
+        name=name,
+        card=card,
+        schema=latents.schema,
+        distribution=cohort_distribution(latents),
+        grid=chosen.grid,
+        autoencoder=chosen.autoencoder.to_json(),
+        denoiser=network.to_json(),
+        schedule=chosen.schedule.to_json(),
+        latent_mean=latents.latent_mean,
+        latent_std=latents.latent_std,
+        bounds=latents.bounds,
+    )
+
+
+def _card(
+    args: argparse.Namespace, latents: EncodedCohort, config: TrainingConfig, meta: dict[str, Any]
+) -> dict[str, Any]:
+    source = latents.source
+    return {
+        "name": args.name,
+        "description": args.description,
+        "license": args.license or source.get("license", "not stated"),
+        "attribution": args.attribution or source.get("attribution", ""),
+        "demo": args.demonstration,
+        "training": {
+            "cohort": source,
+            "subjects": len(latents.split("train")),
+            "held_out": len(latents.split("validation")),
+            "preset": args.preset,
+            "commands": [
+                f"brainpress prepare {source.get('name', '--cohort virtual')} "
+                f"--preset {args.preset} --out prepared",
+                f"brainpress train-autoencoder --cohort prepared --preset {args.preset} "
+                f"--steps {latents.autoencoder.training['steps']} --out autoencoder",
+                f"brainpress encode-latents --cohort prepared --autoencoder autoencoder "
+                f"--copies {latents.copies} --preset {args.preset} --out latents",
+                f"brainpress train-diffusion --latents latents --preset {args.preset} "
+                f"--steps {meta['step']} --out diffusion",
+            ],
+            "autoencoder": latents.autoencoder.training,
+            "diffusion": {
+                "steps": meta["step"],
+                "config": config.to_json(),
+                "history": meta["history"],
+            },
+        },
+    }
+
+
+def worker(spec: dict[str, Any]) -> None:
+    """What each Ray Train worker runs."""
+    import torch
+    from torch import nn
+
+    from ldm.model import Model
+    from ldm.networks import Denoiser
+    from ldm.previews import sweep
+    from ldm.training.diffusion_task import DiffusionTask
+    from ldm.volumes import dequantise
+    from ray_jobs.training.worker import run_worker
+
+    chosen = preset(spec["preset"])
+    config = TrainingConfig.from_json(spec["config"])
+    latents = EncodedCohort.open(Path(spec["latents"]))
+    network = denoiser_config(chosen, latents)
+
+    def task(split: str) -> DiffusionTask:
+        return DiffusionTask(
+            latents.paths(split),
+            conditions(latents, split),
+            latents.latent_mean,
+            latents.latent_std,
+            chosen.schedule,
+            config,
+        )
+
+    held_out = task("validation")
+    description = describe_model("preview", {}, chosen, network, latents)
+    rows = preview_rows(description.distribution, latents.schema, spec["preview"])
+
+    def check(average: nn.Module, rank: int, world: int, device: torch.device) -> dict[str, float]:
+        subjects = range(rank, min(held_out.count, VALIDATION_SUBJECTS), world)
+        return held_out.validate(average, subjects, device)
+
+    def preview(average: nn.Module, device: torch.device) -> bytes:
+        denoiser = Denoiser(network)
+        denoiser.load_state_dict(average.state_dict())
+        model = Model(description, latents.autoencoder.network(), denoiser, device=str(device))
+        keys = [(0,)] * len(rows)
+        volumes = model.generate(rows, keys, steps=min(PREVIEW_STEPS, chosen.schedule.steps))
+        captions = [f"{row[spec['preview']]}" for row in rows]
+        return sweep([dequantise(volume) for volume in volumes], captions, title=spec["preview"])
+
+    torch.manual_seed(config.seed)
+    run_worker(
+        Denoiser(network),
+        config,
+        task("train"),
+        check,
+        preview,
+        Path(spec["out"]),
+        spec["threads"],
+    )
