@@ -24,7 +24,7 @@ demo: $(VENV)/.press  ## set up, print 16 volumes into demo-release/, show where
 	@echo; echo '$$ brainpress query demo-release --where "age > 60" --limit 5'
 	@$(BIN)/brainpress query demo-release --where "age > 60" --limit 5
 	@echo
-	@echo "pictures   demo-release/previews/"
+	@echo "pictures   demo-release/previews/samples.png"
 	@echo "volumes    demo-release/sub-*/anat/*_T1w.nii.gz"
 	@echo "manifest   demo-release/manifest.parquet"
 	@echo "next       source $(VENV)/bin/activate; brainpress --help"
