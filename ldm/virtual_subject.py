@@ -127,9 +127,10 @@ def _deformed(
 
     pivot = np.array(_PIVOT)
     move = np.array(grid.centre) - pivot - shift
-    world = np.stack(np.meshgrid(*axes, indexing="ij"))  # mm from the grid's centre, (3, X, Y, Z)
-    points = np.tensordot(turn / scales[:, None], world + move[:, None, None, None], axes=1)
-    points += pivot[:, None, None, None] + wobble
+    x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)  # mm from the grid's centre
+    points = wobble
+    for k, (to_x, to_y, to_z) in enumerate(turn / scales[:, None]):
+        points[k] += to_x * (x + move[0]) + to_y * (y + move[1]) + to_z * (z + move[2]) + pivot[k]
     inside = anatomy.sample(anatomy.edge, points.reshape(3, -1)).reshape(grid.shape) < 0
     points = points[:, inside]
 
@@ -200,14 +201,23 @@ def smooth_field(
         knot_spacing: mm between knots.
         std: standard deviation of the field.
     """
-    count = 2 * int(np.ceil(_LATTICE_HALF / knot_spacing)) + 3
+    count = 2 * int(np.ceil(_LATTICE_HALF / knot_spacing)) + 4
     field = rng.standard_normal((count, count, count))
     for axis, positions in enumerate(axes):
-        knots = knot_spacing * (np.arange(count) - (count - 1) / 2)
-        t = np.abs(positions[:, None] - knots) / knot_spacing  # (positions, knots)
-        basis = np.where(t < 1, 2 / 3 - t**2 + t**3 / 2, np.maximum(2 - t, 0) ** 3 / 6)
-        basis /= np.sqrt((basis**2).sum(axis=1, keepdims=True))  # unit variance everywhere
-        field = np.moveaxis(np.tensordot(basis, field, axes=(1, axis)), 0, axis)
+        along = positions / knot_spacing + (count - 1) / 2
+        first = np.floor(along).astype(int) - 1  # the first of the four knots that reach here
+        distance = np.abs(along - first - np.arange(4)[:, None])  # (4, positions)
+        basis = np.where(
+            distance < 1,
+            2 / 3 - distance**2 + distance**3 / 2,
+            np.maximum(2 - distance, 0) ** 3 / 6,
+        )
+        basis /= np.sqrt((basis**2).sum(axis=0))  # unit variance everywhere
+        shape = [-1 if other == axis else 1 for other in range(3)]
+        field = sum(
+            weight.reshape(shape) * np.take(field, first + k, axis=axis)
+            for k, weight in enumerate(basis)
+        )
     return std * field
 
 
