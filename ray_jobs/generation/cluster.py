@@ -82,52 +82,46 @@ def connect(options: Options) -> Cluster:
         os.environ.setdefault(name, value)
     import ray
 
-    address = running_address()
+    own = not joins()
+    where = "this machine" if own else os.environ.get("RAY_ADDRESS") or "the one begun here"
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        if address == "local":
+    if own:
+        quiet |= {
+            "address": "local",
             # More workers than cores were asked for: Ray must believe in as many.
-            cpus = None if options.actors is None else max(options.actors, os.cpu_count() or 1)
-            ray.init(
-                "local",
-                num_cpus=cpus,
-                num_gpus=0 if options.device is Device.CPU else None,
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                **quiet,
-            )
-        else:
-            ray.init(address, **quiet)
+            "num_cpus": None if not options.actors else max(options.actors, os.cpu_count() or 1),
+            "num_gpus": 0 if options.device is Device.CPU else None,
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
+    try:
+        ray.init(**quiet)
     except Exception as error:  # Ray raises many kinds, down to Exception itself
         reason = str(error).strip().splitlines()[0]
-        hint = "" if address == "local" else "; RAY_ADDRESS=local uses this machine alone"
-        raise JobError(f"Ray at {address}: {reason}{hint}", exit_code=1) from error
+        hint = "" if own else "; RAY_ADDRESS=local uses this machine alone"
+        raise JobError(f"Ray on {where}: {reason}{hint}", exit_code=1) from error
     resources = ray.cluster_resources()
     return Cluster(
-        own=address == "local",
+        own=own,
         nodes=sum(node["Alive"] for node in ray.nodes()),
         cpus=int(resources.get("CPU", 0)),
         gpus=resources.get("GPU", 0.0),
     )
 
 
-def running_address() -> str:
-    """Where a Ray runs that this run should join; "local" where there is none.
-
-    RAY_ADDRESS (which `ray job submit` sets) comes first. Else it is the cluster whose address
-    `ray start` left on this machine, if anybody still answers there.
-    """
+def joins() -> bool:
+    """Whether there is a Ray to join: RAY_ADDRESS (which `ray job submit` sets) names one, or
+    `ray start` left its address on this machine and somebody still answers there."""
     named = os.environ.get("RAY_ADDRESS", "").strip()
     if named:
-        return named
+        return named != "local"
     note = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray/ray_current_cluster")
     try:
-        address = note.read_text().strip()
-        host, _, port = address.rpartition(":")
+        host, _, port = note.read_text().strip().rpartition(":")
         with socket.create_connection((host, int(port)), timeout=2):
-            return address
+            return True
     except (OSError, ValueError):
-        return "local"
+        return False
 
 
 def refuse_scattered(out: str, cluster: Cluster) -> None:

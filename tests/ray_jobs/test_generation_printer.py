@@ -1,0 +1,172 @@
+"""The worker with a real, tiny model and real stores, without Ray."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ldm.model_folder import ModelDescription, describe
+from manifests.errors import ReleaseError
+from manifests.ledger import Ledger, ShardPlan, part_key
+from manifests.parquet import table_from_bytes
+from manifests.storage import open_store
+from ray_jobs.generation.covariates import covariate_source
+from ray_jobs.generation.printer import ONE_THREAD, Printer, PrintJob, Secrets
+from tests.e2e.running import files, tiny_model
+
+LOOSE = {"foreground_fraction": (0.0, 1.0), "mean_intensity": (0.0, 1.0)}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def _threads_of_this_process_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ONE_THREAD:
+        monkeypatch.setenv(name, "1")
+
+
+def job(model: Path, out: Path | str, *, n: int = 10, **changes: Any) -> PrintJob:
+    description: ModelDescription = describe(model)
+    source = covariate_source(
+        "cohort", (), n=n, schema=description.schema, distribution=description.distribution
+    )
+    settings: dict[str, Any] = {
+        "out": str(out),
+        "model": str(model),
+        "model_fingerprint": description.fingerprint,
+        "device": "cpu",
+        "precision": "fp32",
+        "seed": 3,
+        "steps": 2,
+        "sampler": "ddim",
+        "attempts": 2,
+        "batch_size": 2,
+        "shards": ShardPlan(n, 4),
+        "source": source,
+        "writers": 2,
+    }
+    return PrintJob(**{**settings, **changes})
+
+
+def loaded(job: PrintJob) -> Printer:
+    printer = Printer(job, {})
+    assert printer.load() is None
+    return printer
+
+
+def rows(out: Path | str, shard: int) -> list[dict[str, Any]]:
+    key = part_key(shard)
+    found: list[dict[str, Any]] = table_from_bytes(open_store(out).get(key), key).to_pylist()
+    return found
+
+
+def test_a_release_is_the_same_whatever_the_order_of_its_shards_and_their_number(
+    model: Path, tmp_path: Path
+) -> None:
+    few, many = loaded(job(model, tmp_path / "few")), loaded(job(model, tmp_path / "many", n=12))
+    for shard in (0, 1, 2):
+        few.print_shard(shard)
+    for shard in (2, 0, 1):
+        many.print_shard(shard)
+    made, larger = files(tmp_path / "few"), files(tmp_path / "many")
+    last = part_key(2)  # has ten of twelve rows
+    assert len(made) == 10 + 3
+    assert {k: v for k, v in made.items() if k != last}.items() <= larger.items()
+    assert rows(tmp_path / "few", 2) == rows(tmp_path / "many", 2)[:2]
+
+
+def test_a_row_tells_what_was_asked_and_what_was_stored(model: Path, tmp_path: Path) -> None:
+    here = job(model, tmp_path)
+    report = loaded(here).print_shard(1)
+    assert (report.shard, report.rows, report.failed) == (1, 4, 0)
+    row = rows(tmp_path, 1)[1]
+    data = (tmp_path / "sub-000005/anat/sub-000005_T1w.nii.gz").read_bytes()
+    assert (row["index"], row["bytes"], row["seed"], row["attempt"]) == (5, len(data), 3, 0)
+    asked = here.source.draw(3, 5)
+    assert {name: row[name] for name in asked} == asked
+    assert row["sex_scaled"] in (0.0, 1.0)
+
+
+def test_growing_completes_the_last_part_and_rewrites_no_volume(
+    model: Path, tmp_path: Path
+) -> None:
+    loaded(job(model, tmp_path, n=6)).print_shard(1)
+    volume = tmp_path / "sub-000005/anat/sub-000005_T1w.nii.gz"
+    before = volume.stat().st_ino
+    assert len(rows(tmp_path, 1)) == 2
+    loaded(job(model, tmp_path, n=7)).print_shard(1)
+    loaded(job(model, tmp_path, n=12)).print_shard(1)
+    assert [row["index"] for row in rows(tmp_path, 1)] == [4, 5, 6, 7]
+    assert volume.stat().st_ino == before
+    loaded(job(model, tmp_path / "at-once", n=12)).print_shard(1)
+    assert rows(tmp_path / "at-once", 1) == rows(tmp_path, 1)
+
+
+def test_two_workers_on_one_shard_commit_it_once(model: Path, tmp_path: Path) -> None:
+    first, second = loaded(job(model, tmp_path)), loaded(job(model, tmp_path))
+    first.print_shard(0)
+    etag = open_store(tmp_path).get_with_etag(part_key(0))[1]
+    (tmp_path / part_key(0)).rename(tmp_path / "kept")
+    second.print_shard(0)  # as if it had looked before the first was done
+    assert (tmp_path / part_key(0)).read_bytes() == (tmp_path / "kept").read_bytes()
+    (tmp_path / "kept").rename(tmp_path / part_key(0))
+    assert second.print_shard(0).rows == 4
+    assert open_store(tmp_path).get_with_etag(part_key(0))[1] == etag
+
+
+def test_a_sample_that_fails_every_attempt_is_a_failed_row_without_a_file(
+    tmp_path: Path,
+) -> None:
+    strict = tiny_model(tmp_path / "strict", bounds={**LOOSE, "mean_intensity": (0.9, 1.0)})
+    report = loaded(job(strict, tmp_path / "out")).print_shard(0)
+    assert (report.rows, report.failed) == (4, 4)
+    row = rows(tmp_path / "out", 0)[0]
+    assert (row["status"], row["attempt"], row["path"], row["sha256"]) == ("failed", 1, None, None)
+    assert "mean_intensity" in row["error"]
+    assert [name for name in files(tmp_path / "out") if name.endswith(".nii.gz")] == []
+
+
+def test_a_store_that_refuses_fails_the_shard_and_commits_nothing(
+    model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "sub-000002").write_text("in the way")
+    printer = loaded(job(model, tmp_path))
+    with pytest.raises(ReleaseError, match="sub-000002"):
+        printer.print_shard(0)
+    assert Ledger(open_store(tmp_path)).done(ShardPlan(10, 4)) == set()
+    assert printer.progress() == {}
+
+
+def test_another_model_at_the_same_place_is_refused(model: Path, tmp_path: Path) -> None:
+    printer = Printer(job(model, tmp_path, model_fingerprint="0" * 64), {})
+    assert "another one lies there" in str(printer.load())
+
+
+def test_a_model_damaged_under_way_is_refused_in_one_line(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "model")
+    here = job(model, tmp_path / "out")
+    weights = model / "denoiser.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    refusal = str(Printer(here, {}).load())
+    assert "denoiser.safetensors" in refusal
+    assert "\n" not in refusal
+
+
+def test_a_batch_can_be_timed_without_writing_anything(model: Path, tmp_path: Path) -> None:
+    seconds, size = loaded(job(model, tmp_path)).time_batch(1)
+    assert seconds > 0
+    assert size > 352  # a NIfTI header
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_secrets_travel_but_are_never_shown() -> None:
+    secrets = Secrets({"AWS_SECRET_ACCESS_KEY": "hush"})
+    assert "hush" not in f"{secrets} {secrets!r}"
+    assert json.dumps(pickle.loads(pickle.dumps(secrets))) == '{"AWS_SECRET_ACCESS_KEY": "hush"}'
