@@ -136,7 +136,7 @@ def _citation(document: ReleaseDocument) -> str:
     if document.license in LICENSE_URLS:
         lines.append(f"license: {document.license}")
     if document.date:
-        lines.append(f"date-released: {document.date}")
+        lines.append(f"date-released: {json.dumps(document.date)}")
     return "\n".join(lines) + "\n"
 
 

@@ -67,9 +67,9 @@ class ReleaseDocument:
     @property
     def sampler_text(self) -> str:
         """The sampler for people: "ddim, steps 50"."""
-        named = {name: value for name, value in self.sampler.items() if name != "name"}
-        words = [f"{name} {value}" for name, value in named.items()]
-        return ", ".join([str(self.sampler["name"]), *words] if "name" in self.sampler else words)
+        kind = [str(self.sampler[key]) for key in ("name", "sampler") if key in self.sampler]
+        rest = {key: value for key, value in self.sampler.items() if key not in ("name", "sampler")}
+        return ", ".join(kind + [f"{key} {value}" for key, value in rest.items()])
 
     @property
     def schema(self) -> pa.Schema:

@@ -33,18 +33,17 @@ def check_volume(data: bytes) -> tuple[Geometry | None, str | None]:
         return None, f"it cannot be unpacked: {error}"
     try:
         image = nib.Nifti1Image.from_bytes(plain)
-        header = image.header
-        values = np.asanyarray(cast(ArrayProxy, image.dataobj).get_unscaled())
+        stored = cast(ArrayProxy, image.dataobj)
+        values = np.asanyarray(stored.get_unscaled())
     except Exception as error:  # nibabel raises many kinds for a broken header
         return None, f"it is no readable NIfTI file: {error}"
     affine = image.affine
-    slope, intercept = header.get_slope_inter()
     geometry = Geometry(
         shape=tuple(int(side) for side in image.shape),
         affine=tuple(float(number) for number in affine[:3].ravel()),
         dtype=str(values.dtype),
-        slope=1.0 if slope is None else float(slope),
-        intercept=0.0 if intercept is None else float(intercept),
+        slope=float(stored.slope),
+        intercept=float(stored.inter),
     )
     if len(geometry.shape) != 3:
         return geometry, f"its shape is {geometry.shape}, expected three dimensions"

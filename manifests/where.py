@@ -38,6 +38,7 @@ COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 KEYWORDS = {"and", "or", "not", "in", "between", "like", "is", "null", "true", "false"}
 DEEPEST = 50
+LARGEST = 2**63 - 1  # of an int64 column
 
 Value = bool | int | float | str
 
@@ -177,7 +178,7 @@ class _Parser:
         self._need(")")
         kind = self._type(name)
         if pa.types.is_integer(kind):
-            values = [int(value) for value in values if value == int(value)]  # 1.5 is in no index
+            values = [int(value) for value in values if _is_index(value)]
         return pc.field(name).isin(pa.array(values, type=kind))
 
     def _like(self, name: str) -> pc.Expression:
@@ -208,7 +209,8 @@ class _Parser:
         if token.kind != "number":
             self._fail(f"{name} is a number; expected one")
         digits = self._advance().text.replace("_", "")
-        return sign * (int(digits) if digits.isdecimal() else float(digits))
+        exact = digits.isdecimal() and int(digits) <= LARGEST
+        return sign * (int(digits) if exact else float(digits))
 
     def _check_level(self, name: str, value: str) -> None:
         levels: Sequence[str] = self.columns[name].levels if name in self.columns else ()
@@ -254,3 +256,8 @@ class _Parser:
         token = self.next
         place = "at the end" if token.kind == "end" else f"at {self.text[token.at :]!r}"
         raise ReleaseError(f"--where {self.text!r}: {what}, {place}")
+
+
+def _is_index(value: Value) -> bool:
+    """Whether an integer column can hold the number at all; 1.5 and 1e999 are in none."""
+    return float(value).is_integer() and abs(float(value)) <= LARGEST

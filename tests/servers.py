@@ -28,6 +28,7 @@ class S3Server:
     folder: Path
     ports: dict[str, int]
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _client: Any = field(default=None, repr=False)
 
     @classmethod
     def start(cls, folder: Path) -> S3Server:
@@ -96,7 +97,9 @@ class S3Server:
         import boto3
         from botocore.config import Config
 
-        return boto3.session.Session().client(
+        if self._client is not None:
+            return self._client
+        self._client = boto3.session.Session().client(
             "s3",
             endpoint_url=self.endpoint,
             aws_access_key_id=ACCESS_KEY,
@@ -104,6 +107,7 @@ class S3Server:
             region_name="us-east-1",
             config=Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=20),
         )
+        return self._client
 
     def make_bucket(self, *, public: bool = False) -> str:
         """A new, empty bucket; a public one can be read and listed without credentials."""

@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,8 +101,13 @@ def _write(data: bytes, out: Path | None) -> None:
         sys.stdout.flush()
         return
     side = out.with_name(f".{out.name}.partial")
-    side.write_bytes(data)
-    side.replace(out)
+    try:
+        side.write_bytes(data)
+        side.replace(out)
+    except OSError as error:
+        with suppress(OSError):
+            side.unlink()
+        raise ReleaseError(f"cannot write {out}: {error.strerror}") from error
 
 
 def text_table(table: pa.Table) -> str:

@@ -57,14 +57,15 @@ def document(**changes: Any) -> ReleaseDocument:
 
 
 def image_bytes(index: int, *, shape: tuple[int, int, int] = SHAPE) -> bytes:
-    """A NIfTI file that is a function of the index: 12-bit noise in int16, 2 mm, RAS."""
+    """A NIfTI file that is a function of the index, each of the same size: 12-bit noise, 2 mm."""
     values = np.random.default_rng(index).integers(0, 4096, shape, dtype=np.int16)
     image = nib.Nifti1Image(values, np.diag([2.0, 2.0, 2.0, 1.0]))
     image.set_sform(image.affine, code="mni")
     image.set_qform(image.affine, code="mni")
-    image.header.set_slope_inter(SLOPE, 0)
     image.header.set_xyzt_units("mm")
-    return gzip.compress(image.to_bytes(), mtime=0)
+    data = bytearray(image.to_bytes())
+    data[112:120] = np.array([SLOPE, 0], np.float32).tobytes()  # scl_slope, scl_inter
+    return gzip.compress(data, compresslevel=0, mtime=0)
 
 
 def row(index: int, data: bytes | None = None, **changes: Any) -> dict[str, Any]:
