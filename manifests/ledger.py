@@ -128,20 +128,20 @@ class Ledger:
 
         A part is short of rows where it was the last of an earlier, smaller plan.
         """
-        entries = [entry for entry in self.parts() if (shard_of(entry.key) or 0) < plan.count]
-        rows = in_threads(self._count_rows, entries)
-        shards = [shard_of(entry.key) or 0 for entry in entries]
-        return {s for s, r in zip(shards, rows, strict=True) if r >= plan.expected_rows(s)}
+        parts = {shard: part for shard, part in self.parts().items() if shard < plan.count}
+        rows = in_threads(self._count_rows, parts.values())
+        counted = zip(parts, rows, strict=True)
+        return {shard for shard, found in counted if found >= plan.expected_rows(shard)}
 
     def pending(self, plan: ShardPlan) -> list[int]:
         """The shards of `plan` still to be made, in order."""
         done = self.done(plan)
         return [shard for shard in range(plan.count) if shard not in done]
 
-    def parts(self) -> list[Entry]:
-        """The parts that are there, in order of their shards."""
-        entries = [e for e in self.store.list("manifest/part-") if shard_of(e.key) is not None]
-        return sorted(entries, key=lambda entry: shard_of(entry.key) or 0)
+    def parts(self) -> dict[int, Entry]:
+        """The parts that are there, by shard and in order."""
+        found = ((shard_of(entry.key), entry) for entry in self.store.list("manifest/part-"))
+        return dict(sorted((shard, entry) for shard, entry in found if shard is not None))
 
     def commit(
         self, shard: int, table: pa.Table, expected_rows: int
@@ -178,7 +178,10 @@ class Ledger:
     def _count_rows(self, entry: Entry) -> int:
         known = (entry.key, entry.etag)
         if known not in self._rows:
-            self._rows[known] = row_count(self.store, entry.key)
+            try:
+                self._rows[known] = row_count(self.store, entry.key)
+            except ReleaseError as error:
+                raise ReleaseError(f"{error}; remove it and go on", error.exit_code) from error
         return self._rows[known]
 
     def _check_same(self, there: pa.Table, made: pa.Table, key: str) -> None:
@@ -244,5 +247,8 @@ def check_part(table: pa.Table, shard: int, expected_rows: int) -> None:
 
 def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """`function` of each item, several at a time, in order."""
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
+    pool = ThreadPoolExecutor(CONNECTIONS)
+    try:
         return list(pool.map(function, items))
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error or an interrupt, leave the rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,6 +59,8 @@ class ReleaseDocument:
                 raise ReleaseError(f"release document: {name} is empty")
         if not self.model.get("name"):
             raise ReleaseError("release document: the model's card has no name")
+        if self.date is not None and not re.fullmatch(r"\d{4}-\d\d-\d\d", self.date):
+            raise ReleaseError(f"release document: date {self.date!r}, expected YYYY-MM-DD")
         manifest_schema(self.columns, self.quality)
 
     @property

@@ -135,5 +135,5 @@ def _count(ledger: Ledger) -> tuple[int, int]:
         found: list[str] = read_columns(ledger.store, key, columns=["status"])["status"].to_pylist()
         return found
 
-    parts = in_threads(statuses, [entry.key for entry in ledger.parts()])
+    parts = in_threads(statuses, [part.key for part in ledger.parts().values()])
     return sum(map(len, parts)), sum(part.count(FAILED) for part in parts)

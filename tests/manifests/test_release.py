@@ -183,6 +183,19 @@ def test_a_document_is_checked_at_birth(empty: str) -> None:
         document(**{empty: ""})
 
 
+def test_a_date_is_a_day() -> None:
+    with pytest.raises(ReleaseError, match="expected YYYY-MM-DD"):
+        document(date="yesterday")
+
+
+def test_a_model_card_with_a_loss_that_is_not_finite_still_makes_json(tmp_path: Path) -> None:
+    store, plan = open_store(tmp_path), ShardPlan(1, 4)
+    write_shard(store, plan, 0)
+    finalise(store, plan, document(model={"name": "m", "losses": [1.0, float("nan")]}))
+    assert read_release(store)["model"]["losses"] == [1.0, None]
+    assert b"NaN" not in store.get("release.json")
+
+
 def test_extra_files_are_listed_for_the_bids_validator_to_pass_over(tmp_path: Path) -> None:
     store = make_release(tmp_path, 1)
     assert b"previews\n" in store.get(".bidsignore")
