@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from ldm import noise
 from ldm.cohort_distribution import CohortDistribution
-from ldm.covariates import CovariateSchema
+from ldm.covariates import CovariateSchema, Row
 from ldm.errors import LdmError
 from ldm.grid import Grid
 from ldm.model_folder import (
@@ -23,7 +24,7 @@ from ldm.model_folder import (
     verified,
     write,
 )
-from ldm.networks import Autoencoder, AutoencoderConfig, Denoiser, DenoiserConfig
+from ldm.networks import Autoencoder, AutoencoderConfig, Denoiser, DenoiserConfig, channels_last
 from ldm.precision import PRECISIONS, autocast, cast, resolve
 from ldm.samplers import sample
 from ldm.schedule import Schedule
@@ -51,10 +52,10 @@ class Model:
         self._dtype = PRECISIONS[precision]
         self.autoencoder = autoencoder.eval().requires_grad_(False).to(device)
         self.denoiser = denoiser.eval().requires_grad_(False).to(device)
-        cast(self.autoencoder.net, self._dtype, keep=self.autoencoder.net.decoder.blocks[-1])
-        cast(self.denoiser.net, self._dtype)
-        for network in (self.autoencoder, self.denoiser):
-            network.to(memory_format=torch.channels_last_3d)
+        cast(self.autoencoder, self._dtype, keep=self.autoencoder.last_convolution)
+        cast(self.denoiser, self._dtype)
+        channels_last(self.autoencoder)
+        channels_last(self.denoiser)
         self._latent_mean = self._per_channel(description.latent_mean)
         self._latent_std = self._per_channel(description.latent_std)
 
@@ -91,8 +92,8 @@ class Model:
 
     def generate(
         self,
-        covariates: list[dict[str, Any]],
-        noise_keys: list[tuple[int, ...]],
+        covariates: Sequence[Row],
+        noise_keys: Sequence[tuple[int, ...]],
         *,
         steps: int = 50,
         sampler: str = "ddim",
@@ -116,8 +117,8 @@ class Model:
     @torch.inference_mode()
     def sample_latents(
         self,
-        covariates: list[dict[str, Any]],
-        noise_keys: list[tuple[int, ...]],
+        covariates: Sequence[Row],
+        noise_keys: Sequence[tuple[int, ...]],
         *,
         steps: int,
         sampler: str,
@@ -180,7 +181,9 @@ class Model:
         return torch.tensor(values, device=self.device).view(1, -1, 1, 1, 1)
 
 
-def load(source: str | Path = "demo", *, device: str | None = None, precision: str = "auto") -> Model:
+def load(
+    source: str | Path = "demo", *, device: str | None = None, precision: str = "auto"
+) -> Model:
     """The model at `source`, every file of it checked against its digest; no pickle is read.
 
     Args:

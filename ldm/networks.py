@@ -128,6 +128,13 @@ class Autoencoder(nn.Module):
             with_decoder_nonlocal_attn=False,
         )
 
+    @property
+    def last_convolution(self) -> nn.Module:
+        """The decoder's last layer, which always computes in float32."""
+        blocks: Any = self.net.decoder.blocks
+        last: nn.Module = blocks[-1]
+        return last
+
     def encode(self, volume: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the latent, each (B, C, X/f, Y/f, Z/f)."""
         mean, std = self.net.encode(space_to_depth(volume, self.config.patch))
@@ -139,11 +146,11 @@ class Autoencoder(nn.Module):
         The last convolution runs in float32: intensities in bf16 would come in 1/256 steps.
         """
         hidden = self.net.post_quant_conv(latent)
-        *blocks, last = self.net.decoder.blocks
-        for block in blocks:
+        blocks: Any = self.net.decoder.blocks
+        for block in blocks[:-1]:
             hidden = block(hidden)
         with torch.autocast(hidden.device.type, enabled=False):
-            return depth_to_space(last(hidden.float()), self.config.patch)
+            return depth_to_space(self.last_convolution(hidden.float()), self.config.patch)
 
     def forward(self, volume: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Reconstruction, mean and standard deviation; `noise` is N(0, 1) of latent shape."""
@@ -203,6 +210,13 @@ class Denoiser(nn.Module):
         inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
         output = self.net(inputs, step, context=conditions[:, None, :])
         return depth_to_space(output, self.config.patch)
+
+
+def channels_last(network: nn.Module) -> None:
+    """Lay a network's 3D convolutions out channels-last in place; faster on CPU and GPU."""
+    for parameter in network.parameters():
+        if parameter.ndim == 5:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
 
 
 def space_to_depth(volume: Tensor, side: int) -> Tensor:

@@ -11,7 +11,7 @@ PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def resolve(precision: str, device: str) -> str:
-    """"bf16" or "fp32"; "auto" takes bf16 where the device computes in it natively.
+    """ "bf16" or "fp32"; "auto" takes bf16 where the device computes in it natively.
 
     Raises:
         LdmError: an unknown precision.

@@ -56,9 +56,7 @@ def sample(
     return latent
 
 
-def split(
-    prediction: Tensor, latent: Tensor, alpha_bar: float, kind: str
-) -> tuple[Tensor, Tensor]:
+def split(prediction: Tensor, latent: Tensor, alpha_bar: float, kind: str) -> tuple[Tensor, Tensor]:
     """The image and the noise that the prediction implies for this noisy latent.
 
     x_t = sqrt(a) x_0 + sqrt(1 - a) eps (Ho et al. 2020 eq. 4);

@@ -26,7 +26,7 @@ def read_image(path: Path) -> tuple[np.ndarray, np.ndarray]:
         LdmError: not a readable NIfTI file, not 3-D, values that are not finite, or empty.
     """
     try:
-        image = nib.load(path)
+        image: Any = nib.load(path)
         if len(image.shape) != 3:
             shape = " x ".join(map(str, image.shape))
             raise LdmError(f"a {len(image.shape)}-D image ({shape}), expected 3-D")

@@ -43,7 +43,9 @@ class AutoencoderTask:
             "noise": torch.from_numpy(np.stack(drawn)),
         }
 
-    def loss(self, model: nn.Module, samples: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, model: nn.Module, samples: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """L1 a voxel, and the KL divergence a latent value times its weight."""
         volume = samples["volume"]
         reconstruction, mean, std = model(volume, samples["noise"])

@@ -67,7 +67,9 @@ class DiffusionTask:
             "conditions": torch.from_numpy(self.conditions[indices]),
         }
 
-    def loss(self, model: nn.Module, samples: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, model: nn.Module, samples: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error of the prediction."""
         alpha_bar = self.alphas_bar.to(samples["step"].device)[samples["step"]]
         noisy, wanted = target(
@@ -77,7 +79,9 @@ class DiffusionTask:
         return (found.float() - wanted).pow(2).mean(), {}
 
     @torch.inference_mode()
-    def validate(self, network: nn.Module, indices: Sequence[int], device: torch.device) -> dict[str, float]:
+    def validate(
+        self, network: nn.Module, indices: Sequence[int], device: torch.device
+    ) -> dict[str, float]:
         """Sums over `indices` of the loss at fixed time steps and noise, and their count."""
         sums = {"loss": 0.0, "count": 0.0}
         for index in indices:

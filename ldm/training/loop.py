@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ldm.errors import LdmError
+from ldm.networks import channels_last
 from ldm.precision import PRECISIONS, autocast
 from ldm.training import checkpoint
 from ldm.training.batches import batch, share
@@ -30,7 +31,9 @@ class Task(Protocol):
     def load(self, indices: np.ndarray, step: int, positions: range) -> dict[str, Tensor]:
         """The samples at `indices`, tensors whose first side is the batch's."""
 
-    def loss(self, model: nn.Module, samples: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, model: nn.Module, samples: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean loss over the samples, and its named parts."""
 
 
@@ -49,7 +52,8 @@ class TrainingState:
         self.config = config
         self.device = device
         self.step = 0
-        self.model = model.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.model = model.to(device)
+        channels_last(self.model)
         self.average: nn.Module = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
@@ -85,7 +89,12 @@ class TrainingState:
 
 
 def train(
-    state: TrainingState, task: Task, *, wrapped: nn.Module | None = None, rank: int = 0, world: int = 1
+    state: TrainingState,
+    task: Task,
+    *,
+    wrapped: nn.Module | None = None,
+    rank: int = 0,
+    world: int = 1,
 ) -> Iterator[Step]:
     """Train until `config.steps`, yielding after every step.
 
@@ -103,7 +112,7 @@ def train(
             f"batch_size {config.batch_size} does not divide among {world} workers; "
             "choose a multiple"
         )
-    model = wrapped or state.model
+    model: Any = wrapped or state.model
     positions = share(config.batch_size, rank, world)
 
     def load(step: int) -> dict[str, Tensor]:
@@ -122,11 +131,12 @@ def train(
 
 
 def _optimizer_step(
-    state: TrainingState, task: Task, model: nn.Module, samples: dict[str, Tensor]
+    state: TrainingState, task: Task, model: Any, samples: dict[str, Tensor]
 ) -> Losses:
     config = state.config
     for group in state.optimizer.param_groups:
-        group["lr"] = config.learning_rate * min(1.0, (state.step + 1) / max(config.warmup_steps, 1))
+        warm = min(1.0, (state.step + 1) / max(config.warmup_steps, 1))
+        group["lr"] = config.learning_rate * warm
     size = len(next(iter(samples.values())))
     micro = config.micro_batch or size
     starts = range(0, size, micro)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ldm.networks import channels_last
 from ldm.precision import PRECISIONS, autocast, resolve
 from ldm.quality import FIGURES, measure
 from ldm.training.autoencoder_task import read_volume
@@ -26,9 +27,8 @@ class Encoder:
         if not gpu:
             torch.set_num_threads(1)
         trained = open_run(self._out)
-        self._network = trained.network().to(
-            self._device, memory_format=torch.channels_last_3d  # type: ignore[call-overload]
-        )
+        self._network = trained.network().to(self._device)
+        channels_last(self._network)
         self._dtype = PRECISIONS[resolve("auto", self._device.type)]
 
     @torch.inference_mode()

@@ -75,8 +75,9 @@ def _encode_all(
             raise JobError("--gpu: the cluster has no GPU; leave it out")
         workers = args.workers or (found.gpus if args.gpu else found.cpus)
         blocks = max(1, min(len(items), 4 * workers))
+        encoder: Any = Encoder
         dataset = ray.data.from_items(items, override_num_blocks=blocks).map(
-            Encoder,
+            encoder,
             fn_constructor_args=(str(out), str(cohort), copies, args.gpu),
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(items))),
             num_cpus=1,

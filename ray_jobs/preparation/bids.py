@@ -33,7 +33,8 @@ def find_subjects(folder: Path, schema: CovariateSchema) -> list[Subject]:
     folders = {p.name for p in folder.glob("sub-*") if p.is_dir()}
     if not rows and not folders:
         raise JobError(f"{folder} has no sub-* folder and no participant; expected a BIDS dataset")
-    return [_subject(folder, name, rows.get(name), schema) for name in sorted(rows.keys() | folders)]
+    names = sorted(rows.keys() | folders)
+    return [_subject(folder, name, rows.get(name), schema) for name in names]
 
 
 def in_validation(participant_id: str, share: float) -> bool:

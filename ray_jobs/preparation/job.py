@@ -62,10 +62,9 @@ def prepare(args: argparse.Namespace) -> int:
     table = _table(subjects, done, template, args.validation)
     if not len(table):
         raise JobError(f"none of the {len(subjects)} subjects in {bids} can be used", exit_code=1)
-    schema = fit_schema(template, table) if args.ranges == "cohort" else template
-    cohort = PreparedCohort(
-        folder=out, grid=chosen.grid, schema=schema, table=table, source=source
-    )
+    columns = {name: table[name].to_numpy() for name in template.names}
+    schema = fit_schema(template, columns) if args.ranges == "cohort" else template
+    cohort = PreparedCohort(folder=out, grid=chosen.grid, schema=schema, table=table, source=source)
     cohort.write(unusable)
     counts = table["split"].value_counts()
     print(

@@ -109,7 +109,9 @@ def denoiser_config(chosen: Preset, latents: EncodedCohort) -> DenoiserConfig:
 
 def conditions(latents: EncodedCohort, split: str) -> np.ndarray:
     """Scaled covariates (N, K) of one split."""
-    rows = latents.split(split)[list(latents.schema.names)].to_dict(orient="records")
+    table = latents.split(split)
+    columns = [table[name].tolist() for name in latents.schema.names]
+    rows = [dict(zip(latents.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
     return np.stack([latents.schema.scale(row) for row in rows])
 
 
@@ -249,7 +251,7 @@ def worker(spec: dict[str, Any]) -> None:
         denoiser = Denoiser(network)
         denoiser.load_state_dict(average.state_dict())
         model = Model(description, latents.autoencoder.network(), denoiser, device=str(device))
-        keys = [(0,)] * len(rows)
+        keys: list[tuple[int, ...]] = [(0,)] * len(rows)
         volumes = model.generate(rows, keys, steps=min(PREVIEW_STEPS, chosen.schedule.steps))
         captions = [f"{row[spec['preview']]}" for row in rows]
         return sweep([dequantise(volume) for volume in volumes], captions, title=spec["preview"])
