@@ -89,7 +89,7 @@ def test_it_installs_nothing_of_the_press(environment: Path) -> None:
     light = {requirement.split(">")[0] for requirement in project["dependencies"]}
     assert light == {"boto3", "nibabel", "numpy", "pandas", "pyarrow"}
     assert {"brainpress", *light} <= names
-    assert not names & {"torch", "ray", "monai", "scipy", "nilearn", "s3fs", "pillow"}
+    assert not names & {"torch", "ray", "monai", "scipy", "nilearn", "smart-open", "pillow"}
 
 
 def test_the_modules_of_the_light_verbs_import(environment: Path) -> None:
