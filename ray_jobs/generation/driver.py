@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +30,7 @@ from ray_jobs.generation.policy import (
 )
 from ray_jobs.generation.printer import PrintJob, ShardReport
 from ray_jobs.generation.progress import Progress
-from ray_jobs.generation.remote import in_one_line, start_printer
+from ray_jobs.generation.remote import PATIENCE_SECONDS, in_one_line, start_printer
 
 POLL_SECONDS = 0.5
 WATCH_SECONDS = 1.0
@@ -67,6 +68,7 @@ class Driver:
         self._ready: set[int] = set()
         self._partial: dict[int, int] = {}  # worker -> volumes stored of its shards in hand
         self._next_watch = 0.0
+        self._patient_until = time.monotonic() + PATIENCE_SECONDS
         self._end: End | None = None
         self.reports: dict[int, ShardReport] = {}
 
@@ -101,6 +103,9 @@ class Driver:
             if event is not None:
                 self._obey(self.policy.on(event))
         now = time.monotonic()
+        if not self._ready and not self.reports and now >= self._patient_until:
+            self._patient_until = math.inf
+            self.progress.say("waiting for the cluster to start a worker ...")
         if now >= self._next_watch:
             self._next_watch = now + WATCH_SECONDS
             self._watch()

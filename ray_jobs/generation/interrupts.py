@@ -11,6 +11,8 @@ from typing import Any
 
 from ray_jobs.errors import JobError
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Interrupts:
     """The wishes of whoever watches the run.
@@ -33,13 +35,19 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before: dict[signal.Signals, Any] = {n: signal.signal(n, self._on) for n in numbers}
+        before: dict[signal.Signals, Any] = {n: signal.getsignal(n) for n in SIGNALS}
+        self.take_over()
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def take_over(self) -> None:
+        """Take both signals again from whoever took them since, as Ray does when it starts."""
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, self._on)
 
     @contextmanager
     def watched(self) -> Iterator[None]:

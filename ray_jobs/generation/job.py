@@ -69,8 +69,8 @@ def ray_cluster(options: Options, interrupts: Interrupts) -> Iterator[Cluster]:
 
     try:
         cluster = connect(options)
-        with interrupts.caught():  # Ray has set a handler of its own
-            yield cluster
+        interrupts.take_over()
+        yield cluster
     finally:
         ray.shutdown()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm.model_folder import ModelDescription, describe, verified
+from ldm.schedule import step_pairs
 from manifests.ledger import Ledger, ShardPlan
 from manifests.storage import Store, open_store
 from ray_jobs.errors import JobError
@@ -66,6 +67,7 @@ def take(options: Options) -> Order:
     refuse_fleeting(options.out)
     description = describe(options.model)
     _check_files(options.model, description)
+    step_pairs(int(description.schedule["steps"]), options.steps)  # refuses too many
     source = covariate_source(
         options.covariates,
         options.fix,
@@ -102,7 +104,7 @@ def fields_of(order: Order, *, device: Device, precision: str) -> dict[str, Any]
         options,
         model_name=order.description.name,
         model_fingerprint=order.description.fingerprint,
-        schema_version=order.description.schema.fingerprint,
+        schema_fingerprint=order.description.schema.fingerprint,
         covariates=order.source.identity,
         fixed=order.source.fixed,
         device=device,

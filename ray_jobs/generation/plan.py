@@ -95,6 +95,12 @@ class Options:
             raise JobError(
                 f"--gpus-per-actor {share:g}: expected a share such as 0.5, or a whole number"
             )
+        batch, shard = self.batch_size, self.shard_size
+        if batch and shard and shard % batch:
+            raise JobError(
+                f"--shard-size {shard} with --batch-size {batch}: a shard must hold whole "
+                f"batches; expected a multiple, such as {batch * max(1, round(shard / batch))}"
+            )
 
 
 def sizes(options: Options, device: Device, stored: Mapping[str, Any] | None) -> tuple[int, int]:
@@ -103,9 +109,6 @@ def sizes(options: Options, device: Device, stored: Mapping[str, Any] | None) ->
     What the user leaves out is taken from the stored plan's fields; in a new release it is the
     device's default, fitted to the other size where that one was given. (Whether they agree with
     a stored plan is the fingerprint's to say.)
-
-    Raises:
-        JobError: the shard size is not a multiple of the batch size.
     """
     batch, shard = options.batch_size, options.shard_size
     if stored is not None:
@@ -116,11 +119,6 @@ def sizes(options: Options, device: Device, stored: Mapping[str, Any] | None) ->
         batch = max(size for size in range(1, limit + 1) if held % size == 0)
     if shard is None:
         shard = batch * max(1, SHARD_SIZE[device] // batch)
-    if shard % batch:
-        raise JobError(
-            f"--shard-size {shard} with --batch-size {batch}: a shard must hold whole batches; "
-            f"expected a multiple, such as {batch * max(1, round(shard / batch))}"
-        )
     return batch, shard
 
 
@@ -129,7 +127,7 @@ def plan_fields(
     *,
     model_name: str,
     model_fingerprint: str,
-    schema_version: str,
+    schema_fingerprint: str,
     covariates: str,
     fixed: Mapping[str, float | str],
     device: Device,
@@ -146,7 +144,7 @@ def plan_fields(
     return {
         "model": model_name,
         "model_fingerprint": model_fingerprint,
-        "schema": schema_version,
+        "schema": schema_fingerprint,
         "sampler": str(options.sampler),
         "steps": options.steps,
         "eta": 0.0 if options.sampler is Sampler.DDIM else 1.0,

@@ -29,7 +29,7 @@ def fields(**changes: Any) -> dict[str, Any]:
     given = {
         "model_name": "demo",
         "model_fingerprint": "f" * 64,
-        "schema_version": "s" * 64,
+        "schema_fingerprint": "s" * 64,
         "covariates": "cohort",
         "fixed": {},
         "device": Device.CPU,
@@ -77,7 +77,7 @@ def test_one_size_given_fits_the_other_to_it() -> None:
 
 def test_a_shard_of_broken_batches_is_refused_with_a_size_that_fits() -> None:
     with pytest.raises(JobError, match="whole batches; expected a multiple, such as 8"):
-        sizes(options(shard_size=7, batch_size=4), Device.CPU, None)
+        options(shard_size=7, batch_size=4)
 
 
 def test_sizes_left_out_on_resume_are_those_of_the_stored_plan() -> None:

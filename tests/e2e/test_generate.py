@@ -1,0 +1,161 @@
+"""Releases made on a real Ray: the same bytes by any number of workers, on a disk and in S3."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import pytest
+
+from manifests.release import read_release
+from manifests.storage import open_store
+from ray_jobs import cli
+from tests.e2e.running import RayHead, files, generate, tiny_model
+from tests.servers import SECRET_KEY, S3Server
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+N = 20  # two shards of 8 and one of 4
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayHead]:
+    head = RayHead.start(cpus=3, cwd=tmp_path_factory.mktemp("head"))
+    yield head
+    head.stop()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def reference(
+    head: RayHead, model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The release made at once by one worker, and what the run said."""
+    out = tmp_path_factory.mktemp("reference") / "release"
+    done = generate(*words(model, out), "--actors", 1, extra=head.environment())
+    return out, done
+
+
+def words(model: Path, out: object, n: int = N) -> list[object]:
+    return ["--n", n, "--model", model, "--steps", 3, "--seed", 5, "--out", out]
+
+
+def test_a_run_ends_with_a_release_and_says_where_everything_is(
+    reference: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    out, done = reference
+    assert done.returncode == 0, done.stderr
+    assert "20 volumes of 16 x 24 x 16 voxels, 10 mm: model tiny, seed 5" in done.stderr
+    assert "3 shards of 8 to do, 1 worker, one core each" in done.stderr
+    for line in done.stdout.splitlines()[1:3]:
+        assert Path(line.split()[-1]).is_file(), line
+    assert "Traceback" not in done.stderr + done.stdout
+    assert (out / "release.json").stat().st_mtime_ns == max(
+        path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()
+    ), "release.json was not written last"
+
+
+def test_the_release_is_valid_bids_and_verifies(
+    reference: tuple[Path, subprocess.CompletedProcess[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, _ = reference
+    checker = Path(sys.executable).with_name("bids-validator-deno")
+    done = subprocess.run(
+        [checker, out, "--max-rows", "-1"], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert cli.main(["verify", str(out)]) == 0, capsys.readouterr()
+    image: Any = nib.load(out / "sub-000019/anat/sub-000019_T1w.nii.gz")
+    assert image.shape == (16, 24, 16)
+    assert image.header.get_zooms() == (10.0, 10.0, 10.0)
+
+
+def test_three_workers_and_s3_give_the_same_bytes_and_no_secret_is_shown(
+    head: RayHead,
+    model: Path,
+    reference: tuple[Path, subprocess.CompletedProcess[str]],
+    s3: S3Server,
+    bucket: str,
+) -> None:
+    """The cluster was started without the credentials: they travel from the driver."""
+    out = f"s3://{bucket}/press/release"
+    secrets = {**s3.environment(), **head.environment()}
+    done = generate(*words(model, out), "--actors", 3, extra=secrets)
+    assert done.returncode == 0, done.stderr
+    store = open_store(out)
+    made = {entry.key: store.get(entry.key) for entry in store.list()}
+    assert made == files(reference[0])
+    shown = done.stdout + done.stderr
+    assert SECRET_KEY not in shown
+    for log in head.folder.rglob("*"):
+        if log.is_file() and not log.is_socket():
+            assert SECRET_KEY.encode() not in log.read_bytes(), f"the secret is in {log}"
+    again = generate(*words(model, out), extra=secrets)
+    assert again.returncode == 0
+    assert "nothing left to do" in again.stdout
+
+
+def test_a_release_grows_by_a_larger_n_and_keeps_what_it_had(
+    head: RayHead,
+    model: Path,
+    reference: tuple[Path, subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "release"
+    assert generate(*words(model, out, n=11), extra=head.environment()).returncode == 0
+    assert read_release(open_store(out))["counts"]["samples"] == 11
+    kept = {
+        path: path.stat().st_mtime_ns
+        for path in [out / "manifest/part-00000.parquet", *out.glob("sub-*/anat/*.nii.gz")]
+    }
+    assert len(kept) == 12
+    grown = generate(*words(model, out), extra=head.environment())
+    assert grown.returncode == 0, grown.stderr
+    assert files(out) == files(reference[0])
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    smaller = generate(*words(model, out, n=11), extra=head.environment())
+    assert (smaller.returncode, "nothing left to do" in smaller.stdout) == (0, True)
+    assert files(out) == files(reference[0])
+
+
+def test_samples_that_fail_for_good_are_told_and_end_the_run_with_exit_1(
+    head: RayHead, tmp_path: Path
+) -> None:
+    figures = {"foreground_fraction": (0.0, 1.0), "mean_intensity": (0.44, 1.0)}
+    picky = tiny_model(tmp_path / "picky", bounds=figures)
+    out = tmp_path / "release"
+    command = ["--n", 8, "--model", picky, "--steps", 3, "--attempts", 2, "--out", out]
+    done = generate(*command, extra=head.environment())
+    counts = read_release(open_store(out))["counts"]
+    assert 0 < counts["failed"] < 8
+    assert done.returncode == 1
+    assert f"{counts['failed']} of 8 samples failed the quality check" in done.stderr
+    again = generate(*command, extra=head.environment())
+    assert (again.returncode, "nothing left to do" in again.stdout) == (1, True)
+
+
+def test_a_dry_run_makes_nothing_and_tells_shards_bytes_and_time(
+    head: RayHead, model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "release"
+    done = generate(*words(model, out, n=1000), "--dry-run", extra=head.environment())
+    assert done.returncode == 0, done.stderr
+    assert "125 of 8 volumes, 125 to do" in done.stdout
+    assert "a volume" in done.stdout
+    assert "with 3 workers" in done.stdout
+    assert not out.exists()
+
+
+def test_pictures_show_the_first_samples(
+    reference: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    pictures = sorted(path.name for path in (reference[0] / "previews").iterdir())
+    assert pictures == ["by_ventricular_volume.png", "samples.png"]

@@ -1,0 +1,134 @@
+"""Deaths in the middle of a release: of a worker, of the driver, and at a person's wish."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from manifests.ledger import Ledger, ShardPlan
+from manifests.storage import open_store
+from tests.e2e.running import (
+    alive,
+    descendants,
+    files,
+    generate,
+    kill,
+    memory_bytes,
+    named,
+    parts,
+    started,
+    tiny_model,
+    wait_until,
+)
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+N, SHARDS = 32, 8
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+def words(model: Path, out: Path) -> list[object]:
+    """A release whose shards take a second or so, long enough to die in."""
+    return ["--n", N, "--model", model, "--steps", 60, "--shard-size", 4, "--out", out]
+
+
+@pytest.fixture(scope="module")
+def reference(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The release made undisturbed by one worker."""
+    out = tmp_path_factory.mktemp("reference") / "release"
+    done = generate(*words(model, out), "--actors", 1)
+    assert done.returncode == 0, done.stderr
+    return files(out)
+
+
+def test_a_worker_killed_in_the_middle_is_replaced_and_not_a_byte_differs(
+    model: Path, reference: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "release"
+    with started(*words(model, out), "--actors", 2) as run:
+        wait_until(lambda: parts(out), "a first shard")
+        workers = named(descendants(run.pid), "ray::Printer")
+        assert len(workers) == 2
+        kill(workers[0])
+        said, told = run.communicate(timeout=600)
+    assert run.returncode == 0, told
+    assert "attempt 2 of 3: worker lost" in told
+    assert files(out) == reference
+    assert f"{N} samples" in said
+
+
+def test_a_killed_driver_leaves_no_process_and_the_same_command_goes_on(
+    model: Path, reference: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "release"
+    with started(*words(model, out), "--actors", 2) as run:
+        wait_until(lambda: parts(out), "a first shard")
+        tree = descendants(run.pid)
+        kill(run.pid)
+        wait_until(lambda: not alive(tree), f"the end of {len(tree)} processes of a dead driver")
+    pending = Ledger(open_store(out)).pending(ShardPlan(N, N // SHARDS))
+    assert 0 < len(pending) < SHARDS
+    assert "release.json" not in files(out)
+    again = generate(*words(model, out))
+    assert again.returncode == 0, again.stderr
+    assert f"{len(pending)} shards of 4 to do" in again.stderr
+    assert files(out) == reference
+
+
+def test_ctrl_c_finishes_the_shards_in_hand_and_a_sigterm_stops_at_once(
+    model: Path, reference: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Ctrl-C in a terminal reaches every process of the group; Ray's must not mind."""
+    out = tmp_path / "release"
+    with started(*words(model, out), "--actors", 1) as run:
+        wait_until(lambda: parts(out), "a first shard")
+        os.killpg(run.pid, signal.SIGINT)
+        _, told = run.communicate(timeout=300)
+    assert run.returncode == 1, told
+    assert "stopping after the shards in hand; Ctrl-C again stops at once" in told
+    assert "run the same command to go on" in told.splitlines()[-1]
+    assert "Traceback" not in told
+    before = len(parts(out))
+    assert 0 < before < SHARDS
+    assert all(
+        f"sub-{index:06d}/anat/sub-{index:06d}_T1w.nii.gz" in files(out)
+        for index in range(4 * before)
+    )
+
+    with started(*words(model, out), "--actors", 1) as run:
+        wait_until(lambda: len(parts(out)) > before, "another shard")
+        os.kill(run.pid, signal.SIGTERM)
+        _, told = run.communicate(timeout=300)
+    assert run.returncode == 1, told
+    assert "stopped; " in told.splitlines()[-1]
+    assert "Traceback" not in told
+    assert len(parts(out)) < SHARDS
+
+    assert generate(*words(model, out)).returncode == 0
+    assert files(out) == reference
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_of_the_whole_process_tree_stays_under_4_gb_with_two_workers(
+    model: Path, tmp_path: Path
+) -> None:
+    peak = 0
+    with started(*words(model, tmp_path / "release"), "--actors", 2) as run:
+
+        def watch() -> bool:
+            nonlocal peak
+            peak = max(peak, memory_bytes([run.pid, *descendants(run.pid)]))
+            return run.poll() is not None
+
+        wait_until(watch, "the end of the run")
+        assert run.returncode == 0
+    assert 0 < peak < 4e9
+    print(f"peak {peak / 1e9:.2f} GB")

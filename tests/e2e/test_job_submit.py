@@ -1,0 +1,154 @@
+"""`ray job submit` to a Ray that was started with `ray start --head`, writing to S3."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ray_jobs import cli
+from tests.e2e.running import ROOT, RayHead, environment, generate, tiny_model
+from tests.servers import SECRET_KEY, S3Server
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+N = 12
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayHead]:
+    """A Ray begun in a checkout where the package can be imported, as in the project's image."""
+    head = RayHead.start(cpus=2, cwd=ROOT)
+    yield head
+    head.stop()
+
+
+def submit(
+    head: RayHead, cwd: Path, variables: dict[str, str], *words: object
+) -> subprocess.CompletedProcess[str]:
+    """`ray job submit` as a user types it, with the job's AWS settings in its environment."""
+    command = [
+        str(Path(sys.executable).with_name("ray")),
+        "job",
+        "submit",
+        f"--address={head.dashboard}",
+        f"--runtime-env-json={json.dumps({'env_vars': variables})}",
+        *map(str, words),
+    ]
+    return subprocess.run(
+        command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=600
+    )
+
+
+def script(model: Path, out: str) -> list[object]:
+    options = ["--n", N, "--model", model, "--steps", 3, "--out", out]
+    return ["--", sys.executable, "ray_jobs/generate.py", *options]
+
+
+@pytest.fixture(scope="module")
+def made(
+    head: RayHead, model: Path, s3_server: S3Server
+) -> tuple[str, subprocess.CompletedProcess[str]]:
+    """The release that a job without --working-dir made, and what the job said."""
+    out = f"s3://{s3_server.make_bucket()}/release"
+    return out, submit(head, ROOT, s3_server.environment(), *script(model, out))
+
+
+def test_a_job_without_working_dir_runs_where_the_package_is_installed(
+    made: tuple[str, subprocess.CompletedProcess[str]],
+) -> None:
+    _, done = made
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{N} samples" in done.stdout
+    assert "succeeded" in done.stdout
+    assert SECRET_KEY not in done.stdout + done.stderr
+
+
+def test_what_a_job_made_can_be_queried_downloaded_and_verified(
+    made: tuple[str, subprocess.CompletedProcess[str]],
+    s3: S3Server,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, _ = made
+    assert cli.main(["verify", out]) == 0
+    assert cli.main(["query", out, "--where", "age > 40", "--format", "csv", "--limit", "0"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("sub-") >= N
+    assert cli.main(["download", out, str(tmp_path / "mine"), "--limit", "3"]) == 0
+    assert len(list((tmp_path / "mine").glob("sub-*/anat/*_T1w.nii.gz"))) == 3
+    assert cli.main(["verify", str(tmp_path / "mine")]) == 0
+
+
+def test_a_job_with_working_dir_brings_its_own_code_to_driver_and_workers(
+    head: RayHead,
+    model: Path,
+    made: tuple[str, subprocess.CompletedProcess[str]],
+    s3: S3Server,
+    tmp_path: Path,
+) -> None:
+    """The code that travels is told from the cluster's own by a mark in it."""
+    for package in ("ldm", "manifests", "ray_jobs"):
+        ignored = shutil.ignore_patterns("__pycache__", "models")
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
+    for module, mark in (("job", "driver"), ("printer", "worker")):
+        path = tmp_path / "ray_jobs" / "generation" / f"{module}.py"
+        here = f"('default_worker' in sys.argv[0]) == {mark == 'worker'}"
+        note = (
+            f"import sys, pathlib\nif {here}:\n    pathlib.Path({str(tmp_path / mark)!r}).touch()\n"
+        )
+        path.write_text(f"{path.read_text()}\n{note}")
+    out = f"s3://{s3.make_bucket()}/release"
+    done = submit(head, tmp_path, s3.environment(), "--working-dir", ".", *script(model, out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "driver").exists(), "the driver ran the cluster's code"
+    assert (tmp_path / "worker").exists(), "the workers ran the cluster's code"
+    first, second = (_objects(s3, place) for place in (made[0], out))
+    assert first == second
+
+
+def test_a_relative_folder_in_a_job_with_working_dir_is_refused(
+    head: RayHead, model: Path, made: tuple[str, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "ray_jobs", tmp_path / "ray_jobs")
+    done = submit(head, tmp_path, {}, "--working-dir", ".", *script(model, "release"))
+    assert done.returncode != 0
+    assert "--out release would lie in Ray's temporary copy" in done.stdout
+
+
+def test_a_folder_is_refused_once_a_second_machine_has_joined(
+    head: RayHead,
+    model: Path,
+    made: tuple[str, subprocess.CompletedProcess[str]],
+    s3: S3Server,
+    tmp_path: Path,
+) -> None:
+    """And S3 is not, where workers of both machines get the driver's credentials."""
+    with head.second_machine(cpus=1):
+        command = ["--n", N, "--model", model, "--steps", 3, "--out"]
+        refused = generate(*command, tmp_path / "release", extra=head.environment())
+        assert refused.returncode == 2, refused.stderr
+        assert "this Ray cluster has 2 machines" in refused.stderr
+        assert not (tmp_path / "release").exists()
+        out = f"s3://{s3.make_bucket()}/release"
+        variables = {**s3.environment(), **head.environment()}
+        done = generate(*command, out, "--actors", 3, extra=variables)
+        assert done.returncode == 0, done.stderr
+        assert _objects(s3, out) == _objects(s3, made[0])
+
+
+def _objects(server: S3Server, uri: str) -> dict[str, str]:
+    """Digests of everything below an s3:// URI, by key."""
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    listed = server.client().list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/")["Contents"]
+    return {entry["Key"]: entry["ETag"] for entry in listed}

@@ -1,0 +1,288 @@
+"""Wrong inputs to `generate`: one clear line and an exit code each, before anything starts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from manifests.ledger import Ledger
+from manifests.storage import open_store
+from ray_jobs import cli
+from ray_jobs.errors import JobError
+from ray_jobs.generation import cluster as clusters
+from ray_jobs.generation.cluster import Cluster, refuse_fleeting, refuse_scattered
+from ray_jobs.generation.order import begin, fields_of, take
+from ray_jobs.generation.plan import Device, Options
+from tests.e2e.running import tiny_model
+from tests.servers import S3Server
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of these is told before Ray is asked for anything."""
+
+    def refuse(options: Options) -> Cluster:
+        raise AssertionError("Ray was started for a wrong input")
+
+    monkeypatch.setattr("ray_jobs.generation.job.connect", refuse)
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
+    """The exit code and the one line that the command ends with."""
+    code = cli.main(["generate", *map(str, words)])
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1, said.err
+    assert said.err.startswith("brainpress generate: ")
+    return code, said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--n", "0"], "--n 0: expected at least 1"),
+        (["--n", "-5"], "--n -5: expected at least 1"),
+        (["--n", "4", "--stepz", "9"], "unknown option '--stepz'; did you mean '--steps'?"),
+        (["--n", "4", "--sampler", "euler"], "invalid choice: 'euler'"),
+        (["--n", "4", "--fix", "age"], "expected name=value"),
+        (["--n", "4", "--fix", "agee=70"], "did you mean age"),
+        (["--n", "4", "--fix", "age=old"], "age is 'old'"),
+        (["--n", "4", "--fix", "sex=X"], "expected one of F, M"),
+        (["--n", "4", "--covariates", "nobody.csv"], "nobody.csv: no such file"),
+        (["--n", "4", "--covariates", "cohorte"], "expected cohort, uniform, or a .csv or .tsv"),
+        (["--n", "4", "--shard-size", "7", "--batch-size", "2"], "a multiple, such as 8"),
+        (["--n", "4", "--steps", "1001"], "1001"),
+    ],
+)
+def test_a_wrong_option_gets_one_line_and_exit_2(
+    capsys: pytest.CaptureFixture[str],
+    model: Path,
+    tmp_path: Path,
+    words: list[str],
+    message: str,
+) -> None:
+    code, line = told(
+        capsys,
+        "--model",
+        model,
+        "--out",
+        tmp_path / "out",
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+        *words,
+    )
+    assert code == 2
+    assert message in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_out_nobody_can_write_to_is_refused(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    code, line = told(capsys, "--n", 4, "--model", model, "--out", tmp_path / "file" / "release")
+    assert (code, "cannot write" in line) == (2, True)
+
+
+def test_a_bucket_that_does_not_exist_is_refused(
+    capsys: pytest.CaptureFixture[str], model: Path, s3: S3Server
+) -> None:
+    code, line = told(capsys, "--n", 4, "--model", model, "--out", "s3://no-such-bucket/release")
+    assert code == 2
+    assert "bucket 'no-such-bucket' does not exist" in line
+
+
+def test_wrong_credentials_are_refused_and_never_shown(
+    capsys: pytest.CaptureFixture[str], model: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
+    code, line = told(capsys, "--n", 4, "--model", model, "--out", f"s3://{bucket}/release")
+    assert code == 2
+    assert "credentials" in line
+    assert "not-the-secret" not in line
+
+
+@pytest.mark.parametrize(
+    "damage", ["model.json", "covariates.json", "denoiser.safetensors", "autoencoder.safetensors"]
+)
+@pytest.mark.parametrize("how", ["missing", "truncated"])
+def test_a_damaged_model_folder_is_refused_with_the_file_named(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path, damage: str, how: str
+) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(model, copy)
+    if how == "missing":
+        (copy / damage).unlink()
+    else:
+        data = (copy / damage).read_bytes()
+        (copy / damage).write_bytes(data[: len(data) // 2])
+    code, line = told(capsys, "--n", 4, "--model", copy, "--out", tmp_path / "out")
+    assert code == 2
+    assert damage in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_model_at_all_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, line = told(capsys, "--n", 4, "--model", "nowhere", "--out", tmp_path / "out")
+    assert (code, "no model 'nowhere'" in line) == (2, True)
+
+
+def begun(model: Path, out: Path, **changes: object) -> None:
+    """A release begun at `out` and left at once."""
+    options = Options(**{"n": 20, "out": str(out), "model": str(model), **changes})  # type: ignore[arg-type]
+    order = take(options)
+    begin(order, fields_of(order, device=Device.CPU, precision="fp32"))
+
+
+def test_another_fingerprint_is_refused_and_every_field_that_differs_is_named(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    begun(model, tmp_path / "out")
+    code, line = told(
+        capsys,
+        "--n",
+        20,
+        "--model",
+        model,
+        "--out",
+        tmp_path / "out",
+        "--seed",
+        1,
+        "--steps",
+        20,
+        "--fix",
+        "age=70",
+        "--batch-size",
+        2,
+    )
+    assert code == 2
+    for difference in ("seed is 0 there and 1 now", "steps is 50 there and 20 now"):
+        assert difference in line
+    for name in ("fixed", "batch_size"):
+        assert name in line
+    for same in ("model", "sampler", "shard_size", "precision", "device"):
+        assert f"{same} is" not in line
+
+
+def test_another_model_is_refused_by_name(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    begun(model, tmp_path / "out")
+    other = tiny_model(tmp_path / "other", name="other")
+    code, line = told(capsys, "--n", 20, "--model", other, "--out", tmp_path / "out")
+    assert (code, "model is 'tiny' there and 'other' now" in line) == (2, True)
+
+
+def test_a_smaller_n_than_was_begun_is_refused(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    begun(model, tmp_path / "out")
+    code, line = told(capsys, "--n", 9, "--model", model, "--out", tmp_path / "out")
+    assert code == 2
+    assert "was begun with --n 20 and is not finished" in line
+    assert Ledger(open_store(tmp_path / "out")).target() == 20
+
+
+def test_a_folder_that_holds_something_else_is_refused(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.tex").write_text("\\begin{document}")
+    options = Options(n=4, out=str(tmp_path), model=str(model))
+    order = take(options)
+    with pytest.raises(ValueError, match=r"holds thesis\.tex"):
+        begin(order, fields_of(order, device=Device.CPU, precision="fp32"))
+
+
+def test_sizes_device_and_precision_left_out_are_those_of_the_plan_that_is_there(
+    model: Path, tmp_path: Path
+) -> None:
+    begun(model, tmp_path / "out", batch_size=5, shard_size=10, precision="bf16")
+    order = take(Options(n=20, out=str(tmp_path / "out"), model=str(model)))
+    fields = fields_of(order, device=Device.CUDA, precision="")
+    assert (fields["batch_size"], fields["shard_size"]) == (5, 10)
+    assert (fields["device"], fields["precision"]) == ("cpu", "bf16")
+    assert begin(order, fields).pending == [0, 1]
+
+
+# --------------------------------------------------------------------------------------- cluster
+
+
+def cluster(**changes: float) -> Cluster:
+    return Cluster(**{"own": False, "nodes": 1, "cpus": 8, "gpus": 2.0, **changes})  # type: ignore[arg-type]
+
+
+def options(**changes: object) -> Options:
+    return Options(**{"n": 4, "out": "out", **changes})  # type: ignore[arg-type]
+
+
+def test_a_folder_on_a_cluster_of_several_machines_is_refused_with_the_reason() -> None:
+    with pytest.raises(JobError, match="3 machines, each of which would write to its own disk"):
+        refuse_scattered("release", cluster(nodes=3))
+    refuse_scattered("release", cluster(nodes=1))
+
+
+def test_a_relative_folder_in_rays_copy_of_the_working_directory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_0"
+    copy.mkdir(parents=True)
+    refuse_fleeting("release")
+    monkeypatch.chdir(copy)
+    with pytest.raises(JobError, match="temporary copy of the working directory"):
+        refuse_fleeting("release")
+    refuse_fleeting("/data/release")
+    refuse_fleeting("s3://bucket/release")
+
+
+def test_gpus_are_used_where_there_are_any_and_workers_fill_them() -> None:
+    assert cluster().device(None) is Device.CUDA
+    assert cluster(gpus=0).device(None) is Device.CPU
+    assert cluster().device(Device.CPU) is Device.CPU
+    assert cluster().actors(options(), Device.CUDA) == 2
+    assert cluster().actors(options(gpus_per_actor=0.5), Device.CUDA) == 4
+    assert cluster().actors(options(), Device.CPU) == 8
+    assert cluster().actors(options(actors=64), Device.CUDA) == 64
+
+
+def test_cuda_on_a_machine_without_gpu_is_refused() -> None:
+    with pytest.raises(JobError, match="this machine has no GPU"):
+        cluster(own=True, gpus=0).device(Device.CUDA)
+    assert cluster(own=False, gpus=0).device(Device.CUDA) is Device.CUDA  # one may still join
+
+
+def test_a_cluster_that_offers_nothing_yet_needs_to_be_told_how_many_to_wait_for() -> None:
+    with pytest.raises(JobError, match="how many workers to wait for with --actors"):
+        cluster(cpus=0, gpus=0).actors(options(), Device.CPU)
+
+
+def test_an_address_that_nobody_answers_at_any_more_is_no_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert not clusters.joins()
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:1")
+    assert not clusters.joins()
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert not clusters.joins()
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert clusters.joins()
+
+
+def test_only_aws_settings_travel_to_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("GITHUB_TOKEN", "hush")
+    found = clusters.aws_environment()
+    assert found["AWS_REGION"] == "eu-west-1"
+    assert "hush" not in json.dumps(found)
