@@ -14,11 +14,11 @@ from manifests.documents import participants_tsv
 from manifests.errors import ReleaseError
 from manifests.findings import Finding, Report
 from manifests.layout import MANIFEST_KEY, PARTICIPANTS_KEY, RELEASE_KEY
-from manifests.ledger import PLAN_KEY, TARGET_KEY, shard_of
+from manifests.ledger import PLAN_KEY, TARGET_KEY, in_threads, shard_of
 from manifests.parquet import sha256, table_from_bytes
 from manifests.query import Release
 from manifests.schema import OK
-from manifests.storage import Entry, Store
+from manifests.storage import Store
 from manifests.verify_rows import check_rows
 from manifests.volume_check import Geometry, check_volume
 
@@ -36,7 +36,7 @@ def verify(
     Findings are in a fixed order. Raises ReleaseError only where the storage cannot be read.
     """
     report = Report(uri=release.store.uri)
-    entries = {entry.key: entry for entry in release.store.list()}
+    keys = _list(release.store, report)
     _check_files(release, report)
     table = _read_manifest(release, report)
     if table is None:
@@ -46,26 +46,40 @@ def verify(
     _check_parts(release, table, report)
     _check_participants(release, table, report)
     _check_images(release.store, table, report, connections, on_progress)
-    _check_orphans(release, table, entries, report)
+    _check_orphans(release, table, keys, report)
     return report
+
+
+def _list(store: Store, report: Report) -> set[str]:
+    try:
+        return {entry.key for entry in store.list()}
+    except ReleaseError as error:
+        if error.exit_code == 1:  # the storage is away
+            raise
+        report.warning("not-listed", "", f"what does not belong cannot be found: {error}")
+        return set()
+
+
+def _get(store: Store, key: str) -> bytes | None:
+    try:
+        return store.get(key)
+    except KeyError:
+        return None
 
 
 def _check_files(release: Release, report: Report) -> None:
     """The documents that release.json gives digests of."""
     for key, digest in release.about["files"].items():
-        try:
-            data = release.store.get(key)
-        except KeyError:
+        data = _get(release.store, key)
+        if data is None:
             report.error("file-missing", key, "release.json names it, and it is not there")
-            continue
-        if sha256(data) != digest:
+        elif sha256(data) != digest:
             report.error("file-changed", key, f"its SHA-256 is not {digest}, as release.json says")
 
 
 def _read_manifest(release: Release, report: Report) -> pa.Table | None:
-    try:
-        data = release.store.get(MANIFEST_KEY)
-    except KeyError:
+    data = _get(release.store, MANIFEST_KEY)
+    if data is None:
         if MANIFEST_KEY not in release.about["files"]:
             report.error("file-missing", MANIFEST_KEY, "the manifest is not there")
         return None
@@ -83,13 +97,13 @@ def _read_manifest(release: Release, report: Report) -> pa.Table | None:
 def _check_parts(release: Release, table: pa.Table, report: Report) -> None:
     """The parts: their digests, and that together they say what the manifest says."""
     position = 0
-    for part in release.about["parts"]:
+    parts = release.about["parts"]
+    stored = in_threads(lambda part: _get(release.store, part["key"]), parts)
+    for part, data in zip(parts, stored, strict=True):
         key, size = part["key"], release.about["shard_size"]
         expected = table.slice(position, size)
         position += expected.num_rows
-        try:
-            data = release.store.get(key)
-        except KeyError:
+        if data is None:
             report.error("part-missing", key, "release.json names it, and it is not there")
             continue
         try:
@@ -112,9 +126,8 @@ def _check_parts(release: Release, table: pa.Table, report: Report) -> None:
 
 
 def _check_participants(release: Release, table: pa.Table, report: Report) -> None:
-    try:
-        data = release.store.get(PARTICIPANTS_KEY)
-    except KeyError:
+    data = _get(release.store, PARTICIPANTS_KEY)
+    if data is None:
         if PARTICIPANTS_KEY not in release.about["files"]:
             report.error("file-missing", PARTICIPANTS_KEY, "it is not there")
         return
@@ -174,13 +187,11 @@ def _check_image(store: Store, row: dict[str, Any]) -> tuple[list[Finding], Geom
     return findings, geometry
 
 
-def _check_orphans(
-    release: Release, table: pa.Table, entries: dict[str, Entry], report: Report
-) -> None:
+def _check_orphans(release: Release, table: pa.Table, keys: set[str], report: Report) -> None:
     """What lies there and is not of the release."""
     known = OWN_KEYS | set(release.about["files"]) | set(table["path"].to_pylist())
     known |= {part["key"] for part in release.about["parts"]}
-    for key in sorted(entries.keys() - known):
+    for key in sorted(keys - known):
         if shard_of(key) is not None:
             text = "a part that release.json does not name: the release is being made larger"
             report.warning("part-unlisted", key, text)

@@ -24,6 +24,7 @@ from manifests.storage import Store, open_store
 from manifests.verify import Finding, verify
 from manifests.volume_check import check_volume
 from tests.manifests.releases import SCHEMA, document, image_bytes, make_release, row, write_shard
+from tests.servers import S3Server, public_read_policy
 
 N = 6
 
@@ -263,3 +264,21 @@ def test_a_storage_that_is_away_is_no_finding(bucket: str, monkeypatch: pytest.M
     away = Release(open_store(release.store.uri), release.about)
     with pytest.raises(ReleaseError, match="the secret key does not fit"):
         verify(away)
+
+
+def test_a_release_that_strangers_may_read_and_not_list_is_checked_but_for_what_is_too_much(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bucket = s3.make_bucket()
+    make_release(f"s3://{bucket}/release", 2)
+    policy = json.loads(public_read_policy(bucket))
+    policy["Statement"] = policy["Statement"][:1]
+    s3.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "absent"))
+    report = verify(Release.open(f"s3://{bucket}/release"))
+    assert report.ok
+    assert report.images == 2
+    assert [finding.code for finding in report.findings] == ["not-listed"]
