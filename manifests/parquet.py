@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from manifests.errors import ReleaseError
@@ -43,29 +43,30 @@ def table_from_bytes(data: bytes, name: str) -> pa.Table:
 
 def row_count(store: Store, key: str) -> int:
     """The number of rows of a stored Parquet file, from its footer. KeyError where none is."""
-    with store.open(key) as file:
-        try:
-            return int(pq.read_metadata(file).num_rows)
-        except (pa.ArrowException, OSError) as error:
-            line = f"{store.uri}/{key}: not a readable Parquet file ({error})"
-            raise ReleaseError(line, exit_code=1) from error
+    with _opened(store, key) as file:
+        return int(file.metadata.num_rows)
 
 
-def read_columns(
-    store: Store,
-    key: str,
-    *,
-    columns: Sequence[str] | None = None,
-    where: pc.Expression | None = None,
-) -> pa.Table:
-    """The named columns of the rows that satisfy `where`, in the file's order.
+def read_columns(store: Store, key: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The named columns (all where None) of a stored Parquet file. KeyError where none is.
 
-    Only the column chunks that are needed are fetched.
+    Only their column chunks are fetched.
+    """
+    with _opened(store, key) as file:
+        table = file.read(columns=None if columns is None else list(columns), use_threads=False)
+        return table if columns is None else table.select(list(columns))
+
+
+@contextmanager
+def _opened(store: Store, key: str) -> Iterator[pq.ParquetFile]:
+    """A stored Parquet file, to be read in this thread alone.
+
+    Arrow's own threads must not hold a Python file: one that lets go of it while the interpreter
+    ends aborts the process. So neither pre_buffer nor `pq.read_table`, which use them.
     """
     with store.open(key) as file:
         try:
-            chosen = None if columns is None else list(columns)
-            return pq.read_table(file, columns=chosen, filters=where)
+            yield pq.ParquetFile(file, pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
             line = f"{store.uri}/{key}: not a readable Parquet file ({error})"
             raise ReleaseError(line, exit_code=1) from error

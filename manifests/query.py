@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pyarrow.dataset import dataset
 
 from manifests.errors import ReleaseError
 from manifests.layout import MANIFEST_KEY
@@ -14,7 +15,7 @@ from manifests.parquet import read_columns
 from manifests.release import read_release
 from manifests.release_document import ReleaseDocument
 from manifests.storage import Store, open_store
-from manifests.where import find_column, parse_where
+from manifests.where import columns_in, find_column, parse_where
 
 
 class Release:
@@ -77,10 +78,15 @@ class Release:
             names = list(dict.fromkeys(find_column(name, self.schema) for name in columns))
         if limit is not None and limit < 0:
             raise ReleaseError(f"limit {limit}: expected 0 or more")
-        expression = parse_where(where, self.schema) if where is not None else None
+        needed = names
+        if names is not None and where is not None:
+            needed = list(dict.fromkeys([*names, *sorted(columns_in(where, self.schema))]))
+        expression = None if where is None else parse_where(where, self.schema)
         try:
-            table = read_columns(self.store, MANIFEST_KEY, columns=names, where=expression)
+            table = read_columns(self.store, MANIFEST_KEY, needed)
         except KeyError:
             line = f"{self.store.uri}: {MANIFEST_KEY} is missing; see `brainpress verify`"
             raise ReleaseError(line, exit_code=1) from None
+        if expression is not None:
+            table = dataset(table).to_table(filter=expression, columns=names)
         return table if limit is None else table.slice(0, limit)

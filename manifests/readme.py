@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.numbers import human_number
 from manifests.release_document import DEMONSTRATION, ReleaseDocument
 from manifests.schema import OK, Column
 
@@ -48,7 +49,7 @@ def _column_table(columns: tuple[Column, ...]) -> str:
     for column in columns:
         span = ", ".join(column.levels)
         if column.minimum is not None and column.maximum is not None:
-            span = f"{column.minimum:,.6g} to {column.maximum:,.6g} in training"
+            span = f"{human_number(column.minimum)} to {human_number(column.maximum)} in training"
         lines.append(f"| {column.name} | {column.description} | {column.unit} | {span} |")
     return "\n".join(lines)
 

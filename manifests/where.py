@@ -53,6 +53,13 @@ def parse_where(text: str, schema: pa.Schema) -> pc.Expression:
     return _Parser(text, schema).parse()
 
 
+def columns_in(text: str, schema: pa.Schema) -> set[str]:
+    """The columns that a filter looks at. Raises as `parse_where` does."""
+    parser = _Parser(text, schema)
+    parser.parse()
+    return parser.used
+
+
 def find_column(name: str, schema: pa.Schema) -> str:
     """The column of that name, in whatever case it is written.
 
@@ -78,6 +85,7 @@ class _Parser:
         self.tokens = list(scan(self.text))
         self.position = 0
         self.depth = 0
+        self.used: set[str] = set()
         columns, _ = columns_of(self.schema)
         self.columns: dict[str, Column] = {column.name: column for column in columns}
 
@@ -223,7 +231,9 @@ class _Parser:
     def _column(self) -> str:
         if self.next.kind != "word" or self.next.text.lower() in KEYWORDS:
             self._fail("expected a column")
-        return find_column(self._advance().text, self.schema)
+        name = find_column(self._advance().text, self.schema)
+        self.used.add(name)
+        return name
 
     def _is_column(self) -> bool:
         names = {name.lower() for name in self.schema.names}

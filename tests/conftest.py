@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import S3Server
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile("brainpress", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("brainpress")
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +21,7 @@ START_SECONDS = 60
 # Each service also opens its port + 10000 for gRPC.
 GRPC_OFFSET = 10_000
 _names = itertools.count()
+_libc = ctypes.CDLL(None)
 
 
 @dataclass(kw_only=True)
@@ -68,6 +71,7 @@ class S3Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -143,6 +147,11 @@ def public_read_policy(bucket: str) -> str:
         {**everybody, "Action": ["s3:ListBucket"], "Resource": [arn]},
     ]
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
+def _die_with_parent() -> None:
+    """Of a test run that is killed, the server does not outlive it."""
+    _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _weed() -> str:

@@ -14,9 +14,9 @@ from manifests.commands.shared import (
     add_release,
     at_least_one,
     count,
-    human_bytes,
     names,
 )
+from manifests.numbers import human_bytes
 
 EXAMPLES = """\
 examples:

@@ -7,7 +7,8 @@ import json
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from manifests.commands.shared import add_release, human_bytes
+from manifests.commands.shared import add_release
+from manifests.numbers import human_bytes, human_number
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,5 +96,8 @@ def _column(column: Column, table: pa.Table) -> str:
         span = ", ".join(f"{level} {counted.get(level, 0):,}" for level in column.levels)
     else:
         ends = pc.min_max(values).as_py()
-        span = f"{ends['min']:.6g} to {ends['max']:.6g} {column.unit}" if len(values) else "none"
+        span = "none"
+        if len(values):
+            low, high = human_number(ends["min"]), human_number(ends["max"])
+            span = f"{low} to {high} {column.unit}"
     return f"  {column.name:<20} {span.rstrip():<32} {column.description}".rstrip()

@@ -1,4 +1,4 @@
-"""What the consumer's verbs have in common: option types, numbers for people, a progress line."""
+"""What the consumer's verbs have in common: option types, a progress line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-UNITS = ("B", "kB", "MB", "GB", "TB")
+from manifests.numbers import human_bytes
 
 
 def add_release(parser: argparse.ArgumentParser) -> None:
@@ -41,14 +41,6 @@ def names(text: str) -> list[str]:
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} names nothing; expected a,b,c")
     return found
-
-
-def human_bytes(size: float) -> str:
-    """A size for people: 999 B, 1.2 MB."""
-    unit = 0
-    while size >= 999.5 and unit < len(UNITS) - 1:
-        size, unit = size / 1000, unit + 1
-    return f"{size:.0f} B" if unit == 0 else f"{size:.1f} {UNITS[unit]}"
 
 
 class Progress:

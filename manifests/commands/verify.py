@@ -9,7 +9,8 @@ import argparse
 import json
 import sys
 
-from manifests.commands.shared import Progress, add_release, at_least_one, human_bytes
+from manifests.commands.shared import Progress, add_release, at_least_one
+from manifests.numbers import human_bytes
 
 SHOWN = 50
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from manifests.commands.shared import human_bytes
 from manifests.layout import image_path
 from manifests.ledger import ShardPlan
+from manifests.numbers import human_bytes, human_number
 from manifests.release import finalise
 from manifests.storage import open_store
 from ray_jobs.cli import main
@@ -197,3 +197,8 @@ def test_sizes_are_told_in_few_digits() -> None:
         "5.2 GB",
         "7000.0 TB",
     ]
+
+
+def test_numbers_are_told_without_exponents() -> None:
+    numbers = [human_number(value) for value in (0.25, 44.0, 6_995.68, 1_144_240.3, -2.5e6)]
+    assert numbers == ["0.25", "44", "6,995.68", "1,144,240", "-2,500,000"]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import threading
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from manifests.errors import ReleaseError
+from manifests.ledger import Ledger
 from manifests.query import Release
 from manifests.release import read_release
 from manifests.storage import open_store
+from manifests.storage_local import LocalStore
 from tests.manifests.releases import SCHEMA, make_release, row
 
 
@@ -35,6 +40,34 @@ def test_units_and_meanings_come_with_the_rows(tmp_path: Path) -> None:
     make_release(tmp_path, 2)
     field = Release.open(tmp_path).query().schema.field("ventricular_volume")
     assert field.metadata[b"unit"] == b"mm3"
+
+
+def test_stored_files_are_read_in_the_callers_thread_alone(tmp_path: Path) -> None:
+    """An Arrow thread that holds one while the interpreter ends aborts the whole process."""
+    make_release(tmp_path, 10)
+    threads = set()
+
+    class File(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            threads.add(threading.get_ident())
+            return super().read(size)
+
+        def close(self) -> None:
+            threads.add(threading.get_ident())
+            super().close()
+
+    class Watched(LocalStore):
+        def open(self, key: str) -> BinaryIO:
+            return File(self.get(key))
+
+        def get(self, key: str) -> bytes:
+            return (self.folder / key).read_bytes()
+
+    store = Watched(tmp_path)
+    release = Release(store, read_release(store))
+    assert release.query("age > 0", columns=["sex"]).num_rows == 10
+    assert Ledger(store)._count_rows(next(store.list("manifest/part-"))) == 4
+    assert threads == {threading.get_ident()}
 
 
 def test_a_query_that_cannot_be_understood_is_told(tmp_path: Path) -> None:
