@@ -66,7 +66,7 @@ class Release:
         """Rows of the manifest in order of their index; only what is asked for is fetched.
 
         Args:
-            where: a filter, in the language of `manifests.where.GRAMMAR`.
+            where: a filter, in the language of `manifests.where_tokens.GRAMMAR`.
             columns: which, and in what order; all where None.
             limit: at most so many rows.
 

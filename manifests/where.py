@@ -16,15 +16,6 @@ from manifests.errors import ReleaseError
 from manifests.schema import FAILED, OK, Column, columns_of
 from manifests.where_tokens import Token, scan, unquote
 
-GRAMMAR = """\
---where is made of
-  comparisons   age > 70    sex = 'F'    ventricular_volume <= 40_000    60 <= age < 70
-  lists         participant_id in ('sub-000001', 'sub-000007')    index not in (3, 4)
-  ranges        age between 60 and 70
-  patterns      error like '%empty%'
-  nulls         path is null    error is not null
-  and, or, not and parentheses. Text stands in quotes; = != < <= > >= compare."""
-
 COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
     "==": operator.eq,

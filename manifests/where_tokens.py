@@ -8,6 +8,15 @@ from typing import NamedTuple
 
 from manifests.errors import ReleaseError
 
+GRAMMAR = """\
+--where is made of
+  comparisons   age > 70    sex = 'F'    ventricular_volume <= 40_000    60 <= age < 70
+  lists         participant_id in ('sub-000001', 'sub-000007')    index not in (3, 4)
+  ranges        age between 60 and 70
+  patterns      error like '%empty%'
+  nulls         path is null    error is not null
+  and, or, not and parentheses. Text stands in quotes; = != < <= > >= compare."""
+
 TOKEN = re.compile(
     r"""\s*(?:
       (?P<number>(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)(?![A-Za-z0-9_.])

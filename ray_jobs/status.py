@@ -137,3 +137,9 @@ def _count(ledger: Ledger) -> tuple[int, int]:
 
     parts = in_threads(statuses, [part.key for part in ledger.parts().values()])
     return sum(map(len, parts)), sum(part.count(FAILED) for part in parts)
+
+
+if __name__ == "__main__":
+    from ray_jobs.cli import script
+
+    raise SystemExit(script("status"))

@@ -27,7 +27,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from manifests.where import GRAMMAR
+    from manifests.where_tokens import GRAMMAR
 
     add_release(parser)
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write")

@@ -30,7 +30,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from manifests.where import GRAMMAR
+    from manifests.where_tokens import GRAMMAR
 
     add_release(parser)
     parser.add_argument("--where", metavar="FILTER", help="only rows that satisfy it; see below")
