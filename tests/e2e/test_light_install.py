@@ -17,7 +17,7 @@ from tests.manifests import releases
 from tests.servers import S3Server
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("ldm", "manifests", "ray_jobs", "pyproject.toml", "LICENSE")
+PARTS = ("ldm", "manifests", "ray_jobs", "pyproject.toml", "LICENSE", "README.md")
 SAMPLES = 6
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
