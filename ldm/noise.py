@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,8 +12,13 @@ COVARIATES, LATENT, STEP, TRAINING, ORDER, AUGMENT = range(6)
 
 
 def generator(*key: int) -> np.random.Generator:
-    """A counter-based generator (Philox) whose stream is the key's alone."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([abs(k) for k in key])))
+    """A counter-based generator (Philox) whose stream is the key's alone.
+
+    The key is hashed, because NumPy's seeding takes (1, 2), (1, 2, 0) and, past 32 bits, many
+    other keys for the same one.
+    """
+    digest = hashlib.sha256(repr([int(k) for k in key]).encode()).digest()
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(int.from_bytes(digest))))
 
 
 def normal(shape: Sequence[int], *key: int) -> np.ndarray:
