@@ -53,8 +53,8 @@ class Schedule:
 def step_pairs(training_steps: int, sampling_steps: int) -> list[tuple[int, int]]:
     """The (t, previous t) pairs of a sampler, from noise to image; -1 stands for the image.
 
-    Evenly spaced from T - T // n down to 0 ("leading" spacing), so the result does not depend
-    on any library's idea of the spacing.
+    T i // n for i = n - 1 down to 0 ("leading" spacing): from nearly pure noise for every n,
+    also where n does not divide T, and independent of any library's idea of the spacing.
 
     >>> step_pairs(1000, 4)
     [(750, 500), (500, 250), (250, 0), (0, -1)]
@@ -67,6 +67,5 @@ def step_pairs(training_steps: int, sampling_steps: int) -> list[tuple[int, int]
             f"{sampling_steps} sampling steps: expected between 1 and {training_steps}, "
             "the steps the model was trained with"
         )
-    stride = training_steps // sampling_steps
-    times = [stride * i for i in reversed(range(sampling_steps))]
+    times = [training_steps * i // sampling_steps for i in reversed(range(sampling_steps))]
     return list(zip(times, [*times[1:], -1], strict=True))

@@ -1,0 +1,56 @@
+"""What holds for any number of steps and any pair of noise levels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ldm.samplers import ddim_step, ddpm_step, split, target
+from ldm.schedule import PREDICTIONS, step_pairs
+
+ALPHA_BARS = st.floats(1e-4, 1 - 1e-4)
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_steps_go_from_noise_to_image_evenly(data: st.DataObject) -> None:
+    training = data.draw(st.integers(1, 1200))
+    sampling = data.draw(st.integers(1, training))
+    pairs = step_pairs(training, sampling)
+    times = [t for t, _ in pairs]
+    assert len(pairs) == sampling
+    assert [previous for _, previous in pairs] == [*times[1:], -1]
+    assert times[-1] == 0
+    gaps = {a - b for a, b in zip([training, *times], times, strict=False)}
+    exact = training / sampling
+    assert gaps <= {int(exact), -int(-exact // 1)}, "from T down to 0 by equal steps"
+
+
+@given(ALPHA_BARS, ALPHA_BARS)
+@settings(max_examples=100, deadline=None)
+def test_a_ddpm_step_keeps_the_mean_and_the_variance_of_the_forward_process(
+    one: float, other: float
+) -> None:
+    """Ho et al. 2020 eq. 4: x_prev has mean sqrt(a_prev) x_0 and variance 1 - a_prev."""
+    here, there = min(one, other), max(one, other)
+    assume(there - here > 1e-6)
+    zero, unit = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    of_image = float(ddpm_step(unit, zero, here, there, None))
+    of_latent = float(ddpm_step(zero, unit, here, there, None))
+    of_noise = float(ddpm_step(zero, zero, here, there, unit))
+    assert of_image + of_latent * here**0.5 == pytest.approx(there**0.5)
+    assert of_latent**2 * (1 - here) + of_noise**2 == pytest.approx(1 - there)
+
+
+@given(ALPHA_BARS, ALPHA_BARS, st.sampled_from(PREDICTIONS))
+@settings(max_examples=100, deadline=None)
+def test_a_ddim_step_with_the_true_answer_stays_on_the_path_from_noise_to_image(
+    here: float, there: float, prediction: str
+) -> None:
+    image, epsilon = torch.randn(2, 1, 6, dtype=torch.float64, generator=torch.Generator())
+    levels = torch.tensor([here], dtype=torch.float64)
+    noisy, wanted = target(image, epsilon, levels, prediction)
+    found = ddim_step(*split(wanted, noisy, here, prediction), there)
+    torch.testing.assert_close(found, there**0.5 * image + (1 - there) ** 0.5 * epsilon)
