@@ -40,7 +40,7 @@ def read_image(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise LdmError(f"unreadable image ({type(error).__name__}: {error})") from error
     if not np.isfinite(data).all():
         raise LdmError("voxels that are not finite numbers")
-    if data.max() <= data.min():
+    if not data.size or data.max() <= data.min():
         raise LdmError("empty volume: every voxel has the same value")
     return data, np.asarray(image.affine, dtype=np.float64)
 
@@ -105,20 +105,29 @@ def dequantise(levels: np.ndarray) -> np.ndarray:
 
 
 def to_image(levels: np.ndarray, grid: Grid) -> nib.Nifti1Image:
-    """A nibabel image of a 12-bit volume (X, Y, Z) uint16, with its place in MNI space."""
-    image = nib.Nifti1Image(levels.astype(np.int16), grid.affine)
-    header: Any = image.header
-    header.set_slope_inter(1 / LEVELS, 0)
-    header.set_xyzt_units("mm")
-    header.set_sform(grid.affine, code="mni")
-    header.set_qform(grid.affine, code="mni")
-    header["cal_min"], header["cal_max"] = 0.0, 1.0
-    return image
+    """A nibabel image of a 12-bit volume (X, Y, Z) uint16: float32 in [0, 1], NaN where marked."""
+    data = dequantise(levels)
+    data[levels == NOT_FINITE] = np.nan
+    return _placed(data, grid)
 
 
 def to_nifti_bytes(levels: np.ndarray, grid: Grid) -> bytes:
     """The `.nii.gz` file of a 12-bit volume (X, Y, Z) uint16: equal input, equal bytes."""
     from isal import igzip
 
-    compressed: bytes = igzip.compress(to_image(levels, grid).to_bytes(), compresslevel=1, mtime=0)
+    image = _placed(levels.astype(np.int16), grid)
+    header: Any = image.header
+    header.set_slope_inter(1 / LEVELS, 0)
+    compressed: bytes = igzip.compress(image.to_bytes(), compresslevel=1, mtime=0)
     return compressed
+
+
+def _placed(data: np.ndarray, grid: Grid) -> nib.Nifti1Image:
+    """An image of `data` (X, Y, Z), with its place in MNI space and its range of display."""
+    image = nib.Nifti1Image(data, grid.affine)
+    header: Any = image.header
+    header.set_xyzt_units("mm")
+    header.set_sform(grid.affine, code="mni")
+    header.set_qform(grid.affine, code="mni")
+    header["cal_min"], header["cal_max"] = 0.0, 1.0
+    return image
