@@ -21,6 +21,7 @@ from ldm.model_folder import (
     DENOISER,
     ModelDescription,
     describe,
+    reading,
     verified,
     write,
 )
@@ -196,8 +197,14 @@ def load(
     """
     description = describe(source)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    autoencoder = Autoencoder(AutoencoderConfig.from_json(description.autoencoder))
-    denoiser = Denoiser(DenoiserConfig.from_json(description.denoiser))
+    with reading(source):
+        autoencoder = Autoencoder(AutoencoderConfig.from_json(description.autoencoder))
+        denoiser = Denoiser(DenoiserConfig.from_json(description.denoiser))
+        Schedule.from_json(description.schedule)
+        channels = {autoencoder.config.latent_channels, denoiser.config.latent_channels}
+        channels |= {len(description.latent_mean), len(description.latent_std)}
+        if len(channels) > 1 or denoiser.config.conditions != len(description.schema):
+            raise LdmError("networks, latent statistics and covariates do not fit together")
     for name, network in ((AUTOENCODER, autoencoder), (DENOISER, denoiser)):
         load_weights(network, verified(source, name, description.files), f"{source}: {name}")
     return Model(

@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -72,9 +74,9 @@ class ModelDescription:
             "autoencoder": self.autoencoder,
             "denoiser": self.denoiser,
             "schedule": self.schedule,
-            "latent_mean": list(self.latent_mean),
-            "latent_std": list(self.latent_std),
-            "bounds": {name: list(pair) for name, pair in self.bounds.items()},
+            "latent_mean": [float(x) for x in self.latent_mean],
+            "latent_std": [float(x) for x in self.latent_std],
+            "bounds": {name: [float(x) for x in pair] for name, pair in self.bounds.items()},
             "files": dict(self.files),
         }
 
@@ -136,26 +138,42 @@ def describe(source: str | Path) -> ModelDescription:
             f"{source}: model format version {document.get('version')}, this brainpress reads "
             f"version {VERSION}; install the brainpress that wrote it"
         )
-    try:
-        distribution = verified(source, DISTRIBUTION, document["files"])
+    with reading(source):
+        files = {
+            name: {"sha256": str(entry["sha256"]), "bytes": int(entry["bytes"])}
+            for name, entry in document["files"].items()
+        }
+    distribution = _parse(source, DISTRIBUTION, verified(source, DISTRIBUTION, files))
+    with reading(source):
         return ModelDescription(
             name=document["name"],
             card=document["card"],
             schema=CovariateSchema.from_json({"covariates": document["covariates"]}),
-            distribution=CohortDistribution.from_json(_parse(source, DISTRIBUTION, distribution)),
+            distribution=CohortDistribution.from_json(distribution),
             grid=Grid.from_json(document["grid"]),
             autoencoder=document["autoencoder"],
             denoiser=document["denoiser"],
             schedule=document["schedule"],
-            latent_mean=tuple(document["latent_mean"]),
-            latent_std=tuple(document["latent_std"]),
+            latent_mean=tuple(float(x) for x in document["latent_mean"]),
+            latent_std=tuple(float(x) for x in document["latent_std"]),
             bounds={n: (float(p[0]), float(p[1])) for n, p in document["bounds"].items()},
-            files=document["files"],
+            files=files,
         )
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+
+
+@contextmanager
+def reading(source: str | Path) -> Iterator[None]:
+    """Tell in one line what is wrong with a config whose fields are read in the block.
+
+    Raises:
+        LdmError: a field that is missing, of another kind, or refused by what it describes.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
+        reason = str(error) if isinstance(error, LdmError) else f"{type(error).__name__}: {error}"
         raise LdmError(
-            f"{source}: {CONFIG} is damaged ({type(error).__name__}: {error}); "
-            "copy the model folder again"
+            f"{source}: {CONFIG} is damaged ({reason}); copy the model folder again"
         ) from error
 
 

@@ -83,6 +83,17 @@ class DenoiserConfig:
                 f"U-Net with {len(self.channels)} channels, {len(self.attention_levels)} "
                 f"attention levels and {len(self.head_channels)} head sizes: expected one a level"
             )
+        if any(c % self.norm_num_groups for c in self.channels):
+            raise LdmError(
+                f"U-Net channels {self.channels}: each must divide by "
+                f"norm_num_groups {self.norm_num_groups}"
+            )
+        levels = zip(self.channels, self.attention_levels, self.head_channels, strict=True)
+        if any(attends and (head < 1 or width % head) for width, attends, head in levels):
+            raise LdmError(
+                f"U-Net head sizes {self.head_channels}: where there is attention each must "
+                f"divide its level's channels {self.channels}"
+            )
         for values in (self.condition_mean, self.condition_std):
             if values and len(values) != self.conditions:
                 raise LdmError(
