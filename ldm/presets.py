@@ -93,8 +93,11 @@ def demo() -> Preset:
 
 
 def tiny() -> Preset:
-    """The same line at a size for tests: 10 mm, seconds to train, in float32: in bf16 the weight
-    gradients of so few channels came out NaN on some CPUs (torch 2.13)."""
+    """The same line at a size for tests: 10 mm, seconds to train.
+
+    In float32: on CPUs the bf16 weight gradient of a 3x3x3 convolution over an input exactly two
+    voxels deep is now and then NaN (oneDNN in torch 2.13 reads memory that nobody wrote).
+    """
     return Preset(
         name="tiny",
         grid=Grid(shape=(16, 24, 16), spacing=10.0),

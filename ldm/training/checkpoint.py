@@ -41,7 +41,7 @@ def read(folder: Path) -> tuple[Groups, dict[str, Any]]:
     try:
         meta: dict[str, Any] = json.loads((folder / META).read_text())
         groups = {name: load_file(folder / f"{name}.safetensors") for name in meta["groups"]}
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise LdmError(
             f"{folder}: not a complete checkpoint ({type(error).__name__}: {error}); "
             "remove it and run the same command again"

@@ -46,8 +46,12 @@ class TrainingConfig:
         for name in ("steps", "batch_size", "save_every"):
             if getattr(self, name) < 1:
                 raise LdmError(f"{name} {getattr(self, name)}: expected at least 1")
-        if not self.learning_rate > 0:
-            raise LdmError(f"learning_rate {self.learning_rate}: expected a positive number")
+        for name in ("warmup_steps", "micro_batch"):
+            if getattr(self, name) < 0:
+                raise LdmError(f"{name} {getattr(self, name)}: expected at least 0")
+        for name in ("learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise LdmError(f"{name} {getattr(self, name)}: expected a positive number")
         if not 0 <= self.ema_decay < 1:
             raise LdmError(f"ema_decay {self.ema_decay}: expected 0 <= decay < 1")
         if self.precision not in PRECISIONS:
