@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ray_jobs.errors import JobError
 
 # Enough for what the jobs send through it; Ray's default of 30 % of memory is meant for more.
 OBJECT_STORE_BYTES = 256 * 1024**2
+# Between the tracebacks of a chain, the innermost first, in the text of Ray's errors.
+_LINK = "The above exception was the direct cause"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +32,12 @@ class Cluster:
 
 @contextmanager
 def session(**options: Any) -> Iterator[Cluster]:
-    """Join the cluster of `RAY_ADDRESS` (set by `ray job submit`), else start a local Ray.
+    """Join the Ray that is there (see `joins`), else start a local one.
 
     The local one has no dashboard, a small object store, and ends with the block.
+
+    Raises:
+        JobError: no Ray answers.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -39,18 +48,21 @@ def session(**options: Any) -> Iterator[Cluster]:
         yield _offer()
         return
     settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if "RAY_ADDRESS" not in os.environ:
+    joined = joins()
+    if not joined:
         settings |= {
             "address": "local",
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
         }
     try:
-        ray.init(**(settings | options))
+        with _hushed():
+            ray.init(**(settings | options))
     except Exception as error:  # Ray raises bare Exception, ConnectionError and RuntimeError here
-        where = os.environ.get("RAY_ADDRESS")
-        what = f"cannot join the Ray cluster at {where}" if where else "cannot start Ray here"
-        raise JobError(f"{what}: {str(error).splitlines()[0]}", exit_code=1) from error
+        where = os.environ.get("RAY_ADDRESS") or "the one begun on this machine"
+        what = f"cannot join the Ray cluster ({where})" if joined else "cannot start Ray here"
+        hint = "; RAY_ADDRESS=local uses this machine alone" if joined else ""
+        raise JobError(f"{what}: {str(error).splitlines()[0]}{hint}", exit_code=1) from error
     try:
         yield _offer()
     finally:
@@ -67,6 +79,60 @@ def _offer() -> Cluster:
     )
 
 
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Nothing on stderr, not from C++ either, which announces the log level it was given."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def joins() -> bool:
+    """Whether there is a Ray to join: RAY_ADDRESS (which `ray job submit` sets) names one, or
+    `ray start` left its address on this machine and somebody still answers there."""
+    named = os.environ.get("RAY_ADDRESS", "").strip()
+    if named:
+        return named != "local"
+    note = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray/ray_current_cluster")
+    try:
+        host, _, port = note.read_text().strip().rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=2):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def failures_told(what: str) -> Iterator[None]:
+    """Whatever stops the block on the cluster becomes one line, exit code 1."""
+    try:
+        yield
+    except JobError:
+        raise
+    except Exception as error:  # Ray's own kinds and, inside them, the job's
+        raise JobError(f"{what} stopped: {cause(error)}", exit_code=1) from error
+
+
+def cause(error: BaseException) -> str:
+    """The innermost error's own line, without Ray's layers around it."""
+    failures = getattr(error, "worker_failures", None)
+    if failures:
+        error = next(iter(failures.values()))
+    text = str(error)
+    if _LINK not in text:
+        while isinstance(inner := getattr(error, "cause", None) or error.__cause__, BaseException):
+            error = inner
+        text = str(error)
+    lines = [line for line in text.split(_LINK)[0].splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
+
+
 def quiet_ray_data() -> None:
     """No progress bars, no execution plans on the terminal: the jobs say what matters."""
     import ray.data
@@ -75,4 +141,4 @@ def quiet_ray_data() -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     for name in ("ray.data", "ray.data._internal"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)

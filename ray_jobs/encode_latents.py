@@ -16,10 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--autoencoder", required=True, help="folder of a finished brainpress train-autoencoder"
     )
     parser.add_argument("--out", required=True, help="folder for the latents")
-    parser.add_argument("--preset", default="demo", help="demo, paper or tiny")
+    parser.add_argument(
+        "--preset", default="demo", help="demo, paper or tiny: says how many --copies (demo)"
+    )
     parser.add_argument("--copies", type=int, help="copies of a volume (default: the preset's)")
-    parser.add_argument("--workers", type=int, help="actors; by default one a CPU or GPU")
-    parser.add_argument("--gpu", action="store_true", help="one GPU an actor")
+    parser.add_argument("--workers", type=int, help="how many at once; by default one a CPU or GPU")
+    parser.add_argument("--gpu", action="store_true", help="one GPU a worker")
 
 
 def run(args: argparse.Namespace) -> int:

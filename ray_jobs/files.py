@@ -1,4 +1,4 @@
-"""Small files written whole or not at all, and the digests of JSON documents."""
+"""The files of a job's --out: written whole or not at all, and refused to another run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ray_jobs.errors import JobError
 
@@ -40,6 +43,25 @@ def write_array(path: Path, array: np.ndarray) -> None:
     with side.open("wb") as stream:
         np.save(stream, array)
     os.replace(side, path)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """A Parquet file, written whole."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(table, preserve_index=False), sink)
+    write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def read_table(path: Path, *, made_by: str) -> pd.DataFrame:
+    """The table in a Parquet file.
+
+    Raises:
+        JobError: missing or damaged; run the job `made_by` again.
+    """
+    try:
+        return pq.read_table(path).to_pandas()
+    except (OSError, pa.ArrowInvalid):
+        raise JobError(f"{path} is missing or damaged; run {made_by} again") from None
 
 
 def digest(document: Any) -> str:
@@ -78,13 +100,13 @@ def refuse_other_run(path: Path, fields: dict[str, Any]) -> None:
     Raises:
         JobError: another run was begun there; names every field that differs.
     """
-    found = read_json(path)
-    if found is None:
+    document = read_json(path)
+    if document is None:
         write_json(path, fields)
         return
-    wanted = json.loads(json.dumps(fields))
+    found, wanted = _flat(document), _flat(json.loads(json.dumps(fields)))
     differing = [
-        f"{name} {found.get(name)!r} -> {wanted.get(name)!r}"
+        f"{name} {_short(found.get(name))} -> {_short(wanted.get(name))}"
         for name in sorted(found.keys() | wanted.keys())
         if found.get(name) != wanted.get(name)
     ]
@@ -93,3 +115,21 @@ def refuse_other_run(path: Path, fields: dict[str, Any]) -> None:
             f"{path.parent} holds another run: {'; '.join(differing)}. "
             "Use its options again, or another --out"
         )
+
+
+def _flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The fields of nested objects, as `training.seed`."""
+    flat: dict[str, Any] = {}
+    for name, value in document.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _short(value: Any) -> str:
+    """A field's value for a message; of a sha256 its beginning is enough."""
+    if isinstance(value, str) and len(value) == 64:
+        return f"{value[:12]}..."
+    return "none" if value is None else repr(value)

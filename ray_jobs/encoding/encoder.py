@@ -36,9 +36,8 @@ class Encoder:
         """Adds `sums` (2, C): of the mean and of its square over the first copy's voxels, and
         the quality figures of the first copy's reconstruction."""
         path = self._out / row["latent"]
-        if path.exists():
-            encoded = np.load(path)
-        else:
+        encoded = _kept(path)
+        if encoded is None:
             encoded = self._encode(read_volume(self._cohort / row["volume"]))
             write_array(path, encoded)
         mean = encoded[0, 0]
@@ -65,6 +64,15 @@ class Encoder:
         with autocast(self._device.type, self._dtype):
             decoded = self._network.decode(torch.from_numpy(latent)[None].to(self._device))
         return measure(quantise(decoded[0, 0].float().cpu().numpy()))
+
+
+def _kept(path: Path) -> np.ndarray | None:
+    """The latents that are there already; None for none, or for a file cut short."""
+    try:
+        encoded: np.ndarray = np.load(path)
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
+    return encoded
 
 
 def _seed(volume: np.ndarray) -> int:

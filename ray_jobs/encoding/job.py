@@ -14,6 +14,7 @@ import pandas as pd
 from ldm.presets import preset
 from ldm.quality import fit_bounds
 from ray_jobs import cluster
+from ray_jobs.command_line import command_line
 from ray_jobs.encoding.latents import ARRAYS, MARK, EncodedCohort
 from ray_jobs.errors import JobError
 from ray_jobs.files import digest, output_folder, refuse_other_run
@@ -43,9 +44,10 @@ def encode_latents(args: argparse.Namespace) -> int:
     out = output_folder(args.out, what="latents")
     identity = {"cohort": cohort.fingerprint, "copies": copies, "autoencoder": trained.sha256}
     refuse_other_run(out / "run.json", identity)
-    if (out / MARK).exists() and EncodedCohort.open(out).fingerprint == digest(identity):
+    if _is_complete(out, digest(identity)):
         print(f"{out}: {len(cohort.table)} subjects already encoded; nothing left to do")
         return 0
+    (out / MARK).unlink(missing_ok=True)
     if not (out / FOLDER).exists():
         shutil.copytree(trained.folder, out / f".{FOLDER}", dirs_exist_ok=True)
         (out / f".{FOLDER}").rename(out / FOLDER)
@@ -53,18 +55,30 @@ def encode_latents(args: argparse.Namespace) -> int:
     table = cohort.table.assign(
         latent=[f"{ARRAYS}/{name}.npy" for name in cohort.table["participant_id"]]
     )
+    there = sum((out / path).exists() for path in table["latent"])
     rows = _encode_all(table, out, cohort.folder, copies, args)
-    encoded = _collect(rows, table, cohort, copies, out)
+    encoded = _collect(rows, table, cohort, copies, out, command_line("encode-latents", args))
     encoded.write()
-    print(f"{out}: {len(table)} subjects encoded, {copies} copies each")
+    print(
+        f"{out}: {len(table)} subjects, {copies} copies each: {len(table) - there} encoded now, "
+        f"{there} already there"
+    )
     return 0
+
+
+def _is_complete(out: Path, fingerprint: str) -> bool:
+    """Whether these very latents are all there."""
+    try:
+        return EncodedCohort.open(out).fingerprint == fingerprint
+    except JobError:
+        return False
 
 
 def _encode_all(
     table: pd.DataFrame, out: Path, cohort: Path, copies: int, args: argparse.Namespace
 ) -> dict[str, dict[str, Any]]:
     items = table[["participant_id", "volume", "latent"]].to_dict(orient="records")
-    with cluster.session() as found:
+    with cluster.session() as found, cluster.failures_told("encoding"):
         import ray.data
         from tqdm import tqdm
 
@@ -98,6 +112,7 @@ def _collect(
     cohort: PreparedCohort,
     copies: int,
     out: Path,
+    command: str,
 ) -> EncodedCohort:
     """The encoded cohort; statistics over the training subjects, in the order of their ids."""
     training = [rows[name] for name in cohort.split("train")["participant_id"]]
@@ -114,4 +129,5 @@ def _collect(
         copies=copies,
         cohort=cohort.fingerprint,
         source=cohort.source,
+        command=command,
     )

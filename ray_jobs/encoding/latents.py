@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ldm.covariates import CovariateSchema
 from ldm.quality import Bounds
 from ray_jobs.errors import JobError
-from ray_jobs.files import digest, read_json, write_bytes, write_json
+from ray_jobs.files import digest, read_json, read_table, write_json, write_table
 from ray_jobs.training.autoencoder_folder import TrainedAutoencoder, open_run
 
 MARK, TABLE, ARRAYS = "latents.json", "latents.parquet", "latents"
@@ -32,6 +30,7 @@ class EncodedCohort:
         bounds: what the quality check accepts, from the training subjects' reconstructions.
         copies: how many copies of a volume were encoded.
         cohort: the prepared cohort's fingerprint; source: what it was made from.
+        command: the encode-latents that made them.
     """
 
     folder: Path
@@ -43,6 +42,7 @@ class EncodedCohort:
     copies: int
     cohort: str
     source: dict[str, Any]
+    command: str
 
     @property
     def autoencoder(self) -> TrainedAutoencoder:
@@ -66,9 +66,7 @@ class EncodedCohort:
 
     def write(self) -> None:
         """Write the table, then `latents.json`, whose presence says that all is there."""
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pandas(self.table, preserve_index=False), sink)
-        write_bytes(self.folder / TABLE, sink.getvalue().to_pybytes())
+        write_table(self.folder / TABLE, self.table)
         write_json(
             self.folder / MARK,
             {
@@ -76,6 +74,7 @@ class EncodedCohort:
                 "version": 1,
                 "cohort": self.cohort,
                 "source": self.source,
+                "command": self.command,
                 "copies": self.copies,
                 "latent_mean": list(self.latent_mean),
                 "latent_std": list(self.latent_std),
@@ -92,20 +91,25 @@ class EncodedCohort:
         Raises:
             JobError: none there, or not complete.
         """
+        again = "brainpress encode-latents"
         document = read_json(folder / MARK)
         if document is None or document.get("format") != "brainpress-latents":
             raise JobError(
-                f"{folder} holds no complete latents (no {MARK}); "
-                "run brainpress encode-latents --out to it first"
+                f"{folder} holds no complete latents (no {MARK}); run {again} --out to it first"
             )
+        table = read_table(folder / TABLE, made_by=again)
+        for path in table["latent"]:
+            if not (folder / path).exists():
+                raise JobError(f"{folder / path} is missing; run {again} again")
         return cls(
             folder=folder,
             schema=CovariateSchema.from_json(document),
-            table=pq.read_table(folder / TABLE).to_pandas(),
+            table=table,
             latent_mean=tuple(document["latent_mean"]),
             latent_std=tuple(document["latent_std"]),
             bounds={name: (low, high) for name, (low, high) in document["bounds"].items()},
             copies=document["copies"],
             cohort=document["cohort"],
             source=document["source"],
+            command=document.get("command", ""),
         )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ray_jobs.cluster import joins
 from ray_jobs.errors import JobError
 from ray_jobs.generation.plan import Device, Options
 
@@ -107,21 +106,6 @@ def connect(options: Options) -> Cluster:
         cpus=int(resources.get("CPU", 0)),
         gpus=resources.get("GPU", 0.0),
     )
-
-
-def joins() -> bool:
-    """Whether there is a Ray to join: RAY_ADDRESS (which `ray job submit` sets) names one, or
-    `ray start` left its address on this machine and somebody still answers there."""
-    named = os.environ.get("RAY_ADDRESS", "").strip()
-    if named:
-        return named != "local"
-    note = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray/ray_current_cluster")
-    try:
-        host, _, port = note.read_text().strip().rpartition(":")
-        with socket.create_connection((host, int(port)), timeout=2):
-            return True
-    except (OSError, ValueError):
-        return False
 
 
 def refuse_scattered(out: str, cluster: Cluster) -> None:

@@ -59,10 +59,10 @@ def _read_participants(folder: Path, schema: CovariateSchema) -> dict[str, dict[
             f"{path} has no column {', '.join(missing)}; it has {', '.join(table.columns)}. "
             "Add it, or name other covariates with --covariates"
         )
-    doubled = table["participant_id"][table["participant_id"].duplicated()]
+    names = table["participant_id"].map(lambda name: name if name[:4] == "sub-" else f"sub-{name}")
+    doubled = names[names.duplicated()]
     if len(doubled):
         raise JobError(f"{path} has participant {doubled.iloc[0]} twice; expected one row each")
-    names = table["participant_id"].map(lambda name: name if name[:4] == "sub-" else f"sub-{name}")
     records = table.to_dict(orient="records")
     return {
         name: {str(k): str(v) for k, v in record.items()}
@@ -73,7 +73,8 @@ def _read_participants(folder: Path, schema: CovariateSchema) -> dict[str, dict[
 def _subject(
     folder: Path, name: str, record: dict[str, str] | None, schema: CovariateSchema
 ) -> Subject:
-    images = sorted((folder / name).glob("**/anat/*_T1w.nii*"))
+    found = sorted((folder / name).glob("**/anat/*_T1w.nii*"))
+    images = [p for p in found if p.name.endswith((".nii", ".nii.gz")) and p.name[0] != "."]
     image = images[0] if images else None
     covariates: Row = {}
     reason = None if image else "no T1w image"

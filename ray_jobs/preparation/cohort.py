@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ldm.covariates import CovariateSchema
 from ldm.grid import Grid
 from ray_jobs.errors import JobError
-from ray_jobs.files import digest, read_json, write_bytes, write_json
+from ray_jobs.files import digest, read_json, read_table, write_json, write_table
 
 MARK, TABLE, VOLUMES = "cohort.json", "subjects.parquet", "volumes"
+
+
+def is_whole(volume: Path, grid: Grid) -> bool:
+    """Whether all of a prepared volume is there: 2 bytes a voxel, and a header."""
+    try:
+        return volume.stat().st_size > 2 * math.prod(grid.shape)
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,26 +63,35 @@ class PreparedCohort:
         """The volumes of one split, in the same order."""
         return [self.folder / path for path in self.split(name)["volume"]]
 
-    def write(self, unusable: list[dict[str, str]]) -> None:
-        """Write the table, then `cohort.json`, whose presence says that all is there."""
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pandas(self.table, preserve_index=False), sink)
-        write_bytes(self.folder / TABLE, sink.getvalue().to_pybytes())
-        counts = self.table["split"].value_counts()
-        write_json(
-            self.folder / MARK,
-            {
-                "format": "brainpress-cohort",
-                "version": 1,
-                "source": self.source,
-                "grid": self.grid.to_json(),
-                **self.schema.to_json(),
-                "train": int(counts.get("train", 0)),
-                "validation": int(counts.get("validation", 0)),
-                "unusable": unusable,
-                "fingerprint": self.fingerprint,
-            },
-        )
+    def write(self, unusable: list[dict[str, str]]) -> bool:
+        """Write the table, then `cohort.json`, whose presence says that all is there.
+
+        Returns:
+            Whether anything had to be written; False where the very same cohort was there.
+        """
+        document = {
+            "format": "brainpress-cohort",
+            "version": 1,
+            "source": self.source,
+            "grid": self.grid.to_json(),
+            **self.schema.to_json(),
+            "train": len(self.split("train")),
+            "validation": len(self.split("validation")),
+            "unusable": unusable,
+            "fingerprint": self.fingerprint,
+        }
+        if read_json(self.folder / MARK) == document and self._reads_back():
+            return False
+        (self.folder / MARK).unlink(missing_ok=True)
+        write_table(self.folder / TABLE, self.table)
+        write_json(self.folder / MARK, document)
+        return True
+
+    def _reads_back(self) -> bool:
+        try:
+            return PreparedCohort.open(self.folder).fingerprint == self.fingerprint
+        except JobError:
+            return False
 
     @classmethod
     def open(cls, folder: Path) -> PreparedCohort:
@@ -84,16 +100,22 @@ class PreparedCohort:
         Raises:
             JobError: none there, or not complete.
         """
+        again = "brainpress prepare"
         document = read_json(folder / MARK)
         if document is None or document.get("format") != "brainpress-cohort":
             raise JobError(
                 f"{folder} holds no complete prepared cohort (no {MARK}); "
-                "run brainpress prepare --out to it first"
+                f"run {again} --out to it first"
             )
+        table = read_table(folder / TABLE, made_by=again)
+        grid = Grid.from_json(document["grid"])
+        for path in table["volume"]:
+            if not is_whole(folder / path, grid):
+                raise JobError(f"{folder / path} is missing or cut short; run {again} again")
         return cls(
             folder=folder,
-            grid=Grid.from_json(document["grid"]),
+            grid=grid,
             schema=CovariateSchema.from_json(document),
-            table=pq.read_table(folder / TABLE).to_pandas(),
+            table=table,
             source=document["source"],
         )

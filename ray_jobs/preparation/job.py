@@ -10,14 +10,16 @@ from typing import Any
 import pandas as pd
 
 from ldm.covariates import PAPER_SCHEMA, CovariateSchema, fit_schema
+from ldm.errors import LdmError
 from ldm.grid import Grid
 from ldm.presets import preset
 from ray_jobs import cluster
+from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
-from ray_jobs.files import output_folder, read_json
+from ray_jobs.files import output_folder, read_json, refuse_other_run
 from ray_jobs.preparation.bids import Subject, find_subjects, in_validation
 from ray_jobs.preparation.cohort import MARK, VOLUMES, PreparedCohort
-from ray_jobs.preparation.subject import prepare_subject
+from ray_jobs.preparation.subject import kept, prepare_subject
 
 
 def prepare(args: argparse.Namespace) -> int:
@@ -28,25 +30,12 @@ def prepare(args: argparse.Namespace) -> int:
     """
     chosen = preset(args.preset)
     template = read_schema(args.covariates)
-    if not 0 <= args.validation < 1:
-        raise JobError(f"--validation {args.validation}: expected a share from 0 to below 1")
-    if args.workers is not None and args.workers < 1:
-        raise JobError(f"--workers {args.workers}: expected at least 1")
+    _check_numbers(args)
     allowed = parse_limit(args.max_unusable)
     if (args.cohort == "bids") == (args.bids is None):
         raise JobError("give a BIDS folder, or --cohort virtual without one")
-    out = output_folder(args.out, what="a prepared cohort")
-    source: dict[str, Any]
-    if args.cohort == "virtual":
-        bids = _virtual(out, args.n, args.seed, chosen.grid)
-        source = {"kind": "virtual", "subjects": args.n, "seed": args.seed}
-    else:
-        bids = Path(args.bids).expanduser().absolute()
-        source = {"kind": "bids", "name": bids.name, **_dataset_description(bids)}
-    subjects = find_subjects(bids, template)
-    (out / VOLUMES).mkdir(exist_ok=True)
-    (out / MARK).unlink(missing_ok=True)
-    done = _prepare_all(subjects, out / VOLUMES, chosen.grid, args)
+    out, subjects, source = _find(args, chosen.grid, template)
+    done = _prepare_all(subjects, out, chosen.grid, args)
     unusable = [
         {"participant_id": s.participant_id, "reason": r}
         for s in subjects
@@ -54,6 +43,7 @@ def prepare(args: argparse.Namespace) -> int:
     ]
     _tell(subjects, unusable, done)
     if allowed is not None and len(unusable) > allowed(len(subjects)):
+        (out / MARK).unlink(missing_ok=True)
         raise JobError(
             f"{len(unusable)} of {len(subjects)} subjects cannot be used, more than "
             f"--max-unusable {args.max_unusable}; mend them or raise the limit",
@@ -61,24 +51,68 @@ def prepare(args: argparse.Namespace) -> int:
         )
     table = _table(subjects, done, template, args.validation)
     if not len(table):
-        raise JobError(f"none of the {len(subjects)} subjects in {bids} can be used", exit_code=1)
+        raise JobError(f"none of the {len(subjects)} subjects can be used", exit_code=1)
     columns = {name: table[name].to_numpy() for name in template.names}
     schema = fit_schema(template, columns) if args.ranges == "cohort" else template
     cohort = PreparedCohort(folder=out, grid=chosen.grid, schema=schema, table=table, source=source)
-    cohort.write(unusable)
-    counts = table["split"].value_counts()
+    written = cohort.write(unusable)
     print(
-        f"{out}: {counts.get('train', 0)} subjects to train on, "
-        f"{counts.get('validation', 0)} held out, {len(unusable)} unusable"
+        f"{out}: {len(cohort.split('train'))} subjects to train on, "
+        f"{len(cohort.split('validation'))} held out, {len(unusable)} unusable"
+        f"{'' if written else '; nothing left to do'}"
     )
     return 0
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    if not 0 <= args.validation < 1:
+        raise JobError(f"--validation {args.validation}: expected a share from 0 to below 1")
+    for option, value, least in (
+        ("--n", args.n, 1),
+        ("--seed", args.seed, 0),
+        ("--workers", args.workers, 1),
+    ):
+        if value is not None and value < least:
+            raise JobError(f"{option} {value}: expected at least {least}")
+
+
+def _find(
+    args: argparse.Namespace, grid: Grid, template: CovariateSchema
+) -> tuple[Path, list[Subject], dict[str, Any]]:
+    """The folder of --out, the subjects, and what they come from, in words."""
+    source: dict[str, Any] = {"kind": args.cohort}
+    if args.cohort == "virtual":
+        out = _claim(args, grid, seed=args.seed)
+        bids = _virtual(out, args.n, args.seed, grid)
+        source |= {"subjects": args.n, "seed": args.seed}
+        subjects = find_subjects(bids, template)
+    else:
+        bids = Path(args.bids).expanduser().absolute()
+        source |= {"name": bids.name}
+        subjects = find_subjects(bids, template)
+        out = _claim(args, grid, dataset=bids.name)
+    source |= {**_dataset_description(bids), "command": command_line("prepare", args)}
+    return out, subjects, source
+
+
+def _claim(args: argparse.Namespace, grid: Grid, **cohort: Any) -> Path:
+    """The folder of --out, which now belongs to this cohort on this grid.
+
+    Raises:
+        JobError: it cannot be written to, or belongs to another.
+    """
+    out = output_folder(args.out, what="a prepared cohort")
+    identity = {"cohort": args.cohort, **cohort, "grid": grid.to_json()}
+    refuse_other_run(out / "run.json", {**identity, "placement": args.placement})
+    (out / VOLUMES).mkdir(exist_ok=True)
+    return out
 
 
 def read_schema(path: str | None) -> CovariateSchema:
     """The covariate schema in a JSON file; by default the paper's.
 
     Raises:
-        JobError: no such file, or not JSON.
+        JobError: no such file, not JSON, or not a schema.
     """
     if path is None:
         return PAPER_SCHEMA
@@ -88,7 +122,10 @@ def read_schema(path: str | None) -> CovariateSchema:
             f'--covariates {path}: expected a JSON file {{"covariates": [{{"name": ..., '
             '"unit": ..., "kind": ..., "minimum": ..., "maximum": ...}, ...]}'
         )
-    return CovariateSchema.from_json(document)
+    try:
+        return CovariateSchema.from_json(document)
+    except LdmError as error:
+        raise JobError(f"--covariates {path}: {error}") from None
 
 
 def parse_limit(text: str | None) -> Any:
@@ -113,10 +150,9 @@ def parse_limit(text: str | None) -> Any:
 def _virtual(out: Path, n: int, seed: int, grid: Grid) -> Path:
     from ldm.virtual_cohort import write_bids_cohort
 
-    if n < 1:
-        raise JobError(f"--n {n}: expected at least 1 subject")
     folder = out / "virtual"
-    write_bids_cohort(folder, n, seed=seed, grid=grid)
+    with _progress(None, n) as bar:
+        write_bids_cohort(folder, n, seed=seed, grid=grid, progress=lambda done, _: bar.update())
     return folder
 
 
@@ -127,46 +163,55 @@ def _dataset_description(bids: Path) -> dict[str, Any]:
 
 
 def _prepare_all(
-    subjects: list[Subject], volumes: Path, grid: Grid, args: argparse.Namespace
+    subjects: list[Subject], out: Path, grid: Grid, args: argparse.Namespace
 ) -> dict[str, dict[str, Any]]:
-    usable = [s for s in subjects if s.reason is None]
-    if not usable:
-        return {}
-    items = [{"id": s.participant_id, "image": str(s.image)} for s in usable]
-    placement = args.placement
+    """The outcome of every subject that has what it needs, by id; what is there is kept."""
+    volumes, placement = out / VOLUMES, args.placement
+    done: dict[str, dict[str, Any]] = {}
+    items = []
+    for subject in subjects:
+        if subject.reason is not None or subject.image is None:
+            continue
+        name, image = subject.participant_id, subject.image
+        if (outcome := kept(name, image, volumes, grid, placement)) is not None:
+            done[name] = outcome
+        else:
+            items.append({"id": name, "image": str(image)})
+    if not items:
+        return done
+    (out / MARK).unlink(missing_ok=True)
 
     def work(item: dict[str, Any]) -> dict[str, Any]:
         outcome = prepare_subject(item["id"], Path(item["image"]), volumes, grid, placement)
-        return {"id": item["id"], "sha256": "", "redone": False, "reason": ""} | outcome
+        return {"id": item["id"], "sha256": "", "reason": "", **outcome}
 
-    with cluster.session() as found:
+    with cluster.session() as found, cluster.failures_told("preparation"):
         import ray.data
 
         cluster.quiet_ray_data()
         workers = args.workers or found.cpus
         blocks = max(1, min(len(items), 4 * workers))
-        dataset = ray.data.from_items(items, override_num_blocks=blocks).map(work, num_cpus=1)
-        rows = _progress(dataset.iter_rows(), len(items))
-    return {
-        row["id"]: {"reason": row["reason"]}
-        if row["reason"]
-        else {"sha256": row["sha256"], "redone": row["redone"]}
-        for row in rows
-    }
+        dataset = ray.data.from_items(items, override_num_blocks=blocks).map(
+            work, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=min(workers, blocks))
+        )
+        for row in _progress(dataset.iter_rows(), len(items)):
+            failed = {"reason": row["reason"]}
+            done[row["id"]] = failed if row["reason"] else {"sha256": row["sha256"], "redone": True}
+    return done
 
 
-def _progress(rows: Any, total: int) -> list[dict[str, Any]]:
+def _progress(rows: Any, total: int) -> Any:
     from tqdm import tqdm
 
-    return list(tqdm(rows, total=total, unit="subject", disable=not sys.stderr.isatty()))
+    return tqdm(rows, total=total, unit="subject", disable=not sys.stderr.isatty())
 
 
 def _tell(
     subjects: list[Subject], unusable: list[dict[str, str]], done: dict[str, dict[str, Any]]
 ) -> None:
     redone = sum(bool(outcome.get("redone")) for outcome in done.values())
-    kept = len(subjects) - len(unusable) - redone
-    print(f"{len(subjects)} subjects: {redone} prepared now, {kept} already there")
+    there = len(subjects) - len(unusable) - redone
+    print(f"{len(subjects)} subjects: {redone} prepared now, {there} already there")
     for entry in unusable:
         print(f"unusable: {entry['participant_id']}: {entry['reason']}", file=sys.stderr)
 

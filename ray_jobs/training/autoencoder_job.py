@@ -8,6 +8,7 @@ from typing import Any
 
 from ldm.presets import preset
 from ldm.training.config import TrainingConfig
+from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
 from ray_jobs.files import output_folder
 from ray_jobs.preparation.cohort import PreparedCohort
@@ -37,7 +38,8 @@ def train_autoencoder(args: argparse.Namespace) -> int:
     if not len(cohort.split("train")) or not len(cohort.split("validation")):
         raise JobError(
             f"{args.cohort} has {len(cohort.split('train'))} subjects to train on and "
-            f"{len(cohort.split('validation'))} held out; expected at least one of each"
+            f"{len(cohort.split('validation'))} held out; expected at least one of each. "
+            "Prepare it with another --validation, or more subjects"
         )
     out = output_folder(args.out, what="a training run")
     identity = {
@@ -46,7 +48,9 @@ def train_autoencoder(args: argparse.Namespace) -> int:
         "network": chosen.autoencoder.to_json(),
         "training": config.identity(),
     }
-    if is_finished(out, identity, config.steps):
+    result = out / autoencoder_folder.FOLDER / autoencoder_folder.CONFIG
+    command = command_line("train-autoencoder", args)
+    if is_finished(out, identity, result, config.steps, None):
         print(f"{out}: already trained for {config.steps} steps; nothing left to do")
         return 0
     spec = {
@@ -73,11 +77,12 @@ def train_autoencoder(args: argparse.Namespace) -> int:
         "cohort": cohort.source,
         "subjects": len(cohort.split("train")),
         "steps": meta["step"],
+        "command": command,
         "config": config.to_json(),
         "history": meta["history"],
     }
     autoencoder_folder.write(out, network, cohort.grid, training)
-    mark_finished(out, meta["step"])
+    mark_finished(out, meta["step"], None)
     last = meta["history"][-1]
     print(
         f"{out / 'autoencoder'}: {meta['step']} steps; held-out subjects reconstruct with "

@@ -12,10 +12,11 @@ import numpy as np
 from ldm import noise
 from ldm.cohort_distribution import CohortDistribution
 from ldm.covariates import CovariateSchema, Row
-from ldm.model_folder import ModelDescription
+from ldm.model_folder import CONFIG, ModelDescription
 from ldm.networks import DenoiserConfig
 from ldm.presets import Preset, preset
 from ldm.training.config import TrainingConfig
+from ray_jobs.command_line import command_line
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
 from ray_jobs.files import output_folder
@@ -51,7 +52,9 @@ def train_diffusion(args: argparse.Namespace) -> int:
         "schedule": chosen.schedule.to_json(),
         "training": config.identity(),
     }
-    if is_finished(out, identity, config.steps):
+    cohort_distribution(latents)  # a cohort too small for one is told before the training
+    about = _about(args, latents)
+    if is_finished(out, identity, out / "model" / CONFIG, config.steps, about):
         print(f"{out}: already trained for {config.steps} steps; nothing left to do")
         return 0
     spec = {
@@ -76,14 +79,14 @@ def train_diffusion(args: argparse.Namespace) -> int:
 
     denoiser = Denoiser(network)
     denoiser.load_state_dict(groups["average"])
-    card = _card(args, latents, config, meta)
+    card = {**about, "training": _training(args, latents, config, meta)}
     described = save(
         out / "model",
         describe_model(args.name, card, chosen, network, latents),
         trained.network(),
         denoiser,
     )
-    mark_finished(out, meta["step"])
+    mark_finished(out, meta["step"], about)
     size = sum(entry["bytes"] for entry in described.files.values()) / 1e6
     print(
         f"{out / 'model'}: {meta['step']} steps, validation loss "
@@ -177,9 +180,8 @@ def describe_model(
     )
 
 
-def _card(
-    args: argparse.Namespace, latents: EncodedCohort, config: TrainingConfig, meta: dict[str, Any]
-) -> dict[str, Any]:
+def _about(args: argparse.Namespace, latents: EncodedCohort) -> dict[str, Any]:
+    """The part of the model card that is known before the training."""
     source = latents.source
     return {
         "name": args.name,
@@ -187,27 +189,31 @@ def _card(
         "license": args.license or source.get("license", "not stated"),
         "attribution": args.attribution or source.get("attribution", ""),
         "demo": args.demonstration,
-        "training": {
-            "cohort": source,
-            "subjects": len(latents.split("train")),
-            "held_out": len(latents.split("validation")),
-            "preset": args.preset,
-            "commands": [
-                f"brainpress prepare {source.get('name', '--cohort virtual')} "
-                f"--preset {args.preset} --out prepared",
-                f"brainpress train-autoencoder --cohort prepared --preset {args.preset} "
-                f"--steps {latents.autoencoder.training['steps']} --out autoencoder",
-                f"brainpress encode-latents --cohort prepared --autoencoder autoencoder "
-                f"--copies {latents.copies} --preset {args.preset} --out latents",
-                f"brainpress train-diffusion --latents latents --preset {args.preset} "
-                f"--steps {meta['step']} --out diffusion",
-            ],
-            "autoencoder": latents.autoencoder.training,
-            "diffusion": {
-                "steps": meta["step"],
-                "config": config.to_json(),
-                "history": meta["history"],
-            },
+    }
+
+
+def _training(
+    args: argparse.Namespace, latents: EncodedCohort, config: TrainingConfig, meta: dict[str, Any]
+) -> dict[str, Any]:
+    """The card's account of the training: commands, data, seeds, losses."""
+    autoencoder = latents.autoencoder.training
+    commands = (
+        latents.source.get("command"),
+        autoencoder.get("command"),
+        latents.command,
+        command_line("train-diffusion", args),
+    )
+    return {
+        "cohort": {k: v for k, v in latents.source.items() if k != "command"},
+        "subjects": len(latents.split("train")),
+        "held_out": len(latents.split("validation")),
+        "preset": args.preset,
+        "commands": [command for command in commands if command],
+        "autoencoder": {k: v for k, v in autoencoder.items() if k not in ("command", "cohort")},
+        "diffusion": {
+            "steps": meta["step"],
+            "config": config.to_json(),
+            "history": meta["history"],
         },
     }
 

@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from ray_jobs.training.worker import LOG
 
 RUN, FINISHED = "run.json", "finished.json"
 KEEP_CHECKPOINTS = 2
+
+Card = dict[str, Any] | None
 
 
 def fit(
@@ -50,8 +53,12 @@ def fit(
     return checkpoint.read(last)
 
 
-def is_finished(out: Path, identity: dict[str, Any], steps: int) -> bool:
+def is_finished(out: Path, identity: dict[str, Any], result: Path, steps: int, card: Card) -> bool:
     """Whether this very run already ended at `steps` or later and wrote its result.
+
+    Args:
+        result: the file that is written last of the result.
+        card: what the result tells of itself; another one has to be written anew.
 
     Raises:
         JobError: `out` holds another run.
@@ -59,12 +66,14 @@ def is_finished(out: Path, identity: dict[str, Any], steps: int) -> bool:
     if (out / RUN).exists():
         refuse_other_run(out / RUN, identity)
     found = read_json(out / FINISHED)
-    return found is not None and found["steps"] >= steps
+    if found is None or not result.exists():
+        return False
+    return found["steps"] >= steps and found.get("card", card) == card
 
 
-def mark_finished(out: Path, steps: int) -> None:
+def mark_finished(out: Path, steps: int, card: Card) -> None:
     """Say that the run's result is written."""
-    write_json(out / FINISHED, {"steps": steps})
+    write_json(out / FINISHED, {"steps": steps, "card": card})
 
 
 def _run(
@@ -97,8 +106,8 @@ def _run(
         result = trainer.fit()
     except Exception as error:
         raise JobError(
-            f"training stopped after {retries} retries: {_cause(error)}. Its checkpoints are in "
-            f"{out / 'checkpoints'}; the same command goes on from the last",
+            f"training stopped after {retries} retries: {cluster.cause(error)}. Its checkpoints "
+            f"are in {out / 'checkpoints'}; the same command goes on from the last",
             exit_code=1,
         ) from error
     if result.checkpoint is None:
@@ -117,17 +126,6 @@ def _check_size(found: cluster.Cluster, workers: int, gpu: bool, share: int) -> 
             f"--workers {workers} with {share} CPUs each: the cluster has {found.cpus} CPUs; "
             "use fewer"
         )
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost error's own line, without Ray's layers around it."""
-    failures = getattr(error, "worker_failures", None)
-    if failures:
-        error = next(iter(failures.values()))
-    while isinstance(inner := getattr(error, "cause", None) or error.__cause__, BaseException):
-        error = inner
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
 
 
 class _telling:
@@ -158,10 +156,13 @@ class _telling:
                     if not text.endswith("\n"):
                         break
                     position += len(text.encode())
-                    print(_sentence(json.loads(text)), file=sys.stderr, flush=True)
+                    with suppress(ValueError):  # a line that a killed worker left unfinished
+                        print(_sentence(json.loads(text)), file=sys.stderr, flush=True)
 
 
 def _sentence(line: dict[str, Any]) -> str:
+    if "resumed" in line:
+        return f"goes on from step {line['resumed']}/{line['steps']}"
     values = ", ".join(f"{name} {value:.4g}" for name, value in line["values"].items())
     text = f"step {line['step']}/{line['steps']}: {values}"
     if line["rate"]:

@@ -12,10 +12,20 @@ _HELP = {
     "steps": "optimizer steps; ask for more to go on with a finished run",
     "batch_size": "samples an optimizer step, over all workers",
     "learning_rate": "AdamW's learning rate",
-    "micro_batch": "samples a worker holds at once (gradient accumulation); 0: its whole share",
+    "micro_batch": "samples a worker computes at once (gradient accumulation); 0: its whole share",
     "save_every": "steps between checkpoints, validations and previews",
-    "seed": "of initial weights, order and noise",
+    "seed": "of the initial weights, the order of samples and all noise",
     "precision": "bf16 or fp32",
+}
+_LEAST = {
+    "steps": 1,
+    "batch_size": 1,
+    "micro_batch": 0,
+    "save_every": 1,
+    "seed": 0,
+    "workers": 1,
+    "cpus_per_worker": 1,
+    "retries": 0,
 }
 
 
@@ -29,9 +39,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument("--workers", type=int, default=1, help="how many, data parallel (DDP)")
     parser.add_argument("--gpu", action="store_true", help="one GPU a worker")
-    parser.add_argument("--cpus-per-worker", type=int, help="default: the cluster's, shared out")
+    parser.add_argument("--cpus-per-worker", type=int, help="default: all, shared out")
     parser.add_argument(
-        "--retries", type=int, default=3, help="how often a dead worker group is started again"
+        "--retries",
+        type=int,
+        default=3,
+        help="how often to start again after a worker died or failed",
     )
 
 
@@ -41,10 +54,10 @@ def configure(base: TrainingConfig, args: argparse.Namespace) -> TrainingConfig:
     Raises:
         JobError, LdmError: a number that makes no sense.
     """
-    for name in ("workers", "cpus_per_worker"):
+    for name, least in _LEAST.items():
         value = getattr(args, name)
-        if value is not None and value < 1:
-            raise JobError(f"--{name.replace('_', '-')} {value}: expected at least 1")
+        if value is not None and value < least:
+            raise JobError(f"--{name.replace('_', '-')} {value}: expected at least {least}")
     chosen = {name: getattr(args, name) for name in _HELP if getattr(args, name) is not None}
     config = replace(base, **chosen)
     if config.batch_size % args.workers:

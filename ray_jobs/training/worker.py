@@ -106,6 +106,8 @@ class Curves:
         self._log = (out / LOG).open("a")
         self._config = config
         self._since, self._from = time.monotonic(), start
+        if start:
+            self._write({"resumed": start, "steps": config.steps})
 
     def step(self, step: Step) -> None:
         """Record one step's losses; now and then a line of the log."""
@@ -119,17 +121,20 @@ class Curves:
 
     def validation(self, step: int, found: dict[str, float], image: bytes) -> None:
         """Record what validation found and the preview, `previews/step-000250.png`."""
-        for name, value in found.items():
+        validation = {k: v for k, v in found.items() if not k.startswith("train_")}
+        for name, value in validation.items():
             self._writer.add_scalar(f"validation/{name}", value, step)
         self._writer.flush()
         (self._previews / f"step-{step:06d}.png").write_bytes(image)
-        self._line(step, {f"validation {k}": v for k, v in found.items()}, None)
+        self._line(step, {f"validation {k}": v for k, v in validation.items()}, None)
 
     def close(self) -> None:
         self._writer.close()
         self._log.close()
 
     def _line(self, step: int, values: dict[str, float], rate: float | None) -> None:
-        line = {"step": step, "steps": self._config.steps, "values": values, "rate": rate}
+        self._write({"step": step, "steps": self._config.steps, "values": values, "rate": rate})
+
+    def _write(self, line: dict[str, Any]) -> None:
         self._log.write(json.dumps(line) + "\n")
         self._log.flush()

@@ -1,0 +1,46 @@
+"""The command that made something, as its card tells it: without this machine's paths."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+
+from ray_jobs.cli import parser_of
+
+# What the steps of the line call their folders wherever they are told.
+FOLDERS = {
+    "prepare": "prepared",
+    "train-autoencoder": "autoencoder",
+    "encode-latents": "latents",
+    "train-diffusion": "diffusion",
+}
+# Options that say how the work is spread over machines, and do not shape what comes out.
+_SPREAD = frozenset({"workers", "gpu", "cpus_per_worker", "retries"})
+_INPUTS = {"autoencoder": "train-autoencoder", "latents": "encode-latents"}
+
+
+def command_line(verb: str, args: argparse.Namespace) -> str:
+    """`brainpress VERB ...` with every option that is not its default; folders by their role."""
+    words = []
+    for action in sorted(parser_of(verb)._actions, key=lambda action: action.dest == "out"):
+        value = getattr(args, action.dest, None)
+        if action.dest in _SPREAD or value in (None, action.default):
+            continue
+        word = _role(verb, action.dest, str(value))
+        if action.nargs == 0:
+            words += [action.option_strings[0]]
+        else:
+            words += [*action.option_strings[:1], word]
+    return shlex.join(["brainpress", verb, *words])
+
+
+def _role(verb: str, option: str, value: str) -> str:
+    if option == "out":
+        return FOLDERS[verb]
+    if option == "cohort" and verb != "prepare":
+        return FOLDERS["prepare"]
+    if option in _INPUTS:
+        return FOLDERS[_INPUTS[option]]
+    if option in ("bids", "covariates"):
+        return value.rstrip("/").rpartition("/")[2]
+    return value
