@@ -58,7 +58,8 @@ class Encoder:
                 mean, std = self._network.encode(inputs.to(self._device))
             log_variance = 2 * std.float().log()
             encoded.append(torch.cat([mean.float(), log_variance]).cpu().numpy())
-        return np.stack(encoded)
+        # In the order in which a file is read back: sums over it then round alike.
+        return np.ascontiguousarray(np.stack(encoded))
 
     def _figures(self, latent: np.ndarray) -> dict[str, float]:
         with autocast(self._device.type, self._dtype):

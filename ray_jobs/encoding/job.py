@@ -57,7 +57,7 @@ def encode_latents(args: argparse.Namespace) -> int:
     )
     there = sum((out / path).exists() for path in table["latent"])
     rows = _encode_all(table, out, cohort.folder, copies, args)
-    encoded = _collect(rows, table, cohort, copies, out, command_line("encode-latents", args))
+    encoded = collect(rows, table, cohort, copies, out, command_line("encode-latents", args))
     encoded.write()
     print(
         f"{out}: {len(table)} subjects, {copies} copies each: {len(table) - there} encoded now, "
@@ -106,7 +106,7 @@ def _encode_all(
         return {row["participant_id"]: row for row in rows}
 
 
-def _collect(
+def collect(
     rows: dict[str, dict[str, Any]],
     table: pd.DataFrame,
     cohort: PreparedCohort,
