@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,20 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from ldm.covariates import PAPER_SCHEMA, fit_schema
+from ldm.networks import Autoencoder
 from ldm.presets import tiny
 from ray_jobs import cli
+from ray_jobs.encoding.encoder import Encoder
+from ray_jobs.encoding.job import collect
+from ray_jobs.encoding.latents import ARRAYS, EncodedCohort
 from ray_jobs.preparation.bids import in_validation
 from ray_jobs.preparation.cohort import VOLUMES, PreparedCohort
 from ray_jobs.preparation.subject import prepare_subject
+from ray_jobs.training import autoencoder_folder
+from ray_jobs.training.autoencoder_folder import TrainedAutoencoder
 
 PRESET = tiny()
 SHARE = 0.25
@@ -126,3 +134,26 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("Ray was started")
 
     monkeypatch.setattr("ray_jobs.cluster.session", session)
+
+
+def write_autoencoder(run: Path, **changes: Any) -> TrainedAutoencoder:
+    """What a finished `brainpress train-autoencoder --preset tiny` leaves: random weights."""
+    torch.manual_seed(0)
+    run.mkdir(parents=True, exist_ok=True)
+    network = Autoencoder(changes.get("config", PRESET.autoencoder))
+    autoencoder_folder.write(run, network, changes.get("grid", PRESET.grid), {"steps": 20})
+    return autoencoder_folder.open_run(run)
+
+
+def write_latents(folder: Path, cohort: PreparedCohort, run: Path) -> EncodedCohort:
+    """What `brainpress encode-latents --preset tiny` leaves, without Ray."""
+    shutil.copytree(run / "autoencoder", folder / "autoencoder")
+    (folder / ARRAYS).mkdir()
+    table = cohort.table.assign(latent=[f"{ARRAYS}/{n}.npy" for n in cohort.table.participant_id])
+    encoder = Encoder(str(folder), str(cohort.folder), PRESET.latent_copies, gpu=False)
+    rows = {row["participant_id"]: encoder(row) for row in table.to_dict(orient="records")}
+    encoded = collect(
+        rows, table, cohort, PRESET.latent_copies, folder, "brainpress encode-latents"
+    )
+    encoded.write()
+    return encoded
