@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Model:
-    return load(folder, precision="fp32")
+    return load(folder, device="cpu", precision="fp32")
 
 
 def generate(model: Model, *samples: tuple[int, int], **options: object) -> np.ndarray:
@@ -155,7 +155,7 @@ def test_reconstruct_is_the_decoded_mean(model: Model) -> None:
 
 
 def test_bf16_gives_nearly_the_volume_of_fp32(folder: Path, model: Model) -> None:
-    half = load(folder, precision="bf16")
+    half = load(folder, device="cpu", precision="bf16")
     assert half.denoiser.net.conv_in.conv.weight.dtype == torch.bfloat16
     assert half.autoencoder.last_convolution.conv.weight.dtype == torch.float32
     one, other = (dequantise(generate(m, (0, 7))) for m in (model, half))

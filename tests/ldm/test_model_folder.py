@@ -76,7 +76,7 @@ def test_a_model_comes_back_as_it_was_saved(kept: Path, tmp_path: Path) -> None:
 
 
 def _networks_of(folder: Path) -> tuple[torch.nn.Module, torch.nn.Module]:
-    model = load(folder, precision="fp32")
+    model = load(folder, device="cpu", precision="fp32")
     return model.autoencoder, model.denoiser
 
 
