@@ -37,6 +37,6 @@ def test_a_file_missing_in_the_bucket_is_named(uri: str, bucket: str, s3: S3Serv
 
 
 def test_no_model_in_the_bucket_is_one_line(bucket: str) -> None:
-    with pytest.raises(LdmError, match="nothing-here/model.json cannot be read") as caught:
+    with pytest.raises(LdmError, match=r"nothing-here/model\.json cannot be read") as caught:
         describe(f"s3://{bucket}/nothing-here")
     assert "\n" not in str(caught.value)
