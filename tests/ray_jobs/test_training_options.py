@@ -134,9 +134,7 @@ def test_a_cohort_of_another_grid_is_refused(
 ) -> None:
     words = command("train-autoencoder", line, tmp_path / "run", "--preset", "demo")
     told = refused(capsys, *words)
-    assert (
-        "prepared is prepared at (16, 24, 16), 10 mm; preset demo wants (64, 80, 64)" in told
-    )
+    assert "prepared is prepared at (16, 24, 16), 10 mm; preset demo wants (64, 80, 64)" in told
     assert told.endswith("Prepare it with --preset demo\n")
 
 
