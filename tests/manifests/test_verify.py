@@ -223,7 +223,7 @@ def nifti(values: np.ndarray, *, flat: bool = False) -> bytes:
     data = bytearray(nib.Nifti1Image(values, np.eye(4)).to_bytes())
     if flat:
         data[280:296] = bytes(16)  # srow_x
-    return gzip.compress(data)
+    return gzip.compress(data, mtime=0)
 
 
 NOISE = np.random.default_rng(0).integers(0, 4096, (4, 5, 6), dtype=np.int16)
@@ -235,13 +235,14 @@ NOISE = np.random.default_rng(0).integers(0, 4096, (4, 5, 6), dtype=np.int16)
         (b"", "no readable NIfTI"),
         (b"not gzip", "cannot be unpacked"),
         (nifti(NOISE)[:-20], "cannot be unpacked"),
-        (gzip.compress(b"not nifti"), "no readable NIfTI"),
-        (gzip.compress(gzip.decompress(nifti(NOISE))[:-50]), "no readable NIfTI"),
+        (gzip.compress(b"not nifti", mtime=0), "no readable NIfTI"),
+        (gzip.compress(gzip.decompress(nifti(NOISE))[:-50], mtime=0), "no readable NIfTI"),
         (nifti(NOISE[..., None].repeat(2, axis=3)), "expected three dimensions"),
         (nifti(np.zeros((4, 4, 4), np.int16)), "every voxel is 0"),
         (nifti(np.full((4, 4, 4), np.nan, np.float32)), "not finite"),
         (nifti(NOISE, flat=True), "affine"),
     ],
+    ids=range(9),
 )
 def test_an_unsound_image_is_told(data: bytes, problem: str) -> None:
     assert problem in (check_volume(data)[1] or "")
