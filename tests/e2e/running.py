@@ -1,4 +1,4 @@
-"""What the end-to-end tests of `generate` share: a small model, processes to start and to kill."""
+"""What the end-to-end tests share: a small model, processes to start and to kill."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from urllib.request import urlopen
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "ray_jobs" / "generate.py"
 PATIENCE_SECONDS = 300  # of a busy machine; an idle one needs a tenth of it
 
 
@@ -72,9 +71,16 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 def generate(
     *words: object, extra: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the script to its end."""
+    """Run `generate` to its end."""
+    return job("generate", *words, extra=extra)
+
+
+def job(
+    verb: str, *words: object, extra: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the script of a verb to its end."""
     return subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, words)],
+        [sys.executable, script(verb), *map(str, words)],
         env=environment(extra),
         capture_output=True,
         text=True,
@@ -83,12 +89,19 @@ def generate(
     )
 
 
+def script(verb: str) -> str:
+    """The script of a verb in this checkout."""
+    return str(ROOT / "ray_jobs" / f"{verb.replace('-', '_')}.py")
+
+
 @contextmanager
-def started(*words: object) -> Iterator[subprocess.Popen[str]]:
-    """The script, running, in a process group of its own; nothing of it is left afterwards."""
+def started(
+    *words: object, verb: str = "generate", extra: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A verb, running, in a process group of its own; nothing of it is left afterwards."""
     process = subprocess.Popen(
-        [sys.executable, str(SCRIPT), *map(str, words)],
-        env=environment(),
+        [sys.executable, script(verb), *map(str, words)],
+        env=environment(extra),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -289,13 +302,19 @@ class RayHead:
             wait_until(lambda: self._nodes() == 2, "a second machine")
             yield
         finally:
-            for pid in [node.pid, *descendants(node.pid)]:
+            tree = [node.pid, *descendants(node.pid)]
+            node.terminate()  # so that it takes its leave, and is not missed only later
+            wait_until(lambda: self._nodes() == 1, "the second machine's leave")
+            for pid in tree:
                 kill(pid)
             node.wait()
 
     def _nodes(self) -> int:
         """How many machines the cluster has, asked of it by a process of its own."""
-        code = "import ray; ray.init(logging_level='ERROR'); print(len(ray.nodes()))"
+        code = (
+            "import ray; ray.init(logging_level='ERROR');"
+            "print(sum(node['Alive'] for node in ray.nodes()))"
+        )
         done = subprocess.run(
             [sys.executable, "-c", code],
             env=environment(self.environment()),

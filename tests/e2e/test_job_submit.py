@@ -6,31 +6,17 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ray_jobs import cli
-from tests.e2e.running import ROOT, RayHead, environment, generate, tiny_model
+from tests.e2e.running import ROOT, RayHead, environment, generate
 from tests.servers import SECRET_KEY, S3Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 N = 12
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model(tmp_path_factory.mktemp("model") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayHead]:
-    """A Ray begun in a checkout where the package can be imported, as in the project's image."""
-    head = RayHead.start(cpus=2, cwd=ROOT)
-    yield head
-    head.stop()
 
 
 def submit(
