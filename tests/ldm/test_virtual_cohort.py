@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,8 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_written_cohort_is_valid_bids(cohort: Path) -> None:
-    validator = ["bids-validator-deno", str(cohort), "--max-rows", "-1", "--json"]
+    beside = Path(sys.executable).with_name("bids-validator-deno")
+    validator = [str(beside), str(cohort), "--max-rows", "-1", "--json"]
     outcome = subprocess.run(validator, capture_output=True, text=True, check=False)
     issues = json.loads(outcome.stdout)["issues"]["issues"]
     assert [issue for issue in issues if issue["severity"] == "error"] == []
