@@ -17,8 +17,13 @@ OBJECT_STORE_BYTES = 80 * 1024**2
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_TRAIN_V2_ENABLED": "1",
+    # The paragraph that Ray prints for every lost worker; the driver tells it in a line.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
 }
+UNREACHED = (
+    "; is it running? One that `ray start` began asks for a token: set RAY_AUTH_MODE=token. "
+    "RAY_ADDRESS=local uses this machine alone"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +102,7 @@ def connect(options: Options) -> Cluster:
         ray.init(**quiet)
     except Exception as error:  # Ray raises many kinds, down to Exception itself
         reason = str(error).strip().splitlines()[0]
-        hint = "" if own else "; RAY_ADDRESS=local uses this machine alone"
+        hint = "" if own else UNREACHED
         raise JobError(f"Ray on {where}: {reason}{hint}", exit_code=1) from error
     resources = ray.cluster_resources()
     return Cluster(

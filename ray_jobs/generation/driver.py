@@ -10,14 +10,12 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from ray_jobs.generation.interrupts import Interrupts
-from ray_jobs.generation.policy import (
+from ray_jobs.generation.decisions import (
     Decision,
     End,
     Event,
     GiveUp,
     Outcome,
-    Policy,
     Retire,
     Retry,
     ShardCommitted,
@@ -28,6 +26,8 @@ from ray_jobs.generation.policy import (
     WorkerDied,
     WorkerReady,
 )
+from ray_jobs.generation.interrupts import Interrupts
+from ray_jobs.generation.policy import Policy
 from ray_jobs.generation.printer import PrintJob, ShardReport
 from ray_jobs.generation.progress import Progress
 from ray_jobs.generation.remote import PATIENCE_SECONDS, in_one_line, start_printer
@@ -103,7 +103,7 @@ class Driver:
             if event is not None:
                 self._obey(self.policy.on(event))
         now = time.monotonic()
-        if not self._ready and not self.reports and now >= self._patient_until:
+        if now >= self._patient_until:
             self._patient_until = math.inf
             self.progress.say("waiting for the cluster to start a worker ...")
         if now >= self._next_watch:
@@ -124,6 +124,7 @@ class Driver:
                 self._drop(worker)
                 return WorkerDied(worker=worker, reason=refusal, fatal=True)
             self._ready.add(worker)
+            self._patient_until = math.inf
             return WorkerReady(worker=worker)
         if ref in self._printing:
             worker, shard = self._printing.pop(ref)

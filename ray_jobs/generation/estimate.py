@@ -90,6 +90,15 @@ def in_words(seconds: float) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3600:02d} h"
 
 
+def counted(count: int, thing: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "shard"), counted(2, "shard")
+    ('1 shard', '2 shards')
+    """
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
 def in_bytes(count: float) -> str:
     """A number of bytes for a person, in powers of ten.
 

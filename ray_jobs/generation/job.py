@@ -18,12 +18,13 @@ from ray_jobs.generation.cluster import (
     connect,
     refuse_scattered,
 )
-from ray_jobs.generation.estimate import in_words
+from ray_jobs.generation.decisions import End, Outcome
+from ray_jobs.generation.estimate import counted, in_words
 from ray_jobs.generation.finish import SAMPLES_KEY, example_query, previews, release_document
 from ray_jobs.generation.interrupts import Interrupts
 from ray_jobs.generation.order import Order, Work, begin, fields_of, take
 from ray_jobs.generation.plan import IN_HAND, WRITERS, Device, Options
-from ray_jobs.generation.policy import End, Outcome, Policy, PolicyConfig
+from ray_jobs.generation.policy import Policy, PolicyConfig
 from ray_jobs.generation.printer import PrintJob
 from ray_jobs.generation.progress import Progress
 
@@ -65,13 +66,13 @@ def generate(options: Options, *, dry_run: bool = False) -> int:
 @contextmanager
 def ray_cluster(options: Options, interrupts: Interrupts) -> Iterator[Cluster]:
     """Ray, for the time of a run."""
-    import ray
-
     try:
-        cluster = connect(options)
+        cluster = connect(options)  # which silences Ray before anybody imports it
         interrupts.take_over()
         yield cluster
     finally:
+        import ray
+
         ray.shutdown()
 
 
@@ -148,23 +149,20 @@ def why_incomplete(end: End, policy: Policy, work: Work, made: int) -> str:
         return f"{end.reason} ({state}; when that is mended, {GO_ON})"
     reasons = "; ".join(f"shard {s}: {why}" for s, why in sorted(policy.given_up.items())[:3])
     more = ", ..." if len(policy.given_up) > 3 else ""
-    return f"{len(policy.given_up)} shards given up ({reasons}{more}); {state}; {GO_ON}"
+    return f"given up: {reasons}{more}; {state}; {GO_ON}"
 
 
 def announce(order: Order, work: Work, workers: int) -> None:
     """What will be made, by whom, and what of it is there already."""
-    options, shards = order.options, work.shards
+    shards = work.shards
     kind = "GPU" if work.device is Device.CUDA else "one core"
     done = f"{work.already} of {shards.n} done before, " if work.already else ""
+    fixed = "".join(f", {name} = {value}" for name, value in order.source.fixed.items())
     say(
-        f"{subject(order)}\n"
-        f"to {order.store.uri}: {done}{len(work.pending)} shards of {shards.shard_size} to do, "
-        f"{workers} worker{'' if workers == 1 else 's'}, {kind} each, {work.fields['precision']}"
-        + (
-            f", {', '.join(f'{k} = {v}' for k, v in order.source.fixed.items())}"
-            if options.fix
-            else ""
-        )
+        f"{subject(order)}{fixed}\n"
+        f"to {order.store.uri}: {done}{counted(len(work.pending), 'shard')} of "
+        f"{shards.shard_size} to do, {counted(workers, 'worker')}, {kind} each, "
+        f"{work.fields['precision']}"
     )
 
 
@@ -172,8 +170,9 @@ def subject(order: Order) -> str:
     """`16 volumes of 64 x 80 x 64 voxels, 2.5 mm: model demo (a demonstration), seed 0, ...`"""
     grid, options = order.description.grid, order.options
     demo = " (a demonstration)" if order.description.card.get("demo") else ""
+    shape = " x ".join(map(str, grid.shape))
     return (
-        f"{options.n} volumes of {' x '.join(map(str, grid.shape))} voxels, {grid.spacing:g} mm: "
+        f"{counted(options.n, 'volume')} of {shape} voxels, {grid.spacing:g} mm: "
         f"model {order.description.name}{demo}, seed {options.seed}, "
         f"{options.steps} {options.sampler} steps"
     )

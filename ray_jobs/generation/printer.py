@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ from manifests.parquet import table_from_bytes
 from manifests.schema import FAILED, manifest_schema, rows_table
 from manifests.storage import Store, open_store
 from ray_jobs.generation.covariates import CovariateSource
+from ray_jobs.generation.environment import one_thread, prepare_process
 from ray_jobs.generation.plan import batches
 from ray_jobs.generation.press import Draw, draw_batch
 from ray_jobs.generation.rows import QUALITY_COLUMNS, Stored, covariate_columns, manifest_row
@@ -24,9 +23,6 @@ from ray_jobs.generation.writers import Writers
 
 if TYPE_CHECKING:
     from ldm.model import Model
-
-# One thread a worker on a CPU: how sums are split over threads must never change a bit.
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,16 +67,6 @@ class ShardReport:
     seconds: float
 
 
-class Secrets(dict[str, str]):
-    """Environment variables on their way to a worker; their values are never shown."""
-
-    def __repr__(self) -> str:
-        return f"Secrets({sorted(self)})"
-
-    def __reduce__(self) -> tuple[type[Secrets], tuple[dict[str, str]]]:
-        return Secrets, (dict(self),)
-
-
 class Printer:
     """Prints shards. An actor on Ray, and a plain object anywhere else.
 
@@ -89,9 +75,7 @@ class Printer:
     """
 
     def __init__(self, job: PrintJob, environment: Mapping[str, str]) -> None:
-        os.environ.update(environment)
-        if job.device == "cpu":
-            os.environ.update(ONE_THREAD)
+        prepare_process(job.device, environment)
         self.job = job
         self._drawing, self._counting = threading.Lock(), threading.Lock()
         self._stored: dict[int, int] = {}  # shard in hand -> volumes stored so far
@@ -103,7 +87,7 @@ class Printer:
         try:
             from ldm.model import load
 
-            with self._one_thread():
+            with one_thread(self.job.device):
                 model = load(self.job.model, device=self.job.device, precision=self.job.precision)
         except Exception as error:
             if isinstance(getattr(error, "exit_code", None), int):
@@ -160,7 +144,7 @@ class Printer:
         covariates = [job.source.draw(job.seed, index) for index in batch]
         keys: list[tuple[int, ...]] = [(job.seed, index, 0) for index in batch]
         started = time.monotonic()
-        with self._one_thread():
+        with one_thread(self.job.device):
             volumes = model.generate(covariates, keys, steps=steps, sampler=job.sampler)
             sizes = [len(to_nifti_bytes(levels, model.grid)) for levels in volumes]
         return time.monotonic() - started, sum(sizes) / len(sizes)
@@ -183,7 +167,7 @@ class Printer:
         waiting = 2 * job.batch_size
         with Writers[dict[str, Any]](threads=job.writers, waiting=waiting) as writers:
             futures: list[Future[dict[str, Any]]] = []
-            with self._drawing, self._one_thread():
+            with self._drawing, one_thread(self.job.device):
                 for draw in self._draw(indices):
                     futures.append(writers.submit(partial(self._keep, draw, shard)))
                     raise_first(futures)  # draw no further for a store that refuses
@@ -226,28 +210,9 @@ class Printer:
             self._stored[shard] += 1
         return row
 
-    @contextmanager
-    def _one_thread(self) -> Iterator[None]:
-        """Compute on one thread; OpenMP keeps its number of threads for each calling thread."""
-        if self.job.device == "cpu":
-            import torch
-
-            torch.set_num_threads(1)
-        yield
-
 
 def raise_first(futures: Iterable[Future[Any]]) -> None:
     """Raise the error of a job that has failed already, if there is one."""
     for future in futures:
         if future.done():
             future.result()
-
-
-def resolve_precision(device: str, environment: Mapping[str, str]) -> str:
-    """The number format that a worker's device computes in natively; runs on a worker."""
-    os.environ.update(environment)
-    if device == "cpu":
-        os.environ.update(ONE_THREAD)
-    from ldm.precision import resolve
-
-    return resolve("auto", device)

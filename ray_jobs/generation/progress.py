@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
-from ray_jobs.generation.estimate import in_words
+from ray_jobs.generation.estimate import counted, in_words
 
 WINDOW_SECONDS = 120.0
 LINE_EVERY_SECONDS = 15.0
@@ -74,7 +74,7 @@ class Progress:
         parts = [f"[{bar}]", f"{made}/{self.total}", f"{100 * made // self.total} %"]
         if rate > 0:
             parts += [rate_in_words(rate), f"{in_words((self.total - made) / rate)} left"]
-        parts.append(f"{workers} worker{'' if workers == 1 else 's'}" if workers else "starting")
+        parts.append(counted(workers, "worker") if workers else "starting")
         return "  ".join(parts)
 
     def say(self, line: str) -> None:

@@ -8,7 +8,7 @@ import ray
 
 from ray_jobs.errors import JobError
 from ray_jobs.generation.cluster import Cluster, actor_options, aws_environment
-from ray_jobs.generation.estimate import Measured, estimate, in_bytes, in_words
+from ray_jobs.generation.estimate import Measured, counted, estimate, in_bytes, in_words
 from ray_jobs.generation.order import Order, Work
 from ray_jobs.generation.printer import PrintJob
 from ray_jobs.generation.remote import answer, start_printer
@@ -25,11 +25,10 @@ def outlook(order: Order, work: Work, job: PrintJob, cluster: Cluster) -> str:
     found = estimate(
         shards, work.pending, batch_size=job.batch_size, actors=workers, measured=measured
     )
-    workers_text = f"{found.actors} worker{'' if found.actors == 1 else 's'}"
     return (
         f"  shards  {found.shards} of {work.shards.shard_size} volumes, {found.pending} to do\n"
         f"  size    about {in_bytes(found.bytes)}, {in_bytes(measured.bytes_per_volume)} a volume\n"
-        f"  time    about {in_words(found.seconds)} with {workers_text} "
+        f"  time    about {in_words(found.seconds)} with {counted(found.actors, 'worker')} "
         f"({measured.seconds_per_batch:.1f} s a batch of {job.batch_size} on {work.device})"
     )
 

@@ -10,7 +10,8 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from ray_jobs.errors import JobError
-from ray_jobs.generation.printer import Printer, PrintJob, Secrets, resolve_precision
+from ray_jobs.generation.environment import Secrets, resolve_precision
+from ray_jobs.generation.printer import Printer, PrintJob
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 20.0

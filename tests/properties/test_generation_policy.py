@@ -7,14 +7,12 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ray_jobs.generation.policy import (
+from ray_jobs.generation.decisions import (
     Decision,
     End,
     Event,
     GiveUp,
     Outcome,
-    Policy,
-    PolicyConfig,
     Retire,
     ShardCommitted,
     ShardFailed,
@@ -24,6 +22,7 @@ from ray_jobs.generation.policy import (
     WorkerDied,
     WorkerReady,
 )
+from ray_jobs.generation.policy import Policy, PolicyConfig
 
 
 class World:

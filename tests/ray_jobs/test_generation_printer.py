@@ -15,7 +15,8 @@ from manifests.ledger import Ledger, ShardPlan, part_key
 from manifests.parquet import table_from_bytes
 from manifests.storage import open_store
 from ray_jobs.generation.covariates import covariate_source
-from ray_jobs.generation.printer import ONE_THREAD, Printer, PrintJob, Secrets
+from ray_jobs.generation.environment import ONE_THREAD, Secrets
+from ray_jobs.generation.printer import Printer, PrintJob
 from tests.e2e.running import files, tiny_model
 
 LOOSE = {"foreground_fraction": (0.0, 1.0), "mean_intensity": (0.0, 1.0)}
