@@ -89,6 +89,8 @@ def _run(
     import ray.train
     from ray.train.torch import TorchTrainer
 
+    name = f"run-{digest(identity)[:16]}"
+    drop_torn_list(out / "checkpoints" / name)
     trainer = TorchTrainer(
         worker,
         train_loop_config={**spec, "threads": share},
@@ -96,7 +98,7 @@ def _run(
             num_workers=workers, use_gpu=gpu, resources_per_worker={"CPU": share, "GPU": int(gpu)}
         ),
         run_config=ray.train.RunConfig(
-            name=f"run-{digest(identity)[:16]}",
+            name=name,
             storage_path=str(out / "checkpoints"),
             failure_config=ray.train.FailureConfig(max_failures=retries),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=KEEP_CHECKPOINTS),
@@ -113,6 +115,14 @@ def _run(
     if result.checkpoint is None:
         raise JobError(f"training left no checkpoint in {out}; run the same command", exit_code=1)
     return Path(result.checkpoint.path)
+
+
+def drop_torn_list(run: Path) -> None:
+    """Ray Train rewrites its list of checkpoints in place and dies of half a one: with none,
+    the workers find the last checkpoint themselves."""
+    path = run / "checkpoint_manager_snapshot.json"
+    if read_json(path) is None:
+        path.unlink(missing_ok=True)
 
 
 def _check_size(found: cluster.Cluster, workers: int, gpu: bool, share: int) -> None:

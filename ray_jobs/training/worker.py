@@ -6,13 +6,16 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from ldm.errors import LdmError
 from ldm.precision import PRECISIONS, autocast
+from ldm.training import checkpoint
 from ldm.training.config import TrainingConfig
 from ldm.training.loop import Step, Task, TrainingState, train
 
@@ -39,6 +42,9 @@ def run_worker(
 
     Resumes from the run's last checkpoint. Every `save_every` steps and at the end all workers
     validate together and worker 0 saves, draws a preview and writes the curves.
+
+    Args:
+        out: the run's folder; Ray Train keeps the checkpoints in `checkpoints/`.
     """
     import ray.train
     import ray.train.torch
@@ -54,6 +60,10 @@ def run_worker(
     if resumed is not None:
         with resumed.as_directory() as folder:
             history = state.restore(Path(folder))["history"]
+    elif left := last_complete(out / "checkpoints" / context.get_experiment_name()):
+        history = state.restore(left)["history"]
+        known = ray.train.Checkpoint.from_directory(left) if rank == 0 else None
+        ray.train.report({"step": state.step}, checkpoint=known)
     wrapped = ray.train.torch.prepare_model(state.model, move_to_device=False)
     curves = Curves(out, state.step, config) if rank == 0 else None
     for step in train(state, task, wrapped=wrapped, rank=rank, world=world):
@@ -75,6 +85,16 @@ def run_worker(
             ray.train.report({"step": step.number, **found}, checkpoint=saved)
     if curves:
         curves.close()
+
+
+def last_complete(run: Path) -> Path | None:
+    """The newest complete checkpoint in Ray Train's folder of a run, also one it has not listed:
+    the run was killed after the checkpoint was written, or while the list was."""
+    for folder in sorted(run.glob("checkpoint_*/"), reverse=True):
+        with suppress(LdmError):
+            checkpoint.read(folder)
+            return folder
+    return None
 
 
 def add_up(sums: dict[str, float]) -> dict[str, float]:
