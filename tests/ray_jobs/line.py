@@ -47,7 +47,7 @@ def people(count: int) -> dict[str, dict[str, Any]]:
 def write_participants(folder: Path, rows: Mapping[str, Mapping[str, Any]]) -> None:
     """participants.tsv; a value of None is written as n/a."""
     table = pd.DataFrame([{"participant_id": name, **row} for name, row in rows.items()])
-    table.fillna("n/a").to_csv(folder / "participants.tsv", sep="\t", index=False)
+    table.to_csv(folder / "participants.tsv", sep="\t", index=False, na_rep="n/a")
 
 
 def head(seed: int, shape: Sequence[int] = (18, 22, 18)) -> np.ndarray:
