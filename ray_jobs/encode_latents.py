@@ -11,17 +11,35 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cohort", required=True, help="folder that brainpress prepare wrote")
     parser.add_argument(
-        "--autoencoder", required=True, help="folder of a finished brainpress train-autoencoder"
+        "--cohort", required=True, metavar="FOLDER", help="what brainpress prepare wrote"
     )
-    parser.add_argument("--out", required=True, help="folder for the latents")
     parser.add_argument(
-        "--preset", default="demo", help="demo, paper or tiny: says how many --copies (demo)"
+        "--autoencoder",
+        required=True,
+        metavar="FOLDER",
+        help="the --out of a brainpress train-autoencoder that ended",
     )
-    parser.add_argument("--copies", type=int, help="copies of a volume (default: the preset's)")
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="FOLDER",
+        help="folder for the latents, seen by every machine of the cluster",
+    )
+    parser.add_argument(
+        "--preset", default="demo", help="demo (default), paper or tiny; the same in all four jobs"
+    )
+    parser.add_argument(
+        "--copies",
+        type=int,
+        help="of each volume, itself and its mirror image first; by default the preset's number",
+    )
     parser.add_argument("--workers", type=int, help="how many at once; by default one a CPU or GPU")
     parser.add_argument("--gpu", action="store_true", help="one GPU a worker")
+    parser.epilog = """example:
+  brainpress encode-latents --cohort prepared --autoencoder autoencoder --out latents
+then:
+  brainpress train-diffusion --latents latents --out diffusion"""
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 Each image is reoriented to RAS, resampled to the preset's spacing, cropped or padded to its
 shape and scaled to [0, 1]; the covariates of participants.tsv are checked and joined. A subject
 that cannot be used is listed with its reason. Run the same command again to redo only what is
-missing or changed. With no data at all: --cohort virtual --n 200.
+missing or changed.
 """
 
 from __future__ import annotations
@@ -13,43 +13,68 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bids", nargs="?", metavar="BIDS", help="the cohort's BIDS folder")
-    parser.add_argument("--out", required=True, help="folder for the prepared cohort")
     parser.add_argument(
-        "--cohort",
-        choices=("bids", "virtual"),
-        default="bids",
-        help="virtual makes a cohort of --n subjects from open anatomy, true volumes known",
+        "--out",
+        required=True,
+        metavar="FOLDER",
+        help="folder for the prepared cohort, seen by every machine of the cluster",
     )
-    parser.add_argument("--n", type=int, default=200, help="subjects of the virtual cohort")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the virtual cohort")
-    parser.add_argument("--preset", default="demo", help="demo (2.5 mm), paper (1 mm) or tiny")
+    parser.add_argument(
+        "--preset",
+        default="demo",
+        help="demo (2.5 mm, the default), paper (1 mm) or tiny (10 mm, for a try); "
+        "the same in all four jobs",
+    )
     parser.add_argument(
         "--placement",
         choices=("centre", "affine"),
         default="centre",
-        help="centre the image on the grid, or trust its affine to be MNI space",
+        help="centre the image on the grid (default), or trust its affine to be MNI space",
     )
     parser.add_argument(
+        "--validation",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="share of subjects held out, by their id alone (default 0.1)",
+    )
+    parser.add_argument(
+        "--max-unusable",
+        metavar="LIMIT",
+        help="stop with exit 1 past this many unusable subjects: a count or a share such as 5%%; "
+        "by default they are only listed",
+    )
+    parser.add_argument("--workers", type=int, help="processes at once; by default one a CPU")
+
+    group = parser.add_argument_group("covariates")
+    group.add_argument(
         "--covariates",
         metavar="FILE",
         help="JSON schema of the covariates; by default the paper's four: sex, age, "
         "ventricular_volume, brain_volume",
     )
-    parser.add_argument(
+    group.add_argument(
         "--ranges",
         choices=("cohort", "schema"),
         default="cohort",
-        help="scale covariates by the cohort's ranges, or by those of the schema",
+        help="scale covariates by the cohort's ranges (default), or by those of the schema",
     )
-    parser.add_argument(
-        "--validation", type=float, default=0.1, help="share of subjects held out, by their id"
+
+    group = parser.add_argument_group("no data at all")
+    group.add_argument(
+        "--cohort",
+        choices=("bids", "virtual"),
+        default="bids",
+        help="virtual makes a cohort from open anatomy, its true volumes known",
     )
-    parser.add_argument(
-        "--max-unusable",
-        metavar="LIMIT",
-        help="stop with exit 1 past this many unusable subjects: a count or a share such as 5%%",
+    group.add_argument(
+        "--n", type=int, default=200, help="subjects of the virtual cohort (default 200)"
     )
-    parser.add_argument("--workers", type=int, help="processes at once; by default one a CPU")
+    group.add_argument("--seed", type=int, default=0, help="seed of the virtual cohort (default 0)")
+    parser.epilog = """examples:
+  brainpress prepare my-bids-cohort --out prepared
+  brainpress prepare my-bids-cohort --max-unusable 5% --out prepared
+  brainpress prepare --cohort virtual --n 200 --out prepared"""
 
 
 def run(args: argparse.Namespace) -> int:

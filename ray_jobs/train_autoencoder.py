@@ -10,12 +10,26 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cohort", required=True, help="folder that brainpress prepare wrote")
-    parser.add_argument("--out", required=True, help="folder of this run")
-    parser.add_argument("--preset", default="demo", help="demo, paper or tiny")
+    parser.add_argument(
+        "--cohort", required=True, metavar="FOLDER", help="what brainpress prepare wrote"
+    )
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="FOLDER",
+        help="folder of this run, seen by every machine of the cluster",
+    )
+    parser.add_argument(
+        "--preset", default="demo", help="demo (default), paper or tiny; the same in all four jobs"
+    )
     from ray_jobs.training.options import add_options
 
     add_options(parser)
+    parser.epilog = """examples:
+  brainpress train-autoencoder --cohort prepared --out autoencoder
+  brainpress train-autoencoder --cohort prepared --preset paper --workers 8 --gpu --out autoencoder
+then:
+  brainpress encode-latents --cohort prepared --autoencoder autoencoder --out latents"""
 
 
 def run(args: argparse.Namespace) -> int:

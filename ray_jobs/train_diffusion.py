@@ -10,24 +10,39 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--latents", required=True, help="folder that encode-latents wrote")
-    parser.add_argument("--out", required=True, help="folder of this run")
-    parser.add_argument("--preset", default="demo", help="demo, paper or tiny")
-    parser.add_argument("--name", default="model", help="the model's name, used in releases")
-    parser.add_argument("--description", default="", help="a sentence for the model card")
-    parser.add_argument("--license", help="licence of the model, for its card")
-    parser.add_argument("--attribution", help="whom to credit, for its card")
     parser.add_argument(
-        "--demonstration", action="store_true", help="every release made with it says it is a demo"
+        "--latents", required=True, metavar="FOLDER", help="what brainpress encode-latents wrote"
+    )
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="FOLDER",
+        help="folder of this run, seen by every machine of the cluster",
+    )
+    parser.add_argument(
+        "--preset", default="demo", help="demo (default), paper or tiny; the same in all four jobs"
     )
     parser.add_argument(
         "--preview",
         metavar="NAME",
         help="covariate that rises along the previews; by default ventricular_volume or the last",
     )
+    group = parser.add_argument_group("what the model says of itself")
+    group.add_argument("--name", default="model", help="its name in releases (default model)")
+    group.add_argument("--description", default="", help="a sentence for its card")
+    group.add_argument("--license", help="its licence; by default the cohort's")
+    group.add_argument("--attribution", help="whom to credit; by default whom the cohort names")
+    group.add_argument(
+        "--demonstration", action="store_true", help="every release made with it says it is a demo"
+    )
     from ray_jobs.training.options import add_options
 
     add_options(parser)
+    parser.epilog = """examples:
+  brainpress train-diffusion --latents latents --name my-model --out diffusion
+  brainpress train-diffusion --latents latents --preset paper --workers 8 --gpu --out diffusion
+then:
+  brainpress generate --model diffusion/model --n 16 --out release"""
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from ldm.training.config import TrainingConfig
 from ray_jobs.errors import JobError
 
 _HELP = {
-    "steps": "optimizer steps; ask for more to go on with a finished run",
+    "steps": "of the optimizer; ask for more to go on with a finished run",
     "batch_size": "samples an optimizer step, over all workers",
     "learning_rate": "AdamW's learning rate",
     "micro_batch": "samples a worker computes at once (gradient accumulation); 0: its whole share",
@@ -32,19 +32,29 @@ _LEAST = {
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the overrides of the preset's numbers and the size of the worker group."""
     types = {field.name: str(field.type) for field in fields(TrainingConfig)}
+    group = parser.add_argument_group("instead of the preset's")
     for name, text in _HELP.items():
-        kind = {"int": int, "float": float}.get(types[name], str)
-        parser.add_argument(
-            f"--{name.replace('_', '-')}", type=kind, help=f"{text} (default: the preset's)"
-        )
-    parser.add_argument("--workers", type=int, default=1, help="how many, data parallel (DDP)")
-    parser.add_argument("--gpu", action="store_true", help="one GPU a worker")
-    parser.add_argument("--cpus-per-worker", type=int, help="default: all, shared out")
-    parser.add_argument(
+        kind: type = {"int": int, "float": float}.get(types[name], str)
+        metavar = {int: "N", float: "X"}.get(kind)
+        group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=text)
+    group = parser.add_argument_group("how the work is done")
+    group.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="data parallel (DDP), of the same global batch (default 1)",
+    )
+    group.add_argument("--gpu", action="store_true", help="one GPU a worker")
+    group.add_argument(
+        "--cpus-per-worker", type=int, metavar="N", help="by default the cluster's, shared out"
+    )
+    group.add_argument(
         "--retries",
         type=int,
         default=3,
-        help="how often to start again after a worker died or failed",
+        metavar="N",
+        help="how often to start again after a worker died or failed (default 3)",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from tests.e2e.running import (
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
-N = 32
+N = 48
 
 
 def words(model: Path, out: Path) -> list[object]:
@@ -105,5 +106,5 @@ def test_a_run_ended_by_ctrl_c_by_sigterm_and_by_kill_9_goes_on_to_the_same_byte
 
     again = generate(*words(model, out), extra={"OMP_NUM_THREADS": "2"})  # must not matter
     assert again.returncode == 0, again.stderr
-    assert f"{len(pending)} shards of 4 to do" in again.stderr
+    assert re.search(rf"\b{len(pending)} shards? of 4 to do", again.stderr)
     assert files(out) == reference

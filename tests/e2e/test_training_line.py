@@ -152,7 +152,7 @@ def test_the_model_card_says_what_it_was_trained_on_and_how(line: Line) -> None:
     assert (model.card["license"], model.card["demo"]) == ("CC0-1.0", False)
     trained = model.card["training"]
     assert trained["commands"] == [
-        "brainpress prepare --cohort virtual --n 12 --seed 5 --preset tiny --validation 0.25 "
+        "brainpress prepare --preset tiny --validation 0.25 --cohort virtual --n 12 --seed 5 "
         "--out prepared",
         "brainpress train-autoencoder --cohort prepared --preset tiny --steps 60 --save-every 15 "
         "--out autoencoder",
