@@ -64,6 +64,8 @@ class DenoiserConfig:
         patch: side of the space-to-depth step on the latent; 1 is the paper's network.
         condition_mean, condition_std: standardise the conditions before use; empty leaves
             them as they are, as in the paper.
+        null_condition: what every standardised condition reads where the conditions are dropped,
+            for sampling without them and for guidance; None: the model was not trained for that.
     """
 
     latent_channels: int
@@ -76,6 +78,7 @@ class DenoiserConfig:
     patch: int = 1
     condition_mean: tuple[float, ...] = ()
     condition_std: tuple[float, ...] = ()
+    null_condition: float | None = None
 
     def __post_init__(self) -> None:
         if not len(self.channels) == len(self.attention_levels) == len(self.head_channels):
@@ -206,21 +209,37 @@ class Denoiser(nn.Module):
         self.register_buffer("condition_mean", mean, persistent=False)
         self.register_buffer("condition_std", std, persistent=False)
 
-    def forward(self, latent: Tensor, step: Tensor, conditions: Tensor) -> Tensor:
+    def forward(
+        self, latent: Tensor, step: Tensor, conditions: Tensor, dropped: Tensor | None = None
+    ) -> Tensor:
         """Prediction of the latent's shape.
 
         Args:
             latent: (B, C, x, y, z).
             step: (B,) integer time step.
             conditions: (B, K) scaled covariates.
+            dropped: (B,) bool, where the conditions are left out (Ho & Salimans 2022).
+
+        Raises:
+            LdmError: conditions dropped in a model with no `null_condition`.
         """
         conditions = (conditions - self.condition_mean) / self.condition_std
+        if dropped is not None:
+            conditions = conditions.masked_fill(dropped[:, None], self._null())
         cells = space_to_depth(latent, self.config.patch)
         maps = conditions[:, :, None, None, None].expand(-1, -1, *cells.shape[2:])
         inputs = torch.cat([cells, maps.to(cells.dtype)], dim=1)
         inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
         output = self.net(inputs, step, context=conditions[:, None, :])
         return depth_to_space(output, self.config.patch)
+
+    def _null(self) -> float:
+        if self.config.null_condition is None:
+            raise LdmError(
+                "this model was trained with its conditions always given; guidance and sampling "
+                "without conditions need one trained with --condition-dropout"
+            )
+        return self.config.null_condition
 
 
 def channels_last(network: nn.Module) -> None:

@@ -68,15 +68,16 @@ def split(prediction: Tensor, latent: Tensor, alpha_bar: float, kind: str) -> tu
     return signal * latent - sigma * prediction, signal * prediction + sigma * latent
 
 
-def target(image: Tensor, noise: Tensor, alpha_bar: Tensor, kind: str) -> tuple[Tensor, Tensor]:
-    """The noisy latent at `alpha_bar` and what the network should say of it.
+def target(image: Tensor, noise: Tensor, step: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
+    """The noisy latent at time `step` and what the network should say of it.
 
-    All of shape (B, C, x, y, z); `alpha_bar` (B,).
+    All of shape (B, C, x, y, z); `step` (B,) integers below `schedule.steps`.
     """
-    a = alpha_bar.view(-1, *[1] * (image.ndim - 1))
+    levels = torch.from_numpy(schedule.alphas_bar()).to(image.device, image.dtype)[step]
+    a = levels.view(-1, *[1] * (image.ndim - 1))
     signal, sigma = a.sqrt(), (1 - a).sqrt()
     noisy = signal * image + sigma * noise
-    return noisy, noise if kind == "epsilon" else signal * noise - sigma * image
+    return noisy, noise if schedule.prediction == "epsilon" else signal * noise - sigma * image
 
 
 def ddim_step(image: Tensor, epsilon: Tensor, alpha_bar_previous: float) -> Tensor:

@@ -17,11 +17,18 @@ class TrainingConfig:
     Attributes:
         steps: optimizer steps; a finished run goes on when asked for more.
         batch_size: samples an optimizer step, over all workers.
-        learning_rate: AdamW's, after the warm-up.
+        learning_rate: AdamW's, between warm-up and cool-down.
+        critic_learning_rate: the critic's, where the loss is adversarial.
         warmup_steps: steps of linear warm-up.
+        cooldown_steps: last steps, in which the rate falls linearly towards 0.
         weight_decay: AdamW's.
         ema_decay: decay of the averaged weights; ramps up as (1 + s) / (10 + s).
         kl_weight: weight of the KL term of the autoencoder.
+        perceptual_weight: weight of the perceptual term of the autoencoder; 0 leaves it out.
+        adversarial_weight: weight of the patch-adversarial term; 0 leaves it out.
+        adversarial_from: step from which the critic plays.
+        condition_dropout: share of training samples whose covariates are dropped, so that the
+            model learns to sample without them too.
         clip_norm: largest norm of the gradient.
         micro_batch: samples a worker holds at once; 0 takes its whole share.
         save_every: steps between checkpoints; validation and previews fall on them.
@@ -32,10 +39,16 @@ class TrainingConfig:
     steps: int
     batch_size: int
     learning_rate: float
+    critic_learning_rate: float = 1e-4
     warmup_steps: int = 100
+    cooldown_steps: int = 0
     weight_decay: float = 0.0
     ema_decay: float = 0.999
     kl_weight: float = 1e-6
+    perceptual_weight: float = 0.0
+    adversarial_weight: float = 0.0
+    adversarial_from: int = 0
+    condition_dropout: float = 0.0
     clip_norm: float = 1.0
     micro_batch: int = 0
     save_every: int = 250
@@ -46,16 +59,26 @@ class TrainingConfig:
         for name in ("steps", "batch_size", "save_every"):
             if getattr(self, name) < 1:
                 raise LdmError(f"{name} {getattr(self, name)}: expected at least 1")
-        for name in ("warmup_steps", "micro_batch"):
+        for name in ("warmup_steps", "cooldown_steps", "adversarial_from", "micro_batch"):
             if getattr(self, name) < 0:
                 raise LdmError(f"{name} {getattr(self, name)}: expected at least 0")
-        for name in ("learning_rate", "clip_norm"):
+        for name in ("learning_rate", "critic_learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise LdmError(f"{name} {getattr(self, name)}: expected a positive number")
-        if not 0 <= self.ema_decay < 1:
-            raise LdmError(f"ema_decay {self.ema_decay}: expected 0 <= decay < 1")
+        for name in ("kl_weight", "perceptual_weight", "adversarial_weight"):
+            if not getattr(self, name) >= 0:
+                raise LdmError(f"{name} {getattr(self, name)}: expected 0 or more")
+        for name in ("ema_decay", "condition_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise LdmError(f"{name} {getattr(self, name)}: expected 0 <= {name} < 1")
         if self.precision not in PRECISIONS:
             raise LdmError(f"precision {self.precision!r}: expected one of {PRECISIONS}")
+
+    def rate_at(self, step: int) -> float:
+        """The share of the learning rate at which step `step` (from 1) is taken."""
+        warm = step / max(self.warmup_steps, 1)
+        left = (self.steps - step + 1) / (self.cooldown_steps + 1)
+        return min(1.0, warm, left) if self.cooldown_steps else min(1.0, warm)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

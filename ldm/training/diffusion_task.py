@@ -43,7 +43,6 @@ class DiffusionTask:
         self.std = np.array(latent_std, dtype=np.float32).reshape(-1, 1, 1, 1)
         self.schedule = schedule
         self.config = config
-        self.alphas_bar = torch.from_numpy(schedule.alphas_bar()).float()
 
     def load(self, indices: np.ndarray, step: int, positions: range) -> dict[str, Tensor]:
         """`latent`, `noise` (B, C, x, y, z), `step` (B,) and `conditions` (B, K).
@@ -71,10 +70,7 @@ class DiffusionTask:
         self, model: nn.Module, samples: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error of the prediction."""
-        alpha_bar = self.alphas_bar.to(samples["step"].device)[samples["step"]]
-        noisy, wanted = target(
-            samples["latent"], samples["noise"], alpha_bar, self.schedule.prediction
-        )
+        noisy, wanted = target(samples["latent"], samples["noise"], samples["step"], self.schedule)
         found = model(noisy, samples["step"], samples["conditions"])
         return (found.float() - wanted).pow(2).mean(), {}
 

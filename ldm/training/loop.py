@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -34,7 +34,29 @@ class Task(Protocol):
     def loss(
         self, model: nn.Module, samples: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean loss over the samples, and its named parts."""
+        """The mean loss over the samples, and its named parts.
+
+        May leave detached tensors in `samples` for the critic.
+        """
+
+
+@runtime_checkable
+class AdversarialTask(Task, Protocol):
+    """A task whose loss also asks a critic, which is trained by turns with the model.
+
+    The task holds the same critic that `TrainingState` trains and calls it in `loss` with its
+    parameters frozen.
+    """
+
+    critic: nn.Module
+
+    def plays(self, step: int) -> bool:
+        """Whether the critic takes part in this step."""
+
+    def critic_loss(
+        self, critic: nn.Module, samples: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The critic's mean loss over samples that `loss` has seen, and its named parts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,38 +67,77 @@ class Step:
     losses: Losses
 
 
+class Player:
+    """A network in training: its optimizer, and its gradient step."""
+
+    def __init__(self, network: nn.Module, learning_rate: float, config: TrainingConfig) -> None:
+        self.network = network
+        self.learning_rate = learning_rate
+        self.config = config
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(),
+            lr=learning_rate,
+            weight_decay=config.weight_decay,
+            betas=(0.9, 0.99),
+        )
+
+    def step(self, number: int, loss: float) -> None:
+        """Apply the gradients gathered in the network, at the learning rate of step `number`.
+
+        Raises:
+            LdmError: the loss or the gradient is not finite.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * self.config.rate_at(number)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
+        if not np.isfinite(loss) or not torch.isfinite(norm):
+            raise LdmError(
+                f"step {number}: the loss is {loss} and the gradient's norm {float(norm)}; "
+                "lower --learning-rate or use --precision fp32",
+                exit_code=1,
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+
 class TrainingState:
     """Weights, their moving average, the optimizer and the step count of a run."""
 
-    def __init__(self, model: nn.Module, config: TrainingConfig, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        config: TrainingConfig,
+        device: torch.device,
+        critic: nn.Module | None = None,
+    ) -> None:
         self.config = config
         self.device = device
         self.step = 0
         self.model = model.to(device)
         channels_last(self.model)
         self.average: nn.Module = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            betas=(0.9, 0.99),
-        )
+        self.players = {"model": Player(self.model, config.learning_rate, config)}
+        if critic is not None:
+            channels_last(critic.to(device))
+            self.players["critic"] = Player(critic, config.critic_learning_rate, config)
 
     def save(self, folder: Any, meta: dict[str, Any]) -> None:
         """Write a checkpoint into `folder`."""
-        groups = {
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": checkpoint.optimizer_tensors(self.optimizer, self.model),
-        }
+        groups = {"average": self.average.state_dict()}
+        for name, player in self.players.items():
+            groups[name] = player.network.state_dict()
+            groups[_optimizer(name)] = checkpoint.optimizer_tensors(
+                player.optimizer, player.network
+            )
         checkpoint.write(folder, groups, {**meta, "step": self.step})
 
     def restore(self, folder: Any) -> dict[str, Any]:
         """Go on from a checkpoint; returns its metadata."""
         groups, meta = checkpoint.read(folder)
-        self.model.load_state_dict(groups["model"])
         self.average.load_state_dict(groups["average"])
-        checkpoint.restore_optimizer(self.optimizer, self.model, groups["optimizer"])
+        for name, player in self.players.items():
+            player.network.load_state_dict(groups[name])
+            checkpoint.restore_optimizer(player.optimizer, player.network, groups[_optimizer(name)])
         self.step = int(meta["step"])
         return meta
 
@@ -92,14 +153,14 @@ def train(
     state: TrainingState,
     task: Task,
     *,
-    wrapped: nn.Module | None = None,
+    wrapped: Mapping[str, nn.Module] | None = None,
     rank: int = 0,
     world: int = 1,
 ) -> Iterator[Step]:
     """Train until `config.steps`, yielding after every step.
 
     Args:
-        wrapped: the model as the caller distributes it (DDP); `state.model` by default.
+        wrapped: the players' networks as the caller distributes them (DDP), by name.
         rank, world: which of how many workers this is; each takes every `world`-th sample of
             the same global batch, so the run is the same for any number of workers.
 
@@ -112,7 +173,9 @@ def train(
             f"batch_size {config.batch_size} does not divide among {world} workers; "
             "choose a multiple"
         )
-    model: Any = wrapped or state.model
+    networks = {name: player.network for name, player in state.players.items()} | dict(
+        wrapped or {}
+    )
     positions = share(config.batch_size, rank, world)
 
     def load(step: int) -> dict[str, Tensor]:
@@ -124,40 +187,67 @@ def train(
         while state.step < config.steps:
             samples = following.result()
             following = ahead.submit(load, state.step + 1)
-            losses = _optimizer_step(state, task, model, samples)
+            losses = _turns(state, task, networks, samples)
             state.step += 1
             state.update_average()
             yield Step(number=state.step, losses=losses)
 
 
-def _optimizer_step(
-    state: TrainingState, task: Task, model: Any, samples: dict[str, Tensor]
+def _turns(
+    state: TrainingState, task: Task, networks: dict[str, Any], samples: dict[str, Tensor]
 ) -> Losses:
-    config = state.config
-    for group in state.optimizer.param_groups:
-        warm = min(1.0, (state.step + 1) / max(config.warmup_steps, 1))
-        group["lr"] = config.learning_rate * warm
-    size = len(next(iter(samples.values())))
-    micro = config.micro_batch or size
-    starts = range(0, size, micro)
+    """The model's step, then the critic's where there is one and it plays."""
+    parts = _micro_batches(samples, state.config.micro_batch)
+    players, number = state.players, state.step + 1
+    if not isinstance(task, AdversarialTask):
+        return _turn(state, players["model"], networks["model"], task.loss, parts, number)
+    task.critic.requires_grad_(False)
+    losses = _turn(state, players["model"], networks["model"], task.loss, parts, number)
+    task.critic.requires_grad_(True)
+    if task.plays(state.step):
+        found = _turn(state, players["critic"], networks["critic"], task.critic_loss, parts, number)
+        losses |= {f"critic {name}": value for name, value in found.items()}
+    return losses
+
+
+def _turn(
+    state: TrainingState,
+    player: Player,
+    network: Any,
+    loss_of: Callable[[nn.Module, dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]],
+    parts: list[dict[str, Tensor]],
+    number: int,
+) -> Losses:
+    """One optimizer step of one player over the micro-batches `parts`; its mean losses."""
+    size = sum(map(_size, parts))
     totals: dict[str, float] = {}
-    for start in starts:
-        part = {k: v[start : start + micro].to(state.device) for k, v in samples.items()}
-        weight = len(next(iter(part.values()))) / size
-        last = start == starts[-1]
-        hold = nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync()
-        with hold, autocast(state.device.type, PRECISIONS[config.precision]):
-            loss, parts = task.loss(model, part)
+    for position, part in enumerate(parts):
+        part.update({name: tensor.to(state.device) for name, tensor in part.items()})
+        weight = _size(part) / size
+        last = position == len(parts) - 1
+        hold = nullcontext() if last or not hasattr(network, "no_sync") else network.no_sync()
+        with hold, autocast(state.device.type, PRECISIONS[state.config.precision]):
+            loss, named = loss_of(network, part)
             (loss * weight).backward()
-        for name, value in {"loss": loss, **parts}.items():
+        for name, value in {"loss": loss, **named}.items():
             totals[name] = totals.get(name, 0.0) + float(value.detach()) * weight
-    norm = nn.utils.clip_grad_norm_(state.model.parameters(), config.clip_norm)
-    if not np.isfinite(totals["loss"]) or not torch.isfinite(norm):
-        raise LdmError(
-            f"step {state.step + 1}: the loss is {totals['loss']} and the gradient's norm "
-            f"{float(norm)}; lower --learning-rate or use --precision fp32",
-            exit_code=1,
-        )
-    state.optimizer.step()
-    state.optimizer.zero_grad(set_to_none=True)
+    player.step(number, totals["loss"])
     return totals
+
+
+def _micro_batches(samples: dict[str, Tensor], micro: int) -> list[dict[str, Tensor]]:
+    size = _size(samples)
+    micro = micro or size
+    return [
+        {name: tensor[start : start + micro] for name, tensor in samples.items()}
+        for start in range(0, size, micro)
+    ]
+
+
+def _size(samples: dict[str, Tensor]) -> int:
+    return len(next(iter(samples.values())))
+
+
+def _optimizer(player: str) -> str:
+    """The checkpoint's group of a player's optimizer."""
+    return "optimizer" if player == "model" else f"{player}_optimizer"

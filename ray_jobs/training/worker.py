@@ -37,8 +37,9 @@ def run_worker(
     preview: Preview,
     out: Path,
     threads: int,
+    critic: nn.Module | None = None,
 ) -> None:
-    """Train `network` inside a Ray Train worker until `config.steps`.
+    """Train `network` inside a Ray Train worker until `config.steps`, by turns with `critic` if any.
 
     Resumes from the run's last checkpoint. Every `save_every` steps and at the end all workers
     validate together and worker 0 saves, draws a preview and writes the curves.
@@ -54,7 +55,7 @@ def run_worker(
     device = ray.train.torch.get_device()
     if device.type == "cpu":
         torch.set_num_threads(threads)
-    state = TrainingState(network, config, device)
+    state = TrainingState(network, config, device, critic)
     history: list[dict[str, float]] = []
     resumed = ray.train.get_checkpoint()
     if resumed is not None:
@@ -64,7 +65,10 @@ def run_worker(
         history = state.restore(left)["history"]
         known = ray.train.Checkpoint.from_directory(left) if rank == 0 else None
         ray.train.report({"step": state.step}, checkpoint=known)
-    wrapped = ray.train.torch.prepare_model(state.model, move_to_device=False)
+    wrapped = {
+        name: ray.train.torch.prepare_model(player.network, move_to_device=False)
+        for name, player in state.players.items()
+    }
     curves = Curves(out, state.step, config) if rank == 0 else None
     for step in train(state, task, wrapped=wrapped, rank=rank, world=world):
         if curves:

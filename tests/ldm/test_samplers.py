@@ -73,18 +73,22 @@ def test_epsilon_and_v_are_two_ways_to_say_the_same() -> None:
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
-@pytest.mark.parametrize("alpha_bar", [0.9985, 0.5, 0.01])
-def test_split_inverts_target(prediction: str, alpha_bar: float) -> None:
+@pytest.mark.parametrize("step", [0, 400, 900])
+def test_split_inverts_target(prediction: str, step: int) -> None:
+    schedule = Schedule(prediction=prediction)
     image, epsilon = noise(4, count=3).double(), noise(5, count=3).double()
-    noisy, wanted = target(image, epsilon, torch.full((3,), alpha_bar).double(), prediction)
-    found = split(wanted, noisy, float(torch.tensor(alpha_bar)), prediction)
+    noisy, wanted = target(image, epsilon, torch.full((3,), step), schedule)
+    found = split(wanted, noisy, float(schedule.alphas_bar()[step]), prediction)
     torch.testing.assert_close(found, (image, epsilon), rtol=1e-5, atol=1e-5)
 
 
 def test_each_sample_of_a_batch_has_its_own_time() -> None:
     image, epsilon = torch.ones(2, *SHAPE), torch.full((2, *SHAPE), 3.0)
-    noisy, _ = target(image, epsilon, torch.tensor([1.0, 0.0]), "epsilon")
-    torch.testing.assert_close(noisy, torch.stack([image[0], epsilon[1]]))
+    schedule = Schedule()
+    noisy, _ = target(image, epsilon, torch.tensor([0, 999]), schedule)
+    for found, level in zip(noisy, schedule.alphas_bar()[[0, 999]], strict=True):
+        expected = torch.full(SHAPE, float(level**0.5 + 3 * (1 - level) ** 0.5))
+        torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)

@@ -40,7 +40,7 @@ def everything(state: TrainingState) -> Tensors:
     groups = {
         "model": state.model.state_dict(),
         "average": state.average.state_dict(),
-        "optimizer": checkpoint.optimizer_tensors(state.optimizer, state.model),
+        "optimizer": checkpoint.optimizer_tensors(state.players["model"].optimizer, state.model),
     }
     return {f"{g}/{n}": t.clone() for g, tensors in groups.items() for n, t in tensors.items()}
 
@@ -110,7 +110,7 @@ def kept_gradients(state: TrainingState) -> Tensors:
             assert parameter.grad is not None
             kept[name] = parameter.grad.clone()
 
-    state.optimizer.register_step_pre_hook(keep)
+    state.players["model"].optimizer.register_step_pre_hook(keep)
     return kept
 
 

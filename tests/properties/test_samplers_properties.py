@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ldm.samplers import ddim_step, ddpm_step, split, target
-from ldm.schedule import PREDICTIONS, step_pairs
+from ldm.schedule import PREDICTIONS, Schedule, step_pairs
 
 ALPHA_BARS = st.floats(1e-4, 1 - 1e-4)
 
@@ -44,13 +44,14 @@ def test_a_ddpm_step_keeps_the_mean_and_the_variance_of_the_forward_process(
     assert of_latent**2 * (1 - here) + of_noise**2 == pytest.approx(1 - there)
 
 
-@given(ALPHA_BARS, ALPHA_BARS, st.sampled_from(PREDICTIONS))
+@given(st.integers(0, 999), ALPHA_BARS, st.sampled_from(PREDICTIONS))
 @settings(max_examples=100, deadline=None)
 def test_a_ddim_step_with_the_true_answer_stays_on_the_path_from_noise_to_image(
-    here: float, there: float, prediction: str
+    step: int, there: float, prediction: str
 ) -> None:
     image, epsilon = torch.randn(2, 1, 6, dtype=torch.float64, generator=torch.Generator())
-    levels = torch.tensor([here], dtype=torch.float64)
-    noisy, wanted = target(image, epsilon, levels, prediction)
+    schedule = Schedule(prediction=prediction)
+    noisy, wanted = target(image, epsilon, torch.tensor([step]), schedule)
+    here = float(schedule.alphas_bar()[step])
     found = ddim_step(*split(wanted, noisy, here, prediction), there)
     torch.testing.assert_close(found, there**0.5 * image + (1 - there) ** 0.5 * epsilon)
