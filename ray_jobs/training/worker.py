@@ -39,7 +39,7 @@ def run_worker(
     threads: int,
     critic: nn.Module | None = None,
 ) -> None:
-    """Train `network` inside a Ray Train worker until `config.steps`, by turns with `critic` if any.
+    """Train `network`, by turns with `critic` if any, in a Ray Train worker until `config.steps`.
 
     Resumes from the run's last checkpoint. Every `save_every` steps and at the end all workers
     validate together and worker 0 saves, draws a preview and writes the curves.
