@@ -22,8 +22,9 @@ from manifests.parquet import sha256, table_from_bytes
 from manifests.query import Release
 from manifests.release import read_release, write_release
 from manifests.schema import OK
-from manifests.storage import Store, open_store
+from manifests.storage import open_store
 from manifests.storage_local import LocalStore
+from manifests.store import Store
 
 CONNECTIONS = 8
 ATTEMPTS = 2  # of an image whose digest is wrong: once more, in case it broke on the way

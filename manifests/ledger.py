@@ -14,7 +14,7 @@ import pyarrow as pa
 from manifests.errors import ReleaseError
 from manifests.json_text import flatten, json_bytes
 from manifests.parquet import parquet_bytes, row_count, table_from_bytes
-from manifests.storage import Entry, Store
+from manifests.store import Entry, Store
 
 PLAN_KEY = "manifest/plan.json"
 TARGET_KEY = "manifest/target.json"

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests.errors import ReleaseError
-from manifests.storage import Store
+from manifests.store import Store
 
 ROW_GROUP_ROWS = 65_536
 

@@ -14,7 +14,8 @@ from manifests.layout import MANIFEST_KEY
 from manifests.parquet import read_columns
 from manifests.release import read_release
 from manifests.release_document import ReleaseDocument
-from manifests.storage import Store, open_store
+from manifests.storage import open_store
+from manifests.store import Store
 from manifests.where import columns_in, find_column, parse_where
 
 

@@ -24,7 +24,7 @@ from manifests.ledger import ShardPlan, in_threads, part_key
 from manifests.parquet import parquet_bytes, sha256, table_from_bytes
 from manifests.release_document import ReleaseDocument
 from manifests.schema import OK, SCHEMA_VERSION
-from manifests.storage import Store
+from manifests.store import Store
 
 __all__ = ["ReleaseDocument", "finalise", "image_path", "participant_id", "read_release"]
 

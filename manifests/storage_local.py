@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from manifests.errors import ReleaseError
-from manifests.storage import WRITE_CHECK_KEY, Entry, Store, check_key
+from manifests.store import WRITE_CHECK_KEY, Entry, Store, check_key
 
 SIDE_FOLDER = ".incoming"
 STALE_AFTER_SECONDS = 24 * 3600
@@ -34,6 +34,9 @@ class LocalStore(Store):
     def __init__(self, folder: Path) -> None:
         self.folder = folder.expanduser().resolve()
         self.uri = str(self.folder)
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return LocalStore, (self.folder,)
 
     def put(self, key: str, data: bytes, *, content_type: str | None = None) -> None:
         with self._side_file(key, data) as (side, target):

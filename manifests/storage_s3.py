@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, cast
 
 from manifests.errors import ReleaseError
-from manifests.storage import WRITE_CHECK_KEY, Entry, Store, check_key, content_type_of
 from manifests.storage_s3_errors import MISSING, code_of, explain
+from manifests.store import WRITE_CHECK_KEY, Entry, Store, check_key, content_type_of
 
 ATTEMPTS = 5
 CONNECT_TIMEOUT_SECONDS = 10
@@ -40,6 +40,9 @@ class S3Store(Store):
         self._client: Any = None
         self._bucket_seen = False
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return S3Store, (self.bucket, self.prefix.rstrip("/"))
 
     @property
     def client(self) -> Any:

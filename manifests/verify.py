@@ -18,7 +18,7 @@ from manifests.ledger import PLAN_KEY, TARGET_KEY, in_threads, shard_of
 from manifests.parquet import sha256, table_from_bytes
 from manifests.query import Release
 from manifests.schema import OK
-from manifests.storage import Store
+from manifests.store import Store
 from manifests.verify_rows import check_rows
 from manifests.volume_check import Geometry, check_volume
 

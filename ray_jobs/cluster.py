@@ -15,67 +15,108 @@ from typing import Any
 
 from ray_jobs.errors import JobError
 
-# Enough for what the jobs send through it; Ray's default of 30 % of memory is meant for more.
+# Enough for what the jobs send through it: volumes go from a worker straight to their place.
+# Ray's default of 30 % of memory is meant for more.
 OBJECT_STORE_BYTES = 256 * 1024**2
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # The paragraph that Ray prints for every lost worker; the jobs tell it in a line.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+}
+UNREACHED = (
+    "; is it running? One that `ray start` began asks for a token: set RAY_AUTH_MODE=token. "
+    "RAY_ADDRESS=local uses this machine alone"
+)
 # Between the tracebacks of a chain, the innermost first, in the text of Ray's errors.
 _LINK = "The above exception was the direct cause"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """What the cluster that was joined offers."""
+    """What Ray offers.
 
-    cpus: int
-    gpus: int
+    Attributes:
+        own: whether it was started for this run, on this machine alone.
+        nodes: living machines.
+        cpus, gpus: of all of them.
+    """
+
+    own: bool = False
     nodes: int
+    cpus: int
+    gpus: float
 
 
 @contextmanager
-def session(**options: Any) -> Iterator[Cluster]:
-    """Join the Ray that is there (see `joins`), else start a local one.
-
-    The local one has no dashboard, a small object store, and ends with the block.
+def session() -> Iterator[Cluster]:
+    """Ray for the time of the block, or the one that this process has joined already.
 
     Raises:
         JobError: no Ray answers.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    _silence()
     import ray
 
     if ray.is_initialized():
-        yield _offer()
+        yield _offer(own=False)
         return
-    settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    joined = joins()
-    if not joined:
-        settings |= {
-            "address": "local",
-            "include_dashboard": False,
-            "object_store_memory": OBJECT_STORE_BYTES,
-        }
     try:
-        with _hushed():
-            ray.init(**(settings | options))
-    except Exception as error:  # Ray raises bare Exception, ConnectionError and RuntimeError here
-        where = os.environ.get("RAY_ADDRESS") or "the one begun on this machine"
-        what = f"cannot join the Ray cluster ({where})" if joined else "cannot start Ray here"
-        hint = "; RAY_ADDRESS=local uses this machine alone" if joined else ""
-        raise JobError(f"{what}: {str(error).splitlines()[0]}{hint}", exit_code=1) from error
-    try:
-        yield _offer()
+        yield connect()
     finally:
         ray.shutdown()
 
 
-def _offer() -> Cluster:
+def connect(**own_settings: Any) -> Cluster:
+    """Join the Ray that is there (see `joins`), else start one on this machine.
+
+    The own one has no dashboard and a small object store.
+
+    Args:
+        own_settings: for `ray.init`, where it starts one; other than the above.
+
+    Raises:
+        JobError: no Ray answers.
+    """
+    _silence()
+    import ray
+
+    own = not joins()
+    where = "this machine" if own else os.environ.get("RAY_ADDRESS") or "the one begun here"
+    settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if own:
+        settings |= {
+            "address": "local",
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+            **own_settings,
+        }
+    try:
+        with _hushed():
+            ray.init(**settings)
+    except Exception as error:  # Ray raises bare Exception, ConnectionError and RuntimeError here
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        hint = "" if own else UNREACHED
+        raise JobError(f"Ray on {where}: {reason}{hint}", exit_code=1) from error
+    return _offer(own)
+
+
+def _silence() -> None:
+    """Ray reads these when it is imported."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+def _offer(own: bool) -> Cluster:
     import ray
 
     resources = ray.cluster_resources()
-    nodes = [node for node in ray.nodes() if node["Alive"]]
     return Cluster(
-        cpus=int(resources.get("CPU", 1)), gpus=int(resources.get("GPU", 0)), nodes=len(nodes)
+        own=own,
+        nodes=sum(node["Alive"] for node in ray.nodes()),
+        cpus=int(resources.get("CPU", 0)),
+        gpus=resources.get("GPU", 0.0),
     )
 
 

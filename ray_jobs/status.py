@@ -14,7 +14,7 @@ from manifests.commands.shared import add_release, at_least_one
 
 if TYPE_CHECKING:
     from manifests.ledger import Ledger
-    from manifests.storage import Store
+    from manifests.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)

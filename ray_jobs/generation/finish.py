@@ -17,7 +17,7 @@ from manifests.ledger import ShardPlan, part_key
 from manifests.parquet import table_from_bytes
 from manifests.release import ReleaseDocument
 from manifests.schema import OK
-from manifests.storage import Store
+from manifests.store import Store
 from ray_jobs.generation.rows import QUALITY_COLUMNS, covariate_columns
 
 PICTURED = 16

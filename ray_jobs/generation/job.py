@@ -10,13 +10,15 @@ from typing import Any
 
 from manifests.errors import ReleaseError
 from manifests.release import finalise, read_release
+from ray_jobs.cluster import Cluster
 from ray_jobs.errors import JobError
 from ray_jobs.generation.cluster import (
-    Cluster,
     actor_options,
     aws_environment,
     connect,
+    device_of,
     refuse_scattered,
+    workers_of,
 )
 from ray_jobs.generation.decisions import End, Outcome
 from ray_jobs.generation.estimate import counted, in_words
@@ -78,7 +80,7 @@ def ray_cluster(options: Options, interrupts: Interrupts) -> Iterator[Cluster]:
 
 def new_fields(order: Order, cluster: Cluster) -> dict[str, Any]:
     """The fields of a new plan; a worker is asked what its device computes in."""
-    device = cluster.device(order.options.device)
+    device = device_of(cluster, order.options.device)
     precision = order.options.precision
     if precision == "auto":
         from ray_jobs.generation.remote import native_precision
@@ -116,7 +118,7 @@ def print_all(order: Order, work: Work, cluster: Cluster, interrupts: Interrupts
     """
     from ray_jobs.generation.driver import Driver
 
-    workers = min(cluster.actors(order.options, work.device), len(work.pending))
+    workers = min(workers_of(cluster, order.options, work.device), len(work.pending))
     announce(order, work, workers)
     config = PolicyConfig(
         workers=workers, in_hand=IN_HAND[work.device], max_failures_in_a_row=2 * workers + 4

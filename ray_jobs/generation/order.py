@@ -10,7 +10,8 @@ from typing import Any
 from ldm.model_folder import ModelDescription, describe, verified
 from ldm.schedule import step_pairs
 from manifests.ledger import Ledger, ShardPlan
-from manifests.storage import Store, open_store
+from manifests.storage import open_store
+from manifests.store import Store
 from ray_jobs.errors import JobError
 from ray_jobs.generation.cluster import refuse_fleeting
 from ray_jobs.generation.covariates import CovariateSource, covariate_source

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from manifests.ledger import Ledger, ShardPlan, part_key
 from manifests.parquet import table_from_bytes
 from manifests.schema import FAILED, manifest_schema, rows_table
-from manifests.storage import Store, open_store
+from manifests.storage import open_store
+from manifests.store import Store
 from ray_jobs.generation.covariates import CovariateSource
 from ray_jobs.generation.environment import one_thread, prepare_process
 from ray_jobs.generation.plan import batches

@@ -6,8 +6,9 @@ from typing import Any
 
 import ray
 
+from ray_jobs.cluster import Cluster
 from ray_jobs.errors import JobError
-from ray_jobs.generation.cluster import Cluster, actor_options, aws_environment
+from ray_jobs.generation.cluster import actor_options, aws_environment, workers_of
 from ray_jobs.generation.estimate import Measured, counted, estimate, in_bytes, in_words
 from ray_jobs.generation.order import Order, Work
 from ray_jobs.generation.printer import PrintJob
@@ -18,7 +19,7 @@ FEW_STEPS, MORE_STEPS = 2, 6
 
 def outlook(order: Order, work: Work, job: PrintJob, cluster: Cluster) -> str:
     """The estimate in words."""
-    workers = cluster.actors(order.options, work.device)
+    workers = workers_of(cluster, order.options, work.device)
     reserve = actor_options(order.options, work.device)
     measured = measure(job, reserve)
     shards = {number: work.shards.indices(number) for number in range(work.shards.count)}

@@ -15,7 +15,8 @@ from manifests.ledger import Ledger, ShardPlan
 from manifests.parquet import sha256
 from manifests.release import ReleaseDocument, finalise
 from manifests.schema import Column, manifest_schema, rows_table
-from manifests.storage import Store, open_store
+from manifests.storage import open_store
+from manifests.store import Store
 
 COLUMNS = (
     Column(name="sex", kind="categorical", levels=("F", "M"), description="F female, M male"),

@@ -14,7 +14,8 @@ from manifests.layout import image_path, participant_id
 from manifests.ledger import Ledger, ShardPlan
 from manifests.parquet import sha256
 from manifests.release import finalise, read_release
-from manifests.storage import Store, open_store
+from manifests.storage import open_store
+from manifests.store import Store
 from tests.manifests.releases import begin, document, image_bytes, make_release, write_shard
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from manifests.errors import ReleaseError
-from manifests.storage import Store, open_store
+from manifests.storage import open_store
 from manifests.storage_local import SIDE_FOLDER, LocalStore
+from manifests.store import Store
 from tests.servers import S3Server
 
 WRITERS, ROUNDS = 8, 10

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from manifests.errors import ReleaseError
-from manifests.storage import Store, open_store
+from manifests.storage import open_store
+from manifests.store import Store
 from tests.servers import SECRET_KEY, S3Server
 
 ACTS: dict[str, Callable[[Store], object]] = {

@@ -20,7 +20,8 @@ from manifests.parquet import parquet_bytes, sha256
 from manifests.query import Release
 from manifests.release import write_release
 from manifests.schema import rows_table
-from manifests.storage import Store, open_store
+from manifests.storage import open_store
+from manifests.store import Store
 from manifests.verify import Finding, verify
 from manifests.volume_check import check_volume
 from tests.manifests.releases import SCHEMA, document, image_bytes, make_release, row, write_shard

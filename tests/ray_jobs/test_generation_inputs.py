@@ -11,9 +11,10 @@ import pytest
 from manifests.ledger import Ledger
 from manifests.storage import open_store
 from ray_jobs import cli
+from ray_jobs.cluster import Cluster, joins
 from ray_jobs.errors import JobError
 from ray_jobs.generation import cluster as clusters
-from ray_jobs.generation.cluster import Cluster, refuse_fleeting, refuse_scattered
+from ray_jobs.generation.cluster import device_of, refuse_fleeting, refuse_scattered, workers_of
 from ray_jobs.generation.order import begin, fields_of, take
 from ray_jobs.generation.plan import Device, Options
 from tests.e2e.running import tiny_model
@@ -245,24 +246,24 @@ def test_a_relative_folder_in_rays_copy_of_the_working_directory_is_refused(
 
 
 def test_gpus_are_used_where_there_are_any_and_workers_fill_them() -> None:
-    assert cluster().device(None) is Device.CUDA
-    assert cluster(gpus=0).device(None) is Device.CPU
-    assert cluster().device(Device.CPU) is Device.CPU
-    assert cluster().actors(options(), Device.CUDA) == 2
-    assert cluster().actors(options(gpus_per_actor=0.5), Device.CUDA) == 4
-    assert cluster().actors(options(), Device.CPU) == 8
-    assert cluster().actors(options(actors=64), Device.CUDA) == 64
+    assert device_of(cluster(), None) is Device.CUDA
+    assert device_of(cluster(gpus=0), None) is Device.CPU
+    assert device_of(cluster(), Device.CPU) is Device.CPU
+    assert workers_of(cluster(), options(), Device.CUDA) == 2
+    assert workers_of(cluster(), options(gpus_per_actor=0.5), Device.CUDA) == 4
+    assert workers_of(cluster(), options(), Device.CPU) == 8
+    assert workers_of(cluster(), options(actors=64), Device.CUDA) == 64
 
 
 def test_cuda_on_a_machine_without_gpu_is_refused() -> None:
     with pytest.raises(JobError, match="this machine has no GPU"):
-        cluster(own=True, gpus=0).device(Device.CUDA)
-    assert cluster(own=False, gpus=0).device(Device.CUDA) is Device.CUDA  # one may still join
+        device_of(cluster(own=True, gpus=0), Device.CUDA)
+    assert device_of(cluster(own=False, gpus=0), Device.CUDA) is Device.CUDA  # one may still join
 
 
 def test_a_cluster_that_offers_nothing_yet_needs_to_be_told_how_many_to_wait_for() -> None:
     with pytest.raises(JobError, match="how many workers to wait for with --actors"):
-        cluster(cpus=0, gpus=0).actors(options(), Device.CPU)
+        workers_of(cluster(cpus=0, gpus=0), options(), Device.CPU)
 
 
 def test_an_address_that_nobody_answers_at_any_more_is_no_cluster(
@@ -270,14 +271,14 @@ def test_an_address_that_nobody_answers_at_any_more_is_no_cluster(
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    assert not clusters.joins()
+    assert not joins()
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:1")
-    assert not clusters.joins()
+    assert not joins()
     monkeypatch.setenv("RAY_ADDRESS", "local")
-    assert not clusters.joins()
+    assert not joins()
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert clusters.joins()
+    assert joins()
 
 
 def test_only_aws_settings_travel_to_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:

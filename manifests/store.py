@@ -1,0 +1,105 @@
+"""What every store of a release promises, and which keys it takes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import BinaryIO, NamedTuple
+
+from manifests.errors import ReleaseError
+
+CONTENT_TYPES = {
+    ".nii.gz": "application/gzip",
+    ".json": "application/json",
+    ".parquet": "application/vnd.apache.parquet",
+    ".tsv": "text/tab-separated-values; charset=utf-8",
+    ".md": "text/markdown; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".png": "image/png",
+    ".cff": "application/yaml",
+}
+WRITE_CHECK_KEY = ".brainpress-write-check"
+
+
+class Entry(NamedTuple):
+    """One stored object. `etag` changes whenever the object's bytes are written anew."""
+
+    key: str
+    size: int
+    etag: str
+
+
+class Store(ABC):
+    """The objects of one release, by key relative to the release's own folder or prefix.
+
+    A store pickles to its location: a worker that receives one opens its own connection with its
+    own credentials. All methods are safe to call from several threads and processes at once.
+
+    Every method raises ReleaseError, in one clear line, where the storage refuses or is away.
+    """
+
+    uri: str
+    is_local: bool
+
+    @abstractmethod
+    def put(self, key: str, data: bytes, *, content_type: str | None = None) -> None:
+        """Write `data` at `key`, whole or not at all, over whatever is there."""
+
+    @abstractmethod
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Write `data` at `key` unless something is there already; whether it was written.
+
+        Of any number of concurrent callers exactly one gets True.
+        """
+
+    @abstractmethod
+    def replace(self, key: str, data: bytes, *, etag: str) -> bool:
+        """Write `data` at `key` if what is there still has `etag` (compare and swap)."""
+
+    @abstractmethod
+    def get_with_etag(self, key: str) -> tuple[bytes, str]:
+        """The bytes at `key` and their etag. Raises KeyError where there are none."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """The objects whose key begins with `prefix`, in order of their keys."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove `key`; nothing happens where it is not there."""
+
+    @abstractmethod
+    def open(self, key: str) -> BinaryIO:
+        """A seekable reader that fetches only the ranges read. KeyError where there is none."""
+
+    @abstractmethod
+    def check_writable(self) -> None:
+        """Write and remove a small probe, so that a job knows before it starts."""
+
+    @abstractmethod
+    def sweep(self) -> None:
+        """Remove what writers that died left half-written."""
+
+    def get(self, key: str) -> bytes:
+        """The bytes at `key`. Raises KeyError where there are none."""
+        return self.get_with_etag(key)[0]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.uri!r})"
+
+
+def content_type_of(key: str) -> str:
+    """The media type that a browser should be told, by the key's suffix."""
+    for suffix, content_type in CONTENT_TYPES.items():
+        if key.endswith(suffix):
+            return content_type
+    return "text/plain; charset=utf-8" if "." not in key else "application/octet-stream"
+
+
+def check_key(key: str) -> str:
+    """`key`, if it stays inside the release; keys also come from manifests of strangers."""
+    parts = PurePosixPath(key).parts
+    if not key or key.startswith("/") or "\\" in key or ".." in parts or ":" in key:
+        raise ReleaseError(f"{key!r} is no key of a release: expected a relative path without '..'")
+    return key
