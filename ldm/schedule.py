@@ -1,26 +1,46 @@
-"""The noise schedule of diffusion and the time steps that a sampler visits."""
+"""The noise schedule of diffusion: how much image and how much noise each time step holds."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ldm.errors import LdmError
 
-PREDICTIONS = ("epsilon", "v")
+PREDICTIONS = ("epsilon", "v", "flow")
+IMAGE = -1  # the time step of the clean image
+
+
+class Level(NamedTuple):
+    """A noise level: x = signal x_0 + sigma eps, eps ~ N(0, 1)."""
+
+    signal: float
+    sigma: float
+
+    @property
+    def log_snr(self) -> float:
+        """lambda = log(signal / sigma), half the log of the signal-to-noise ratio; inf at the
+        image. Lu et al. 2022 section 2."""
+        return math.log(self.signal / self.sigma) if self.sigma else math.inf
+
+
+CLEAN = Level(1.0, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Scaled-linear betas (Rombach et al. 2022; the paper's 0.0015 to 0.0205 over 1000 steps).
+    """The path from image to noise, and what the network says of a point on it.
 
     Attributes:
         steps: number of training time steps T.
-        beta_start, beta_end: first and last beta; linear in their square roots.
-        prediction: what the network predicts, "epsilon" (Ho et al. 2020) or "v"
-            (Salimans & Ho 2022).
+        beta_start, beta_end: first and last beta, linear in their square roots ("scaled linear",
+            Rombach et al. 2022; the paper's 0.0015 to 0.0205). A flow has none.
+        prediction: what the network predicts: "epsilon" (Ho et al. 2020) or "v" (Salimans & Ho
+            2022) on the variance-preserving path of those betas, or "flow", the velocity
+            eps - x_0 of the straight path (Lipman et al. 2023; Liu et al. 2023).
     """
 
     steps: int = 1000
@@ -38,9 +58,21 @@ class Schedule:
             )
 
     def alphas_bar(self) -> np.ndarray:
-        """Cumulative product of 1 - beta_t, (T,) float64; Ho et al. 2020 eq. 4."""
+        """Cumulative product of 1 - beta_t, (T,) float64; Ho et al. 2020 eq. 4. Not of a flow."""
         betas = np.linspace(self.beta_start**0.5, self.beta_end**0.5, self.steps) ** 2
         return np.asarray(np.cumprod(1.0 - betas))
+
+    def levels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Signal and sigma of every step, each (T,) float64.
+
+        A flow's step is the middle of one of T equal intervals of its time 0..1, so that none is
+        all noise and every log-SNR is finite.
+        """
+        if self.prediction == "flow":
+            time = (np.arange(self.steps) + 0.5) / self.steps
+            return 1 - time, time
+        alphas_bar = self.alphas_bar()
+        return np.sqrt(alphas_bar), np.sqrt(1 - alphas_bar)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -68,4 +100,4 @@ def step_pairs(training_steps: int, sampling_steps: int) -> list[tuple[int, int]
             "the steps the model was trained with"
         )
     times = [training_steps * i // sampling_steps for i in reversed(range(sampling_steps))]
-    return list(zip(times, [*times[1:], -1], strict=True))
+    return list(zip(times, [*times[1:], IMAGE], strict=True))

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ldm.errors import LdmError
-from ldm.samplers import ddim_step, ddpm_step, sample, split, target
-from ldm.schedule import PREDICTIONS, Schedule, step_pairs
+from ldm.samplers import sample, split, target
+from ldm.schedule import CLEAN, PREDICTIONS, Level, Schedule, step_pairs
+from ldm.solvers import ddim_step, ddpm_step
 
 SHAPE = (1, 2, 2, 2)
 
@@ -28,14 +29,19 @@ def ideal(schedule: Schedule) -> functools.partial[Tensor]:
 
 def ideal_prediction(schedule: Schedule, latent: Tensor, times: Tensor) -> Tensor:
     """The posterior mean E[x_0 | x_t], a softmax over the set, told as the schedule predicts."""
-    a = torch.tensor(schedule.alphas_bar()[int(times[0])], dtype=torch.float64)
+    signal, sigma = level(schedule, int(times[0]))
     x, images = latent.double().flatten(1), small_set().double().flatten(1)
-    distances = (x[:, None] - a.sqrt() * images[None]).pow(2).sum(-1)
-    mean = torch.softmax(-distances / (2 * (1 - a)), dim=1) @ images
-    epsilon = (x - a.sqrt() * mean) / (1 - a).sqrt()
-    v = a.sqrt() * epsilon - (1 - a).sqrt() * mean
-    chosen = epsilon if schedule.prediction == "epsilon" else v
-    return chosen.float().view_as(latent)
+    distances = (x[:, None] - signal * images[None]).pow(2).sum(-1)
+    mean = torch.softmax(-distances / (2 * sigma**2), dim=1) @ images
+    epsilon = (x - signal * mean) / sigma
+    said = {"epsilon": epsilon, "v": signal * epsilon - sigma * mean, "flow": epsilon - mean}
+    return said[schedule.prediction].float().view_as(latent)
+
+
+def level(schedule: Schedule, step: int) -> Level:
+    """The noise level of a step; -1 is the image."""
+    signal, sigma = schedule.levels()
+    return CLEAN if step < 0 else Level(float(signal[step]), float(sigma[step]))
 
 
 def noise(*numbers: int, count: int = 24) -> Tensor:
@@ -67,7 +73,7 @@ def test_with_an_ideal_denoiser_every_sample_is_an_image_of_the_set(
 def test_epsilon_and_v_are_two_ways_to_say_the_same() -> None:
     found = [
         sample(ideal(schedule), noise(3), schedule, steps=20)
-        for schedule in (Schedule(prediction=p) for p in PREDICTIONS)
+        for schedule in (Schedule(prediction=p) for p in ("epsilon", "v"))
     ]
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
 
@@ -78,7 +84,7 @@ def test_split_inverts_target(prediction: str, step: int) -> None:
     schedule = Schedule(prediction=prediction)
     image, epsilon = noise(4, count=3).double(), noise(5, count=3).double()
     noisy, wanted = target(image, epsilon, torch.full((3,), step), schedule)
-    found = split(wanted, noisy, float(schedule.alphas_bar()[step]), prediction)
+    found = split(wanted, noisy, level(schedule, step), prediction)
     torch.testing.assert_close(found, (image, epsilon), rtol=1e-5, atol=1e-5)
 
 
@@ -86,12 +92,12 @@ def test_each_sample_of_a_batch_has_its_own_time() -> None:
     image, epsilon = torch.ones(2, *SHAPE), torch.full((2, *SHAPE), 3.0)
     schedule = Schedule()
     noisy, _ = target(image, epsilon, torch.tensor([0, 999]), schedule)
-    for found, level in zip(noisy, schedule.alphas_bar()[[0, 999]], strict=True):
-        expected = torch.full(SHAPE, float(level**0.5 + 3 * (1 - level) ** 0.5))
+    for found, alpha_bar in zip(noisy, schedule.alphas_bar()[[0, 999]], strict=True):
+        expected = torch.full(SHAPE, float(alpha_bar**0.5 + 3 * (1 - alpha_bar) ** 0.5))
         torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("prediction", ["epsilon", "v"])
 def test_a_ddim_step_is_monai_s_where_the_pairs_agree(prediction: str) -> None:
     from monai.networks.schedulers import DDIMScheduler
 
@@ -104,11 +110,11 @@ def test_a_ddim_step_is_monai_s_where_the_pairs_agree(prediction: str) -> None:
         clip_sample=False,
     )
     theirs.set_timesteps(50)
-    alphas_bar = Schedule().alphas_bar()
     latent, predicted = noise(6), noise(7)
     for t, previous in step_pairs(1000, 50):
-        image, epsilon = split(predicted, latent, float(alphas_bar[t]), prediction)
-        ours = ddim_step(image, epsilon, float(alphas_bar[previous]) if previous >= 0 else 1.0)
+        here, there = level(Schedule(), t), level(Schedule(), previous)
+        image, epsilon = split(predicted, latent, here, prediction)
+        ours = ddim_step(image, epsilon, here, there)
         wanted, their_image = theirs.step(predicted, t, latent)
         torch.testing.assert_close(image, their_image, rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(ours, wanted, rtol=1e-3, atol=1e-4)
@@ -124,11 +130,9 @@ def test_a_ddpm_step_is_monai_s_where_the_pairs_agree() -> None:
         beta_end=0.0205,
         clip_sample=False,
     )
-    alphas_bar = Schedule().alphas_bar()
     latent, predicted = noise(8), noise(9)
     for t in (999, 500, 20, 1, 0):
-        here = float(alphas_bar[t])
-        there = float(alphas_bar[t - 1]) if t else 1.0
+        here, there = level(Schedule(), t), level(Schedule(), t - 1)
         # MONAI draws its noise in the step; the generator's first numbers are the same here.
         drawn = torch.randn(latent.shape, generator=torch.Generator().manual_seed(t))
         image, _ = split(predicted, latent, here, "epsilon")

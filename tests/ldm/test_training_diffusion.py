@@ -25,12 +25,15 @@ class Oracle(nn.Module):
         self.task, self.samples, self.error = task, samples, error
 
     def forward(self, noisy: Tensor, step: Tensor, conditions: Tensor) -> Tensor:
-        a = self.task.alphas_bar[step].view(-1, 1, 1, 1, 1)
+        signal, sigma = (
+            torch.from_numpy(values[step.numpy()]).float().view(-1, 1, 1, 1, 1)
+            for values in self.task.schedule.levels()
+        )
         image, noise = self.samples["latent"], self.samples["noise"]
-        torch.testing.assert_close(noisy, a.sqrt() * image + (1 - a).sqrt() * noise)
+        torch.testing.assert_close(noisy, signal * image + sigma * noise)
         torch.testing.assert_close(conditions, self.samples["conditions"])
-        v = a.sqrt() * noise - (1 - a).sqrt() * image
-        return (noise if self.task.schedule.prediction == "epsilon" else v) + self.error
+        wanted = {"epsilon": noise, "v": signal * noise - sigma * image, "flow": noise - image}
+        return wanted[self.task.schedule.prediction] + self.error
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)

@@ -7,8 +7,9 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ldm.samplers import ddim_step, ddpm_step, split, target
-from ldm.schedule import PREDICTIONS, Schedule, step_pairs
+from ldm.samplers import split, target
+from ldm.schedule import PREDICTIONS, Level, Schedule, step_pairs
+from ldm.solvers import ddim_step, ddpm_step
 
 ALPHA_BARS = st.floats(1e-4, 1 - 1e-4)
 
@@ -36,10 +37,11 @@ def test_a_ddpm_step_keeps_the_mean_and_the_variance_of_the_forward_process(
     """Ho et al. 2020 eq. 4: x_prev has mean sqrt(a_prev) x_0 and variance 1 - a_prev."""
     here, there = min(one, other), max(one, other)
     assume(there - here > 1e-6)
+    before, after = (Level(a**0.5, (1 - a) ** 0.5) for a in (here, there))
     zero, unit = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    of_image = float(ddpm_step(unit, zero, here, there, None))
-    of_latent = float(ddpm_step(zero, unit, here, there, None))
-    of_noise = float(ddpm_step(zero, zero, here, there, unit))
+    of_image = float(ddpm_step(unit, zero, before, after, None))
+    of_latent = float(ddpm_step(zero, unit, before, after, None))
+    of_noise = float(ddpm_step(zero, zero, before, after, unit))
     assert of_image + of_latent * here**0.5 == pytest.approx(there**0.5)
     assert of_latent**2 * (1 - here) + of_noise**2 == pytest.approx(1 - there)
 
@@ -52,6 +54,10 @@ def test_a_ddim_step_with_the_true_answer_stays_on_the_path_from_noise_to_image(
     image, epsilon = torch.randn(2, 1, 6, dtype=torch.float64, generator=torch.Generator())
     schedule = Schedule(prediction=prediction)
     noisy, wanted = target(image, epsilon, torch.tensor([step]), schedule)
-    here = float(schedule.alphas_bar()[step])
-    found = ddim_step(*split(wanted, noisy, here, prediction), there)
+    signal, sigma = schedule.levels()
+    here, ahead = (
+        Level(float(signal[step]), float(sigma[step])),
+        Level(there**0.5, (1 - there) ** 0.5),
+    )
+    found = ddim_step(*split(wanted, noisy, here, prediction), here, ahead)
     torch.testing.assert_close(found, there**0.5 * image + (1 - there) ** 0.5 * epsilon)
