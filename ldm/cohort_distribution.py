@@ -12,7 +12,7 @@ import numpy as np
 
 from ldm.copula import Margin, Stratum
 from ldm.covariate_sources import TableCovariates, uniform
-from ldm.covariates import CovariateSchema, Row, column
+from ldm.covariates import UNCONDITIONAL, CovariateSchema, Row, column
 from ldm.errors import LdmError
 
 __all__ = ["CohortDistribution", "TableCovariates", "uniform"]
@@ -61,6 +61,12 @@ class CohortDistribution:
             members = chosen if chosen.sum() >= SMALLEST_STRATUM else np.ones(n, dtype=bool)
             strata.append(Stratum.fit(levels, float(chosen.mean()), numbers[:, members]))
         return cls(schema=schema, strata=tuple(strata))
+
+    @classmethod
+    def of_nothing(cls) -> CohortDistribution:
+        """The distribution of an unconditional model: its only row is the empty one."""
+        stratum = Stratum(levels=(), probability=1.0, margins=(), rank_correlations=())
+        return cls(schema=UNCONDITIONAL, strata=(stratum,))
 
     def sample(self, rng: np.random.Generator, fixed: Mapping[str, object] | None = None) -> Row:
         """One row of covariates, those missing from `fixed` drawn given the others.

@@ -15,22 +15,31 @@ import numpy as np
 from ldm.covariate import Covariate, Row, Value
 from ldm.errors import LdmError
 
-__all__ = ["PAPER_SCHEMA", "Covariate", "CovariateSchema", "Row", "Value", "column", "fit_schema"]
+__all__ = [
+    "PAPER_SCHEMA",
+    "UNCONDITIONAL",
+    "Covariate",
+    "CovariateSchema",
+    "Row",
+    "Value",
+    "column",
+    "fit_schema",
+]
 
 
 @dataclass(frozen=True)
 class CovariateSchema:
     """The covariates of a model, in the order in which the network receives them.
 
+    An unconditional model has none (`UNCONDITIONAL`).
+
     Raises:
-        LdmError: no covariate, or two of one name.
+        LdmError: two of one name.
     """
 
     covariates: tuple[Covariate, ...]
 
     def __post_init__(self) -> None:
-        if not self.covariates:
-            raise LdmError("covariate schema: no covariate, expected at least one")
         if len(set(self.names)) != len(self.names):
             raise LdmError(f"covariate schema: a name occurs twice in {', '.join(self.names)}")
 
@@ -61,6 +70,8 @@ class CovariateSchema:
         for covariate in self.covariates:
             if covariate.name == name:
                 return covariate
+        if not self.covariates:
+            raise LdmError(f"unknown covariate {name!r}: this model is unconditional, it has none")
         close = difflib.get_close_matches(name, self.names, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise LdmError(f"unknown covariate {name!r}: {hint}this model has {', '.join(self.names)}")
@@ -149,6 +160,9 @@ class CovariateSchema:
         text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
+
+# The schema of a model that takes no covariates.
+UNCONDITIONAL = CovariateSchema(())
 
 # The four covariates of Pinaya et al. 2022 and their UK Biobank ranges (arXiv 2209.07162, sec. 2).
 PAPER_SCHEMA = CovariateSchema(

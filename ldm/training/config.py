@@ -19,6 +19,7 @@ class TrainingConfig:
         batch_size: samples an optimizer step, over all workers.
         learning_rate: AdamW's, between warm-up and cool-down.
         critic_learning_rate: the critic's, where the loss is adversarial.
+        beta1: AdamW's decay of the gradient's mean; GANs want less of it.
         warmup_steps: steps of linear warm-up.
         cooldown_steps: last steps, in which the rate falls linearly towards 0.
         weight_decay: AdamW's.
@@ -40,6 +41,7 @@ class TrainingConfig:
     batch_size: int
     learning_rate: float
     critic_learning_rate: float = 1e-4
+    beta1: float = 0.9
     warmup_steps: int = 100
     cooldown_steps: int = 0
     weight_decay: float = 0.0
@@ -68,7 +70,7 @@ class TrainingConfig:
         for name in ("kl_weight", "perceptual_weight", "adversarial_weight"):
             if not getattr(self, name) >= 0:
                 raise LdmError(f"{name} {getattr(self, name)}: expected 0 or more")
-        for name in ("ema_decay", "condition_dropout"):
+        for name in ("beta1", "ema_decay", "condition_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise LdmError(f"{name} {getattr(self, name)}: expected 0 <= {name} < 1")
         if self.precision not in PRECISIONS:

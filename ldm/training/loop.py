@@ -78,7 +78,7 @@ class Player:
             network.parameters(),
             lr=learning_rate,
             weight_decay=config.weight_decay,
-            betas=(0.9, 0.99),
+            betas=(config.beta1, 0.99),
         )
 
     def step(self, number: int, loss: float) -> None:

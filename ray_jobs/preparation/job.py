@@ -123,9 +123,12 @@ def read_schema(path: str | None) -> CovariateSchema:
             '"unit": ..., "kind": ..., "minimum": ..., "maximum": ...}, ...]}'
         )
     try:
-        return CovariateSchema.from_json(document)
+        schema = CovariateSchema.from_json(document)
     except LdmError as error:
         raise JobError(f"--covariates {path}: {error}") from None
+    if not len(schema):
+        raise JobError(f"--covariates {path}: no covariate, expected at least one")
+    return schema
 
 
 def parse_limit(text: str | None) -> Any:

@@ -9,11 +9,11 @@ from typing import Any
 from ldm.presets import preset
 from ldm.training.config import TrainingConfig
 from ray_jobs.command_line import command_line
-from ray_jobs.errors import JobError
 from ray_jobs.files import output_folder
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training import autoencoder_folder
 from ray_jobs.training.fit import fit, is_finished, mark_finished
+from ray_jobs.training.inputs import training_cohort
 from ray_jobs.training.options import configure
 
 # Held-out volumes that validation reads at most, and that a preview shows.
@@ -24,23 +24,11 @@ def train_autoencoder(args: argparse.Namespace) -> int:
     """Train to the end and write `autoencoder/`; returns the exit code.
 
     Raises:
-        JobError: see `fit`; or a cohort prepared for another grid, or nothing to train on.
+        JobError: see `fit` and `training_cohort`.
     """
     chosen = preset(args.preset)
     config = configure(chosen.train_autoencoder, args)
-    cohort = PreparedCohort.open(Path(args.cohort).expanduser().absolute())
-    if cohort.grid != chosen.grid:
-        raise JobError(
-            f"{args.cohort} is prepared at {cohort.grid.shape}, {cohort.grid.spacing:g} mm; "
-            f"preset {args.preset} wants {chosen.grid.shape}, {chosen.grid.spacing:g} mm. "
-            f"Prepare it with --preset {args.preset}"
-        )
-    if not len(cohort.split("train")) or not len(cohort.split("validation")):
-        raise JobError(
-            f"{args.cohort} has {len(cohort.split('train'))} subjects to train on and "
-            f"{len(cohort.split('validation'))} held out; expected at least one of each. "
-            "Prepare it with another --validation, or more subjects"
-        )
+    cohort = training_cohort(args.cohort, chosen.grid, args.preset)
     out = output_folder(args.out, what="a training run")
     identity = {
         "kind": "autoencoder",

@@ -12,7 +12,13 @@ import pandas as pd
 import pytest
 
 from ldm.cohort_distribution import TableCovariates, uniform
-from ldm.covariates import PAPER_SCHEMA, Covariate, CovariateSchema, fit_schema
+from ldm.covariates import (
+    PAPER_SCHEMA,
+    UNCONDITIONAL,
+    Covariate,
+    CovariateSchema,
+    fit_schema,
+)
 from ldm.errors import LdmError
 from tests.ldm.cohorts import heavy_tailed_cohort
 
@@ -116,10 +122,17 @@ def test_a_covariate_is_checked_at_birth(fields: dict[str, Any]) -> None:
 
 def test_a_schema_needs_covariates_of_different_names() -> None:
     age = Covariate(name="age", maximum=100)
-    with pytest.raises(LdmError, match="no covariate"):
-        CovariateSchema(())
     with pytest.raises(LdmError, match="occurs twice"):
         CovariateSchema((age, age))
+
+
+def test_the_schema_of_nothing_takes_the_empty_row_and_refuses_every_covariate() -> None:
+    assert UNCONDITIONAL.validate({}) == {}
+    assert UNCONDITIONAL.scale({}).shape == (0,)
+    assert UNCONDITIONAL.parse_fixed([]) == {}
+    assert not UNCONDITIONAL.is_extrapolated({})
+    with pytest.raises(LdmError, match="'age': this model is unconditional"):
+        UNCONDITIONAL.parse_fixed(["age=70"])
 
 
 def test_a_schema_survives_json_and_its_fingerprint_sees_every_field() -> None:

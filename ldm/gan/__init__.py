@@ -1,0 +1,1 @@
+"""The baselines: LSGAN and VAE-GAN in 3D, unconditional."""

@@ -1,0 +1,115 @@
+"""A loaded GAN: noise in, volumes out, with the interface of every model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+
+from ldm import noise
+from ldm.covariates import Row
+from ldm.errors import LdmError
+from ldm.gan.config import GeneratorConfig
+from ldm.gan.networks import Generator
+from ldm.loaded_model import LoadedModel
+from ldm.model_folder import GENERATOR, ONE_PASS, ModelDescription, reading, verified, write
+from ldm.networks import channels_last
+from ldm.precision import PRECISIONS, autocast, cast
+from ldm.volumes import quantise, to_image
+from ldm.weights import load_weights, weight_bytes
+
+
+class GanModel(LoadedModel):
+    """An unconditional generator ready to sample; see `ldm.model.load`."""
+
+    def __init__(
+        self,
+        description: ModelDescription,
+        generator: Generator,
+        *,
+        device: str = "cpu",
+        precision: str = "fp32",
+    ) -> None:
+        super().__init__(description, device=device, precision=precision)
+        self._dtype = PRECISIONS[precision]
+        self.generator = generator.eval().requires_grad_(False).to(device)
+        cast(self.generator, self._dtype, keep=self.generator.last_convolution)
+        channels_last(self.generator)
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        covariates: Sequence[Row],
+        noise_keys: Sequence[tuple[int, ...]],
+        *,
+        steps: int = 1,
+        sampler: str = ONE_PASS,
+    ) -> np.ndarray:
+        """Volumes (B, X, Y, Z) uint16, 0..4095; `ldm.volumes.NOT_FINITE` marks NaN.
+
+        One at a time, so that a volume is the same in any batch.
+
+        Args:
+            covariates: B empty rows.
+            noise_keys: B integer tuples; the latent of a sample is a function of its own.
+            steps, sampler: one pass is all there is.
+
+        Raises:
+            LdmError: a covariate, other steps or a sampler: the model has none.
+        """
+        if (steps, sampler) != (1, ONE_PASS):
+            raise LdmError(
+                f"{steps} {sampler} steps: a GAN makes a volume in one pass; leave them out"
+            )
+        if len(covariates) != len(noise_keys) or not covariates:
+            raise LdmError(f"{len(covariates)} covariate rows for {len(noise_keys)} noise keys")
+        for row in covariates:
+            self.schema.validate(row)
+        size = (1, self.generator.config.latent)
+        volumes = []
+        for key in noise_keys:
+            latent = torch.from_numpy(noise.normal(size, noise.LATENT, *key)).to(self.device)
+            with autocast(self.device, self._dtype):
+                volume = self.generator(latent)
+            volumes.append(quantise(volume[0, 0].float().cpu().numpy()))
+        return np.stack(volumes)
+
+    def sample(self, *, seed: int = 0, **covariates: Any) -> nib.Nifti1Image:
+        """One volume as a nibabel image, intensities 0..1, RAS, MNI space.
+
+        Raises:
+            LdmError: a covariate: the model has none.
+        """
+        return to_image(self.generate([covariates], [(seed,)])[0], self.grid)
+
+
+def load_gan(
+    source: str | Path, description: ModelDescription, *, device: str, precision: str
+) -> GanModel:
+    """The GAN at `source`, its weights checked against their digest.
+
+    Raises:
+        LdmError: a file of it is missing or damaged, or its parts do not fit together.
+    """
+    with reading(source):
+        generator = Generator(GeneratorConfig.from_json(description.generator))
+        if generator.config.shape != description.grid.shape or len(description.schema):
+            raise LdmError("generator, grid and covariates do not fit together")
+    data = verified(source, GENERATOR, description.files)
+    load_weights(generator, data, f"{source}: {GENERATOR}")
+    return GanModel(description, generator, device=device, precision=precision)
+
+
+def save_gan(
+    folder: Path,
+    description: ModelDescription,
+    generator: Generator,
+    *,
+    dtype: torch.dtype = torch.float16,
+) -> ModelDescription:
+    """Write a model folder whole; weights are kept as `dtype`."""
+    return write(folder, description, {GENERATOR: weight_bytes(generator, dtype)})

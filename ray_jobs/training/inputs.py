@@ -1,0 +1,31 @@
+"""What a training job reads: a prepared cohort that fits the preset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ldm.grid import Grid
+from ray_jobs.errors import JobError
+from ray_jobs.preparation.cohort import PreparedCohort
+
+
+def training_cohort(folder: str, grid: Grid, preset: str) -> PreparedCohort:
+    """The prepared cohort in `folder`, on the grid of the preset of that name.
+
+    Raises:
+        JobError: none there, a cohort prepared for another grid, or nothing to train on.
+    """
+    cohort = PreparedCohort.open(Path(folder).expanduser().absolute())
+    if cohort.grid != grid:
+        raise JobError(
+            f"{folder} is prepared at {cohort.grid.shape}, {cohort.grid.spacing:g} mm; "
+            f"preset {preset} wants {grid.shape}, {grid.spacing:g} mm. "
+            f"Prepare it with --preset {preset}"
+        )
+    if not len(cohort.split("train")) or not len(cohort.split("validation")):
+        raise JobError(
+            f"{folder} has {len(cohort.split('train'))} subjects to train on and "
+            f"{len(cohort.split('validation'))} held out; expected at least one of each. "
+            "Prepare it with another --validation, or more subjects"
+        )
+    return cohort
