@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ldm import noise
+from ldm.bundle.source import is_bundle
 from ldm.cohort_distribution import CohortDistribution
 from ldm.covariates import CovariateSchema, Row
 from ldm.errors import LdmError
@@ -188,7 +189,7 @@ def load(
     """The model at `source`, every file of it checked against its digest; no pickle is read.
 
     Args:
-        source: "demo", a folder, or an s3:// URI.
+        source: "demo", a folder, an s3:// URI, or a MONAI bundle as "monai" or "monai:DIR".
         device: a torch device; by default "cuda" where there is one, else "cpu".
         precision: "auto", "bf16" or "fp32".
 
@@ -205,8 +206,13 @@ def load(
         channels |= {len(description.latent_mean), len(description.latent_std)}
         if len(channels) > 1 or denoiser.config.conditions != len(description.schema):
             raise LdmError("networks, latent statistics and covariates do not fit together")
-    for name, network in ((AUTOENCODER, autoencoder), (DENOISER, denoiser)):
-        load_weights(network, verified(source, name, description.files), f"{source}: {name}")
+    if is_bundle(source):
+        from ldm.bundle.weights import load_bundle
+
+        load_bundle(source, autoencoder, denoiser)
+    else:
+        for name, network in ((AUTOENCODER, autoencoder), (DENOISER, denoiser)):
+            load_weights(network, verified(source, name, description.files), f"{source}: {name}")
     return Model(
         description,
         autoencoder,

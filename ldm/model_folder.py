@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ldm.bundle.source import INFERENCE, is_bundle
 from ldm.cohort_distribution import CohortDistribution
 from ldm.covariates import CovariateSchema
 from ldm.errors import LdmError
@@ -125,11 +126,15 @@ def describe(source: str | Path) -> ModelDescription:
     """What the model at `source` says of itself, without torch and without its weights.
 
     Args:
-        source: "demo", a folder, or an s3:// URI.
+        source: "demo", a folder, an s3:// URI, or a MONAI bundle as "monai" or "monai:DIR".
 
     Raises:
         LdmError: no model there, a file of it missing or damaged, or a newer format.
     """
+    if is_bundle(source):
+        from ldm.bundle.description import describe_bundle
+
+        return describe_bundle(source)
     document = _parse(source, CONFIG, read_file(source, CONFIG))
     if document.get("format") != FORMAT:
         raise LdmError(f"{source}: {CONFIG} is not a {FORMAT} file; give a model folder")
@@ -173,7 +178,8 @@ def reading(source: str | Path) -> Iterator[None]:
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
         reason = str(error) if isinstance(error, LdmError) else f"{type(error).__name__}: {error}"
         raise LdmError(
-            f"{source}: {CONFIG} is damaged ({reason}); copy the model folder again"
+            f"{source}: {INFERENCE if is_bundle(source) else CONFIG} is damaged ({reason}); "
+            "copy the model folder again"
         ) from error
 
 
@@ -214,7 +220,8 @@ def read_file(source: str | Path, name: str) -> bytes:
     except FileNotFoundError:
         if not folder.is_dir():
             raise LdmError(
-                f'no model {str(source)!r}: expected "demo", a model folder or an s3:// URI'
+                f'no model {str(source)!r}: expected "demo", a model folder or an s3:// URI, or '
+                'a MONAI bundle as "monai" or "monai:DIR"'
             ) from None
         raise LdmError(
             f"{source}: {name} is missing; expected a model folder with {CONFIG}, "

@@ -21,6 +21,8 @@ class AutoencoderConfig:
         num_res_blocks: residual blocks a level.
         norm_num_groups: groups of the group normalisation.
         patch: side of the space-to-depth step before the network; 1 is the paper's network.
+        mirrored: whether the network knows volumes whose x axis runs from right to left; they are
+            turned on the way in and out, so that outside of it every volume is RAS.
     """
 
     channels: tuple[int, ...]
@@ -28,6 +30,7 @@ class AutoencoderConfig:
     num_res_blocks: int
     norm_num_groups: int
     patch: int = 1
+    mirrored: bool = False
 
     def __post_init__(self) -> None:
         if not self.channels or any(c % self.norm_num_groups for c in self.channels):
@@ -42,7 +45,8 @@ class AutoencoderConfig:
         return self.patch * 2 ** (len(self.channels) - 1)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The fields; `mirrored` only where it is so, which models made before it was not."""
+        return {k: v for k, v in asdict(self).items() if v or k != "mirrored"}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> AutoencoderConfig:
@@ -151,7 +155,7 @@ class Autoencoder(nn.Module):
 
     def encode(self, volume: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the latent, each (B, C, X/f, Y/f, Z/f)."""
-        mean, std = self.net.encode(space_to_depth(volume, self.config.patch))
+        mean, std = self.net.encode(space_to_depth(self._turned(volume), self.config.patch))
         return mean, std
 
     def decode(self, latent: Tensor) -> Tensor:
@@ -164,7 +168,12 @@ class Autoencoder(nn.Module):
         for block in blocks[:-1]:
             hidden = block(hidden)
         with torch.autocast(hidden.device.type, enabled=False):
-            return depth_to_space(self.last_convolution(hidden.float()), self.config.patch)
+            volume = depth_to_space(self.last_convolution(hidden.float()), self.config.patch)
+            return self._turned(volume)
+
+    def _turned(self, volume: Tensor) -> Tensor:
+        """Between RAS and the network's own frame."""
+        return volume.flip(2) if self.config.mirrored else volume
 
     def forward(self, volume: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Reconstruction, mean and standard deviation; `noise` is N(0, 1) of latent shape."""

@@ -23,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n", type=int, required=True, help="volumes of the release")
     parser.add_argument("--out", required=True, help="the release: a folder or s3://bucket/prefix")
     parser.add_argument(
-        "--model", default="demo", help='"demo" (default), a model folder or an s3:// URI'
+        "--model",
+        default="demo",
+        help='"demo" (default), a model folder, an s3:// URI, "monai" (the weights that the paper '
+        'published, fetched once) or "monai:DIR" (a MONAI bundle unpacked there)',
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the release (default 0)")
 

@@ -15,6 +15,14 @@ settings.register_profile("brainpress", deadline=None, suppress_health_check=[He
 settings.load_profile("brainpress")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing of the tests goes into the user's cache, or comes from it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BRAINPRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A real S3 server, started when the first test of this worker asks for it."""

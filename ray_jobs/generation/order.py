@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ldm.bundle.source import is_bundle
+from ldm.bundle.source import located as located_bundle
 from ldm.model_folder import ModelDescription, describe, verified
 from ldm.schedule import step_pairs
 from manifests.ledger import Ledger, ShardPlan
@@ -151,11 +153,18 @@ def begin(order: Order, fields: Mapping[str, Any], *, write: bool = True) -> Wor
 
 def located(model: str) -> str:
     """A model's source as every worker understands it."""
+    if is_bundle(model):
+        return located_bundle(model)
     return model if model == "demo" or "://" in model else str(Path(model).expanduser().absolute())
 
 
 def _check_files(model: str, description: ModelDescription) -> None:
-    """Check a local model's files against their digests, before workers are started for it."""
+    """Check a local model's files against their digests, before workers are started for it.
+
+    A bundle's digests are those of its files, as `describe` just read them.
+    """
+    if is_bundle(model):
+        return
     total = sum(int(entry["bytes"]) for entry in description.files.values())
     if "://" not in model and total <= CHECKED_BYTES:
         for name in description.files:

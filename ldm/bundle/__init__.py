@@ -1,0 +1,1 @@
+"""MONAI bundles: the paper's published weights read, and any model written as one."""
