@@ -8,13 +8,13 @@ from ldm.errors import LdmError
 from ldm.grid import Grid
 
 if TYPE_CHECKING:
-    from ldm.model import Model
+    from ldm.loaded_model import LoadedModel
 
 __all__ = ["Grid", "LdmError", "load"]
 
 
-def load(source: str = "demo", *, device: str | None = None) -> Model:
-    """The model in `source`: "demo", a folder, or an s3:// URI. See `ldm.model.load`."""
+def load(source: str = "demo", *, device: str | None = None) -> LoadedModel:
+    """The model in `source`, such as "demo", "monai" or a folder. See `ldm.model.load`."""
     from ldm.model import load as load_model
 
     return load_model(source, device=device)

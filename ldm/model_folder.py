@@ -24,6 +24,15 @@ FORMAT = "brainpress-model"
 VERSION = 1
 CONFIG, DISTRIBUTION, CARD = "model.json", "covariates.json", "README.md"
 AUTOENCODER, DENOISER = "autoencoder.safetensors", "denoiser.safetensors"
+GENERATOR = "generator.safetensors"
+LATENT_DIFFUSION, GAN = "latent-diffusion", "gan"
+# What a release calls the "sampler" of a model that needs none.
+ONE_PASS = "generator"
+# What model.json tells of a model of each kind, beside what it tells of all.
+_OF_KIND = {
+    LATENT_DIFFUSION: ("autoencoder", "denoiser", "schedule", "latent_mean", "latent_std"),
+    GAN: ("generator",),
+}
 SHIPPED = Path(__file__).parent / "models"
 
 
@@ -36,8 +45,10 @@ class ModelDescription:
         card: name, description, license, attribution, demo (bool), training (dict).
         schema, distribution: the covariates and how the cohort's are distributed.
         grid: where its voxels lie.
+        kind: "latent-diffusion" (where the file says nothing) or "gan".
         autoencoder, denoiser, schedule: the configs of `ldm.networks` and `ldm.schedule`.
         latent_mean, latent_std: per channel; the diffusion model sees (z - mean) / std.
+        generator: the config of `ldm.gan.networks.Generator`, of a GAN alone.
         bounds: what `ldm.quality.check` accepts.
         files: sha256 and bytes of every other file of the folder.
     """
@@ -47,11 +58,13 @@ class ModelDescription:
     schema: CovariateSchema
     distribution: CohortDistribution
     grid: Grid
-    autoencoder: dict[str, Any]
-    denoiser: dict[str, Any]
-    schedule: dict[str, Any]
-    latent_mean: tuple[float, ...]
-    latent_std: tuple[float, ...]
+    kind: str = LATENT_DIFFUSION
+    autoencoder: dict[str, Any] = field(default_factory=dict)
+    denoiser: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
+    latent_mean: tuple[float, ...] = ()
+    latent_std: tuple[float, ...] = ()
+    generator: dict[str, Any] = field(default_factory=dict)
     bounds: Bounds = field(default_factory=lambda: dict(DEFAULT_BOUNDS))
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -65,18 +78,17 @@ class ModelDescription:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
+        """The document of model.json: the fields of this kind, and no word of the default kind."""
+        own = {name: _plain(getattr(self, name)) for name in _OF_KIND[self.kind]}
         return {
             "format": FORMAT,
             "version": VERSION,
             "name": self.name,
             "card": self.card,
             "covariates": self.schema.to_json()["covariates"],
+            **({} if self.kind == LATENT_DIFFUSION else {"kind": self.kind}),
             "grid": self.grid.to_json(),
-            "autoencoder": self.autoencoder,
-            "denoiser": self.denoiser,
-            "schedule": self.schedule,
-            "latent_mean": [float(x) for x in self.latent_mean],
-            "latent_std": [float(x) for x in self.latent_std],
+            **own,
             "bounds": {name: [float(x) for x in pair] for name, pair in self.bounds.items()},
             "files": dict(self.files),
         }
@@ -148,19 +160,25 @@ def describe(source: str | Path) -> ModelDescription:
             name: {"sha256": str(entry["sha256"]), "bytes": int(entry["bytes"])}
             for name, entry in document["files"].items()
         }
+    kind = str(document.get("kind", LATENT_DIFFUSION))
+    if kind not in _OF_KIND:
+        raise LdmError(
+            f"{source}: a model of kind {kind!r}, this brainpress knows {', '.join(_OF_KIND)}; "
+            "install the brainpress that wrote it"
+        )
     distribution = _parse(source, DISTRIBUTION, verified(source, DISTRIBUTION, files))
     with reading(source):
+        own = {name: document[name] for name in _OF_KIND[kind]}
+        for name in {"latent_mean", "latent_std"} & own.keys():
+            own[name] = tuple(float(x) for x in own[name])
         return ModelDescription(
             name=document["name"],
             card=document["card"],
             schema=CovariateSchema.from_json({"covariates": document["covariates"]}),
             distribution=CohortDistribution.from_json(distribution),
             grid=Grid.from_json(document["grid"]),
-            autoencoder=document["autoencoder"],
-            denoiser=document["denoiser"],
-            schedule=document["schedule"],
-            latent_mean=tuple(float(x) for x in document["latent_mean"]),
-            latent_std=tuple(float(x) for x in document["latent_std"]),
+            kind=kind,
+            **own,
             bounds={n: (float(p[0]), float(p[1])) for n, p in document["bounds"].items()},
             files=files,
         )
@@ -225,7 +243,7 @@ def read_file(source: str | Path, name: str) -> bytes:
             ) from None
         raise LdmError(
             f"{source}: {name} is missing; expected a model folder with {CONFIG}, "
-            f"{DISTRIBUTION}, {AUTOENCODER} and {DENOISER}"
+            f"{DISTRIBUTION} and its weights"
         ) from None
     except OSError as error:
         raise LdmError(f"{source}: {name} cannot be read ({error.strerror})") from error
@@ -253,6 +271,11 @@ def _parse(source: str | Path, name: str, data: bytes) -> dict[str, Any]:
     return document
 
 
+def _plain(value: Any) -> Any:
+    """A field as JSON has it."""
+    return [float(x) for x in value] if isinstance(value, tuple) else value
+
+
 def _dump(document: dict[str, Any]) -> bytes:
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
 
@@ -271,12 +294,18 @@ def render_card(description: ModelDescription) -> str:
         "",
         "## Covariates",
         "",
-        "| name | unit | range or levels | meaning |",
-        "|---|---|---|---|",
+        *_covariate_table(description.schema),
     ]
-    for c in description.schema.covariates:
-        extent = f"{c.minimum:g} to {c.maximum:g}" if c.is_continuous else ", ".join(c.levels)
-        lines.append(f"| {c.name} | {c.unit} | {extent} | {c.description} |")
     lines += ["", "## How it was trained", "", "```json"]
     lines += [json.dumps(card.get("training", {}), indent=1), "```", ""]
     return "\n".join(lines)
+
+
+def _covariate_table(schema: CovariateSchema) -> list[str]:
+    if not len(schema):
+        return ["None: the model is unconditional."]
+    lines = ["| name | unit | range or levels | meaning |", "|---|---|---|---|"]
+    for c in schema.covariates:
+        extent = f"{c.minimum:g} to {c.maximum:g}" if c.is_continuous else ", ".join(c.levels)
+        lines.append(f"| {c.name} | {c.unit} | {extent} | {c.description} |")
+    return lines

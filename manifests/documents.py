@@ -43,9 +43,13 @@ def documents(document: ReleaseDocument, table: pa.Table, *, extra: set[str]) ->
 
 
 def participants_tsv(table: pa.Table, columns: tuple[Column, ...]) -> bytes:
-    """One line for each sample that has an image: its key, covariates, and whether extrapolated."""
+    """One line for each sample that has an image: its key, covariates, and whether extrapolated.
+
+    Of an unconditional model the keys alone.
+    """
     ok = table.filter(pc.equal(table["status"], OK))
-    names = ["participant_id", *(column.name for column in columns), "extrapolated"]
+    asked = [*(column.name for column in columns), "extrapolated"] if columns else []
+    names = ["participant_id", *asked]
     cells = [[_cell(value) for value in ok[name].to_pylist()] for name in names]
     lines = ["\t".join(names), *("\t".join(line) for line in zip(*cells, strict=True))]
     return ("\n".join(lines) + "\n").encode()
@@ -85,6 +89,8 @@ def _participants_json(document: ReleaseDocument) -> dict[str, Any]:
         if column.levels:
             about["Levels"] = {level: _level(column, level) for level in column.levels}
         described[column.name] = about
+    if not document.columns:
+        return described
     described["extrapolated"] = {
         "Description": "whether a covariate lies outside the range that the model was trained on",
         "Levels": {"true": "outside", "false": "inside"},

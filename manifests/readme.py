@@ -25,7 +25,7 @@ def readme(document: ReleaseDocument, table: pa.Table) -> str:
         else "",
         "## What is here\n\n"
         "- `sub-*/anat/*_T1w.nii.gz`: the images, a valid BIDS dataset.\n"
-        "- `participants.tsv`: what each image was asked to show, see `participants.json`.\n"
+        f"- `participants.tsv`: {_participants(document.columns)}.\n"
         "- `manifest.parquet`: the same and more, with the SHA-256 of every image.\n"
         "- `release.json`: how it was made.",
         "## What the columns mean\n\n" + _column_table(document.columns),
@@ -44,7 +44,19 @@ def readme(document: ReleaseDocument, table: pa.Table) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
+def _participants(columns: tuple[Column, ...]) -> str:
+    """What participants.tsv holds."""
+    if not columns:
+        return "the key of each image"
+    return "what each image was asked to show, see `participants.json`"
+
+
 def _column_table(columns: tuple[Column, ...]) -> str:
+    if not columns:
+        return (
+            "The model is unconditional: no image was asked to show a certain age, sex or volume,"
+            " and there are no columns for them. The others are described in the manifest itself."
+        )
     lines = ["| column | meaning | unit | range |", "|---|---|---|---|"]
     for column in columns:
         span = ", ".join(column.levels)

@@ -36,6 +36,9 @@ VERBS: dict[str, Verb] = {
     "train-diffusion": Verb(
         "ray_jobs.train_diffusion", "train the diffusion model on the latents", TRAIN
     ),
+    "train-gan": Verb(
+        "ray_jobs.train_gan", "train a baseline, LSGAN or VAE-GAN, on prepared volumes", TRAIN
+    ),
     "generate": Verb("ray_jobs.generate", "print N synthetic volumes into a release", PRINT),
     "status": Verb("ray_jobs.status", "how much of a release is done", PRINT),
     "info": Verb("manifests.commands.info", "what a release holds, and how it was made", READ),

@@ -13,6 +13,7 @@ FOLDERS = {
     "train-autoencoder": "autoencoder",
     "encode-latents": "latents",
     "train-diffusion": "diffusion",
+    "train-gan": "gan",
 }
 # Options that say how the work is spread over machines, and do not shape what comes out.
 _SPREAD = frozenset({"workers", "gpu", "cpus_per_worker", "retries"})

@@ -27,16 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="covariate that rises along the previews; by default ventricular_volume or the last",
     )
-    group = parser.add_argument_group("what the model says of itself")
-    group.add_argument("--name", default="model", help="its name in releases (default model)")
-    group.add_argument("--description", default="", help="a sentence for its card")
-    group.add_argument("--license", help="its licence; by default the cohort's")
-    group.add_argument("--attribution", help="whom to credit; by default whom the cohort names")
-    group.add_argument(
-        "--demonstration", action="store_true", help="every release made with it says it is a demo"
-    )
-    from ray_jobs.training.options import add_options
+    from ray_jobs.training.options import add_about, add_options
 
+    add_about(parser)
     add_options(parser)
     parser.epilog = """examples:
   brainpress train-diffusion --latents latents --name my-model --out diffusion

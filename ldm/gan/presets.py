@@ -52,7 +52,7 @@ def paper() -> GanPreset:
         critic=CriticConfig(
             shape=grid.shape, channels=(16, 32, 64, 128, 256, 512), feature_level=2
         ),
-        training=_both(lsgan),
+        training=_both(lsgan, batch_size=16),
     )
 
 
@@ -75,7 +75,7 @@ def demo() -> GanPreset:
             shape=grid.shape, latent=128, channels=(192, 96, 48, 16), norm_num_groups=8, patch=2
         ),
         critic=CriticConfig(shape=grid.shape, channels=(32, 64, 96, 128), feature_level=1, patch=2),
-        training=_both(lsgan),
+        training=_both(lsgan, batch_size=2),
     )
 
 
@@ -99,7 +99,7 @@ def tiny() -> GanPreset:
             shape=grid.shape, latent=8, channels=(16, 8), norm_num_groups=4, patch=2
         ),
         critic=CriticConfig(shape=grid.shape, channels=(8, 16), feature_level=0, patch=2),
-        training=_both(lsgan),
+        training=_both(lsgan, batch_size=4),
     )
 
 
@@ -117,8 +117,7 @@ def gan_preset(name: str) -> GanPreset:
     return PRESETS[name]()
 
 
-def _both(lsgan: TrainingConfig) -> dict[str, TrainingConfig]:
-    return {
-        LSGAN: lsgan,
-        VAE_GAN: replace(lsgan, kl_weight=1e-4, adversarial_weight=1e-3),
-    }
+def _both(lsgan: TrainingConfig, batch_size: int) -> dict[str, TrainingConfig]:
+    """A VAE-GAN decodes three volumes for each of a batch, and its terms want weights."""
+    vae_gan = replace(lsgan, batch_size=batch_size, kl_weight=1e-4, adversarial_weight=1e-3)
+    return {LSGAN: lsgan, VAE_GAN: vae_gan}

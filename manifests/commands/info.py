@@ -77,9 +77,11 @@ def _source(about: dict[str, Any]) -> str:
 def _columns(release: Release) -> list[str]:
     """A line a covariate: what it means, and what the release has of it; then other columns."""
     covariates = [column.name for column in release.document.columns]
-    table = release.query("status = 'ok'", columns=covariates)
-    lines = ["covariates   (a range is the release's own)"]
-    lines += [_column(column, table) for column in release.document.columns]
+    lines = ["covariates   none: the model is unconditional"]
+    if covariates:
+        table = release.query("status = 'ok'", columns=covariates)
+        lines = ["covariates   (a range is the release's own)"]
+        lines += [_column(column, table) for column in release.document.columns]
     others = [name for name in release.schema.names if name not in covariates]
     lines += ["", "more columns"]
     text = ", ".join(others)

@@ -73,8 +73,9 @@ def run(args: argparse.Namespace) -> int:
 def _brief_columns(release: Release) -> list[str]:
     """What a person wants to see of a row first."""
     covariates = [column.name for column in release.document.columns]
+    asked = [*covariates, "extrapolated"] if covariates else []
     status = ["status"] if release.about["counts"]["failed"] else []
-    return ["participant_id", *covariates, "extrapolated", *status, "path"]
+    return ["participant_id", *asked, *status, "path"]
 
 
 def _bytes(table: pa.Table, form: str) -> bytes:

@@ -103,6 +103,8 @@ def read_volume(store: Store, key: str) -> np.ndarray:
 def example_query(schema: CovariateSchema) -> str:
     """A filter that some samples of a release will pass: above the middle of a covariate."""
     continuous = [c for c in schema.covariates if c.is_continuous]
+    if not len(schema):
+        return "index < 10"
     if not continuous:
         first = schema.covariates[0]
         return f"{first.name} = '{first.levels[0]}'"

@@ -23,7 +23,7 @@ from ray_jobs.generation.rows import QUALITY_COLUMNS, Stored, covariate_columns,
 from ray_jobs.generation.writers import Writers
 
 if TYPE_CHECKING:
-    from ldm.model import Model
+    from ldm.loaded_model import LoadedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class Printer:
         self._drawing, self._counting = threading.Lock(), threading.Lock()
         self._stored: dict[int, int] = {}  # shard in hand -> volumes stored so far
         self._store: Store | None = None
-        self._model: Model | None = None
+        self._model: LoadedModel | None = None
 
     def load(self) -> str | None:
         """Load the model; in one line, why it cannot be, where any other worker would fail too."""

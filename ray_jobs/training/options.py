@@ -58,6 +58,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_about(parser: argparse.ArgumentParser) -> None:
+    """Add what a finished model says of itself on its card."""
+    group = parser.add_argument_group("what the model says of itself")
+    group.add_argument("--name", default="model", help="its name in releases (default model)")
+    group.add_argument("--description", default="", help="a sentence for its card")
+    group.add_argument("--license", help="its licence; by default the cohort's")
+    group.add_argument("--attribution", help="whom to credit; by default whom the cohort names")
+    group.add_argument(
+        "--demonstration", action="store_true", help="every release made with it says it is a demo"
+    )
+
+
 def configure(base: TrainingConfig, args: argparse.Namespace) -> TrainingConfig:
     """The preset's numbers with what `args` overrides.
 

@@ -1,0 +1,54 @@
+"""Train a baseline, LSGAN or VAE-GAN in 3D, on a prepared cohort, with Ray Train.
+
+Both are unconditional: what is printed with them was asked for nothing. Leaves in --out: model/
+(give it to generate --model), tensorboard/ (curves), previews/ (samples; of a VAE-GAN held-out
+subjects beside their reconstructions too), checkpoints/. To resume, run the same command again.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from ldm.gan.config import KINDS
+    from ray_jobs.training.options import add_about, add_options
+
+    parser.add_argument(
+        "--kind",
+        required=True,
+        choices=KINDS,
+        help="lsgan: least squares GAN (Mao et al. 2017); vae-gan: autoencoding beyond pixels "
+        "(Larsen et al. 2016)",
+    )
+    parser.add_argument(
+        "--cohort", required=True, metavar="FOLDER", help="what brainpress prepare wrote"
+    )
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="FOLDER",
+        help="folder of this run, seen by every machine of the cluster",
+    )
+    parser.add_argument(
+        "--preset", default="demo", help="demo (default), paper or tiny; that of the cohort"
+    )
+    add_about(parser)
+    add_options(parser)
+    parser.epilog = """examples:
+  brainpress train-gan --kind lsgan --cohort prepared --name my-lsgan --out gan
+  brainpress train-gan --kind vae-gan --cohort prepared --preset paper --workers 8 --gpu --out gan
+then:
+  brainpress generate --model gan/model --n 16 --out release"""
+
+
+def run(args: argparse.Namespace) -> int:
+    from ray_jobs.training.gan_job import train_gan
+
+    return train_gan(args)
+
+
+if __name__ == "__main__":
+    from ray_jobs.cli import script
+
+    raise SystemExit(script("train-gan"))

@@ -1,0 +1,191 @@
+"""The job of `brainpress train-gan`: the fit, then the finished model's folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ldm.cohort_distribution import CohortDistribution
+from ldm.covariates import UNCONDITIONAL
+from ldm.gan.presets import GanPreset, gan_preset
+from ldm.model_folder import CONFIG, GAN, ModelDescription
+from ldm.quality import Bounds, fit_bounds, measure
+from ldm.training.config import TrainingConfig
+from ray_jobs.command_line import command_line
+from ray_jobs.files import output_folder
+from ray_jobs.preparation.cohort import PreparedCohort
+from ray_jobs.training.fit import fit, is_finished, mark_finished
+from ray_jobs.training.inputs import training_cohort
+from ray_jobs.training.options import configure
+
+# Held-out volumes that validation reads at most; samples and reconstructions of a preview.
+VALIDATION_VOLUMES, PREVIEW_SAMPLES, PREVIEW_PAIRS = 32, 6, 3
+# How far beyond the training volumes' figures a sample's may lie, in ranges of theirs. A baseline
+# is to be printed with its weaknesses; the check keeps out what is no head at all.
+BOUNDS_MARGIN = 3.0
+
+
+def train_gan(args: argparse.Namespace) -> int:
+    """Train to the end and write `model/`; returns the exit code.
+
+    Raises:
+        JobError: see `fit` and `training_cohort`.
+    """
+    chosen = gan_preset(args.preset)
+    config = configure(chosen.training[args.kind], args)
+    cohort = training_cohort(args.cohort, chosen.grid, args.preset)
+    out = output_folder(args.out, what="a training run")
+    identity = {
+        "kind": args.kind,
+        "cohort": cohort.fingerprint,
+        "generator": chosen.generator.to_json(),
+        "critic": chosen.critic.to_json(),
+        "training": config.identity(),
+    }
+    about = _about(args, cohort)
+    if is_finished(out, identity, out / "model" / CONFIG, config.steps, about):
+        print(f"{out}: already trained for {config.steps} steps; nothing left to do")
+        return 0
+    spec = {
+        "cohort": str(cohort.folder),
+        "kind": args.kind,
+        "preset": args.preset,
+        "config": config.to_json(),
+        "out": str(out),
+    }
+    groups, meta = fit(
+        worker,
+        spec,
+        identity,
+        out,
+        workers=args.workers,
+        gpu=args.gpu,
+        cpus_per_worker=args.cpus_per_worker,
+        retries=args.retries,
+    )
+    from ldm.gan.model import save_gan
+    from ldm.gan.tasks import network_of
+    from ldm.gan.validation import generator_of
+
+    network = network_of(args.kind, chosen.generator, chosen.critic)
+    network.load_state_dict(groups["average"])
+    card = {**about, "training": _training(args, cohort, config, meta)}
+    described = save_gan(
+        out / "model", describe_model(args.name, card, chosen, cohort), generator_of(network)
+    )
+    mark_finished(out, meta["step"], about)
+    size = sum(entry["bytes"] for entry in described.files.values()) / 1e6
+    print(
+        f"{out / 'model'}: {meta['step']} steps, {_figures(meta['history'][-1])}, {size:.1f} MB; "
+        f"print with it: brainpress generate --model {out / 'model'} --n 16 --out release"
+    )
+    return 0
+
+
+def describe_model(
+    name: str, card: dict[str, Any], chosen: GanPreset, cohort: PreparedCohort
+) -> ModelDescription:
+    """What `model.json` will say."""
+    return ModelDescription(
+        name=name,
+        card=card,
+        schema=UNCONDITIONAL,
+        distribution=CohortDistribution.of_nothing(),
+        grid=chosen.grid,
+        kind=GAN,
+        generator=chosen.generator.to_json(),
+        bounds=bounds(cohort),
+    )
+
+
+def bounds(cohort: PreparedCohort) -> Bounds:
+    """What the quality check accepts, from the training volumes."""
+    figures = [measure(np.load(path)) for path in cohort.volumes("train")]
+    return fit_bounds(figures, margin=BOUNDS_MARGIN)
+
+
+def _about(args: argparse.Namespace, cohort: PreparedCohort) -> dict[str, Any]:
+    """The part of the model card that is known before the training."""
+    source = cohort.source
+    return {
+        "name": args.name,
+        "description": args.description or f"Unconditional 3D {args.kind}, a baseline.",
+        "license": args.license or source.get("license", "not stated"),
+        "attribution": args.attribution or source.get("attribution", ""),
+        "demo": args.demonstration,
+    }
+
+
+def _training(
+    args: argparse.Namespace, cohort: PreparedCohort, config: TrainingConfig, meta: dict[str, Any]
+) -> dict[str, Any]:
+    """The card's account of the training: commands, data, seeds, losses."""
+    commands = (cohort.source.get("command"), command_line("train-gan", args))
+    return {
+        "cohort": {k: v for k, v in cohort.source.items() if k != "command"},
+        "subjects": len(cohort.split("train")),
+        "held_out": len(cohort.split("validation")),
+        "preset": args.preset,
+        "commands": [command for command in commands if command],
+        "gan": {
+            "kind": args.kind,
+            "steps": meta["step"],
+            "config": config.to_json(),
+            "history": meta["history"],
+        },
+    }
+
+
+def _figures(last: dict[str, float]) -> str:
+    """What the last validation found, in words."""
+    told = f"likeness of samples {last['likeness']:.3f}"
+    if "psnr" not in last:
+        return told
+    return (
+        f"held-out subjects reconstruct with PSNR {last['psnr']:.2f} dB, "
+        f"SSIM {last['ssim']:.4f}, {told}"
+    )
+
+
+def worker(spec: dict[str, Any]) -> None:
+    """What each Ray Train worker runs."""
+    import torch
+    from torch import nn
+
+    from ldm.gan.networks import Critic, VaeGan
+    from ldm.gan.tasks import network_of, task_of
+    from ldm.gan.validation import generator_of, samples, validate
+    from ldm.previews import mosaic
+    from ldm.training.autoencoder_task import read_volume
+    from ray_jobs.training.worker import run_worker
+
+    chosen = gan_preset(spec["preset"])
+    config = TrainingConfig.from_json(spec["config"])
+    cohort = PreparedCohort.open(Path(spec["cohort"]))
+    held_out = cohort.volumes("validation")[:VALIDATION_VOLUMES]
+    torch.manual_seed(config.seed)
+    network = network_of(spec["kind"], chosen.generator, chosen.critic)
+    critic = Critic(chosen.critic)
+    task = task_of(spec["kind"], cohort.volumes("train"), config, critic, chosen.generator.latent)
+
+    def check(average: nn.Module, rank: int, world: int, device: torch.device) -> dict[str, float]:
+        return validate(average, critic, held_out[rank::world], device)
+
+    @torch.inference_mode()
+    def preview(average: nn.Module, device: torch.device) -> bytes:
+        pictures = list(samples(generator_of(average), PREVIEW_SAMPLES, device))
+        titles = [f"sample {number}" for number in range(PREVIEW_SAMPLES)]
+        for number, path in enumerate(
+            held_out[:PREVIEW_PAIRS] if isinstance(average, VaeGan) else ()
+        ):
+            assert isinstance(average, VaeGan)
+            volume = read_volume(path)
+            again = average.reconstruct(torch.from_numpy(volume)[None, None].to(device))
+            pictures += [volume, again[0, 0].float().cpu().numpy()]
+            titles += [f"held out {number + 1}", "reconstruction"]
+        return mosaic(pictures, titles)
+
+    run_worker(network, config, task, check, preview, Path(spec["out"]), spec["threads"], critic)
