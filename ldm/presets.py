@@ -9,12 +9,22 @@ from ldm.errors import LdmError
 from ldm.grid import Grid
 from ldm.networks import AutoencoderConfig, DenoiserConfig
 from ldm.schedule import Schedule
+from ldm.training.adversarial import CriticConfig
 from ldm.training.config import TrainingConfig
+from ldm.training.features import FeatureConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A grid, the two networks, the schedule, and how each network is trained."""
+    """A grid, the two networks, the schedule, and how each network is trained.
+
+    Attributes:
+        critic: of the autoencoder's adversarial term.
+        perceptual: where the network of its perceptual term comes from, as in `--perceptual`.
+        features, train_features: that network, where it is trained on the cohort.
+        latent_copies: copies of a volume that are encoded.
+        standardise_conditions: whether the U-Net sees them with mean 0 and deviation 1.
+    """
 
     name: str
     grid: Grid
@@ -25,8 +35,22 @@ class Preset:
     train_diffusion: TrainingConfig
     latent_copies: int
     standardise_conditions: bool
+    critic: CriticConfig
+    features: FeatureConfig
+    train_features: TrainingConfig
+    perceptual: str = "cohort"
+
+    @property
+    def null_condition(self) -> float:
+        """What a dropped condition reads: a value far from any that a subject has."""
+        return -4.0 if self.standardise_conditions else -1.0
 
     def __post_init__(self) -> None:
+        if min(self.grid.shape) < self.critic.smallest_side:
+            raise LdmError(
+                f"preset {self.name}: grid {self.grid.shape} is too small for a critic of "
+                f"{self.critic.layers} layers; expected sides of at least {self.critic.smallest_side}"
+            )
         factor = self.autoencoder.factor * self.denoiser.factor
         if any(side % factor for side in self.grid.shape):
             raise LdmError(
@@ -53,9 +77,26 @@ def paper() -> Preset:
             norm_num_groups=32,
         ),
         schedule=Schedule(),
+        # The paper names the terms [P]; their weights, the rates and the critic are those of the
+        # author's nearest published code [S]; steps and batch size are ours [U]. Its critic begins
+        # with epoch 5: 5 x 31,740 subjects / 8.
         train_autoencoder=TrainingConfig(
-            steps=200_000, batch_size=8, learning_rate=5e-5, kl_weight=1e-8
+            steps=200_000,
+            batch_size=8,
+            learning_rate=5e-5,
+            critic_learning_rate=1e-4,
+            kl_weight=1e-8,
+            perceptual_weight=0.002,
+            adversarial_weight=0.005,
+            adversarial_from=20_000,
         ),
+        critic=CriticConfig(channels=96, layers=3),
+        perceptual="monai",
+        features=FeatureConfig(channels=(16, 32, 64), piece=64),
+        train_features=TrainingConfig(
+            steps=2_000, batch_size=8, learning_rate=2e-3, cooldown_steps=700, ema_decay=0.99
+        ),
+        # No condition dropout: the paper has none [P]. --condition-dropout adds it.
         train_diffusion=TrainingConfig(steps=300_000, batch_size=64, learning_rate=2.5e-5),
         latent_copies=1,
         standardise_conditions=False,
@@ -84,8 +125,18 @@ def demo() -> Preset:
         train_autoencoder=TrainingConfig(
             steps=2_500, batch_size=2, learning_rate=1e-3, kl_weight=1e-6, ema_decay=0.995
         ),
+        critic=CriticConfig(channels=16, layers=3),
+        features=FeatureConfig(channels=(16, 32, 64), piece=32),
+        train_features=TrainingConfig(
+            steps=200,
+            batch_size=8,
+            learning_rate=2e-3,
+            warmup_steps=20,
+            cooldown_steps=70,
+            ema_decay=0.98,
+        ),
         train_diffusion=TrainingConfig(
-            steps=2_000, batch_size=16, learning_rate=4e-4, ema_decay=0.995
+            steps=2_000, batch_size=16, learning_rate=4e-4, ema_decay=0.995, condition_dropout=0.1
         ),
         latent_copies=8,
         standardise_conditions=True,
@@ -121,6 +172,11 @@ def tiny() -> Preset:
             kl_weight=1e-5,
             save_every=10,
             precision="fp32",
+        ),
+        critic=CriticConfig(channels=4, layers=1),
+        features=FeatureConfig(channels=(4, 8), piece=8),
+        train_features=TrainingConfig(
+            steps=10, batch_size=4, learning_rate=2e-3, save_every=10, precision="fp32"
         ),
         train_diffusion=TrainingConfig(
             steps=20, batch_size=4, learning_rate=1e-3, save_every=10, precision="fp32"

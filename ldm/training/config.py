@@ -32,6 +32,8 @@ class TrainingConfig:
             model learns to sample without them too.
         clip_norm: largest norm of the gradient.
         micro_batch: samples a worker holds at once; 0 takes its whole share.
+        activation_checkpointing: compute activations again on the way back instead of keeping
+            them: the same step in less memory and more time.
         save_every: steps between checkpoints; validation and previews fall on them.
         seed: of the initial weights, the order of samples and all noise.
         precision: "bf16" (autocast) or "fp32".
@@ -53,6 +55,7 @@ class TrainingConfig:
     condition_dropout: float = 0.0
     clip_norm: float = 1.0
     micro_batch: int = 0
+    activation_checkpointing: bool = False
     save_every: int = 250
     seed: int = 0
     precision: str = "bf16"
@@ -90,5 +93,7 @@ class TrainingConfig:
         return cls(**document)
 
     def identity(self) -> dict[str, Any]:
-        """The fields that must not change within a run: all but how long and how often saved."""
-        return {k: v for k, v in self.to_json().items() if k not in ("steps", "save_every")}
+        """The fields that must not change within a run: all that shape its weights, but their
+        number of steps."""
+        free = ("steps", "save_every", "activation_checkpointing")
+        return {k: v for k, v in self.to_json().items() if k not in free}

@@ -45,11 +45,12 @@ class DiffusionTask:
         self.config = config
 
     def load(self, indices: np.ndarray, step: int, positions: range) -> dict[str, Tensor]:
-        """`latent`, `noise` (B, C, x, y, z), `step` (B,) and `conditions` (B, K).
+        """`latent`, `noise` (B, C, x, y, z), `step` (B,), `conditions` (B, K), `dropped` (B,).
 
         Time steps are stratified over the global batch, which lowers the loss's variance.
+        `dropped` is there only where conditions are ever dropped.
         """
-        latents, noises, times = [], [], []
+        latents, noises, times, dropped = [], [], [], []
         for index, position in zip(indices, positions, strict=True):
             rng = noise.generator(noise.TRAINING, self.config.seed, step, position)
             stored = np.load(self.paths[index], mmap_mode="r")
@@ -59,27 +60,38 @@ class DiffusionTask:
             noises.append(rng.standard_normal(mean.shape, np.float32))
             stratum = (position + rng.random()) / self.config.batch_size
             times.append(min(int(stratum * self.schedule.steps), self.schedule.steps - 1))
-        return {
+            # Drawn last, so that all else of a sample is the same with any dropout.
+            dropped.append(rng.random() < self.config.condition_dropout)
+        samples = {
             "latent": torch.from_numpy(np.stack(latents)),
             "noise": torch.from_numpy(np.stack(noises)),
             "step": torch.tensor(times),
             "conditions": torch.from_numpy(self.conditions[indices]),
         }
+        if self.config.condition_dropout:
+            samples["dropped"] = torch.tensor(dropped)
+        return samples
 
     def loss(
         self, model: nn.Module, samples: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean squared error of the prediction."""
+        """Mean squared error of the prediction; without the conditions where they are dropped."""
         noisy, wanted = target(samples["latent"], samples["noise"], samples["step"], self.schedule)
-        found = model(noisy, samples["step"], samples["conditions"])
+        given = [samples[name] for name in ("step", "conditions", "dropped") if name in samples]
+        found = model(noisy, *given)
         return (found.float() - wanted).pow(2).mean(), {}
 
     @torch.inference_mode()
     def validate(
         self, network: nn.Module, indices: Sequence[int], device: torch.device
     ) -> dict[str, float]:
-        """Sums over `indices` of the loss at fixed time steps and noise, and their count."""
+        """Sums over `indices` of the loss at fixed time steps and noise, and their count.
+
+        Where conditions are ever dropped also of `loss_unconditional`, with all of them dropped.
+        """
         sums = {"loss": 0.0, "count": 0.0}
+        if self.config.condition_dropout:
+            sums["loss_unconditional"] = 0.0
         for index in indices:
             mean = np.asarray(np.load(self.paths[index], mmap_mode="r")[0, 0], dtype=np.float32)
             latent = (mean - self.mean) / self.std
@@ -91,7 +103,10 @@ class DiffusionTask:
                 "step": torch.tensor(times),
                 "conditions": torch.from_numpy(self.conditions[[index] * len(times)]),
             }
-            loss, _ = self.loss(network, {k: v.to(device) for k, v in samples.items()})
-            sums["loss"] += float(loss)
+            samples = {name: tensor.to(device) for name, tensor in samples.items()}
+            sums["loss"] += float(self.loss(network, samples)[0])
+            if self.config.condition_dropout:
+                samples["dropped"] = torch.ones(len(times), dtype=torch.bool, device=device)
+                sums["loss_unconditional"] += float(self.loss(network, samples)[0])
             sums["count"] += 1
         return sums

@@ -19,6 +19,7 @@ from ldm.precision import PRECISIONS, autocast
 from ldm.training import checkpoint
 from ldm.training.batches import batch, share
 from ldm.training.config import TrainingConfig
+from ldm.training.recompute import recompute
 
 Losses = dict[str, float]
 
@@ -116,6 +117,8 @@ class TrainingState:
         self.model = model.to(device)
         channels_last(self.model)
         self.average: nn.Module = copy.deepcopy(self.model).eval().requires_grad_(False)
+        if config.activation_checkpointing:
+            recompute(self.model)
         self.players = {"model": Player(self.model, config.learning_rate, config)}
         if critic is not None:
             channels_last(critic.to(device))

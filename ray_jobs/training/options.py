@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import fields, replace
 
 from ldm.training.config import TrainingConfig
@@ -12,15 +13,37 @@ _HELP = {
     "steps": "of the optimizer; ask for more to go on with a finished run",
     "batch_size": "samples an optimizer step, over all workers",
     "learning_rate": "AdamW's learning rate",
+    "cooldown_steps": "last steps, in which the learning rate falls towards 0",
+    "ema_decay": "of the averaged weights, which are the ones that are kept",
     "micro_batch": "samples a worker computes at once (gradient accumulation); 0: its whole share",
     "save_every": "steps between checkpoints, validations and previews",
     "seed": "of the initial weights, the order of samples and all noise",
     "precision": "bf16 or fp32",
 }
+_CHECKPOINTING = {
+    "activation_checkpointing": "compute activations again on the way back instead of keeping "
+    "them: the same result, less memory, more time"
+}
+# What only one of the jobs has.
+AUTOENCODER = {
+    "kl_weight": "weight of the KL term",
+    "perceptual_weight": "weight of the perceptual term; 0 leaves it out",
+    "adversarial_weight": "weight of the patch-adversarial term; 0 leaves it out",
+    "adversarial_from": "step from which the critic plays",
+    "critic_learning_rate": "the critic's learning rate",
+    **_CHECKPOINTING,
+}
+DIFFUSION = {
+    "condition_dropout": "share of training samples whose covariates are dropped, for guidance and "
+    "for sampling without them",
+    **_CHECKPOINTING,
+}
 _LEAST = {
     "steps": 1,
     "batch_size": 1,
     "micro_batch": 0,
+    "cooldown_steps": 0,
+    "adversarial_from": 0,
     "save_every": 1,
     "seed": 0,
     "workers": 1,
@@ -29,14 +52,22 @@ _LEAST = {
 }
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the overrides of the preset's numbers and the size of the worker group."""
+def add_options(parser: argparse.ArgumentParser, own: Mapping[str, str] | None = None) -> None:
+    """Add the overrides of the preset's numbers and the size of the worker group.
+
+    Args:
+        own: the numbers that only this job has, with their help: `AUTOENCODER` or `DIFFUSION`.
+    """
     types = {field.name: str(field.type) for field in fields(TrainingConfig)}
     group = parser.add_argument_group("instead of the preset's")
-    for name, text in _HELP.items():
+    for name, text in {**_HELP, **(own or {})}.items():
+        option = f"--{name.replace('_', '-')}"
+        if types[name] == "bool":
+            group.add_argument(option, action="store_const", const=True, help=text)
+            continue
         kind: type = {"int": int, "float": float}.get(types[name], str)
         metavar = {int: "N", float: "X"}.get(kind)
-        group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=text)
+        group.add_argument(option, type=kind, metavar=metavar, help=text)
     group = parser.add_argument_group("how the work is done")
     group.add_argument(
         "--workers",
@@ -77,10 +108,11 @@ def configure(base: TrainingConfig, args: argparse.Namespace) -> TrainingConfig:
         JobError, LdmError: a number that makes no sense.
     """
     for name, least in _LEAST.items():
-        value = getattr(args, name)
+        value = getattr(args, name, None)
         if value is not None and value < least:
             raise JobError(f"--{name.replace('_', '-')} {value}: expected at least {least}")
-    chosen = {name: getattr(args, name) for name in _HELP if getattr(args, name) is not None}
+    given = {field.name: getattr(args, field.name, None) for field in fields(TrainingConfig)}
+    chosen = {name: value for name, value in given.items() if value is not None}
     config = replace(base, **chosen)
     if config.batch_size % args.workers:
         raise JobError(

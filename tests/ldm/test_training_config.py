@@ -20,7 +20,7 @@ CONFIG = TrainingConfig(steps=10, batch_size=4, learning_rate=1e-3)
         ({"save_every": 0}, "save_every 0: expected at least 1"),
         ({"learning_rate": 0.0}, "learning_rate 0.0: expected a positive number"),
         ({"learning_rate": float("nan")}, "learning_rate nan"),
-        ({"ema_decay": 1.0}, "ema_decay 1.0: expected 0 <= decay < 1"),
+        ({"ema_decay": 1.0}, "ema_decay 1.0: expected 0 <= ema_decay < 1"),
         ({"precision": "fp16"}, "precision 'fp16': expected one of"),
         ({"micro_batch": -1}, "micro_batch -1: expected at least 0"),
         ({"warmup_steps": -1}, "warmup_steps -1: expected at least 0"),
