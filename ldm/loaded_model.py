@@ -59,7 +59,7 @@ class LoadedModel(ABC):
         covariates: Sequence[Row],
         noise_keys: Sequence[tuple[int, ...]],
         *,
-        steps: int = ...,
+        steps: int | None = ...,
         sampler: str = ...,
     ) -> np.ndarray:
         """Volumes (B, X, Y, Z) uint16, 0..4095; `ldm.volumes.NOT_FINITE` marks NaN.

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from ldm import noise
 from ldm.bundle.source import is_bundle
-from ldm.cohort_distribution import CohortDistribution
-from ldm.covariates import CovariateSchema, Row
+from ldm.covariates import Row
 from ldm.errors import LdmError
-from ldm.grid import Grid
+from ldm.loaded_model import LoadedModel
 from ldm.model_folder import (
     AUTOENCODER,
     DENOISER,
+    GAN,
     ModelDescription,
     describe,
     reading,
@@ -31,11 +31,12 @@ from ldm.precision import PRECISIONS, autocast, cast, resolve
 from ldm.samplers import sample
 from ldm.schedule import Schedule
 from ldm.volumes import quantise, to_image
+from ldm.weights import load_weights, weight_bytes
 
 __all__ = ["Model", "describe", "load", "save"]
 
 
-class Model:
+class Model(LoadedModel):
     """A latent diffusion model ready to sample; see `load`."""
 
     def __init__(
@@ -47,9 +48,7 @@ class Model:
         device: str = "cpu",
         precision: str = "fp32",
     ) -> None:
-        self.description = description
-        self.device = device
-        self.precision = precision
+        super().__init__(description, device=device, precision=precision)
         self.schedule = Schedule.from_json(description.schedule)
         self._dtype = PRECISIONS[precision]
         self.autoencoder = autoencoder.eval().requires_grad_(False).to(device)
@@ -60,30 +59,6 @@ class Model:
         channels_last(self.denoiser)
         self._latent_mean = self._per_channel(description.latent_mean)
         self._latent_std = self._per_channel(description.latent_std)
-
-    @property
-    def name(self) -> str:
-        return self.description.name
-
-    @property
-    def card(self) -> dict[str, Any]:
-        return self.description.card
-
-    @property
-    def schema(self) -> CovariateSchema:
-        return self.description.schema
-
-    @property
-    def distribution(self) -> CohortDistribution:
-        return self.description.distribution
-
-    @property
-    def grid(self) -> Grid:
-        return self.description.grid
-
-    @property
-    def fingerprint(self) -> str:
-        return self.description.fingerprint
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
@@ -97,7 +72,7 @@ class Model:
         covariates: Sequence[Row],
         noise_keys: Sequence[tuple[int, ...]],
         *,
-        steps: int = 50,
+        steps: int | None = 50,
         sampler: str = "ddim",
     ) -> np.ndarray:
         """Volumes (B, X, Y, Z) uint16, 0..4095; `ldm.volumes.NOT_FINITE` marks NaN.
@@ -113,7 +88,7 @@ class Model:
         """
         if len(covariates) != len(noise_keys) or not covariates:
             raise LdmError(f"{len(covariates)} covariate rows for {len(noise_keys)} noise keys")
-        latents = self.sample_latents(covariates, noise_keys, steps=steps, sampler=sampler)
+        latents = self.sample_latents(covariates, noise_keys, steps=steps or 50, sampler=sampler)
         return np.stack([quantise(self.decode(latent[None])[0]) for latent in latents])
 
     @torch.inference_mode()
@@ -185,7 +160,7 @@ class Model:
 
 def load(
     source: str | Path = "demo", *, device: str | None = None, precision: str = "auto"
-) -> Model:
+) -> LoadedModel:
     """The model at `source`, every file of it checked against its digest; no pickle is read.
 
     Args:
@@ -198,6 +173,10 @@ def load(
     """
     description = describe(source)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if description.kind == GAN:
+        from ldm.gan.model import load_gan
+
+        return load_gan(source, description, device=device, precision=resolve(precision, device))
     with reading(source):
         autoencoder = Autoencoder(AutoencoderConfig.from_json(description.autoencoder))
         denoiser = Denoiser(DenoiserConfig.from_json(description.denoiser))
@@ -236,32 +215,3 @@ def save(
         DENOISER: weight_bytes(denoiser, dtype),
     }
     return write(folder, description, files)
-
-
-def weight_bytes(network: torch.nn.Module, dtype: torch.dtype) -> bytes:
-    """A safetensors file of the network's weights."""
-    from safetensors.torch import save as serialise
-
-    tensors = {k: v.detach().cpu().to(dtype).contiguous() for k, v in network.state_dict().items()}
-    data: bytes = serialise(tensors)
-    return data
-
-
-def load_weights(network: torch.nn.Module, data: bytes, where: str) -> None:
-    """Load a safetensors file into `network`, strictly, as float32.
-
-    Raises:
-        LdmError: not a safetensors file, or of another network.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load as parse
-
-    try:
-        tensors = {name: tensor.float() for name, tensor in parse(data).items()}
-    except SafetensorError as error:
-        raise LdmError(f"{where} is not a safetensors file ({error}); copy it again") from None
-    try:
-        network.load_state_dict(tensors, strict=True)
-    except RuntimeError as error:
-        reason = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
-        raise LdmError(f"{where} does not fit the model's config: {reason}") from None

@@ -31,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the release (default 0)")
 
     drawing = parser.add_argument_group("how a volume is drawn")
-    drawing.add_argument("--steps", type=int, default=50, help="denoising steps (default 50)")
+    drawing.add_argument("--steps", type=int, help="denoising steps (default 50); of no GAN")
     drawing.add_argument(
-        "--sampler", choices=("ddim", "ddpm"), default="ddim", help="default ddim, deterministic"
+        "--sampler", choices=("ddim", "ddpm"), help="default ddim, deterministic; of no GAN"
     )
     drawing.add_argument(
         "--covariates",
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         model=args.model,
         seed=args.seed,
         steps=args.steps,
-        sampler=Sampler(args.sampler),
+        sampler=Sampler(args.sampler) if args.sampler else None,
         covariates=args.covariates,
         fix=tuple(args.fix),
         attempts=args.attempts,

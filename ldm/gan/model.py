@@ -46,7 +46,7 @@ class GanModel(LoadedModel):
         covariates: Sequence[Row],
         noise_keys: Sequence[tuple[int, ...]],
         *,
-        steps: int = 1,
+        steps: int | None = 1,
         sampler: str = ONE_PASS,
     ) -> np.ndarray:
         """Volumes (B, X, Y, Z) uint16, 0..4095; `ldm.volumes.NOT_FINITE` marks NaN.

@@ -118,6 +118,15 @@ def gan_preset(name: str) -> GanPreset:
 
 
 def _both(lsgan: TrainingConfig, batch_size: int) -> dict[str, TrainingConfig]:
-    """A VAE-GAN decodes three volumes for each of a batch, and its terms want weights."""
-    vae_gan = replace(lsgan, batch_size=batch_size, kl_weight=1e-4, adversarial_weight=1e-3)
+    """A VAE-GAN decodes three volumes for each of a batch, and its terms want weights.
+
+    Its critic must not run ahead: the features in which volumes are compared are its own.
+    """
+    vae_gan = replace(
+        lsgan,
+        batch_size=batch_size,
+        critic_learning_rate=lsgan.critic_learning_rate / 4,
+        kl_weight=1e-3,
+        adversarial_weight=2e-4,
+    )
     return {LSGAN: lsgan, VAE_GAN: vae_gan}

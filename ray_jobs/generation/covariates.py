@@ -32,6 +32,8 @@ class CovariateSource:
     @property
     def identity(self) -> str:
         """What the fingerprint of a release says of its covariates."""
+        if not len(self.schema):
+            return "none"
         return f"table:{self.table.fingerprint}" if self.table else self.kind
 
     @property
@@ -62,10 +64,16 @@ def covariate_source(
     """The source that `--covariates` and `--fix` ask for.
 
     Raises:
-        JobError: neither a known source nor a table, or a table of fewer than `n` rows.
+        JobError: neither a known source nor a table, a table of fewer than `n` rows, or any
+            source but the default for a model without covariates.
         LdmError: a bad `--fix`, or a table that cannot be used.
     """
     fixed = schema.parse_fixed(fix)
+    if not len(schema) and option != "cohort":
+        raise JobError(
+            f"--covariates {option}: this model is unconditional, it takes none; "
+            "leave --covariates out"
+        )
     table = None
     kind = option
     if option not in ("cohort", "uniform"):

@@ -18,6 +18,7 @@ from manifests.parquet import table_from_bytes
 from manifests.release import ReleaseDocument
 from manifests.schema import OK
 from manifests.store import Store
+from ray_jobs.generation.plan import Sampler
 from ray_jobs.generation.rows import QUALITY_COLUMNS, covariate_columns
 
 PICTURED = 16
@@ -45,7 +46,7 @@ def release_document(
     return ReleaseDocument(
         name=name or f"Synthetic T1-weighted brain MRI ({description.name})",
         model={**card, "name": description.name},
-        sampler={"name": fields["sampler"], "steps": fields["steps"], "eta": fields["eta"]},
+        sampler=_sampler(fields),
         seed=int(fields["seed"]),
         fingerprint=fingerprint,
         fields=fields,
@@ -118,6 +119,13 @@ def software_version() -> str:
         return version("brainpress")
     except PackageNotFoundError:
         return "not installed"
+
+
+def _sampler(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """How volumes were drawn, for release.json and the README."""
+    if fields["sampler"] == Sampler.ONE_PASS:
+        return {"name": "one pass of the generator"}
+    return {"name": fields["sampler"], "steps": fields["steps"], "eta": fields["eta"]}
 
 
 def _swept_covariate(schema: CovariateSchema) -> Covariate | None:

@@ -25,7 +25,7 @@ from ray_jobs.generation.estimate import counted, in_words
 from ray_jobs.generation.finish import SAMPLES_KEY, example_query, previews, release_document
 from ray_jobs.generation.interrupts import Interrupts
 from ray_jobs.generation.order import Order, Work, begin, fields_of, take
-from ray_jobs.generation.plan import IN_HAND, WRITERS, Device, Options
+from ray_jobs.generation.plan import IN_HAND, WRITERS, Device, Options, Sampler
 from ray_jobs.generation.policy import Policy, PolicyConfig
 from ray_jobs.generation.printer import PrintJob
 from ray_jobs.generation.progress import Progress
@@ -173,10 +173,11 @@ def subject(order: Order) -> str:
     grid, options = order.description.grid, order.options
     demo = " (a demonstration)" if order.description.card.get("demo") else ""
     shape = " x ".join(map(str, grid.shape))
+    one_pass = options.sampler is Sampler.ONE_PASS
+    how = "unconditional, one pass" if one_pass else f"{options.steps} {options.sampler} steps"
     return (
         f"{counted(options.n, 'volume')} of {shape} voxels, {grid.spacing:g} mm: "
-        f"model {order.description.name}{demo}, seed {options.seed}, "
-        f"{options.steps} {options.sampler} steps"
+        f"model {order.description.name}{demo}, seed {options.seed}, {how}"
     )
 
 

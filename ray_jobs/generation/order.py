@@ -9,7 +9,7 @@ from typing import Any
 
 from ldm.bundle.source import is_bundle
 from ldm.bundle.source import located as located_bundle
-from ldm.model_folder import ModelDescription, describe, verified
+from ldm.model_folder import GAN, ModelDescription, describe, verified
 from ldm.schedule import step_pairs
 from manifests.ledger import Ledger, ShardPlan
 from manifests.storage import open_store
@@ -17,7 +17,7 @@ from manifests.store import Store
 from ray_jobs.errors import JobError
 from ray_jobs.generation.cluster import refuse_fleeting
 from ray_jobs.generation.covariates import CovariateSource, covariate_source
-from ray_jobs.generation.plan import Device, Options, fingerprint, plan_fields, sizes
+from ray_jobs.generation.plan import Device, Options, fingerprint, plan_fields, settled, sizes
 
 # A model's files are checked before any worker starts where that takes no time.
 CHECKED_BYTES = 200 * 1000**2
@@ -70,7 +70,10 @@ def take(options: Options) -> Order:
     refuse_fleeting(options.out)
     description = describe(options.model)
     _check_files(options.model, description)
-    step_pairs(int(description.schedule["steps"]), options.steps)  # refuses too many
+    one_pass = description.kind == GAN
+    options = settled(options, one_pass=one_pass)
+    if not one_pass:
+        step_pairs(int(description.schedule["steps"]), options.steps or 0)  # refuses too many
     source = covariate_source(
         options.covariates,
         options.fix,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -28,7 +28,10 @@ class Sampler(StrEnum):
 
     DDIM = "ddim"
     DDPM = "ddpm"
+    ONE_PASS = "generator"  # of a GAN, which has nothing to choose
 
+
+DEFAULT_SAMPLER, DEFAULT_STEPS = Sampler.DDIM, 50
 
 # Volumes a forward pass and a shard, where the user does not say. A shard is the unit that is
 # lost when a worker dies; a batch is what the device holds at once.
@@ -48,8 +51,8 @@ class Options:
         out: folder or s3:// URI of the release.
         model: "demo", a model folder or an s3:// URI.
         seed: release seed; with the index it determines a sample.
-        steps: denoising steps.
-        sampler: how noise becomes a latent.
+        steps: denoising steps; None takes what is usual for the model (`settled`).
+        sampler: how noise becomes a latent; None likewise.
         covariates: "cohort", "uniform", or a .csv/.tsv file with a row for each sample.
         fix: `name=value` texts; covariates held constant.
         actors: worker processes; None takes one for each GPU, or each core.
@@ -66,8 +69,8 @@ class Options:
     out: str
     model: str = "demo"
     seed: int = 0
-    steps: int = 50
-    sampler: Sampler = Sampler.DDIM
+    steps: int | None = None
+    sampler: Sampler | None = None
     covariates: str = "cohort"
     fix: tuple[str, ...] = ()
     actors: int | None = None
@@ -101,6 +104,27 @@ class Options:
                 f"--shard-size {shard} with --batch-size {batch}: a shard must hold whole "
                 f"batches; expected a multiple, such as {batch * max(1, round(shard / batch))}"
             )
+
+
+def settled(options: Options, *, one_pass: bool) -> Options:
+    """The options with a sampler and steps, where the user left them to the model.
+
+    Args:
+        one_pass: whether the model is a GAN, which makes a volume in one pass.
+
+    Raises:
+        JobError: they were given for a GAN.
+    """
+    if not one_pass:
+        sampler, steps = options.sampler or DEFAULT_SAMPLER, options.steps or DEFAULT_STEPS
+        return replace(options, sampler=sampler, steps=steps)
+    for name in ("steps", "sampler"):
+        if (value := getattr(options, name)) is not None:
+            raise JobError(
+                f"--{name} {value}: {options.model} is a GAN, which makes a volume in one pass; "
+                f"leave --{name} out"
+            )
+    return replace(options, sampler=Sampler.ONE_PASS, steps=1)
 
 
 def sizes(options: Options, device: Device, stored: Mapping[str, Any] | None) -> tuple[int, int]:
@@ -147,7 +171,7 @@ def plan_fields(
         "schema": schema_fingerprint,
         "sampler": str(options.sampler),
         "steps": options.steps,
-        "eta": 0.0 if options.sampler is Sampler.DDIM else 1.0,
+        "eta": 1.0 if options.sampler is Sampler.DDPM else 0.0,
         "seed": options.seed,
         "covariates": covariates,
         "fixed": dict(fixed),

@@ -78,8 +78,9 @@ def train_gan(args: argparse.Namespace) -> int:
     )
     mark_finished(out, meta["step"], about)
     size = sum(entry["bytes"] for entry in described.files.values()) / 1e6
+    figures = _figures(card["training"]["gan"])
     print(
-        f"{out / 'model'}: {meta['step']} steps, {_figures(meta['history'][-1])}, {size:.1f} MB; "
+        f"{out / 'model'}: {meta['step']} steps, {figures}, {size:.1f} MB; "
         f"print with it: brainpress generate --model {out / 'model'} --n 16 --out release"
     )
     return 0
@@ -135,13 +136,24 @@ def _training(
             "steps": meta["step"],
             "config": config.to_json(),
             "history": meta["history"],
+            "likeness_of_held_out": likeness_of_held_out(cohort),
         },
     }
 
 
-def _figures(last: dict[str, float]) -> str:
+def likeness_of_held_out(cohort: PreparedCohort) -> float | None:
+    """What the samples' likeness is to be read against; None where one subject is held out."""
+    from ldm.gan.validation import likeness
+
+    paths = cohort.volumes("validation")[:VALIDATION_VOLUMES]
+    return round(likeness(np.stack([np.load(path) for path in paths])), 4) if paths[1:] else None
+
+
+def _figures(trained: dict[str, Any]) -> str:
     """What the last validation found, in words."""
-    told = f"likeness of samples {last['likeness']:.3f}"
+    last, real = trained["history"][-1], trained["likeness_of_held_out"]
+    told = f"samples correlate by {last['likeness']:.3f}"
+    told += f" (held-out subjects by {real:.3f})" if real is not None else ""
     if "psnr" not in last:
         return told
     return (
