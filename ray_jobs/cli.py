@@ -41,6 +41,9 @@ VERBS: dict[str, Verb] = {
     ),
     "generate": Verb("ray_jobs.generate", "print N synthetic volumes into a release", PRINT),
     "status": Verb("ray_jobs.status", "how much of a release is done", PRINT),
+    "export-bundle": Verb(
+        "ray_jobs.export_bundle", "write a model as a MONAI bundle, which MONAI alone runs", PRINT
+    ),
     "info": Verb("manifests.commands.info", "what a release holds, and how it was made", READ),
     "query": Verb("manifests.commands.query", "rows of the manifest that match a filter", READ),
     "download": Verb("manifests.commands.download", "a release, or a part of it, to disk", READ),

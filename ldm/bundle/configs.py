@@ -11,6 +11,7 @@ from ldm.bundle.source import INFERENCE, METADATA
 from ldm.errors import LdmError
 
 CONDITIONS = 4
+MARK = "brainpress"  # the field of metadata.json by which an exported bundle is known
 # What `ldm.networks` builds and a config must agree with; None stands for "not given".
 _AUTOENCODER = {
     "spatial_dims": (3,),
@@ -44,7 +45,7 @@ def read_configs(folder: Path, source: str) -> tuple[dict[str, Any], dict[str, A
     config is data and nothing else.
 
     Raises:
-        LdmError: not JSON.
+        LdmError: not JSON, or a bundle that was exported here: its covariates are its own.
     """
     documents = []
     for name in (METADATA, INFERENCE):
@@ -55,7 +56,13 @@ def read_configs(folder: Path, source: str) -> tuple[dict[str, Any], dict[str, A
         if not isinstance(document, dict):
             raise LdmError(f"{source}: {name} is not a JSON object")
         documents.append(document)
-    return documents[0], documents[1]
+    metadata, inference = documents
+    if MARK in metadata:
+        raise LdmError(
+            f"{source}: exported by brainpress, and runs with MONAI; give brainpress the model "
+            "that it was exported from"
+        )
+    return metadata, inference
 
 
 def network_configs(

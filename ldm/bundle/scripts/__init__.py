@@ -1,0 +1,1 @@
+"""What an exported bundle needs beside MONAI: copied into its scripts/ folder as it is."""

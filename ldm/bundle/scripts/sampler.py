@@ -1,0 +1,210 @@
+"""Draws a volume with the two networks of this bundle: noise, conditioning, sampling, NIfTI.
+
+MONAI has no component for the hybrid conditioning of Pinaya et al. 2022 (the covariates are both
+constant input channels and the context of cross-attention). This file needs nothing of the program
+that trained the networks, and gives the same volume as it does.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.networks.utils import pixelshuffle, pixelunshuffle
+from torch import Tensor, nn
+
+LATENT = 1  # the first integer of a noise key: what the noise is for
+LEVELS = 4095  # intensities 0..1 are stored as 12-bit integers
+
+
+class Sampler:
+    """Volumes of given covariates and seed.
+
+    Args:
+        autoencoder: MONAI's AutoencoderKL.
+        denoiser: MONAI's DiffusionModelUNet.
+        covariates: name, kind, minimum, maximum and levels of each, in the network's order.
+        schedule: steps, beta_start, beta_end, and what the denoiser predicts: "epsilon" or "v" on
+            the scaled-linear path, or "flow".
+        latent_shape: channels and sides of the latent.
+        affine: (4, 4), voxel indices to MNI millimetres.
+        latent_mean, latent_std: per channel; the denoiser sees (z - mean) / std.
+        condition_mean, condition_std: the denoiser sees (c - mean) / std; empty: c itself.
+        autoencoder_patch, denoiser_patch: sides of the space-to-depth steps around the networks.
+        mirrored: whether the autoencoder's x axis runs from right to left.
+        device: where to compute.
+    """
+
+    def __init__(
+        self,
+        *,
+        autoencoder: nn.Module,
+        denoiser: nn.Module,
+        covariates: Sequence[Mapping[str, Any]],
+        schedule: Mapping[str, Any],
+        latent_shape: Sequence[int],
+        affine: Sequence[Sequence[float]],
+        latent_mean: Sequence[float],
+        latent_std: Sequence[float],
+        condition_mean: Sequence[float] = (),
+        condition_std: Sequence[float] = (),
+        autoencoder_patch: int = 1,
+        denoiser_patch: int = 1,
+        mirrored: bool = False,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.autoencoder: Any = _ready(autoencoder, device)
+        self.denoiser: Any = _ready(denoiser, device)
+        self.covariates = [dict(covariate) for covariate in covariates]
+        self.schedule = dict(schedule)
+        self.latent_shape = tuple(latent_shape)
+        self.affine = np.array(affine)
+        self.latent_mean = _per_channel(latent_mean, device)
+        self.latent_std = _per_channel(latent_std, device)
+        self.condition_mean = torch.tensor(condition_mean or [0.0] * len(covariates))
+        self.condition_std = torch.tensor(condition_std or [1.0] * len(covariates))
+        self.autoencoder_patch = autoencoder_patch
+        self.denoiser_patch = denoiser_patch
+        self.mirrored = mirrored
+        self.device = device
+
+    def save(
+        self, path: str | Path, values: Mapping[str, Any], key: Sequence[int], *, steps: int
+    ) -> Path:
+        """Draw one volume and write it as .nii.gz.
+
+        Args:
+            values: of every covariate, in its own unit.
+            key: seed, index and attempt; all noise is a function of them.
+            steps: calls of the denoiser.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = to_image(self.volume(values, key, steps=steps), self.affine)
+        path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
+        print(f"wrote {path}")
+        return path
+
+    @torch.inference_mode()
+    def volume(self, values: Mapping[str, Any], key: Sequence[int], *, steps: int) -> np.ndarray:
+        """One volume (X, Y, Z) float32, RAS, not clipped."""
+        latent = self.latent(values, key, steps=steps)
+        volume = self.autoencoder.decode(latent * self.latent_std + self.latent_mean)
+        volume = _from_cells(volume, self.autoencoder_patch)
+        volume = volume.flip(2) if self.mirrored else volume
+        return np.asarray(volume[0, 0].float().cpu().numpy())
+
+    @torch.inference_mode()
+    def latent(self, values: Mapping[str, Any], key: Sequence[int], *, steps: int) -> Tensor:
+        """The latent (1, C, x, y, z) that the denoiser arrives at, by DDIM without noise."""
+        conditions = torch.tensor([[scaled(c, values[c["name"]]) for c in self.covariates]])
+        conditions = ((conditions - self.condition_mean) / self.condition_std).to(self.device)
+        signal, sigma = levels(**self.schedule)
+        count = len(signal)
+        if not 1 <= steps <= count:
+            raise ValueError(f"{steps} steps: expected between 1 and {count}")
+        times = [count * i // steps for i in reversed(range(steps))]
+        latent = torch.from_numpy(normal(self.latent_shape, LATENT, *key))[None].to(self.device)
+        ends = [(float(signal[t]), float(sigma[t])) for t in times[1:]] + [(1.0, 0.0)]
+        for t, (next_signal, next_sigma) in zip(times, ends, strict=True):
+            predicted = self.predict(latent, t, conditions)
+            here = float(signal[t]), float(sigma[t])
+            image, noise = split(predicted, latent, *here, self.schedule["prediction"])
+            latent = next_signal * image + next_sigma * noise  # Song et al. 2021 eq. 12, sigma 0
+        return latent
+
+    def predict(self, latent: Tensor, time: int, conditions: Tensor) -> Tensor:
+        """What the denoiser says of a latent (1, C, x, y, z)."""
+        cells = _to_cells(latent, self.denoiser_patch)
+        maps = conditions[:, :, None, None, None].expand(-1, -1, *cells.shape[2:])
+        inputs = torch.cat([cells, maps], dim=1).contiguous(memory_format=torch.channels_last_3d)
+        times = torch.full((1,), time, dtype=torch.long, device=latent.device)
+        output = self.denoiser(inputs, times, context=conditions[:, None, :])
+        return _from_cells(output, self.denoiser_patch)
+
+
+def normal(shape: Sequence[int], *key: int) -> np.ndarray:
+    """N(0, 1) of `shape`, float32, as a function of integers."""
+    digest = hashlib.sha256(repr([int(k) for k in key]).encode()).digest()
+    seeds = np.random.SeedSequence(int.from_bytes(digest))
+    generator = np.random.Generator(np.random.Philox(seeds))
+    return generator.standard_normal(tuple(shape), dtype=np.float32)
+
+
+def levels(
+    *, steps: int, beta_start: float, beta_end: float, prediction: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Signal and sigma of every training step: x_t = signal x_0 + sigma noise."""
+    if prediction == "flow":
+        time = (np.arange(steps) + 0.5) / steps
+        return 1 - time, time
+    betas = np.linspace(beta_start**0.5, beta_end**0.5, steps) ** 2
+    kept = np.cumprod(1.0 - betas)
+    return np.sqrt(kept), np.sqrt(1 - kept)
+
+
+def split(
+    predicted: Tensor, latent: Tensor, signal: float, sigma: float, prediction: str
+) -> tuple[Tensor, Tensor]:
+    """The image and the noise that a prediction implies for a noisy latent."""
+    if prediction == "epsilon":
+        return (latent - sigma * predicted) / signal, predicted
+    if prediction == "v":
+        return signal * latent - sigma * predicted, signal * predicted + sigma * latent
+    if prediction == "flow":
+        return latent - sigma * predicted, latent + signal * predicted
+    raise ValueError(f"prediction {prediction!r}: expected epsilon, v or flow")
+
+
+def scaled(covariate: Mapping[str, Any], value: Any) -> float:
+    """A value as the denoiser was trained on it: 0..1 over the range, or over the levels."""
+    if covariate["kind"] == "categorical":
+        names = list(covariate["levels"])
+        if str(value) not in names:
+            raise ValueError(f"{covariate['name']} is {value!r}: expected one of {names}")
+        return names.index(str(value)) / (len(names) - 1)
+    low, high = covariate["minimum"], covariate["maximum"]
+    return float((float(value) - low) / (high - low))
+
+
+def to_image(volume: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
+    """12-bit integers under a fixed slope of 1/4095, in MNI space, millimetres."""
+    if not np.isfinite(volume).all():
+        raise ValueError("the networks gave values that are not finite: no volume is written")
+    stored = np.rint(np.clip(volume, 0, 1) * LEVELS).astype(np.int16)
+    image = nib.Nifti1Image(stored, affine)
+    header: Any = image.header
+    header.set_xyzt_units("mm")
+    header.set_sform(affine, code="mni")
+    header.set_qform(affine, code="mni")
+    header["cal_min"], header["cal_max"] = 0.0, 1.0
+    header.set_slope_inter(1 / LEVELS, 0)
+    return image
+
+
+def _ready(network: nn.Module, device: torch.device | str) -> nn.Module:
+    network = network.eval().requires_grad_(False).to(device)
+    for parameter in network.parameters():
+        if parameter.ndim == 5:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+    return network
+
+
+def _per_channel(values: Sequence[float], device: torch.device | str) -> Tensor:
+    return torch.tensor(values, device=device).view(1, -1, 1, 1, 1)
+
+
+def _to_cells(latent: Tensor, side: int) -> Tensor:
+    if side == 1:
+        return latent
+    return pixelunshuffle(latent, 3, side).contiguous(memory_format=torch.channels_last_3d)
+
+
+def _from_cells(cells: Tensor, side: int) -> Tensor:
+    return cells if side == 1 else pixelshuffle(cells, 3, side)

@@ -1,0 +1,52 @@
+"""Write a model as a MONAI bundle, which `python -m monai.bundle run` runs without brainpress.
+
+The bundle holds the two networks as MONAI's own classes, the sampler as a script of its own, and
+gives for a seed, an index and covariates the volume that `generate` gives.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+EXAMPLES = """examples:
+  brainpress export-bundle demo demo-bundle
+  cd demo-bundle
+  python -m monai.bundle run --config_file configs/inference.json --seed 7 --covariates#age 70"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    parser.add_argument(
+        "model", metavar="MODEL", help='"demo", a model folder, an s3:// URI, "monai" or monai:DIR'
+    )
+    parser.add_argument(
+        "folder", metavar="DIR", help="a new folder, or a bundle exported before, to be replaced"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from ldm.bundle.export import export_bundle
+
+    folder = Path(args.folder).expanduser()
+    description = export_bundle(args.model, folder)
+    print(f"model {description.name} as a MONAI bundle: {folder}")
+    print(
+        f"  run it  cd {folder} && python -m monai.bundle run "
+        "--config_file configs/inference.json --seed 7"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    import sys
+    from pathlib import Path
+
+    # A script's own folder comes first on the path; `ray_jobs` is in the one above.
+    here = Path(__file__).resolve().parent
+    if Path(sys.path[0] or ".").resolve() == here:
+        sys.path[0] = str(here.parent)
+    from ray_jobs.cli import script
+
+    raise SystemExit(script("export-bundle"))
