@@ -16,7 +16,7 @@ FOLDERS = {
     "train-gan": "gan",
 }
 # Options that say how the work is spread over machines, and do not shape what comes out.
-_SPREAD = frozenset({"workers", "gpu", "cpus_per_worker", "retries"})
+_SPREAD = frozenset({"workers", "gpu", "cpus_per_worker", "retries", "activation_checkpointing"})
 _INPUTS = {"autoencoder": "train-autoencoder", "latents": "encode-latents"}
 
 
@@ -42,6 +42,6 @@ def _role(verb: str, option: str, value: str) -> str:
         return FOLDERS["prepare"]
     if option in _INPUTS:
         return FOLDERS[_INPUTS[option]]
-    if option in ("bids", "covariates"):
+    if option in ("bids", "covariates", "start", "perceptual"):
         return value.rstrip("/").rpartition("/")[2]
     return value

@@ -1,7 +1,9 @@
 """Train the autoencoder on a prepared cohort, with Ray Train.
 
-Leaves in --out: autoencoder/ (the averaged weights), tensorboard/ (curves), previews/ (held-out
-subjects above their reconstructions), checkpoints/. To resume, run the same command again.
+The loss is L1 + KL and, where they have a weight, a perceptual and a patch-adversarial term. Leaves
+in --out: autoencoder/ (the averaged weights), tensorboard/ (curves), previews/ (held-out subjects
+above their reconstructions), checkpoints/, and perceptual/ where its network was trained here. To
+resume, run the same command again.
 """
 
 from __future__ import annotations
@@ -22,12 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset", default="demo", help="demo (default), paper or tiny; the same in all four jobs"
     )
-    from ray_jobs.training.options import add_options
+    parser.add_argument(
+        "--perceptual",
+        metavar="WHERE",
+        help="network of the perceptual term: cohort (trained on it first), monai or monai:NAME "
+        "(downloads), the perceptual/ folder of a run, a file of MedicalNet weights, or off",
+    )
+    from ray_jobs.training.options import AUTOENCODER, add_options, add_start
 
-    add_options(parser)
+    add_start(parser, "autoencoder")
+    add_options(parser, AUTOENCODER)
     parser.epilog = """examples:
   brainpress train-autoencoder --cohort prepared --out autoencoder
   brainpress train-autoencoder --cohort prepared --preset paper --workers 8 --gpu --out autoencoder
+  brainpress train-autoencoder --cohort prepared --from demo --steps 500 --out tuned
 then:
   brainpress encode-latents --cohort prepared --autoencoder autoencoder --out latents"""
 

@@ -27,13 +27,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="covariate that rises along the previews; by default ventricular_volume or the last",
     )
-    from ray_jobs.training.options import add_about, add_options
+    parser.add_argument(
+        "--prediction",
+        metavar="WHAT",
+        help="what the network learns to say: epsilon, v or flow; by default the preset's",
+    )
+    from ray_jobs.training.options import DIFFUSION, add_about, add_options, add_start
 
     add_about(parser)
-    add_options(parser)
+    add_start(parser, "U-Net")
+    add_options(parser, DIFFUSION)
     parser.epilog = """examples:
   brainpress train-diffusion --latents latents --name my-model --out diffusion
   brainpress train-diffusion --latents latents --preset paper --workers 8 --gpu --out diffusion
+  brainpress train-diffusion --latents latents --from demo --steps 500 --out tuned
 then:
   brainpress generate --model diffusion/model --n 16 --out release"""
 

@@ -8,13 +8,15 @@ from typing import Any
 
 from ldm.presets import preset
 from ldm.training.config import TrainingConfig
+from ray_jobs import cluster
 from ray_jobs.command_line import command_line
-from ray_jobs.files import output_folder
+from ray_jobs.files import output_folder, refuse_other_run
 from ray_jobs.preparation.cohort import PreparedCohort
-from ray_jobs.training import autoencoder_folder
-from ray_jobs.training.fit import fit, is_finished, mark_finished
+from ray_jobs.training import autoencoder_folder, features_job
+from ray_jobs.training.fit import RUN, fit, is_finished, mark_finished
 from ray_jobs.training.inputs import training_cohort
 from ray_jobs.training.options import configure
+from ray_jobs.training.start import autoencoder_start, begin
 
 # Held-out volumes that validation reads at most, and that a preview shows.
 VALIDATION_VOLUMES, PREVIEW_VOLUMES = 32, 3
@@ -24,39 +26,52 @@ def train_autoencoder(args: argparse.Namespace) -> int:
     """Train to the end and write `autoencoder/`; returns the exit code.
 
     Raises:
-        JobError: see `fit` and `training_cohort`.
+        JobError: see `fit`, `training_cohort` and `autoencoder_start`.
+        LdmError: the perceptual network cannot be had.
     """
     chosen = preset(args.preset)
-    config = configure(chosen.train_autoencoder, args)
+    config, source = features_job.choose(
+        chosen, configure(chosen.train_autoencoder, args), args.perceptual
+    )
     cohort = training_cohort(args.cohort, chosen.grid, args.preset)
+    start = autoencoder_start(args.start, chosen.autoencoder) if args.start else None
     out = output_folder(args.out, what="a training run")
     identity = {
         "kind": "autoencoder",
         "cohort": cohort.fingerprint,
         "network": chosen.autoencoder.to_json(),
         "training": config.identity(),
+        **features_job.identity(chosen, source, cohort, config.seed),
+        **({"critic": chosen.critic.to_json()} if config.adversarial_weight else {}),
+        **({"from": start.told()} if start else {}),
     }
     result = out / autoencoder_folder.FOLDER / autoencoder_folder.CONFIG
     command = command_line("train-autoencoder", args)
     if is_finished(out, identity, result, config.steps, None):
         print(f"{out}: already trained for {config.steps} steps; nothing left to do")
         return 0
-    spec = {
-        "cohort": str(cohort.folder),
-        "preset": args.preset,
-        "config": config.to_json(),
-        "out": str(out),
-    }
-    groups, meta = fit(
-        worker,
-        spec,
-        identity,
-        out,
-        workers=args.workers,
-        gpu=args.gpu,
-        cpus_per_worker=args.cpus_per_worker,
-        retries=args.retries,
-    )
+    refuse_other_run(out / RUN, identity)
+    if start:
+        start.put(out)
+    with cluster.session():
+        spec = {
+            "cohort": str(cohort.folder),
+            "preset": args.preset,
+            "config": config.to_json(),
+            "perceptual": features_job.provide(chosen, source, cohort, config.seed, args),
+            "started": start is not None,
+            "out": str(out),
+        }
+        groups, meta = fit(
+            worker,
+            spec,
+            identity,
+            out,
+            workers=args.workers,
+            gpu=args.gpu,
+            cpus_per_worker=args.cpus_per_worker,
+            retries=args.retries,
+        )
     from ldm.networks import Autoencoder
 
     network = Autoencoder(chosen.autoencoder)
@@ -67,6 +82,8 @@ def train_autoencoder(args: argparse.Namespace) -> int:
         "steps": meta["step"],
         "command": command,
         "config": config.to_json(),
+        **({"perceptual": source} if config.perceptual_weight else {}),
+        **({"from": start.told()} if start else {}),
         "history": meta["history"],
     }
     autoencoder_folder.write(out, network, cohort.grid, training)
@@ -74,7 +91,7 @@ def train_autoencoder(args: argparse.Namespace) -> int:
     last = meta["history"][-1]
     print(
         f"{out / 'autoencoder'}: {meta['step']} steps; held-out subjects reconstruct with "
-        f"PSNR {last['psnr']:.2f} dB, SSIM {last['ssim']:.4f}"
+        f"PSNR {last['psnr']:.2f} dB, SSIM {last['ssim']:.4f}, {last['edges']:.0%} of their edges"
     )
     return 0
 
@@ -86,7 +103,14 @@ def worker(spec: dict[str, Any]) -> None:
 
     from ldm.networks import Autoencoder
     from ldm.previews import mosaic
-    from ldm.training.autoencoder_task import AutoencoderTask, read_volume, validate
+    from ldm.training.adversarial import PatchCritic
+    from ldm.training.autoencoder_task import (
+        AdversarialAutoencoderTask,
+        AutoencoderTask,
+        read_volume,
+        validate,
+    )
+    from ldm.training.perceptual import OFF, open_distance
     from ray_jobs.training.worker import run_worker
 
     chosen = preset(spec["preset"])
@@ -96,7 +120,7 @@ def worker(spec: dict[str, Any]) -> None:
         chosen.autoencoder.latent_channels,
         *(side // chosen.autoencoder.factor for side in chosen.grid.shape),
     )
-    task = AutoencoderTask(cohort.volumes("train"), config, latent)
+    distance = None if spec["perceptual"] == OFF else open_distance(spec["perceptual"])
     held_out = cohort.volumes("validation")[:VALIDATION_VOLUMES]
 
     def check(average: nn.Module, rank: int, world: int, device: torch.device) -> dict[str, float]:
@@ -117,4 +141,12 @@ def worker(spec: dict[str, Any]) -> None:
 
     torch.manual_seed(config.seed)
     network = Autoencoder(chosen.autoencoder)
-    run_worker(network, config, task, check, preview, Path(spec["out"]), spec["threads"])
+    begin(network, Path(spec["out"]), spec["started"])
+    critic = PatchCritic(chosen.critic) if config.adversarial_weight else None
+    volumes = cohort.volumes("train")
+    task = (
+        AutoencoderTask(volumes, config, latent, distance)
+        if critic is None
+        else AdversarialAutoencoderTask(volumes, config, latent, critic, distance)
+    )
+    run_worker(network, config, task, check, preview, Path(spec["out"]), spec["threads"], critic)

@@ -19,9 +19,10 @@ from ldm.training.config import TrainingConfig
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
-from ray_jobs.files import output_folder
-from ray_jobs.training.fit import fit, is_finished, mark_finished
+from ray_jobs.files import output_folder, refuse_other_run
+from ray_jobs.training.fit import RUN, fit, is_finished, mark_finished
 from ray_jobs.training.options import configure
+from ray_jobs.training.start import Start, begin, carried_conditions, denoiser_start
 
 # Held-out subjects that validation reads at most; samples in a preview and their DDIM steps.
 VALIDATION_SUBJECTS, PREVIEW_SAMPLES, PREVIEW_STEPS = 64, 5, 25
@@ -31,9 +32,10 @@ def train_diffusion(args: argparse.Namespace) -> int:
     """Train to the end and write `model/`; returns the exit code.
 
     Raises:
-        JobError: see `fit`; or latents that do not fit the preset, or an unknown covariate.
+        JobError: see `fit` and `denoiser_start`; or latents that do not fit the preset, or an
+            unknown covariate.
     """
-    chosen = preset(args.preset)
+    chosen = with_prediction(preset(args.preset), args.prediction)
     config = configure(chosen.train_diffusion, args)
     latents = EncodedCohort.open(Path(args.latents).expanduser().absolute())
     trained = latents.autoencoder
@@ -44,23 +46,33 @@ def train_diffusion(args: argparse.Namespace) -> int:
         )
     rising = preview_covariate(latents.schema, args.preview)
     out = output_folder(args.out, what="a training run")
-    network = denoiser_config(chosen, latents)
+    network = denoiser_config(chosen, latents, config)
+    start = denoiser_start(args.start, network, chosen.schedule) if args.start else None
+    if start:
+        network = carried(network, start, latents.schema)
     identity = {
         "kind": "diffusion",
         "latents": latents.fingerprint,
         "network": network.to_json(),
         "schedule": chosen.schedule.to_json(),
         "training": config.identity(),
+        **({"from": start.told()} if start else {}),
     }
     cohort_distribution(latents)  # a cohort too small for one is told before the training
     about = _about(args, latents)
     if is_finished(out, identity, out / "model" / CONFIG, config.steps, about):
         print(f"{out}: already trained for {config.steps} steps; nothing left to do")
         return 0
+    refuse_other_run(out / RUN, identity)
+    if start:
+        start.put(out)
     spec = {
         "latents": str(latents.folder),
         "preset": args.preset,
         "config": config.to_json(),
+        "network": network.to_json(),
+        "prediction": chosen.schedule.prediction,
+        "started": start is not None,
         "preview": rising,
         "out": str(out),
     }
@@ -79,7 +91,8 @@ def train_diffusion(args: argparse.Namespace) -> int:
 
     denoiser = Denoiser(network)
     denoiser.load_state_dict(groups["average"])
-    card = {**about, "training": _training(args, latents, config, meta)}
+    told = {"from": start.told()} if start else {}
+    card = {**about, "training": {**_training(args, latents, config, meta), **told}}
     described = save(
         out / "model",
         describe_model(args.name, card, chosen, network, latents),
@@ -96,9 +109,22 @@ def train_diffusion(args: argparse.Namespace) -> int:
     return 0
 
 
-def denoiser_config(chosen: Preset, latents: EncodedCohort) -> DenoiserConfig:
+def with_prediction(chosen: Preset, asked: str | None) -> Preset:
+    """The preset, its network trained to say what `--prediction` asks for."""
+    if asked is None:
+        return chosen
+    return replace(chosen, schedule=replace(chosen.schedule, prediction=asked))
+
+
+def denoiser_config(
+    chosen: Preset, latents: EncodedCohort, training: TrainingConfig
+) -> DenoiserConfig:
     """The preset's U-Net for this cohort's covariates."""
-    config = replace(chosen.denoiser, conditions=len(latents.schema))
+    config = replace(
+        chosen.denoiser,
+        conditions=len(latents.schema),
+        null_condition=chosen.null_condition if training.condition_dropout else None,
+    )
     if not chosen.standardise_conditions:
         return config
     scaled = conditions(latents, "train")
@@ -107,6 +133,20 @@ def denoiser_config(chosen: Preset, latents: EncodedCohort) -> DenoiserConfig:
         config,
         condition_mean=tuple(round(float(m), 4) for m in scaled.mean(axis=0)),
         condition_std=tuple(round(float(s), 4) for s in std),
+    )
+
+
+def carried(network: DenoiserConfig, start: Start, schema: CovariateSchema) -> DenoiserConfig:
+    """The config under which the weights of `start` read this cohort's covariates as before."""
+    assert start.schema is not None
+    assert start.config is not None
+    mean, std = carried_conditions(start.schema, start.config, schema)
+    null = start.config.null_condition
+    return replace(
+        network,
+        condition_mean=tuple(round(m, 6) for m in mean),
+        condition_std=tuple(round(s, 6) for s in std),
+        null_condition=network.null_condition if null is None else null,
     )
 
 
@@ -230,10 +270,10 @@ def worker(spec: dict[str, Any]) -> None:
     from ldm.volumes import dequantise
     from ray_jobs.training.worker import run_worker
 
-    chosen = preset(spec["preset"])
+    chosen = with_prediction(preset(spec["preset"]), spec["prediction"])
     config = TrainingConfig.from_json(spec["config"])
     latents = EncodedCohort.open(Path(spec["latents"]))
-    network = denoiser_config(chosen, latents)
+    network = DenoiserConfig.from_json(spec["network"])
 
     def task(split: str) -> DiffusionTask:
         return DiffusionTask(
@@ -263,8 +303,10 @@ def worker(spec: dict[str, Any]) -> None:
         return sweep([dequantise(volume) for volume in volumes], captions, title=spec["preview"])
 
     torch.manual_seed(config.seed)
+    denoiser = Denoiser(network)
+    begin(denoiser, Path(spec["out"]), spec["started"])
     run_worker(
-        Denoiser(network),
+        denoiser,
         config,
         task("train"),
         check,

@@ -89,6 +89,17 @@ def add_options(parser: argparse.ArgumentParser, own: Mapping[str, str] | None =
     )
 
 
+def add_start(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add `--from`: the weights to begin with."""
+    parser.add_argument(
+        "--from",
+        dest="start",
+        metavar="WHERE",
+        help=f"begin with the {what} of an earlier run's folder or of a model, as in generate "
+        "--model, instead of random weights",
+    )
+
+
 def add_about(parser: argparse.ArgumentParser) -> None:
     """Add what a finished model says of itself on its card."""
     group = parser.add_argument_group("what the model says of itself")

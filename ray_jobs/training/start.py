@@ -1,0 +1,167 @@
+"""`--from`: the weights that a run begins with, from an earlier run or from a model."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ldm.covariates import CovariateSchema
+from ldm.errors import LdmError
+from ldm.networks import AutoencoderConfig, Denoiser, DenoiserConfig
+from ldm.schedule import Schedule
+from ldm.weights import load_weights, weight_bytes
+from ray_jobs.errors import JobError
+from ray_jobs.files import write_bytes
+from ray_jobs.training import autoencoder_folder
+
+FILE = "from.safetensors"
+# What a U-Net was told of its covariates, which is no part of its weights.
+_CONDITIONS = ("condition_mean", "condition_std", "null_condition")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Weights to begin with.
+
+    Attributes:
+        name: what they were called.
+        data: safetensors, float32.
+        schema, config, schedule: of the model that a U-Net comes from.
+    """
+
+    name: str
+    data: bytes
+    schema: CovariateSchema | None = None
+    config: DenoiserConfig | None = None
+    schedule: Schedule | None = None
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+    def told(self) -> dict[str, str]:
+        """For the card and the run's identity."""
+        return {"name": self.name, "sha256": self.sha256}
+
+    def put(self, out: Path) -> None:
+        """Leave the weights in the run's folder, where every worker finds them."""
+        write_bytes(out / FILE, self.data)
+
+
+def begin(network: nn.Module, out: Path, started: bool) -> None:
+    """Load the weights that `Start.put` left, if the run began with any."""
+    if started:
+        load_weights(network, (out / FILE).read_bytes(), str(out / FILE))
+
+
+def autoencoder_start(source: str, wanted: AutoencoderConfig) -> Start:
+    """The autoencoder at `source`: a run of train-autoencoder, latents, or a model.
+
+    Raises:
+        JobError, LdmError: none there, damaged, or of another shape than `wanted`.
+    """
+    run = Path(source).expanduser().absolute()
+    if (run / autoencoder_folder.FOLDER / autoencoder_folder.CONFIG).exists():
+        network = autoencoder_folder.open_run(run).network()
+    else:
+        network = _model(source, "train-autoencoder").autoencoder
+    _fits(source, "autoencoder", network.config.to_json(), wanted.to_json())
+    return Start(name=_name(source), data=_bytes(network))
+
+
+def denoiser_start(source: str, wanted: DenoiserConfig, schedule: Schedule) -> Start:
+    """The U-Net at `source`: a run of train-diffusion, or a model.
+
+    Raises:
+        JobError, LdmError: none there, damaged, of another shape than `wanted`, or trained on
+            another schedule.
+    """
+    run = Path(source).expanduser().absolute()
+    model = _model(str(run / "model") if (run / "model").is_dir() else source, "train-diffusion")
+    network: Denoiser = model.denoiser
+    _fits(source, "U-Net", _shape(network.config), _shape(wanted))
+    if model.schedule != schedule:
+        _fits(source, "schedule", model.schedule.to_json(), schedule.to_json())
+    return Start(
+        name=_name(source),
+        data=_bytes(network),
+        schema=model.schema,
+        config=network.config,
+        schedule=model.schedule,
+    )
+
+
+def carried_conditions(
+    base: CovariateSchema, config: DenoiserConfig, schema: CovariateSchema
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The mean and deviation of the conditions under which the network reads a value in physical
+    units as it did before, though `schema` scales it by another range.
+
+    s = (x - min) / (max - min) and the network reads (s - mean) / std.
+
+    Raises:
+        JobError: other covariates, or in another order.
+    """
+    kinds = [[(c.name, c.unit, c.levels) for c in s.covariates] for s in (base, schema)]
+    if kinds[0] != kinds[1]:
+        raise JobError(
+            f"--from was trained with covariates {', '.join(base.names)}, the latents have "
+            f"{', '.join(schema.names)}; expected the same, in order, of the same units and levels"
+        )
+    means, stds = [], []
+    given = config.condition_mean or (0.0,) * len(base), config.condition_std or (1.0,) * len(base)
+    for old, new, mean, std in zip(base.covariates, schema.covariates, *given, strict=True):
+        if old.is_continuous:
+            ratio = (old.maximum - old.minimum) / (new.maximum - new.minimum)
+            mean = mean * ratio + (old.minimum - new.minimum) / (new.maximum - new.minimum)
+            std = std * ratio
+        means.append(mean)
+        stds.append(std)
+    return tuple(means), tuple(stds)
+
+
+def _model(source: str, verb: str) -> Any:
+    from ldm.model import Model, load
+
+    try:
+        model = load(source, device="cpu", precision="fp32")
+    except LdmError as error:
+        raise LdmError(
+            f"--from {source}: neither a finished run of {verb} nor a model ({error})",
+            exit_code=error.exit_code,
+        ) from None
+    if not isinstance(model, Model):
+        raise JobError(f"--from {source}: a baseline has no {verb.removeprefix('train-')} model")
+    return model
+
+
+def _shape(config: DenoiserConfig) -> dict[str, Any]:
+    return {k: v for k, v in config.to_json().items() if k not in _CONDITIONS}
+
+
+def _fits(source: str, what: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    differing = [
+        f"{name} {found.get(name)}, the run has {wanted.get(name)}"
+        for name in sorted(found.keys() | wanted.keys())
+        if found.get(name) != wanted.get(name)
+    ]
+    if differing:
+        raise JobError(
+            f"--from {source} does not fit: its {what} has {'; '.join(differing)}; "
+            "use the preset or options it was trained with"
+        )
+
+
+def _name(source: str) -> str:
+    """A path's last folder; "demo" and URIs as they are."""
+    path = Path(source).expanduser()
+    return path.absolute().name if path.exists() else source
+
+
+def _bytes(network: nn.Module) -> bytes:
+    return weight_bytes(network, torch.float32)
