@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ldm import noise
 from ldm.bundle.source import is_bundle
 from ldm.covariates import Row
 from ldm.errors import LdmError
+from ldm.guidance import guided
 from ldm.loaded_model import LoadedModel
 from ldm.model_folder import (
     AUTOENCODER,
@@ -29,6 +31,7 @@ from ldm.model_folder import (
 from ldm.networks import Autoencoder, AutoencoderConfig, Denoiser, DenoiserConfig, channels_last
 from ldm.precision import PRECISIONS, autocast, cast, resolve
 from ldm.samplers import sample
+from ldm.sampling import Sampling
 from ldm.schedule import Schedule
 from ldm.volumes import quantise, to_image
 from ldm.weights import load_weights, weight_bytes
@@ -72,23 +75,27 @@ class Model(LoadedModel):
         covariates: Sequence[Row],
         noise_keys: Sequence[tuple[int, ...]],
         *,
-        steps: int | None = 50,
+        steps: int | None = None,
         sampler: str = "ddim",
+        eta: float = 0.0,
+        guidance: float = 1.0,
     ) -> np.ndarray:
         """Volumes (B, X, Y, Z) uint16, 0..4095; `ldm.volumes.NOT_FINITE` marks NaN.
 
         Args:
             covariates: B complete rows in physical units.
             noise_keys: B integer tuples; all noise of a sample is a function of its own.
-            steps: calls of the denoiser.
-            sampler: "ddim" or "ddpm".
+            steps, sampler, eta, guidance: see `ldm.sampling.Sampling`.
 
         Raises:
-            LdmError: a covariate that the schema refuses, an unknown sampler, too many steps.
+            LdmError: a covariate that the schema refuses, an unknown sampler, an option that it
+                does not take, too many steps, guidance of a model not trained for it.
         """
         if len(covariates) != len(noise_keys) or not covariates:
             raise LdmError(f"{len(covariates)} covariate rows for {len(noise_keys)} noise keys")
-        latents = self.sample_latents(covariates, noise_keys, steps=steps or 50, sampler=sampler)
+        latents = self.sample_latents(
+            covariates, noise_keys, steps=steps, sampler=sampler, eta=eta, guidance=guidance
+        )
         return np.stack([quantise(self.decode(latent[None])[0]) for latent in latents])
 
     @torch.inference_mode()
@@ -97,10 +104,13 @@ class Model(LoadedModel):
         covariates: Sequence[Row],
         noise_keys: Sequence[tuple[int, ...]],
         *,
-        steps: int,
-        sampler: str,
+        steps: int | None = None,
+        sampler: str = "ddim",
+        eta: float = 0.0,
+        guidance: float = 1.0,
     ) -> Tensor:
         """Latents (B, C, x, y, z) float32, in the autoencoder's own scale."""
+        sampling = Sampling(sampler=sampler, steps=steps, eta=eta, guidance=guidance)
         rows = np.stack([self.schema.scale(row) for row in covariates])
         conditions = torch.from_numpy(rows).to(self.device)
 
@@ -108,16 +118,16 @@ class Model(LoadedModel):
             drawn = [noise.normal(self.latent_shape, *purpose, *key) for key in noise_keys]
             return torch.from_numpy(np.stack(drawn)).to(self.device)
 
-        def predict(latent: Tensor, times: Tensor) -> Tensor:
+        def predict(latent: Tensor, times: Tensor, dropped: Tensor | None = None) -> Tensor:
             with autocast(self.device, self._dtype):
-                return self.denoiser(latent, times, conditions)
+                return self.denoiser(latent, times, conditions, dropped)
 
+        everywhere = torch.ones(len(conditions), dtype=torch.bool, device=self.device)
         latents = sample(
-            predict,
+            guided(predict, partial(predict, dropped=everywhere), guidance),
             draw(noise.LATENT),
             self.schedule,
-            sampler=sampler,
-            steps=steps,
+            sampling,
             step_noise=lambda number: draw(noise.STEP, number),
         )
         return latents * self._latent_std + self._latent_mean
@@ -138,7 +148,15 @@ class Model(LoadedModel):
         return self.decode(latents)
 
     def sample(
-        self, *, seed: int = 0, steps: int = 50, sampler: str = "ddim", **covariates: Any
+        self,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        sampler: str = "ddim",
+        eta: float = 0.0,
+        guidance: float = 1.0,
+        unconditional: bool = False,
+        **covariates: Any,
     ) -> nib.Nifti1Image:
         """One volume as a nibabel image, intensities 0..1, RAS, MNI space.
 
@@ -147,11 +165,26 @@ class Model(LoadedModel):
         >>> import ldm
         >>> image = ldm.load("demo").sample(age=70, sex="F", seed=1)  # doctest: +SKIP
 
+        Args:
+            seed: one seed, one volume.
+            steps, sampler, eta, guidance: see `ldm.sampling.Sampling`.
+            unconditional: leave the covariates out, as `guidance=0` does.
+
         Raises:
-            LdmError: an unknown covariate or value, an unknown sampler, too many steps.
+            LdmError: an unknown covariate or value, and what `generate` raises.
         """
+        if unconditional and (covariates or guidance not in (0.0, 1.0)):
+            found = ", ".join(covariates) or f"guidance {guidance:g}"
+            raise LdmError(f"unconditional sampling with {found}: give one or the other")
         row = self.distribution.sample(noise.generator(noise.COVARIATES, seed), covariates)
-        volume = self.generate([row], [(seed,)], steps=steps, sampler=sampler)[0]
+        volume = self.generate(
+            [row],
+            [(seed,)],
+            steps=steps,
+            sampler=sampler,
+            eta=eta,
+            guidance=0.0 if unconditional else guidance,
+        )[0]
         return to_image(volume, self.grid)
 
     def _per_channel(self, values: tuple[float, ...]) -> Tensor:

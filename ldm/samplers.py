@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from ldm.errors import LdmError
-from ldm.schedule import CLEAN, IMAGE, Level, Schedule, step_pairs
+from ldm.multistep import dpm_2m, unipc
+from ldm.sampling import Sampler, Sampling
+from ldm.schedule import CLEAN, IMAGE, Level, Schedule, log_snr_times, step_pairs
 from ldm.solvers import Point, StepNoise, ddim, ddpm
-
-SAMPLERS = ("ddim", "ddpm")
 
 # (noisy latent (B, C, x, y, z), step (B,)) -> prediction of the same shape
 Predict = Callable[[Tensor, Tensor], Tensor]
@@ -21,39 +21,55 @@ def sample(
     predict: Predict,
     noise: Tensor,
     schedule: Schedule,
+    sampling: Sampling | None = None,
     *,
-    sampler: str = "ddim",
-    steps: int = 50,
-    eta: float = 0.0,
     step_noise: StepNoise | None = None,
 ) -> Tensor:
     """A latent (B, C, x, y, z) from `noise` of the same shape, in float32.
 
     Args:
-        predict: the denoiser; what it predicts is `schedule.prediction`.
-        sampler: "ddim" (deterministic) or "ddpm" (needs `step_noise`).
-        steps: how many times the denoiser is called.
+        predict: the denoiser; what it predicts is `schedule.prediction`. Guidance is its own
+            business: `ldm.guidance`.
+        sampling: the sampler, its steps and options; by default 50 steps of DDIM.
+        step_noise: the noise that a sampler puts in at each step, where it does.
 
     Raises:
-        LdmError: an unknown sampler, too many steps, or DDPM without noise.
+        LdmError: too many steps, or a sampler that puts noise in and is given none.
     """
-    if sampler not in SAMPLERS:
-        raise LdmError(f"sampler {sampler!r}: expected one of {', '.join(SAMPLERS)}")
-    if sampler == "ddpm" and step_noise is None:
-        raise LdmError("the DDPM sampler needs step_noise: a function of the step number")
+    sampling = sampling or Sampling()
+    path = points(schedule, sampling)
+    start = noise.float()
 
     def denoise(latent: Tensor, point: Point) -> tuple[Tensor, Tensor]:
         times = torch.full((len(latent),), point.time, dtype=torch.long, device=latent.device)
         return split(predict(latent, times).float(), latent, point.level, schedule.prediction)
 
-    signal, sigma = schedule.levels()
-    times = [t for t, _ in step_pairs(schedule.steps, steps)]
-    path = [Point(t, Level(float(signal[t]), float(sigma[t]))) for t in times]
-    path.append(Point(IMAGE, CLEAN))
-    if sampler == "ddpm":
+    if sampling.noise_share and step_noise is None:
+        raise LdmError(f"{sampling.text} needs step_noise: a function of the step number")
+    if sampling.sampler == Sampler.DPM_2M:
+        return dpm_2m(denoise, start, path)
+    if sampling.sampler == Sampler.UNIPC:
+        return unipc(denoise, start, path)
+    if sampling.sampler == Sampler.DDPM:
         assert step_noise is not None
-        return ddpm(denoise, noise.float(), path, step_noise=step_noise)
-    return ddim(denoise, noise.float(), path, eta=eta, step_noise=step_noise)
+        return ddpm(denoise, start, path, step_noise=step_noise)
+    return ddim(denoise, start, path, eta=sampling.eta, step_noise=step_noise)
+
+
+def points(schedule: Schedule, sampling: Sampling) -> list[Point]:
+    """Where a sampler calls the denoiser, from noise on, and the image at the end.
+
+    Raises:
+        LdmError: fewer than 1 or more than `schedule.steps` steps.
+    """
+    pairs = step_pairs(schedule.steps, sampling.count)  # refuses too many
+    if sampling.sampler in (Sampler.DDIM, Sampler.DDPM):
+        times = [t for t, _ in pairs]
+    else:
+        times = log_snr_times(schedule, sampling.count)
+    signal, sigma = schedule.levels()
+    path = [Point(t, Level(float(signal[t]), float(sigma[t]))) for t in times]
+    return [*path, Point(IMAGE, CLEAN)]
 
 
 def split(prediction: Tensor, latent: Tensor, level: Level, kind: str) -> tuple[Tensor, Tensor]:

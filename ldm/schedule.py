@@ -101,3 +101,21 @@ def step_pairs(training_steps: int, sampling_steps: int) -> list[tuple[int, int]
         )
     times = [training_steps * i // sampling_steps for i in reversed(range(sampling_steps))]
     return list(zip(times, [*times[1:], IMAGE], strict=True))
+
+
+def log_snr_times(schedule: Schedule, count: int) -> list[int]:
+    """`count` time steps, from T - 1 on, evenly spread over the log-SNR.
+
+    Even steps in the solver's own variable (Lu et al. 2022 section 5.1): `count` of them lead from
+    step T - 1 to step 0, and the last goes to the image instead. Rounded to steps that the network
+    was trained with, each visited once.
+    """
+    signal, sigma = schedule.levels()
+    log_snr = np.log(signal / sigma)
+    wanted = np.linspace(log_snr[-1], log_snr[0], count + 1)[:-1]
+    nearest = np.interp(wanted, log_snr[::-1], np.arange(schedule.steps)[::-1])
+    times: list[int] = []
+    for left, time in zip(reversed(range(count)), np.rint(nearest), strict=True):
+        highest = times[-1] - 1 if times else schedule.steps - 1
+        times.append(max(min(int(time), highest), left))
+    return times

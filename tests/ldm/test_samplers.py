@@ -1,68 +1,48 @@
-"""Samplers against oracles: an ideal denoiser, the equations, and MONAI's own steps."""
+"""Samplers against oracles: an ideal denoiser, the equations, and the steps of libraries."""
 
 from __future__ import annotations
-
-import functools
 
 import pytest
 import torch
 from torch import Tensor
 
 from ldm.errors import LdmError
-from ldm.samplers import sample, split, target
-from ldm.schedule import CLEAN, PREDICTIONS, Level, Schedule, step_pairs
+from ldm.samplers import points, sample, split, target
+from ldm.sampling import SAMPLERS, Sampling
+from ldm.schedule import PREDICTIONS, Schedule, step_pairs
 from ldm.solvers import ddim_step, ddpm_step
+from tests.ldm.ideal_denoiser import SHAPE, ideal, level, noise, small_set
 
-SHAPE = (1, 2, 2, 2)
-
-
-@functools.cache
-def small_set() -> Tensor:
-    """Five images (5, 1, 2, 2, 2), some way from each other."""
-    return 2 * torch.randn((5, *SHAPE), generator=torch.Generator().manual_seed(0))
-
-
-def ideal(schedule: Schedule) -> functools.partial[Tensor]:
-    """The denoiser that is exactly right when all images there are are those of `small_set`."""
-    return functools.partial(ideal_prediction, schedule)
-
-
-def ideal_prediction(schedule: Schedule, latent: Tensor, times: Tensor) -> Tensor:
-    """The posterior mean E[x_0 | x_t], a softmax over the set, told as the schedule predicts."""
-    signal, sigma = level(schedule, int(times[0]))
-    x, images = latent.double().flatten(1), small_set().double().flatten(1)
-    distances = (x[:, None] - signal * images[None]).pow(2).sum(-1)
-    mean = torch.softmax(-distances / (2 * sigma**2), dim=1) @ images
-    epsilon = (x - signal * mean) / sigma
-    said = {"epsilon": epsilon, "v": signal * epsilon - sigma * mean, "flow": epsilon - mean}
-    return said[schedule.prediction].float().view_as(latent)
-
-
-def level(schedule: Schedule, step: int) -> Level:
-    """The noise level of a step; -1 is the image."""
-    signal, sigma = schedule.levels()
-    return CLEAN if step < 0 else Level(float(signal[step]), float(sigma[step]))
-
-
-def noise(*numbers: int, count: int = 24) -> Tensor:
-    seed = sum(n * 1000**i for i, n in enumerate(numbers))
-    return torch.randn((count, *SHAPE), generator=torch.Generator().manual_seed(seed))
+# Schedulers of libraries know no flow on the path of these betas.
+PATHS = ("epsilon", "v")
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 @pytest.mark.parametrize(
-    ("sampler", "steps"), [("ddim", 50), ("ddim", 30), ("ddim", 7), ("ddpm", 100), ("ddpm", 30)]
+    ("sampler", "steps", "eta"),
+    [
+        ("ddim", 50, 0.0),
+        ("ddim", 30, 0.0),
+        ("ddim", 7, 0.0),
+        ("ddim", 50, 0.5),
+        ("ddim", 50, 1.0),
+        ("ddpm", 100, 0.0),
+        ("ddpm", 30, 0.0),
+        ("dpm++2m", 30, 0.0),
+        ("dpm++2m", 12, 0.0),
+        ("unipc", 30, 0.0),
+        ("unipc", 12, 0.0),
+    ],
 )
 def test_with_an_ideal_denoiser_every_sample_is_an_image_of_the_set(
-    sampler: str, steps: int, prediction: str
+    sampler: str, steps: int, eta: float, prediction: str
 ) -> None:
     schedule = Schedule(prediction=prediction)
     found = sample(
         ideal(schedule),
         noise(1),
         schedule,
-        sampler=sampler,
-        steps=steps,
+        Sampling(sampler=sampler, steps=steps, eta=eta),
         step_noise=lambda number: noise(2, number),
     )
     gaps = (found[:, None] - small_set()[None]).flatten(2).abs().amax(-1)
@@ -70,10 +50,11 @@ def test_with_an_ideal_denoiser_every_sample_is_an_image_of_the_set(
     assert len(gaps.argmin(1).unique()) == 5  # all of the set, not one of it
 
 
-def test_epsilon_and_v_are_two_ways_to_say_the_same() -> None:
+@pytest.mark.parametrize("sampler", ["ddim", "dpm++2m", "unipc"])
+def test_epsilon_and_v_are_two_ways_to_say_the_same(sampler: str) -> None:
     found = [
-        sample(ideal(schedule), noise(3), schedule, steps=20)
-        for schedule in (Schedule(prediction=p) for p in ("epsilon", "v"))
+        sample(ideal(schedule), noise(3), schedule, Sampling(sampler=sampler, steps=20))
+        for schedule in (Schedule(prediction=p) for p in PATHS)
     ]
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
 
@@ -97,8 +78,21 @@ def test_each_sample_of_a_batch_has_its_own_time() -> None:
         torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("prediction", ["epsilon", "v"])
+def test_a_flow_goes_straight_from_image_to_noise_at_the_velocity_it_is_taught() -> None:
+    """Liu et al. 2023 eq. 1: x_t = (1 - t) x_0 + t eps, and dx/dt = eps - x_0 all the way."""
+    image, epsilon = noise(4, count=3).double(), noise(5, count=3).double()
+    schedule = Schedule(prediction="flow")
+    at = [target(image, epsilon, torch.full((3,), t), schedule) for t in (0, 300, 301, 999)]
+    for _, velocity in at:
+        torch.testing.assert_close(velocity, epsilon - image)
+    torch.testing.assert_close(at[2][0] - at[1][0], (epsilon - image) / 1000)
+    torch.testing.assert_close(at[0][0], 0.9995 * image + 0.0005 * epsilon)
+    torch.testing.assert_close(at[3][0], 0.0005 * image + 0.9995 * epsilon)
+
+
+@pytest.mark.parametrize("prediction", PATHS)
 def test_a_ddim_step_is_monai_s_where_the_pairs_agree(prediction: str) -> None:
+    # MONAI 1.6 visits 999, 979, ... and still subtracts 20; 1.5 visited ours. The step is right.
     from monai.networks.schedulers import DDIMScheduler
 
     theirs = DDIMScheduler(
@@ -118,6 +112,32 @@ def test_a_ddim_step_is_monai_s_where_the_pairs_agree(prediction: str) -> None:
         wanted, their_image = theirs.step(predicted, t, latent)
         torch.testing.assert_close(image, their_image, rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(ours, wanted, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("prediction", PATHS)
+@pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
+def test_a_ddim_step_is_that_of_diffusers(prediction: str, eta: float) -> None:
+    from diffusers import DDIMScheduler
+
+    theirs = DDIMScheduler(
+        beta_start=0.0015,
+        beta_end=0.0205,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        timestep_spacing="leading",
+        prediction_type={"epsilon": "epsilon", "v": "v_prediction"}[prediction],
+    )
+    theirs.set_timesteps(50)
+    pairs = step_pairs(1000, 50)
+    assert theirs.timesteps.tolist() == [t for t, _ in pairs]
+    latent, predicted, drawn = noise(6), noise(7), noise(8)
+    for t, previous in pairs:
+        here, there = level(Schedule(), t), level(Schedule(), previous)
+        image, epsilon = split(predicted, latent, here, prediction)
+        ours = ddim_step(image, epsilon, here, there, eta, drawn if eta and there.sigma else None)
+        wanted = theirs.step(predicted, t, latent, eta=eta, variance_noise=drawn if eta else None)
+        torch.testing.assert_close(ours, wanted.prev_sample, rtol=1e-3, atol=1e-4)
 
 
 def test_a_ddpm_step_is_monai_s_where_the_pairs_agree() -> None:
@@ -141,14 +161,120 @@ def test_a_ddpm_step_is_monai_s_where_the_pairs_agree() -> None:
         torch.testing.assert_close(ours, wanted, rtol=2e-3, atol=1e-3)
 
 
-def test_ddim_needs_no_noise_and_ddpm_says_that_it_does() -> None:
-    schedule = Schedule()
-    sample(ideal(schedule), noise(1), schedule, steps=2)
-    with pytest.raises(LdmError, match="DDPM sampler needs step_noise"):
-        sample(ideal(schedule), noise(1), schedule, sampler="ddpm", steps=2)
+def test_a_ddpm_step_over_many_trained_steps_is_that_of_diffusers() -> None:
+    from diffusers import DDPMScheduler
+
+    theirs = DDPMScheduler(
+        beta_start=0.0015,
+        beta_end=0.0205,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        timestep_spacing="leading",
+    )
+    theirs.set_timesteps(50)
+    latent, predicted = noise(8), noise(9)
+    for t, previous in step_pairs(1000, 50)[:-1]:
+        here, there = level(Schedule(), t), level(Schedule(), previous)
+        image, _ = split(predicted, latent, here, "epsilon")
+        drawn = torch.randn(latent.shape, generator=torch.Generator().manual_seed(t))
+        ours = ddpm_step(image, latent, here, there, drawn)
+        wanted = theirs.step(predicted, t, latent, generator=torch.Generator().manual_seed(t))
+        torch.testing.assert_close(ours, wanted.prev_sample, rtol=2e-3, atol=1e-3)
 
 
-def test_an_unknown_sampler_is_refused() -> None:
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_ddim_at_eta_1_is_ddpm(prediction: str) -> None:
+    schedule = Schedule(prediction=prediction)
+    found = [
+        sample(
+            ideal(schedule),
+            noise(1),
+            schedule,
+            how,
+            step_noise=lambda number: noise(2, number),
+        )
+        for how in (Sampling(sampler="ddpm", steps=40), Sampling(eta=1.0, steps=40))
+    ]
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
+def test_with_any_eta_the_variance_of_a_gaussian_is_kept(prediction: str, eta: float) -> None:
+    """Images are N(0, 0.5^2): with all the steps so are the samples, at every eta."""
+    schedule, width, many = Schedule(prediction=prediction), 0.5, 10_000
+    signal, sigma = schedule.levels()
+
+    def predict(latent: Tensor, times: Tensor) -> Tensor:
+        a, s = signal[int(times[0])], sigma[int(times[0])]
+        image = a * width**2 / ((a * width) ** 2 + s**2) * latent
+        epsilon = (latent - a * image) / s
+        v = a * epsilon - s * image
+        return {"epsilon": epsilon, "v": v, "flow": epsilon - image}[prediction]
+
+    generator = torch.Generator().manual_seed(0)
+    found = sample(
+        predict,
+        torch.randn((many, 1, 1, 1, 1), generator=generator),
+        schedule,
+        Sampling(steps=1000, eta=eta),
+        step_noise=lambda _: torch.randn((many, 1, 1, 1, 1), generator=generator),
+    )
+    assert float(found.mean()) == pytest.approx(0, abs=4 * width / many**0.5)
+    assert float(found.std()) == pytest.approx(width, rel=0.03)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_steps_are_calls_of_the_denoiser_each_at_an_earlier_time(sampler: str) -> None:
+    schedule, seen = Schedule(), []
+
+    def predict(latent: Tensor, times: Tensor) -> Tensor:
+        seen.append(int(times[0]))
+        return ideal(schedule)(latent, times)
+
+    how = Sampling(sampler=sampler, steps=9)
+    sample(predict, noise(1), schedule, how, step_noise=lambda number: noise(2, number))
+    assert len(seen) == 9
+    assert seen == sorted(set(seen), reverse=True)
+    assert seen == [point.time for point in points(schedule, how)][:-1]
+
+
+def test_ddim_needs_no_noise_and_samplers_that_put_it_in_say_that_they_do() -> None:
     schedule = Schedule()
-    with pytest.raises(LdmError, match="sampler 'euler': expected one of ddim, ddpm"):
-        sample(ideal(schedule), noise(1), schedule, sampler="euler")
+    sample(ideal(schedule), noise(1), schedule, Sampling(steps=2))
+    for how in (Sampling(sampler="ddpm", steps=2), Sampling(eta=0.5, steps=2)):
+        with pytest.raises(LdmError, match="needs step_noise"):
+            sample(ideal(schedule), noise(1), schedule, how)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("steps", [0, 1001])
+def test_too_few_or_too_many_steps_are_refused(sampler: str, steps: int) -> None:
+    with pytest.raises(LdmError, match=f"{steps} sampling steps: expected between 1 and 1000"):
+        points(Schedule(), Sampling(sampler=sampler, steps=steps))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"sampler": "euler"}, "sampler 'euler': expected one of ddim, ddpm, dpm"),
+        ({"eta": 1.5}, "eta 1.5: expected 0"),
+        ({"eta": -0.1}, "eta -0.1: expected 0"),
+        ({"eta": float("nan")}, "eta nan: expected 0"),
+        ({"sampler": "ddpm", "eta": 0.5}, "eta 0.5 with sampler ddpm: only ddim takes an eta"),
+        ({"sampler": "unipc", "eta": 1.0}, "eta 1 with sampler unipc: only ddim"),
+        ({"guidance": -1.0}, "guidance -1: expected 0"),
+        ({"guidance": float("inf")}, "guidance inf: expected 0"),
+    ],
+)
+def test_impossible_sampling_is_refused_at_birth(fields: dict, words: str) -> None:
+    with pytest.raises(LdmError, match=words):
+        Sampling(**fields)
+
+
+def test_every_sampler_has_its_own_number_of_steps_and_words_for_people() -> None:
+    assert [Sampling(sampler=name).count for name in ("ddim", "ddpm")] == [50, 1000]
+    assert all(1 < Sampling(sampler=name).count <= 1000 for name in SAMPLERS)
+    assert Sampling().text == "50 ddim steps"
+    how = Sampling(steps=20, eta=0.25, guidance=3)
+    assert how.text == "20 ddim steps, eta 0.25, guidance 3"
