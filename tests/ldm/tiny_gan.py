@@ -30,6 +30,7 @@ def gan_description() -> ModelDescription:
         grid=PRESET.grid,
         kind=GAN,
         generator=PRESET.generator.to_json(),
+        bounds={"foreground_fraction": (0.0, 1.0), "mean_intensity": (0.0, 1.0)},
     )
 
 
