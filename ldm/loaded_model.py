@@ -61,13 +61,16 @@ class LoadedModel(ABC):
         *,
         steps: int | None = ...,
         sampler: str = ...,
+        eta: float = ...,
+        guidance: float = ...,
     ) -> np.ndarray:
         """Volumes (B, X, Y, Z) uint16, 0..4095; `ldm.volumes.NOT_FINITE` marks NaN.
 
         Args:
             covariates: B complete rows in physical units.
             noise_keys: B integer tuples; all noise of a sample is a function of its own.
-            steps, sampler: how to denoise; of a model that does not, one and "generator".
+            steps, sampler, eta, guidance: how to denoise, as in `ldm.sampling.Sampling`; of a
+                model that does not, one step of "generator".
         """
 
     @abstractmethod

@@ -24,7 +24,7 @@ def cross_entropy_critic(real: Tensor, made: Tensor) -> Tensor:
     """-E[log D(x)] - E[log(1 - D(x'))] on logits, Larsen et al. 2016 eq. 5.
 
     `made` holds as many reconstructions as samples of the prior: both are counted, as in their
-    section 3.1, so its mean is doubled.
+    section 2.3, so its mean is doubled.
     """
     return softplus(-real).mean() + 2 * softplus(made).mean()
 

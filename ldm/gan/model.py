@@ -48,6 +48,8 @@ class GanModel(LoadedModel):
         *,
         steps: int | None = 1,
         sampler: str = ONE_PASS,
+        eta: float = 0.0,
+        guidance: float = 1.0,
     ) -> np.ndarray:
         """Volumes (B, X, Y, Z) uint16, 0..4095; `ldm.volumes.NOT_FINITE` marks NaN.
 
@@ -56,12 +58,12 @@ class GanModel(LoadedModel):
         Args:
             covariates: B empty rows.
             noise_keys: B integer tuples; the latent of a sample is a function of its own.
-            steps, sampler: one pass is all there is.
+            steps, sampler, eta, guidance: one pass is all there is.
 
         Raises:
             LdmError: a covariate, other steps or a sampler: the model has none.
         """
-        if (steps, sampler) != (1, ONE_PASS):
+        if (steps, sampler, eta, guidance) != (1, ONE_PASS, 0.0, 1.0):
             raise LdmError(
                 f"{steps} {sampler} steps: a GAN makes a volume in one pass; leave them out"
             )

@@ -135,7 +135,7 @@ class VaeGan(nn.Module):
         Returns:
             the reconstruction (B, 1, X, Y, Z); the volumes for the critic (2B, 1, X, Y, Z), the
             same reconstruction and one of `prior`, whose gradient ends at the decoder ("limiting
-            error signals to relevant networks", section 3.1); mean and log-variance (B, L).
+            error signals to relevant networks", section 2.3); mean and log-variance (B, L).
         """
         mean, log_variance = self.encoder(volume)
         latent = mean + (0.5 * log_variance).exp() * noise
