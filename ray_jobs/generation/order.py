@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,7 @@ def take(options: Options) -> Order:
     options = settled(options, one_pass=one_pass)
     if not one_pass:
         step_pairs(int(description.schedule["steps"]), options.steps or 0)  # refuses too many
+        _check_guidance(options, description)
     source = covariate_source(
         options.covariates,
         options.fix,
@@ -105,7 +107,8 @@ def fields_of(order: Order, *, device: Device, precision: str) -> dict[str, Any]
         precision = stored["precision"]
     if options.precision != "auto":
         precision = options.precision
-    batch_size, shard_size = sizes(options, device, stored)
+    voxels = math.prod(order.description.grid.shape)
+    batch_size, shard_size = sizes(options, device, stored, voxels=voxels)
     return plan_fields(
         options,
         model_name=order.description.name,
@@ -159,6 +162,15 @@ def located(model: str) -> str:
     if is_bundle(model):
         return located_bundle(model)
     return model if model == "demo" or "://" in model else str(Path(model).expanduser().absolute())
+
+
+def _check_guidance(options: Options, description: ModelDescription) -> None:
+    """Refuse guidance of a model that cannot leave its conditions out."""
+    if options.guidance != 1 and description.denoiser.get("null_condition") is None:
+        raise JobError(
+            f"--guidance {options.guidance:g}: {options.model} was trained with its conditions "
+            "always given; leave --guidance out, or train with --condition-dropout"
+        )
 
 
 def _check_files(model: str, description: ModelDescription) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from ldm.sampling import Sampler, Sampling
 from ray_jobs.errors import JobError
 
 DOCUMENT_VERSION = 1
@@ -23,19 +24,15 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
-class Sampler(StrEnum):
-    """How noise becomes a latent."""
-
-    DDIM = "ddim"
-    DDPM = "ddpm"
-    ONE_PASS = "generator"  # of a GAN, which has nothing to choose
-
-
-DEFAULT_SAMPLER, DEFAULT_STEPS = Sampler.DDIM, 50
+ONE_PASS = "generator"  # in place of a sampler: a GAN has nothing to choose
+SAMPLING = ("sampler", "steps", "eta", "guidance")
 
 # Volumes a forward pass and a shard, where the user does not say. A shard is the unit that is
 # lost when a worker dies; a batch is what the device holds at once.
 BATCH_SIZE = {Device.CPU: 4, Device.CUDA: 8}
+# From so many voxels on (a 1 mm head has 5.7 million) a CPU draws one at a time: a batch is no
+# quicker there, and one of four would cost four volumes' time for `--n 1`.
+LARGE_VOLUME = 2_000_000
 SHARD_SIZE = {Device.CPU: 8, Device.CUDA: 64}
 WRITERS = {Device.CPU: 2, Device.CUDA: 8}
 # Shards in a worker's hands: with two, a GPU draws on while the last one's volumes are uploaded.
@@ -53,6 +50,7 @@ class Options:
         seed: release seed; with the index it determines a sample.
         steps: denoising steps; None takes what is usual for the model (`settled`).
         sampler: how noise becomes a latent; None likewise.
+        eta, guidance: see `ldm.sampling.Sampling`; None likewise.
         covariates: "cohort", "uniform", or a .csv/.tsv file with a row for each sample.
         fix: `name=value` texts; covariates held constant.
         actors: worker processes; None takes one for each GPU, or each core.
@@ -70,7 +68,9 @@ class Options:
     model: str = "demo"
     seed: int = 0
     steps: int | None = None
-    sampler: Sampler | None = None
+    sampler: str | None = None
+    eta: float | None = None
+    guidance: float | None = None
     covariates: str = "cohort"
     fix: tuple[str, ...] = ()
     actors: int | None = None
@@ -106,39 +106,62 @@ class Options:
             )
 
 
+def sampling_of(options: Options) -> Sampling:
+    """How to sample; what the user left out is the sampler's own.
+
+    Raises:
+        LdmError: an unknown sampler, or options that do not go together.
+    """
+    given = {name: getattr(options, name) for name in SAMPLING}
+    return Sampling(**{name: value for name, value in given.items() if value is not None})
+
+
 def settled(options: Options, *, one_pass: bool) -> Options:
-    """The options with a sampler and steps, where the user left them to the model.
+    """The options with a sampler, steps, eta and guidance, where they were left to the model.
 
     Args:
         one_pass: whether the model is a GAN, which makes a volume in one pass.
 
     Raises:
-        JobError: they were given for a GAN.
+        JobError: they were given for a GAN, or a release without conditions is asked for.
+        LdmError: they do not go together.
     """
     if not one_pass:
-        sampler, steps = options.sampler or DEFAULT_SAMPLER, options.steps or DEFAULT_STEPS
-        return replace(options, sampler=sampler, steps=steps)
-    for name in ("steps", "sampler"):
+        sampling = sampling_of(options)
+        if not sampling.guidance:
+            raise JobError(
+                "--guidance 0: it leaves the covariates out, and a release tells of each volume "
+                "those it was asked for; give more than 0, or sample without them in Python: "
+                "model.sample(unconditional=True)"
+            )
+        return replace(options, **{**sampling.options(), "steps": sampling.count})
+    for name in SAMPLING:
         if (value := getattr(options, name)) is not None:
             raise JobError(
                 f"--{name} {value}: {options.model} is a GAN, which makes a volume in one pass; "
                 f"leave --{name} out"
             )
-    return replace(options, sampler=Sampler.ONE_PASS, steps=1)
+    return replace(options, sampler=ONE_PASS, steps=1, eta=0.0, guidance=1.0)
 
 
-def sizes(options: Options, device: Device, stored: Mapping[str, Any] | None) -> tuple[int, int]:
+def sizes(
+    options: Options, device: Device, stored: Mapping[str, Any] | None, *, voxels: int = 0
+) -> tuple[int, int]:
     """The batch size and the shard size, the latter a multiple of the former.
 
     What the user leaves out is taken from the stored plan's fields; in a new release it is the
     device's default, fitted to the other size where that one was given. (Whether they agree with
     a stored plan is the fingerprint's to say.)
+
+    Args:
+        voxels: of the model's volumes.
     """
     batch, shard = options.batch_size, options.shard_size
     if stored is not None:
         return batch or int(stored["batch_size"]), shard or int(stored["shard_size"])
     if batch is None:
-        limit = BATCH_SIZE[device] if shard is None else min(shard, BATCH_SIZE[device])
+        most = 1 if device is Device.CPU and voxels >= LARGE_VOLUME else BATCH_SIZE[device]
+        limit = most if shard is None else min(shard, most)
         held = SHARD_SIZE[device] if shard is None else shard
         batch = max(size for size in range(1, limit + 1) if held % size == 0)
     if shard is None:
@@ -165,13 +188,16 @@ def plan_fields(
         covariates: the source: "cohort", "uniform" or "table:" and the digest of its rows.
         fixed: covariates held constant, parsed.
     """
+    # Named where it matters alone, so that releases begun before there was any still go on.
+    guidance = {} if options.guidance in (None, 1.0) else {"guidance": options.guidance}
     return {
         "model": model_name,
         "model_fingerprint": model_fingerprint,
         "schema": schema_fingerprint,
         "sampler": str(options.sampler),
         "steps": options.steps,
-        "eta": 1.0 if options.sampler is Sampler.DDPM else 0.0,
+        "eta": 1.0 if options.sampler == Sampler.DDPM else options.eta or 0.0,
+        **guidance,
         "seed": options.seed,
         "covariates": covariates,
         "fixed": dict(fixed),

@@ -24,6 +24,8 @@ from ldm.model import Model, load
 from ldm.model_folder import describe
 from ldm.presets import paper
 from ldm.volumes import quantise, to_image
+from ray_jobs import cli
+from ray_jobs.generation.order import located
 from tests.e2e.running import ROOT
 from tests.ldm import restatement
 from tests.ldm.bundles import NARROW, PAPER, networks, old_names, write_bundle
@@ -398,3 +400,24 @@ def test_expressions_of_a_config_are_never_evaluated(folder: Path, tmp_path: Pat
 )
 def test_a_source_that_is_no_bundle_is_told(source: str, words: str) -> None:
     assert words in refused(source, describe_bundle)
+
+
+def test_generate_refuses_a_wrong_bundle_in_one_line_before_anything_starts(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "models" / "model.pt").write_bytes(b"half a download")
+    for source, words in ((folder, "models/model.pt"), (tmp_path / "none", "no such folder")):
+        out = tmp_path / "out"
+        code = cli.main(["generate", "--model", f"monai:{source}", "--n", "1", "--out", str(out)])
+        said = capsys.readouterr()
+        assert (code, said.out, len(said.err.splitlines())) == (2, "", 1)
+        assert words in said.err
+        assert not out.exists()
+
+
+def test_workers_are_told_the_folders_full_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert located("monai:unpacked") == f"monai:{tmp_path / 'unpacked'}"
+    assert located("monai") == "monai"

@@ -71,6 +71,9 @@ def test_sizes_left_out_are_the_devices_defaults() -> None:
 def test_one_size_given_fits_the_other_to_it() -> None:
     assert sizes(options(batch_size=3), Device.CPU, None) == (3, 6)
     assert sizes(options(batch_size=20), Device.CPU, None) == (20, 20)
+    assert sizes(options(), Device.CPU, None, voxels=160 * 224 * 160) == (1, 8)
+    assert sizes(options(shard_size=6), Device.CPU, None, voxels=160 * 224 * 160) == (1, 6)
+    assert sizes(options(), Device.CUDA, None, voxels=160 * 224 * 160) == (8, 64)
     assert sizes(options(shard_size=6), Device.CPU, None) == (3, 6)
     assert sizes(options(shard_size=7), Device.CPU, None) == (1, 7)
 
