@@ -33,11 +33,11 @@ def dpm_2m(denoise: Denoise, latent: Tensor, path: Sequence[Point]) -> Tensor:
     return latent
 
 
-def unipc(denoise: Denoise, latent: Tensor, path: Sequence[Point], *, order: int = 3) -> Tensor:
-    """UniPC, Zhao et al. 2023 algorithms 5 and 7 with B(h) = exp(h) - 1, one call a step.
+def unipc(denoise: Denoise, latent: Tensor, path: Sequence[Point]) -> Tensor:
+    """UniPC-2, Zhao et al. 2023 algorithms 5 and 7 with B(h) = exp(h) - 1, one call a step.
 
-    Each step is predicted from up to `order` images. The image found where it leads to then
-    corrects that very step, at no further call, before the next one is taken.
+    Each step is predicted from two images, as in DPM-Solver++(2M). The image found where it leads
+    to then corrects that very step, at no further call, before the next one is taken: third order.
     """
     seen: Images = []
     before: tuple[Tensor, Level] | None = None  # where the last step began
@@ -45,7 +45,7 @@ def unipc(denoise: Denoise, latent: Tensor, path: Sequence[Point], *, order: int
         found = (here.level.log_snr, denoise(latent, here)[0])
         if before is not None:
             latent = advance(*before, here.level, [found, *seen])
-        before, seen = (latent, here.level), [found, *seen][:order]
+        before, seen = (latent, here.level), [found, *seen[:1]]
         latent = advance(latent, here.level, there.level, seen)
     return latent
 

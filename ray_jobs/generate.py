@@ -19,6 +19,8 @@ To resume, run the same command again."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from ldm.sampling import DEFAULT_STEPS, SAMPLERS
+
     parser.epilog = EXAMPLES
     parser.add_argument("--n", type=int, required=True, help="volumes of the release")
     parser.add_argument("--out", required=True, help="the release: a folder or s3://bucket/prefix")
@@ -31,9 +33,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the release (default 0)")
 
     drawing = parser.add_argument_group("how a volume is drawn")
-    drawing.add_argument("--steps", type=int, help="denoising steps (default 50); of no GAN")
     drawing.add_argument(
-        "--sampler", choices=("ddim", "ddpm"), help="default ddim, deterministic; of no GAN"
+        "--sampler",
+        choices=SAMPLERS,
+        help="ddim (default); ddpm, noise at every step; dpm++2m and unipc, fewer steps; of no GAN",
+    )
+    steps = ", ".join(f"{count} of {sampler}" for sampler, count in DEFAULT_STEPS.items())
+    drawing.add_argument(
+        "--steps", type=int, help=f"calls of the denoiser (default {steps}); of no GAN"
+    )
+    drawing.add_argument(
+        "--eta",
+        type=float,
+        help="of ddim: noise put in at every step, 0 (default) none to 1 as much as ddpm",
+    )
+    drawing.add_argument(
+        "--guidance",
+        type=float,
+        metavar="SCALE",
+        help="how much more closely to follow the covariates (classifier-free guidance); 1 "
+        "(default) is none, and only models trained with --condition-dropout take another; it "
+        "doubles the time",
     )
     drawing.add_argument(
         "--covariates",
@@ -86,7 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ray_jobs.generation.job import generate
-    from ray_jobs.generation.plan import Device, Options, Sampler
+    from ray_jobs.generation.plan import Device, Options
 
     options = Options(
         n=args.n,
@@ -94,7 +114,9 @@ def run(args: argparse.Namespace) -> int:
         model=args.model,
         seed=args.seed,
         steps=args.steps,
-        sampler=Sampler(args.sampler) if args.sampler else None,
+        sampler=args.sampler,
+        eta=args.eta,
+        guidance=args.guidance,
         covariates=args.covariates,
         fix=tuple(args.fix),
         attempts=args.attempts,

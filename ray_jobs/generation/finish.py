@@ -11,14 +11,13 @@ import nibabel as nib
 import numpy as np
 
 from ldm.covariates import Covariate, CovariateSchema
-from ldm.model_folder import ModelDescription
+from ldm.model_folder import ONE_PASS, ModelDescription
 from ldm.previews import mosaic, sweep
 from manifests.ledger import ShardPlan, part_key
 from manifests.parquet import table_from_bytes
 from manifests.release import ReleaseDocument
 from manifests.schema import OK
 from manifests.store import Store
-from ray_jobs.generation.plan import Sampler
 from ray_jobs.generation.rows import QUALITY_COLUMNS, covariate_columns
 
 PICTURED = 16
@@ -123,9 +122,10 @@ def software_version() -> str:
 
 def _sampler(fields: Mapping[str, Any]) -> dict[str, Any]:
     """How volumes were drawn, for release.json and the README."""
-    if fields["sampler"] == Sampler.ONE_PASS:
+    if fields["sampler"] == ONE_PASS:
         return {"name": "one pass of the generator"}
-    return {"name": fields["sampler"], "steps": fields["steps"], "eta": fields["eta"]}
+    told = ("steps", "eta", "guidance")
+    return {"name": fields["sampler"], **{name: fields[name] for name in told if name in fields}}
 
 
 def _swept_covariate(schema: CovariateSchema) -> Covariate | None:

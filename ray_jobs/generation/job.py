@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ldm.model_folder import ONE_PASS
+from ldm.sampling import Sampler
 from manifests.errors import ReleaseError
 from manifests.release import finalise, read_release
 from ray_jobs.cluster import Cluster
@@ -25,7 +27,13 @@ from ray_jobs.generation.estimate import counted, in_words
 from ray_jobs.generation.finish import SAMPLES_KEY, example_query, previews, release_document
 from ray_jobs.generation.interrupts import Interrupts
 from ray_jobs.generation.order import Order, Work, begin, fields_of, take
-from ray_jobs.generation.plan import IN_HAND, WRITERS, Device, Options, Sampler
+from ray_jobs.generation.plan import (
+    IN_HAND,
+    WRITERS,
+    Device,
+    Options,
+    sampling_of,
+)
 from ray_jobs.generation.policy import Policy, PolicyConfig
 from ray_jobs.generation.printer import PrintJob
 from ray_jobs.generation.progress import Progress
@@ -102,6 +110,8 @@ def print_job(order: Order, work: Work) -> PrintJob:
         seed=fields["seed"],
         steps=fields["steps"],
         sampler=fields["sampler"],
+        eta=0.0 if fields["sampler"] == Sampler.DDPM else fields["eta"],
+        guidance=fields.get("guidance", 1.0),
         attempts=fields["attempts"],
         batch_size=fields["batch_size"],
         shards=work.shards,
@@ -173,8 +183,7 @@ def subject(order: Order) -> str:
     grid, options = order.description.grid, order.options
     demo = " (a demonstration)" if order.description.card.get("demo") else ""
     shape = " x ".join(map(str, grid.shape))
-    one_pass = options.sampler is Sampler.ONE_PASS
-    how = "unconditional, one pass" if one_pass else f"{options.steps} {options.sampler} steps"
+    how = "unconditional, one pass" if options.sampler == ONE_PASS else sampling_of(options).text
     return (
         f"{counted(options.n, 'volume')} of {shape} voxels, {grid.spacing:g} mm: "
         f"model {order.description.name}{demo}, seed {options.seed}, {how}"

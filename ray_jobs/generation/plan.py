@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from ldm.model_folder import ONE_PASS
 from ldm.sampling import Sampler, Sampling
 from ray_jobs.errors import JobError
 
@@ -24,7 +25,6 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
-ONE_PASS = "generator"  # in place of a sampler: a GAN has nothing to choose
 SAMPLING = ("sampler", "steps", "eta", "guidance")
 
 # Volumes a forward pass and a shard, where the user does not say. A shard is the unit that is

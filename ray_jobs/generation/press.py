@@ -22,6 +22,8 @@ class Generates(Protocol):
         *,
         steps: int,
         sampler: str,
+        eta: float,
+        guidance: float,
     ) -> np.ndarray:
         """Volumes (B, X, Y, Z) uint16, 0..4095."""
 
@@ -56,6 +58,8 @@ def draw_batch(
     steps: int,
     sampler: str,
     attempts: int,
+    eta: float = 0.0,
+    guidance: float = 1.0,
 ) -> Iterator[Draw]:
     """The wanted samples of a full batch, each as soon as it is settled.
 
@@ -70,7 +74,7 @@ def draw_batch(
         batch: indices, as many as a forward pass takes.
         wanted: those to draw; the others (past the end of the release) are made and dropped.
         seed: the release's.
-        steps, sampler: how to denoise.
+        steps, sampler, eta, guidance: how to denoise.
         attempts: draws of a sample before it counts as failed.
     """
     open_indices = [index for index in batch if index in wanted]
@@ -78,7 +82,9 @@ def draw_batch(
         if not open_indices:
             return
         keys: list[tuple[int, ...]] = [(seed, index, attempt) for index in batch]
-        volumes = model.generate(covariates, keys, steps=steps, sampler=sampler)
+        volumes = model.generate(
+            covariates, keys, steps=steps, sampler=sampler, eta=eta, guidance=guidance
+        )
         failed = []
         for index in open_indices:
             position = index - batch.start

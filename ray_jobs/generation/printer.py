@@ -36,7 +36,7 @@ class PrintJob:
         model_fingerprint: of the model that the plan was made with.
         device: "cpu" or "cuda".
         precision: "bf16" or "fp32".
-        seed, steps, sampler, attempts: see `plan.Options`.
+        seed, steps, sampler, attempts, eta, guidance: see `plan.Options`.
         batch_size: volumes of a forward pass.
         shards: how the samples are cut.
         source: the covariates of each sample.
@@ -56,6 +56,8 @@ class PrintJob:
     shards: ShardPlan
     source: CovariateSource
     writers: int
+    eta: float = 0.0
+    guidance: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +148,14 @@ class Printer:
         keys: list[tuple[int, ...]] = [(job.seed, index, 0) for index in batch]
         started = time.monotonic()
         with one_thread(self.job.device):
-            volumes = model.generate(covariates, keys, steps=steps, sampler=job.sampler)
+            volumes = model.generate(
+                covariates,
+                keys,
+                steps=steps,
+                sampler=job.sampler,
+                eta=job.eta,
+                guidance=job.guidance,
+            )
             sizes = [len(to_nifti_bytes(levels, model.grid)) for levels in volumes]
         return time.monotonic() - started, sum(sizes) / len(sizes)
 
@@ -192,6 +201,8 @@ class Printer:
                 seed=job.seed,
                 steps=job.steps,
                 sampler=job.sampler,
+                eta=job.eta,
+                guidance=job.guidance,
                 attempts=job.attempts,
             )
 

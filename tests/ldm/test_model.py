@@ -14,6 +14,7 @@ import ldm
 from ldm.covariates import Row
 from ldm.errors import LdmError
 from ldm.model import Model, load
+from ldm.sampling import SAMPLERS
 from ldm.volumes import LEVELS, NOT_FINITE, dequantise, quantise
 from tests.ldm.tiny_model import networks, working_model
 
@@ -42,7 +43,7 @@ def generate(model: Model, *samples: tuple[int, int], **options: object) -> np.n
     return model.generate(rows, keys, **{"steps": 3, **options})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_sample_is_the_same_whoever_is_in_its_batch_and_at_every_call(
     model: Model, sampler: str
 ) -> None:
@@ -61,6 +62,8 @@ def test_seed_covariates_sampler_and_steps_each_change_the_sample(model: Model) 
         generate(model, (1, 7)),
         generate(model, (0, 7), sampler="ddpm"),
         generate(model, (0, 7), steps=4),
+        generate(model, (0, 7), eta=1.0),
+        generate(model, (0, 7), sampler="unipc"),
     ]
     assert all((first != other).any() for other in others)
 

@@ -98,7 +98,7 @@ def test_whole_runs_are_those_of_diffusers_over_the_same_times(
     wanted = noise(2)
     for t in theirs.timesteps:
         wanted = theirs.step(ideal(schedule)(wanted, t[None]), t, wanted).prev_sample
-    solver = {"dpm++2m": dpm_2m, "unipc": lambda *a: unipc(*a, order=2)}[name]
+    solver = {"dpm++2m": dpm_2m, "unipc": unipc}[name]
     torch.testing.assert_close(solver(denoise, noise(2), points), wanted, rtol=2e-3, atol=2e-3)
 
 

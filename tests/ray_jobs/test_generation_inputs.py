@@ -61,6 +61,10 @@ def told(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
         (["--n", "4", "--covariates", "cohorte"], "expected cohort, uniform, or a .csv or .tsv"),
         (["--n", "4", "--shard-size", "7", "--batch-size", "2"], "a multiple, such as 8"),
         (["--n", "4", "--steps", "1001"], "1001"),
+        (["--n", "4", "--eta", "0.5", "--sampler", "dpm++2m"], "only ddim takes an eta"),
+        (["--n", "4", "--eta", "1.5"], "eta 1.5: expected 0 (deterministic) to 1"),
+        (["--n", "4", "--guidance", "3"], "trained with its conditions always given"),
+        (["--n", "4", "--guidance", "0"], "model.sample(unconditional=True)"),
     ],
 )
 def test_a_wrong_option_gets_one_line_and_exit_2(

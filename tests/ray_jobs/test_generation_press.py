@@ -124,6 +124,8 @@ class Numbers:
         *,
         steps: int,
         sampler: str,
+        eta: float,
+        guidance: float,
     ) -> np.ndarray:
         self.calls.append(list(noise_keys))
         return np.array([np.full((2, 2, 2), 1000 * k[2] + k[1]) for k in noise_keys], np.uint16)
