@@ -30,8 +30,9 @@ ORIENTATION = "LAS"
 # it, so the middle is at (96.48 - 95.5, -141.48 + 127.5, -156.55 + 175.5).
 CENTRE = (0.98, -13.98, 18.95)
 
-MALE = 0.47  # share of men [P]
-AGE_PARENT = (63.68, 7.97)  # the normal that, cut to 44..82 years, has mean 63.6 and sd 7.5 [P]
+# As the paper describes its cohort (section on data): the share of men, and the normal that, cut to
+# 44..82 years, has mean 63.6 and standard deviation 7.5.
+MALE, AGE_PARENT = 0.47, (63.68, 7.97)
 KNOTS, END = 65, 1e-4
 
 PUBLISHED_CARD: dict[str, Any] = {
