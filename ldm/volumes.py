@@ -46,7 +46,7 @@ def read_image(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def to_grid(
-    data: np.ndarray, affine: np.ndarray, grid: Grid, *, placement: str = "centre"
+    data: np.ndarray, affine: np.ndarray, grid: Grid, *, placement: str = "centre", order: int = 1
 ) -> np.ndarray:
     """Voxels of a RAS image on `grid`, float32 in [0, 1], smoothed first where it gets coarser.
 
@@ -55,6 +55,8 @@ def to_grid(
         affine: (4, 4) voxel to world, mm.
         placement: "centre" puts the middle of the image in the middle of the grid (cropped or
             padded around it); "affine" trusts the image to be in MNI space.
+        order: of the interpolation, 1 linear; 3 (cubic) keeps fine detail of an image that is
+            turned and not made coarser.
 
     Raises:
         LdmError: an unknown placement, or nothing of the image lies on the grid.
@@ -75,7 +77,7 @@ def to_grid(
         data = gaussian_filter(data, sigma)
     matrix = np.linalg.inv(world) @ grid.affine
     resampled = affine_transform(
-        data, matrix[:3, :3], matrix[:3, 3], grid.shape, order=1, mode="grid-constant", cval=0.0
+        data, matrix[:3, :3], matrix[:3, 3], grid.shape, order=order, mode="grid-constant", cval=0.0
     )
     return rescale(resampled)
 

@@ -1,9 +1,9 @@
 """Turn a BIDS cohort (T1w images and participants.tsv) into volumes a model can train on.
 
-Each image is reoriented to RAS, resampled to the preset's spacing, cropped or padded to its
-shape and scaled to [0, 1]; the covariates of participants.tsv are checked and joined. A subject
-that cannot be used is listed with its reason. Run the same command again to redo only what is
-missing or changed.
+Each image is reoriented to RAS, placed on the preset's grid (rigidly registered to MNI space with
+--placement register, whatever its orientation and voxel size), and scaled to [0, 1]; the
+covariates of participants.tsv are checked and joined. A subject that cannot be used is listed with
+its reason. Run the same command again to redo only what is missing or changed.
 """
 
 from __future__ import annotations
@@ -27,9 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--placement",
-        choices=("centre", "affine"),
+        choices=("centre", "affine", "register"),
         default="centre",
-        help="centre the image on the grid (default), or trust its affine to be MNI space",
+        help="centre the image on the grid (default), trust its affine to be MNI space, or "
+        "register the head or brain to MNI152 by rotation and shift alone",
+    )
+    parser.add_argument(
+        "--skull-strip",
+        action="store_true",
+        help="blacken all but the brain first (deepbet: pip install 'brainpress[strip]')",
     )
     parser.add_argument(
         "--validation",
@@ -59,6 +65,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="cohort",
         help="scale covariates by the cohort's ranges (default), or by those of the schema",
     )
+    group.add_argument(
+        "--measure",
+        choices=("auto", "synthseg", "atlas"),
+        help="measure ventricular_volume and brain_volume where participants.tsv lacks them: with "
+        "FreeSurfer's mri_synthseg, by registration of an atlas, or auto, the former where it is "
+        "on PATH; without it such subjects are unusable",
+    )
+    group.add_argument(
+        "--normalise-brain-volume",
+        action="store_true",
+        help="brain_volume is raw: multiply it by the template's intracranial volume over the "
+        "subject's, from the column intracranial_volume (mm3) where every subject has it, else "
+        "from a registration with 12 degrees of freedom",
+    )
 
     group = parser.add_argument_group("no data at all")
     group.add_argument(
@@ -74,6 +94,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """examples:
   brainpress prepare my-bids-cohort --out prepared
   brainpress prepare my-bids-cohort --max-unusable 5% --out prepared
+  brainpress prepare whole-heads --preset paper --placement register --out prepared
+  brainpress prepare whole-heads --placement register --skull-strip --measure auto --out prepared
   brainpress prepare --cohort virtual --n 200 --out prepared"""
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from ldm.covariates import PAPER_SCHEMA, CovariateSchema, fit_schema
 from ldm.errors import LdmError
@@ -17,9 +17,11 @@ from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
 from ray_jobs.files import output_folder, read_json, refuse_other_run
-from ray_jobs.preparation.bids import Subject, find_subjects, in_validation
+from ray_jobs.preparation.bids import Subject, find_subjects
 from ray_jobs.preparation.cohort import MARK, VOLUMES, PreparedCohort
+from ray_jobs.preparation.options import Options, Work
 from ray_jobs.preparation.subject import kept, prepare_subject
+from ray_jobs.preparation.table import heads_are_known, subject_table, with_known_heads
 
 
 def prepare(args: argparse.Namespace) -> int:
@@ -34,8 +36,11 @@ def prepare(args: argparse.Namespace) -> int:
     allowed = parse_limit(args.max_unusable)
     if (args.cohort == "bids") == (args.bids is None):
         raise JobError("give a BIDS folder, or --cohort virtual without one")
-    out, subjects, source = _find(args, chosen.grid, template)
-    done = _prepare_all(subjects, out, chosen.grid, args)
+    options = Options.of(args, template)
+    out, subjects, source = _find(args, chosen.grid, template, options)
+    if options.normalise:
+        subjects = with_known_heads(subjects)
+    done = _prepare_all(subjects, out, chosen.grid, args, options)
     unusable = [
         {"participant_id": s.participant_id, "reason": r}
         for s in subjects
@@ -49,7 +54,7 @@ def prepare(args: argparse.Namespace) -> int:
             f"--max-unusable {args.max_unusable}; mend them or raise the limit",
             exit_code=1,
         )
-    table = _table(subjects, done, template, args.validation)
+    table = subject_table(subjects, done, template, args.validation, options)
     if not len(table):
         raise JobError(f"none of the {len(subjects)} subjects can be used", exit_code=1)
     columns = {name: table[name].to_numpy() for name in template.names}
@@ -77,25 +82,25 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
 
 def _find(
-    args: argparse.Namespace, grid: Grid, template: CovariateSchema
+    args: argparse.Namespace, grid: Grid, template: CovariateSchema, options: Options
 ) -> tuple[Path, list[Subject], dict[str, Any]]:
     """The folder of --out, the subjects, and what they come from, in words."""
     source: dict[str, Any] = {"kind": args.cohort}
     if args.cohort == "virtual":
-        out = _claim(args, grid, seed=args.seed)
+        out = _claim(args, grid, options, seed=args.seed)
         bids = _virtual(out, args.n, args.seed, grid)
         source |= {"subjects": args.n, "seed": args.seed}
         subjects = find_subjects(bids, template)
     else:
         bids = Path(args.bids).expanduser().absolute()
         source |= {"name": bids.name}
-        subjects = find_subjects(bids, template)
-        out = _claim(args, grid, dataset=bids.name)
+        subjects = find_subjects(bids, template, measure=options.engine is not None)
+        out = _claim(args, grid, options, dataset=bids.name)
     source |= {**_dataset_description(bids), "command": command_line("prepare", args)}
     return out, subjects, source
 
 
-def _claim(args: argparse.Namespace, grid: Grid, **cohort: Any) -> Path:
+def _claim(args: argparse.Namespace, grid: Grid, options: Options, **cohort: Any) -> Path:
     """The folder of --out, which now belongs to this cohort on this grid.
 
     Raises:
@@ -103,7 +108,7 @@ def _claim(args: argparse.Namespace, grid: Grid, **cohort: Any) -> Path:
     """
     out = output_folder(args.out, what="a prepared cohort")
     identity = {"cohort": args.cohort, **cohort, "grid": grid.to_json()}
-    refuse_other_run(out / "run.json", {**identity, "placement": args.placement})
+    refuse_other_run(out / "run.json", {**identity, **options.to_json()})
     (out / VOLUMES).mkdir(exist_ok=True)
     return out
 
@@ -166,27 +171,29 @@ def _dataset_description(bids: Path) -> dict[str, Any]:
 
 
 def _prepare_all(
-    subjects: list[Subject], out: Path, grid: Grid, args: argparse.Namespace
+    subjects: list[Subject], out: Path, grid: Grid, args: argparse.Namespace, options: Options
 ) -> dict[str, dict[str, Any]]:
     """The outcome of every subject that has what it needs, by id; what is there is kept."""
-    volumes, placement = out / VOLUMES, args.placement
+    volumes, heads_known = out / VOLUMES, heads_are_known(subjects)
     done: dict[str, dict[str, Any]] = {}
     items = []
     for subject in subjects:
         if subject.reason is not None or subject.image is None:
             continue
         name, image = subject.participant_id, subject.image
-        if (outcome := kept(name, image, volumes, grid, placement)) is not None:
+        work = options.work(unmeasured=bool(subject.unmeasured), intracranial=heads_known)
+        if (outcome := kept(name, image, volumes, grid, work)) is not None:
             done[name] = outcome
         else:
-            items.append({"id": name, "image": str(image)})
+            items.append({"id": name, "image": str(image), "work": json.dumps(asdict(work))})
     if not items:
         return done
     (out / MARK).unlink(missing_ok=True)
 
-    def work(item: dict[str, Any]) -> dict[str, Any]:
-        outcome = prepare_subject(item["id"], Path(item["image"]), volumes, grid, placement)
-        return {"id": item["id"], "sha256": "", "reason": "", **outcome}
+    def prepared(item: dict[str, Any]) -> dict[str, Any]:
+        work = Work(**json.loads(item["work"]))
+        outcome = prepare_subject(item["id"], Path(item["image"]), volumes, grid, work)
+        return {"id": item["id"], "outcome": json.dumps(outcome)}
 
     with cluster.session() as found, cluster.failures_told("preparation"):
         import ray.data
@@ -195,11 +202,10 @@ def _prepare_all(
         workers = args.workers or found.cpus
         blocks = max(1, min(len(items), 4 * workers))
         dataset = ray.data.from_items(items, override_num_blocks=blocks).map(
-            work, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=min(workers, blocks))
+            prepared, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=min(workers, blocks))
         )
         for row in _progress(dataset.iter_rows(), len(items)):
-            failed = {"reason": row["reason"]}
-            done[row["id"]] = failed if row["reason"] else {"sha256": row["sha256"], "redone": True}
+            done[row["id"]] = json.loads(row["outcome"])
     return done
 
 
@@ -217,24 +223,3 @@ def _tell(
     print(f"{len(subjects)} subjects: {redone} prepared now, {there} already there")
     for entry in unusable:
         print(f"unusable: {entry['participant_id']}: {entry['reason']}", file=sys.stderr)
-
-
-def _table(
-    subjects: list[Subject],
-    done: dict[str, dict[str, Any]],
-    schema: CovariateSchema,
-    validation: float,
-) -> pd.DataFrame:
-    columns = ["participant_id", "split", "volume", "sha256", *schema.names]
-    rows = [
-        {
-            "participant_id": s.participant_id,
-            "split": "validation" if in_validation(s.participant_id, validation) else "train",
-            "volume": f"{VOLUMES}/{s.participant_id}.npy",
-            "sha256": done[s.participant_id]["sha256"],
-            **s.covariates,
-        }
-        for s in subjects
-        if s.reason is None and "sha256" in done[s.participant_id]
-    ]
-    return pd.DataFrame(rows, columns=columns)

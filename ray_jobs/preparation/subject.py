@@ -6,28 +6,35 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
+
 from ldm.errors import LdmError
 from ldm.grid import Grid
+from ldm.measuring import measure
 from ldm.volumes import quantise, read_image, to_grid
 from ray_jobs.files import digest, read_json, write_array, write_json
 from ray_jobs.preparation.cohort import is_whole
+from ray_jobs.preparation.options import Work
 
 # Goes up when the same image would come out different.
 RECIPE_VERSION = 1
+# What a mark tells of a subject besides its volume's digest.
+FOUND = ("measured", "head_scale", "correlation")
 
 
-def recipe(grid: Grid, placement: str) -> str:
-    """The digest of all that shapes a prepared volume besides its image."""
-    return digest({"version": RECIPE_VERSION, "grid": grid.to_json(), "placement": placement})
+def recipe(grid: Grid, work: Work) -> str:
+    """The digest of all that shapes a prepared volume, and what is told of it, but its image."""
+    return digest({"version": RECIPE_VERSION, "grid": grid.to_json(), **work.to_json()})
 
 
 def kept(
-    participant_id: str, image: Path, volumes: Path, grid: Grid, placement: str
+    participant_id: str, image: Path, volumes: Path, grid: Grid, work: Work
 ) -> dict[str, Any] | None:
-    """`{"sha256", "redone": False}` where the volume of just this image is there already."""
+    """What `prepare_subject` returned, with "redone" False, where that very work is there."""
     mark = volumes / f"{participant_id}.json"
     try:
-        source = _source(image, grid, placement)
+        source = _source(image, grid, work)
     except OSError:
         return None
     known = read_json(mark)
@@ -35,40 +42,72 @@ def kept(
         return None
     if any(known.get(name) != value for name, value in source.items()):
         return None
-    return {"sha256": known["sha256"], "redone": False}
+    found = {name: known[name] for name in FOUND if name in known}
+    return {"sha256": known["sha256"], **found, "redone": False}
 
 
 def prepare_subject(
-    participant_id: str, image: Path, volumes: Path, grid: Grid, placement: str
+    participant_id: str, image: Path, volumes: Path, grid: Grid, work: Work
 ) -> dict[str, Any]:
     """Write `volumes/<id>.npy` (X, Y, Z) uint16 0..4095, then `<id>.json`, its mark.
 
     Returns:
-        `{"sha256", "redone": True}`, or `{"reason"}` where the image cannot be used.
+        `{"sha256", "redone": True}`, where registered with "correlation" and "head_scale", where
+        measured with "measured", mm3 by name; or `{"reason"}` where the image cannot be used.
     """
     mark = volumes / f"{participant_id}.json"
     target = volumes / f"{participant_id}.npy"
     mark.unlink(missing_ok=True)
     try:
-        source = _source(image, grid, placement)
+        source = _source(image, grid, work)
     except OSError as error:
         return {"reason": f"unreadable image ({error.strerror})"}
     try:
-        levels = quantise(to_grid(*read_image(image), grid, placement=placement))
+        levels, found = _worked(*read_image(image), grid, work)
     except LdmError as error:
         target.unlink(missing_ok=True)
         return {"reason": str(error)}
     write_array(target, levels)
-    found = hashlib.sha256(levels.tobytes()).hexdigest()
-    write_json(mark, {**source, "sha256": found})
-    return {"sha256": found, "redone": True}
+    sha256 = hashlib.sha256(levels.tobytes()).hexdigest()
+    write_json(mark, {**source, "sha256": sha256, **found})
+    return {"sha256": sha256, **found, "redone": True}
 
 
-def _source(image: Path, grid: Grid, placement: str) -> dict[str, Any]:
+def _worked(
+    data: np.ndarray, affine: np.ndarray, grid: Grid, work: Work
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """The volume on the grid, uint16, and what was found on the way."""
+    found: dict[str, Any] = {}
+    to_mni = None
+    if work.registers:
+        from ldm.registration import register
+
+        registration = register(data, affine)
+        to_mni = registration.rigid
+        found["correlation"] = round(registration.correlation, 4)
+        found["head_scale"] = round(registration.head_scale, 6)
+    whole = data
+    if work.skull_strip:
+        from ldm.skull import brain_mask
+
+        data = np.where(brain_mask(data, affine, to_mni), data, np.float32(0))
+    if work.measure:
+        # SynthSeg was made for heads as they are; the atlas does better without the skull.
+        seen = whole if work.measure == "synthseg" else data
+        measured = measure(nib.Nifti1Image(seen, affine), work.measure)
+        found["measured"] = {name: round(value) for name, value in measured.items()}
+    if work.placement == "register":
+        placed = to_grid(data, to_mni @ affine, grid, placement="affine", order=3)
+    else:
+        placed = to_grid(data, affine, grid, placement=work.placement)
+    return quantise(placed), found
+
+
+def _source(image: Path, grid: Grid, work: Work) -> dict[str, Any]:
     """What the mark says a volume was made from."""
     status = image.stat()
     return {
-        "recipe": recipe(grid, placement),
+        "recipe": recipe(grid, work),
         "source_bytes": status.st_size,
         "source_mtime_ns": status.st_mtime_ns,
     }

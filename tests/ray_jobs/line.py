@@ -22,6 +22,7 @@ from ray_jobs.encoding.job import collect
 from ray_jobs.encoding.latents import ARRAYS, EncodedCohort
 from ray_jobs.preparation.bids import in_validation
 from ray_jobs.preparation.cohort import VOLUMES, PreparedCohort
+from ray_jobs.preparation.options import Work
 from ray_jobs.preparation.subject import prepare_subject
 from ray_jobs.training import autoencoder_folder
 from ray_jobs.training.autoencoder_folder import TrainedAutoencoder
@@ -87,7 +88,7 @@ def write_prepared(folder: Path, count: int = 12, **changes: Any) -> PreparedCoh
     rows = []
     for name, covariates in people(count).items():
         path = image_path(bids, name)
-        done = prepare_subject(name, path, folder / VOLUMES, PRESET.grid, "centre")
+        done = prepare_subject(name, path, folder / VOLUMES, PRESET.grid, Work(placement="centre"))
         rows.append(
             {
                 "participant_id": name,

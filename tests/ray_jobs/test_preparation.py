@@ -21,6 +21,7 @@ from ray_jobs.errors import JobError
 from ray_jobs.files import read_json, write_json
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.preparation.job import parse_limit
+from ray_jobs.preparation.options import Work
 from ray_jobs.preparation.subject import kept, prepare_subject, recipe
 from tests.ray_jobs.line import (
     SHARE,
@@ -45,7 +46,7 @@ def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def prepared(image: Path, volumes: Path) -> dict[str, Any]:
     volumes.mkdir(exist_ok=True)
-    return prepare_subject("sub-01", image, volumes, GRID, "centre")
+    return prepare_subject("sub-01", image, volumes, GRID, Work(placement="centre"))
 
 
 def reason(tmp_path: Path, data: np.ndarray) -> str:
@@ -123,7 +124,7 @@ def test_a_volume_is_kept_until_its_image_or_the_recipe_changes(tmp_path: Path) 
     image, volumes = write_image(tmp_path / "a.nii.gz", head(1)), tmp_path / "v"
 
     def there(grid: Any = GRID, placement: str = "centre") -> dict[str, Any] | None:
-        return kept("sub-01", image, volumes, grid, placement)
+        return kept("sub-01", image, volumes, grid, Work(placement=placement))
 
     assert there() is None
     outcome = prepared(image, volumes)
@@ -150,8 +151,17 @@ def test_a_volume_is_kept_until_its_image_or_the_recipe_changes(tmp_path: Path) 
 
 def test_the_recipe_is_known_for_good() -> None:
     """Another value redoes every cohort out there: only with a new RECIPE_VERSION."""
-    assert recipe(GRID, "centre")[:16] == "aa7d31c9896f6671"
-    assert recipe(GRID, "affine") != recipe(GRID, "centre")
+    plain = recipe(GRID, Work(placement="centre"))
+    assert plain[:16] == "aa7d31c9896f6671"
+    others = [
+        Work(placement="affine"),
+        Work(placement="register"),
+        Work(placement="centre", skull_strip=True),
+        Work(placement="centre", measure="atlas"),
+        Work(placement="centre", measure="synthseg"),
+        Work(placement="centre", head_scale=True),
+    ]
+    assert len({plain, *(recipe(GRID, work) for work in others)}) == 7
 
 
 # ------------------------------------------------------------------------------------- a cohort

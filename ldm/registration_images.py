@@ -1,0 +1,142 @@
+"""The images that registration compares: the MNI152 template and a scan, at 2, 4 and 8 mm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ldm.errors import LdmError
+
+SPACING = 2.0  # mm, of the finest level
+_RIM = {8: 4, 4: 4, 2: 3}  # voxels of 2 mm around the brain that are compared too
+# MNI mm on which the middle of a head begins: between the deepest point of the template's
+# brain (0, -36, 18) and that of a whole head (1, -22, 13).
+_START = (0.0, -29.0, 16.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """The template by level, in mm.
+
+    Attributes:
+        t1: SimpleITK images, float32 in 0..1, brain only.
+        mask: SimpleITK images, uint8, 1 in the brain and a rim around it.
+        brain: (X, Y, Z) bool at 2 mm.
+        origin: MNI mm of the first voxel's centre at 2 mm, (3,).
+        centre: MNI mm of the brain's centre of mass, (3,).
+        start: MNI mm where a scan's deepest point is put to begin with, (3,).
+    """
+
+    t1: dict[int, Any]
+    mask: dict[int, Any]
+    brain: np.ndarray
+    origin: np.ndarray
+    centre: np.ndarray
+    start: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Working:
+    """A scan at 2 mm along the world's axes: `image` (SimpleITK, 0..1) and its deepest point."""
+
+    image: Any
+    centre: np.ndarray
+
+
+@lru_cache(maxsize=1)
+def template() -> Template:
+    """MNI ICBM 152 2009a nonlinear symmetric, T1w, brain only, as nilearn ships it."""
+    import SimpleITK as sitk
+    from nilearn.datasets import load_mni152_template
+    from scipy import ndimage
+
+    loaded = load_mni152_template(resolution=int(SPACING))
+    t1 = np.asarray(loaded.dataobj, dtype=np.float32)
+    t1 = t1 / t1.max()
+    brain = ndimage.binary_fill_holes(t1 > 0.02)
+    origin = np.asarray(loaded.affine[:3, 3], dtype=np.float64)
+    masks = {}
+    for mm, rim in _RIM.items():
+        wide = ndimage.binary_dilation(brain, iterations=rim)
+        masks[mm] = sitk.Shrink(to_itk(wide.astype(np.uint8), origin), [mm // 2] * 3)
+    return Template(
+        t1={mm: level(to_itk(t1, origin), mm) for mm in _RIM},
+        mask=masks,
+        brain=brain,
+        origin=origin,
+        centre=origin + SPACING * np.mean(np.nonzero(brain), axis=1),
+        start=np.array(_START),
+    )
+
+
+def to_itk(data: np.ndarray, origin: np.ndarray, spacing: float = SPACING) -> Any:
+    """(X, Y, Z) as a SimpleITK image whose physical space is the world, RAS mm."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(np.ascontiguousarray(data.T))
+    image.SetOrigin([float(value) for value in origin])
+    image.SetSpacing([spacing] * 3)
+    return image
+
+
+def level(image: Any, spacing: int) -> Any:
+    """A 2 mm image smoothed and thinned to 4 or 8 mm."""
+    import SimpleITK as sitk
+
+    if spacing == SPACING:
+        return image
+    return sitk.Shrink(sitk.SmoothingRecursiveGaussian(image, 0.425 * spacing), [spacing // 2] * 3)
+
+
+def working_image(data: np.ndarray, affine: np.ndarray) -> Working:
+    """A scan of any orientation, obliqueness or voxel size, ready to be registered.
+
+    Raises:
+        LdmError: nothing in it is brighter than its background.
+    """
+    from scipy import ndimage
+
+    low, high = np.percentile(data[data > data.min()], (1, 99.5))
+    if not high > low:
+        raise LdmError("registration failed: two grey levels only, expected a T1w scan")
+    grey = np.clip((data - low) / (high - low), 0, 1).astype(np.float32)
+    sides = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    # Full width at half maximum of the coarser voxel, less that of the finer one.
+    grey = ndimage.gaussian_filter(grey, np.sqrt(np.maximum((SPACING / sides) ** 2 - 1, 0)) / 2.355)
+    box = [np.nonzero((grey > 0.1).any(axis=(i - 2, i - 1)))[0][[0, -1]] for i in range(3)]
+    corners = np.stack([axis.ravel() for axis in np.meshgrid(*box)] + [np.ones(8)])
+    world = (affine @ corners)[:3]
+    origin = world.min(axis=1) - SPACING
+    shape = np.ceil((world.max(axis=1) + SPACING - origin) / SPACING).astype(int) + 1
+    place = np.diag([SPACING] * 3 + [1.0])
+    place[:3, 3] = origin
+    matrix = np.linalg.inv(affine) @ place
+    found = ndimage.affine_transform(
+        grey, matrix[:3, :3], matrix[:3, 3], tuple(shape), order=1, mode="grid-constant", cval=0.0
+    )
+    return Working(image=to_itk(found, origin), centre=_deepest(found, origin))
+
+
+def _deepest(data: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    """The point of the head farthest from its surface, (3,) world mm.
+
+    That is in the cranium however the head is turned, and however much neck there is.
+    """
+    import SimpleITK as sitk
+    from scipy import ndimage
+
+    small = ndimage.gaussian_filter(data, 1.0)[::2, ::2, ::2]
+    otsu = sitk.OtsuThresholdImageFilter()
+    otsu.Execute(sitk.GetImageFromArray(small))
+    head = np.pad(small > 0.5 * otsu.GetThreshold(), 6)
+    head = ndimage.binary_fill_holes(ndimage.binary_closing(head, iterations=3))
+    parts, count = ndimage.label(head)
+    if not count:
+        raise LdmError("registration failed: the scan holds no head to align")
+    depth = ndimage.distance_transform_edt(parts == 1 + np.bincount(parts.ravel())[1:].argmax())
+    weight = np.maximum(depth - 0.9 * depth.max(), 0)
+    middle = np.array([(i * weight).sum() for i in np.indices(weight.shape)]) / weight.sum()
+    return np.asarray(origin + 2 * SPACING * (middle - 6))

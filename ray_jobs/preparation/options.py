@@ -1,0 +1,119 @@
+"""What is done to a subject's image besides placing it on the grid, and what that needs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from dataclasses import dataclass
+from typing import Any
+
+from ldm.covariates import CovariateSchema
+from ldm.errors import LdmError
+from ldm.measuring import MEASURED, choose_engine
+from ray_jobs.errors import JobError
+
+# Of the table: read where volumes are normalised for head size.
+INTRACRANIAL = "intracranial_volume"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What one subject's image is put through.
+
+    Attributes:
+        placement: "centre", "affine" or "register".
+        skull_strip: whether all but the brain is blackened first.
+        measure: the engine that measures this subject's volumes, or None.
+        head_scale: whether the size of the head is found by registration.
+    """
+
+    placement: str
+    skull_strip: bool = False
+    measure: str | None = None
+    head_scale: bool = False
+
+    @property
+    def registers(self) -> bool:
+        """Whether the image is registered to the template."""
+        return self.placement == "register" or self.head_scale
+
+    def to_json(self) -> dict[str, Any]:
+        """What is not the default; the placement always."""
+        told: dict[str, Any] = {"placement": self.placement}
+        if self.skull_strip:
+            told["skull_strip"] = True
+        if self.measure:
+            told["measure"] = self.measure
+        if self.head_scale:
+            told["head_scale"] = True
+        return told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of a preparation: `skull_strip` and `placement` for all, the rest by need."""
+
+    placement: str
+    skull_strip: bool = False
+    engine: str | None = None
+    normalise: bool = False
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, schema: CovariateSchema) -> Options:
+        """The options that `args` name, checked against what is installed here.
+
+        Raises:
+            JobError: a package or program is missing, or there is no such covariate.
+        """
+        try:
+            engine = None if args.measure is None else choose_engine(args.measure)
+        except LdmError as error:
+            raise JobError(f"--measure {args.measure}: {error}") from None
+        if args.measure and not set(MEASURED) & set(schema.names):
+            raise JobError(
+                f"--measure {args.measure}: it measures {' and '.join(MEASURED)}; "
+                f"the covariates are {', '.join(schema.names)}"
+            )
+        if args.normalise_brain_volume and "brain_volume" not in schema.names:
+            raise JobError(
+                "--normalise-brain-volume: expected a covariate brain_volume; "
+                f"they are {', '.join(schema.names)}"
+            )
+        if args.cohort == "virtual" and (engine or args.normalise_brain_volume):
+            raise JobError("a virtual cohort's volumes are known: nothing to measure or normalise")
+        found = cls(
+            placement=args.placement,
+            skull_strip=args.skull_strip,
+            engine=engine,
+            normalise=args.normalise_brain_volume,
+        )
+        if found.placement == "register" or found.normalise or engine == "atlas":
+            _need("SimpleITK", "registration", "press")
+        if found.skull_strip:
+            _need("deepbet", "--skull-strip", "strip")
+        return found
+
+    def work(self, *, unmeasured: bool, intracranial: bool) -> Work:
+        """What a subject needs who lacks volumes, or whose intracranial volume is known."""
+        return Work(
+            placement=self.placement,
+            skull_strip=self.skull_strip,
+            measure=self.engine if unmeasured else None,
+            head_scale=self.normalise and not intracranial,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """What belongs to the identity of a run; nothing where it is the default."""
+        told: dict[str, Any] = {"placement": self.placement}
+        if self.skull_strip:
+            told["skull_strip"] = True
+        if self.engine:
+            told["measure"] = self.engine
+        if self.normalise:
+            told["normalise_brain_volume"] = True
+        return told
+
+
+def _need(package: str, what: str, extra: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise JobError(f"{what} needs {package}: pip install 'brainpress[{extra}]'")

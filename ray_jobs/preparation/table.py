@@ -1,0 +1,100 @@
+"""The table of a prepared cohort: a row a usable subject, its volumes measured or normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from ldm.covariates import CovariateSchema
+from ldm.errors import LdmError
+from ldm.head_size import head_scale, normalised
+from ldm.measuring import MEASURED
+from ray_jobs.preparation.bids import Subject, in_validation
+from ray_jobs.preparation.cohort import VOLUMES
+from ray_jobs.preparation.options import INTRACRANIAL, Options
+
+PARTICIPANTS = "participants.tsv"
+
+
+def heads_are_known(subjects: list[Subject]) -> bool:
+    """Whether the table has the intracranial volume of every usable subject.
+
+    All or none: volumes of two definitions are not mixed in one cohort.
+    """
+    usable = [subject for subject in subjects if subject.reason is None]
+    return bool(usable) and all(subject.intracranial is not None for subject in usable)
+
+
+def with_known_heads(subjects: list[Subject]) -> list[Subject]:
+    """`subjects`; one whose intracranial volume is no head's gets that as its reason."""
+    return [_with_known_head(subject) for subject in subjects]
+
+
+def _with_known_head(subject: Subject) -> Subject:
+    if subject.reason is None and subject.intracranial is not None:
+        try:
+            head_scale(subject.intracranial)
+        except LdmError as error:
+            return replace(subject, reason=str(error))
+    return subject
+
+
+def subject_table(
+    subjects: list[Subject],
+    done: Mapping[str, Mapping[str, Any]],
+    schema: CovariateSchema,
+    validation: float,
+    options: Options,
+) -> pd.DataFrame:
+    """A row for each subject in `done` that has a volume.
+
+    With `options.engine`, `<covariate>_from` says where a volume comes from: participants.tsv or
+    the engine. With `options.normalise`, `head_scale` is the factor in brain_volume, and
+    `head_scale_from` tells intracranial_volume or registration.
+    """
+    known = heads_are_known(subjects)
+    rows = []
+    for subject in subjects:
+        name = subject.participant_id
+        if subject.reason is not None or "sha256" not in done[name]:
+            continue
+        row = {
+            "participant_id": name,
+            "split": "validation" if in_validation(name, validation) else "train",
+            "volume": f"{VOLUMES}/{name}.npy",
+            "sha256": done[name]["sha256"],
+        }
+        rows.append({**row, **_volumes(subject, done[name], schema, options, known)})
+    columns = ["participant_id", "split", "volume", "sha256", *schema.names]
+    return pd.DataFrame(rows, columns=[*columns, *_told(schema, options)])
+
+
+def _told(schema: CovariateSchema, options: Options) -> list[str]:
+    """The columns that say where volumes come from."""
+    told = [f"{name}_from" for name in MEASURED if options.engine and name in schema.names]
+    return [*told, "head_scale", "head_scale_from"] if options.normalise else told
+
+
+def _volumes(
+    subject: Subject,
+    outcome: Mapping[str, Any],
+    schema: CovariateSchema,
+    options: Options,
+    heads_known: bool,
+) -> dict[str, Any]:
+    measured = {name: float(outcome["measured"][name]) for name in subject.unmeasured}
+    values: dict[str, Any] = {**subject.covariates, **measured}
+    for name in MEASURED:
+        values[f"{name}_from"] = options.engine if name in measured else PARTICIPANTS
+    if options.normalise:
+        intracranial = subject.intracranial
+        if heads_known and intracranial is not None:
+            values |= {"head_scale": head_scale(intracranial), "head_scale_from": INTRACRANIAL}
+        else:
+            values |= {"head_scale": outcome["head_scale"], "head_scale_from": "registration"}
+        raw = float(values["brain_volume"])
+        values["brain_volume"] = round(normalised(raw, values["head_scale"]))
+    return values
