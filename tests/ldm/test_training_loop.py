@@ -18,7 +18,7 @@ from ldm.schedule import Schedule
 from ldm.training import checkpoint
 from ldm.training.config import TrainingConfig
 from ldm.training.loop import Step, Task, TrainingState, train
-from tests.ldm.tiny_model import autoencoder_task, diffusion_task, new_state
+from tests.ldm.tiny_model import adversarial_run, autoencoder_task, diffusion_task, new_state
 
 CONFIG = TrainingConfig(
     steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=3, seed=3, precision="fp32"
@@ -37,11 +37,10 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[type[nn.Module
 
 def everything(state: TrainingState) -> Tensors:
     """All that a run carries from step to step, by name."""
-    groups = {
-        "model": state.model.state_dict(),
-        "average": state.average.state_dict(),
-        "optimizer": checkpoint.optimizer_tensors(state.players["model"].optimizer, state.model),
-    }
+    groups = {"average": state.average.state_dict()}
+    for name, player in state.players.items():
+        groups[name] = player.network.state_dict()
+        groups[f"{name} optimizer"] = checkpoint.optimizer_tensors(player.optimizer, player.network)
     return {f"{g}/{n}": t.clone() for g, tensors in groups.items() for n, t in tensors.items()}
 
 
@@ -138,6 +137,55 @@ def test_a_batch_that_does_not_divide_among_the_workers_is_refused(tmp_path: Pat
     task = diffusion_task(tmp_path, CONFIG, Schedule())
     with pytest.raises(LdmError, match="batch_size 4 does not divide among 3 workers"):
         next(train(new_state(Denoiser, CONFIG), task, world=3))
+
+
+# ------------------------------------------------------------------------------- with a critic
+
+PLAYED = replace(CONFIG, adversarial_weight=0.1, adversarial_from=1, critic_learning_rate=2e-3)
+
+
+def test_a_resumed_run_with_a_critic_is_bit_for_bit_an_undisturbed_one(tmp_path: Path) -> None:
+    whole, task = adversarial_run(tmp_path, PLAYED)
+    losses = [step.losses for step in train(whole, task)]
+    assert [("adversarial" in loss, "critic loss" in loss) for loss in losses] == [
+        (False, False),
+        *[(True, True)] * 3,
+    ]
+    first, task = adversarial_run(tmp_path, replace(PLAYED, steps=2))
+    for _ in train(first, task):
+        pass
+    first.save(tmp_path / "checkpoint", {})
+
+    second, task = adversarial_run(tmp_path, replace(PLAYED, seed=99))
+    second.config = task.config = PLAYED
+    second.restore(tmp_path / "checkpoint")
+    assert [step.losses for step in train(second, task)] == losses[2:]
+    assert_equal(everything(second), everything(whole))
+
+
+def test_only_its_own_turn_changes_the_critic(tmp_path: Path) -> None:
+    state, task = adversarial_run(tmp_path, replace(PLAYED, steps=1, adversarial_from=1))
+    before = everything(state)
+    for _ in train(state, task):
+        pass
+    changed = {
+        name.split("/")[0]
+        for name, t in everything(state).items()
+        if name in before and not torch.equal(before[name], t)
+    }
+    assert changed == {"model", "average"}
+
+
+@pytest.mark.parametrize("micro", [1, 3])
+def test_micro_batches_give_the_losses_of_the_whole_batch_with_a_critic_too(
+    tmp_path: Path, micro: int
+) -> None:
+    found = []
+    for size in (0, micro):
+        config = replace(PLAYED, steps=2, micro_batch=size)
+        found.append([step.losses for step in train(*adversarial_run(tmp_path, config))])
+    for whole, cut in zip(*found, strict=True):
+        assert cut == pytest.approx(whole, rel=1e-3)
 
 
 class Line(nn.Module):

@@ -15,7 +15,8 @@ from ldm.model_folder import ModelDescription, describe
 from ldm.networks import Autoencoder, Denoiser
 from ldm.presets import tiny
 from ldm.schedule import Schedule
-from ldm.training.autoencoder_task import AutoencoderTask
+from ldm.training.adversarial import PatchCritic
+from ldm.training.autoencoder_task import AdversarialAutoencoderTask, AutoencoderTask
 from ldm.training.config import TrainingConfig
 from ldm.training.diffusion_task import DiffusionTask
 from ldm.training.loop import TrainingState
@@ -76,3 +77,12 @@ def new_state(network: type[nn.Module], config: TrainingConfig) -> TrainingState
     torch.manual_seed(config.seed)
     shape = PRESET.autoencoder if network is Autoencoder else PRESET.denoiser
     return TrainingState(network(shape), config, torch.device("cpu"))
+
+
+def adversarial_run(folder: Path, config: TrainingConfig) -> tuple[TrainingState, AutoencoderTask]:
+    """The start of a training run with a critic, and its task."""
+    torch.manual_seed(config.seed)
+    critic = PatchCritic(PRESET.critic)
+    state = TrainingState(Autoencoder(PRESET.autoencoder), config, torch.device("cpu"), critic)
+    paths = volume_paths(folder)
+    return state, AdversarialAutoencoderTask(paths, config, LATENT_SHAPE, critic)
