@@ -436,3 +436,29 @@ def test_a_training_that_fails_for_good_ends_with_the_cause_in_one_line(
         last_line(done)
     )
     assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_all_terms_of_the_loss_from_earlier_weights_on_two_workers(
+    head: RayHead, line: Line, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    words = training(line, out, "--steps", 6, "--save-every", 3, "--workers", 2)
+    words += ["--from", line / "autoencoder", "--perceptual-weight", 0.1, "--perceptual", "cohort"]
+    words += ["--adversarial-weight", 0.05, "--adversarial-from", 3, "--activation-checkpointing"]
+    done = job("train-autoencoder", *words, extra=on(head))
+    assert done.returncode == 0, done.stderr
+    first, last = history(out)
+    terms = {"train_l1", "train_kl", "train_perceptual"}
+    assert terms < first.keys()
+    assert {*terms, "train_adversarial", "train_critic loss"} < last.keys()
+    assert "train_adversarial" not in first
+    assert last["psnr"] == pytest.approx(history(line / "autoencoder")[-1]["psnr"], abs=2)
+    training_card = document(out / "autoencoder" / "autoencoder.json")["training"]
+    assert (training_card["perceptual"], training_card["from"]["name"]) == ("cohort", "autoencoder")
+    assert "--from autoencoder --perceptual cohort" in training_card["command"]
+    features = (out / "perceptual" / "features.safetensors").stat()
+    again = job("train-autoencoder", *words, extra=on(head))
+    assert again.stdout == f"{out}: already trained for 6 steps; nothing left to do\n"
+    (out / "finished.json").unlink()  # as if the driver had died at the end
+    assert job("train-autoencoder", *words, extra=on(head)).returncode == 0
+    assert (out / "perceptual" / "features.safetensors").stat().st_mtime == features.st_mtime

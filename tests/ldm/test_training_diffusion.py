@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ldm.networks import Denoiser
 from ldm.schedule import PREDICTIONS, Schedule
 from ldm.training.diffusion_task import VALIDATION_TIMES, DiffusionTask
 from tests.ldm.tiny_model import LATENT_SHAPE, PRESET, diffusion_task, networks
@@ -104,3 +105,56 @@ def test_validation_visits_all_noise_levels_and_not_the_training_s_noise(tmp_pat
     loss = task.validate(Silent(), [4], torch.device("cpu"))["loss"]
     assert loss == pytest.approx(1.0, abs=0.2)  # the mean square of the noise itself
     assert seen[0][1] == [int(share * 999) for share in VALIDATION_TIMES]
+
+
+DROPPING = replace(CONFIG, condition_dropout=0.25)
+
+
+def test_dropout_changes_nothing_else_of_a_sample(tmp_path: Path) -> None:
+    plain = diffusion_task(tmp_path, CONFIG, Schedule()).load(np.arange(5), 3, range(5))
+    samples = diffusion_task(tmp_path, DROPPING, Schedule()).load(np.arange(5), 3, range(5))
+    assert samples.pop("dropped").dtype == torch.bool
+    torch.testing.assert_close(samples, plain, rtol=0, atol=0)
+
+
+def test_the_share_that_is_dropped_is_the_one_asked_for(tmp_path: Path) -> None:
+    task = diffusion_task(tmp_path, DROPPING, Schedule())
+    zeros = np.zeros(8, dtype=int)
+    dropped = torch.cat([task.load(zeros, step, range(8))["dropped"] for step in range(150)])
+    assert float(dropped.float().mean()) == pytest.approx(0.25, abs=0.05)
+    part = task.load(zeros[1::2], 7, range(1, 8, 2))["dropped"]
+    assert torch.equal(task.load(zeros, 7, range(8))["dropped"][1::2], part)
+
+
+def test_what_is_dropped_reaches_the_network_and_hides_the_conditions(tmp_path: Path) -> None:
+    task = diffusion_task(tmp_path, DROPPING, Schedule())
+    network = with_null(networks()[1])
+    samples = task.load(np.array([0, 1, 2]), 0, range(3))
+    losses = []
+    for shift in (0.0, 1.0):
+        for dropped in (False, True):
+            changed = {
+                **samples,
+                "conditions": samples["conditions"] + shift,
+                "dropped": torch.full((3,), dropped),
+            }
+            losses.append(float(task.loss(network, changed)[0].detach()))
+    given, hidden, moved, still_hidden = losses
+    assert hidden == still_hidden
+    assert len({given, moved, hidden}) == 3
+
+
+def test_validation_tells_the_loss_without_conditions_too(tmp_path: Path) -> None:
+    network, cpu = with_null(networks()[1]), torch.device("cpu")
+    plain = diffusion_task(tmp_path, CONFIG, Schedule()).validate(network, [0, 3], cpu)
+    found = diffusion_task(tmp_path, DROPPING, Schedule()).validate(network, [0, 3], cpu)
+    assert found["loss"] == plain["loss"]
+    assert found["loss_unconditional"] != found["loss"]
+    assert plain.keys() == {"loss", "count"}
+
+
+def with_null(network: Denoiser) -> Denoiser:
+    """The same weights in a network that knows what a dropped condition reads."""
+    other = Denoiser(replace(network.config, null_condition=-4.0))
+    other.load_state_dict(network.state_dict())
+    return other
