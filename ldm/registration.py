@@ -176,5 +176,5 @@ def _correlation(matrix: np.ndarray, scan: Working) -> float:
     transform = sitk.AffineTransform(matrix[:3, :3].ravel().tolist(), matrix[:3, 3].tolist())
     fixed, mask = template().t1[4], sitk.GetArrayViewFromImage(template().mask[4]) > 0
     moved = sitk.Resample(level(scan.image, 4), fixed, transform, sitk.sitkLinear, 0.0)
-    pair = [sitk.GetArrayViewFromImage(image)[mask] for image in (moved, fixed)]
-    return float(np.corrcoef(*pair)[0, 1]) if pair[0].std() > 0 else 0.0
+    found, wanted = (sitk.GetArrayViewFromImage(image)[mask] for image in (moved, fixed))
+    return float(np.corrcoef(found, wanted)[0, 1]) if found.std() > 0 else 0.0

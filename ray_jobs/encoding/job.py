@@ -87,7 +87,7 @@ def _encode_all(
         cluster.quiet_ray_data()
         if args.gpu and not found.gpus:
             raise JobError("--gpu: the cluster has no GPU; leave it out")
-        workers = args.workers or (found.gpus if args.gpu else found.cpus)
+        workers = args.workers or (int(found.gpus) if args.gpu else found.cpus)
         blocks = max(1, min(len(items), 4 * workers))
         encoder: Any = Encoder
         dataset = ray.data.from_items(items, override_num_blocks=blocks).map(

@@ -127,7 +127,7 @@ def decode(args: argparse.Namespace) -> None:
 
 
 def speed(args: argparse.Namespace) -> None:
-    """Seconds of a step and of a decode; those of the processor tell of a machine that is shared."""
+    """Seconds of a step and of a decode; the cores' own seconds hold on a shared machine too."""
     model = loaded(args, resolve("auto", "cpu"))
     model.sample_latents([ROW], [KEY], steps=1, sampler="ddim")  # the first pass sets things up
     begun, worked = time.perf_counter(), time.process_time()
