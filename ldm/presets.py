@@ -49,7 +49,7 @@ class Preset:
         if min(self.grid.shape) < self.critic.smallest_side:
             raise LdmError(
                 f"preset {self.name}: grid {self.grid.shape} is too small for a critic of "
-                f"{self.critic.layers} layers; expected sides of {self.critic.smallest_side} or more"
+                f"{self.critic.layers} layers; expected sides of {self.critic.smallest_side} up"
             )
         factor = self.autoencoder.factor * self.denoiser.factor
         if any(side % factor for side in self.grid.shape):
