@@ -7,8 +7,9 @@ case runs with the paper's depth on narrower networks and a smaller grid (--widt
 time, and what the full size holds is calculated: the full network is built and run on PyTorch's
 fake tensors, which have shapes and no data, under `saved_tensors_hooks`, and the bytes of every
 distinct tensor kept for the way back are added up; to these come the weights, their average,
-gradients and two moments (20 bytes a parameter). The sum leaves out the workspace of convolutions
-and what lives only within a block, so a GPU's measured peak lies above it.
+gradients and two moments (20 bytes a parameter). With checkpointing what its largest block
+keeps while it is computed again is added. The sum leaves out the workspace of convolutions and
+gradients of activations, so a GPU's measured peak lies above it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from ldm.training.diffusion_task import DiffusionTask
 from ldm.training.distance import FeatureDistance
 from ldm.training.features import FeatureNetwork
 from ldm.training.loop import TrainingState, train
-from ldm.training.recompute import recompute
+from ldm.training.recompute import blocks, recompute
 
 GIB = 2**30
 # Weights, gradients, AdamW's two moments and the moving average, float32.
@@ -163,9 +164,13 @@ def calculated(case: Case, preset: Preset, precision: str) -> int:
         network = build(case.stage, preset)
         critic = PatchCritic(preset.critic) if case.critic else None
         features = FeatureNetwork(preset.features) if case.perceptual else None
+        held = 0
         if case.checkpointing:
+            held += largest_block(
+                network, lambda: loss_of(case, preset, network, None, None, precision)
+            )
             recompute(network)
-        held = kept_bytes(lambda: loss_of(case, preset, network, critic, features, precision))
+        held += kept_bytes(lambda: loss_of(case, preset, network, critic, features, precision))
     trained = [network, *([critic] if critic else [])]
     return held + BYTES_A_PARAMETER * sum(p.numel() for net in trained for p in net.parameters())
 
@@ -201,6 +206,28 @@ def loss_of(
             critic.requires_grad_(False)
             loss = loss + adversarial.generator_loss(critic(found))
         return loss
+
+
+def largest_block(network: nn.Module, forward: Callable[[], Tensor]) -> int:
+    """Bytes that the largest checkpointed block keeps while it is computed again."""
+    kept: list[dict[int, int]] = [{}]
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if not isinstance(tensor, nn.Parameter):
+            kept[-1][storage._cdata] = storage.nbytes()
+        return tensor
+
+    for block in blocks(network):
+        block.register_forward_pre_hook(lambda *_: kept.append({}))
+        block.register_forward_hook(lambda *_: kept.append({}))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = forward()
+    del loss
+    for block in blocks(network):
+        block._forward_hooks.clear()
+        block._forward_pre_hooks.clear()
+    return max(sum(sizes.values()) for sizes in kept[1::2])
 
 
 class AsOnGpu(TorchFunctionMode):
