@@ -183,13 +183,14 @@ def page(
             f"  {real[2]} held-out subjects have {real[0]:.1f}, and {real[1]:.1f} once the\n"
             "  autoencoder has encoded and decoded them, which is what a sampler can reach.\n"
         )
+    cohort = "" if real is None else " --bids COHORT"
     table = "\n".join(row(way, drawn, model) for way in [CONVERGED, *grid])
     return f"""# Samplers
 
 Model `{model.name}`, {count} volumes of {" x ".join(map(str, model.grid.shape))} voxels, the same
 noise and covariates for every sampler; float32, one thread of a machine with 2 CPU cores. Made by
 
-    python -m tests.benchmarks.samplers --model {model.name} --docs docs
+    python -m tests.benchmarks.samplers --model {model.name} --volumes {count} --docs docs{cohort}
 
 As near to the converged solve as 50 steps of `ddim` are: {told}.
 
