@@ -67,7 +67,7 @@ def test_the_smallest_side_of_a_critic_is_the_smallest(layers: int) -> None:
 
 
 def test_a_grid_too_small_for_its_critic_is_refused() -> None:
-    with pytest.raises(LdmError, match="too small for a critic of 3 layers; expected sides of at"):
+    with pytest.raises(LdmError, match="too small for a critic of 3 layers; expected sides of"):
         replace(PRESET, critic=CriticConfig(channels=4, layers=3))
 
 
