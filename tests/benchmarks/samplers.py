@@ -180,15 +180,16 @@ def page(
     held_out = ""
     if real is not None:
         held_out = (
-            f"  {real[2]} held-out subjects have {real[0]:.1f}, and {real[1]:.1f} once the\n"
-            "  autoencoder has encoded and decoded them, which is what a sampler can reach.\n"
+            f"  {real[2]} held-out subjects, not registered, have {real[0]:.1f}, and {real[1]:.1f} "
+            "once the\n  autoencoder has encoded and decoded them.\n"
         )
     cohort = "" if real is None else " --bids COHORT"
     table = "\n".join(row(way, drawn, model) for way in [CONVERGED, *grid])
     return f"""# Samplers
 
 Model `{model.name}`, {count} volumes of {" x ".join(map(str, model.grid.shape))} voxels, the same
-noise and covariates for every sampler; float32, one thread of a machine with 2 CPU cores. Made by
+noise and covariates for every sampler. Computed in float32, on one thread of a machine with 2 CPU
+cores, by
 
     python -m tests.benchmarks.samplers --model {model.name} --volumes {count} --docs docs{cohort}
 
@@ -207,6 +208,8 @@ As near to the converged solve as 50 steps of `ddim` are: {told}.
 - **CPU s**: seconds of one core to denoise a volume, in batches of 4, without decoding.
 - Where a machine computes in bf16, {steps_of(BASELINE)} move by {rounding:.4f} for that alone.
 - In bold: the steps that `generate` takes by default (of `ddpm` all 1000).
+
+The first volume, each cut through its own centre, which may round to the slice beside:
 
 ![the first volume, by sampler and steps](samplers.png)
 """
