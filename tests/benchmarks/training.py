@@ -1,9 +1,12 @@
-"""Samples a second of the diffusion stage: brainpress against the plain loop people write.
+r"""Samples a second of the diffusion stage: brainpress against the plain loop people write.
 
-    python -m tests.benchmarks.training --cohort prepared --autoencoder run --latents latents
+    python -m tests.benchmarks.training --cohort prepared --autoencoder run --latents latents \
+        [--bids COHORT]
 
 Plain is MONAI as its tutorials use it: float32, NIfTI volumes read by a DataLoader with
-`num_workers=0`, encoded by the frozen autoencoder in every step, no channels_last. Ours is
+`num_workers=0`, encoded by the frozen autoencoder in every step, no channels_last. With --bids it
+reads the cohort's own scans through the transforms of MONAI's 3D latent diffusion tutorial (load,
+orient, resample, crop, scale); without, the prepared volumes as NIfTI files. Ours is
 `ldm.training.loop` on stored latents, bf16 and channels_last_3d, as train-diffusion runs it. Both
 train the same U-Net on the same batch size, with AdamW and, as ours, a moving average. They take
 turns within one run, so that both see the same machine, and the medians over the rounds count.
@@ -27,8 +30,17 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.networks.utils import pixelshuffle, pixelunshuffle
+from monai.transforms import (
+    Compose,
+    LoadImage,
+    Orientation,
+    ResizeWithPadOrCrop,
+    ScaleIntensityRangePercentiles,
+    Spacing,
+)
 from torch import Tensor, nn
 
+from ldm.grid import Grid
 from ldm.networks import Autoencoder, Denoiser
 from ldm.presets import preset
 from ldm.samplers import target
@@ -36,6 +48,7 @@ from ldm.training.diffusion_task import DiffusionTask
 from ldm.training.loop import TrainingState, train
 from ldm.volumes import to_nifti_bytes
 from ray_jobs.encoding.latents import EncodedCohort
+from ray_jobs.preparation.bids import find_subjects
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training.autoencoder_folder import open_run
 from ray_jobs.training.diffusion_job import conditions, denoiser_config
@@ -46,6 +59,7 @@ def main() -> None:
     parser.add_argument("--cohort", type=Path, required=True)
     parser.add_argument("--autoencoder", type=Path, required=True)
     parser.add_argument("--latents", type=Path, required=True)
+    parser.add_argument("--bids", type=Path, help="the cohort that was prepared")
     parser.add_argument("--preset", default="demo")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2, help="of each loop in a round")
@@ -56,7 +70,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as scratch:
-        volumes = as_nifti(PreparedCohort.open(args.cohort), Path(scratch))
+        cohort = PreparedCohort.open(args.cohort)
+        volumes = scans(cohort, args.bids) if args.bids else as_nifti(cohort, Path(scratch))
         loops = {"plain": plain(args, volumes), "brainpress": ours(args)}
         for loop in loops.values():
             next(loop)  # compiles kernels and fills caches
@@ -78,7 +93,7 @@ def main() -> None:
 
 
 def rate(samples: int, rounds: list[dict[str, float]]) -> dict[str, Any]:
-    """Samples a second of the median round, and every round."""
+    r"""Samples a second of the median round, and every round."""
 
     def median(clock: str) -> float:
         return round(samples / statistics.median(r[clock] for r in rounds), 3)
@@ -115,19 +130,46 @@ def as_nifti(cohort: PreparedCohort, folder: Path) -> list[Path]:
     return paths
 
 
+def scans(cohort: PreparedCohort, bids: Path) -> list[Path]:
+    """The training subjects' own images."""
+    images = {s.participant_id: s.image for s in find_subjects(bids, cohort.schema)}
+    found = [images[name] for name in cohort.split("train")["participant_id"]]
+    return [image for image in found if image is not None]
+
+
+def tutorial(grid: Grid) -> Callable[[Path], Tensor]:
+    """A scan to (1, X, Y, Z) on the grid, as MONAI's tutorial does it."""
+    transform = Compose(
+        [
+            LoadImage(image_only=True, ensure_channel_first=True),
+            Orientation(axcodes="RAS", labels=None),
+            Spacing(pixdim=(grid.spacing,) * 3, mode="bilinear"),
+            ResizeWithPadOrCrop(grid.shape),
+            ScaleIntensityRangePercentiles(0, 99.5, 0, 1, clip=True),
+        ]
+    )
+    return lambda path: transform(path).as_tensor().float()
+
+
 class Volumes(torch.utils.data.Dataset):
     """NIfTI volumes and their scaled covariates."""
 
-    def __init__(self, paths: list[Path], scaled: np.ndarray) -> None:
-        self.paths, self.scaled = paths, scaled
+    def __init__(
+        self, paths: list[Path], scaled: np.ndarray, read: Callable[[Path], Tensor]
+    ) -> None:
+        self.paths, self.scaled, self.read = paths, scaled, read
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        image = nib.load(self.paths[index])
-        volume = image.get_fdata(dtype=np.float32)  # type: ignore[attr-defined]
-        return torch.from_numpy(volume)[None], torch.from_numpy(self.scaled[index])
+        return self.read(self.paths[index]), torch.from_numpy(self.scaled[index])
+
+
+def read_nifti(path: Path) -> Tensor:
+    """(1, X, Y, Z) float32."""
+    image: Any = nib.load(path)
+    return torch.from_numpy(image.get_fdata(dtype=np.float32))[None]
 
 
 def plain(args: argparse.Namespace, paths: list[Path]) -> Iterator[float]:
@@ -140,7 +182,8 @@ def plain(args: argparse.Namespace, paths: list[Path]) -> Iterator[float]:
     denoiser = Denoiser(config).to(args.device).train()
     average = copy.deepcopy(denoiser)
     optimizer = torch.optim.AdamW(denoiser.parameters(), lr=training.learning_rate)
-    data = Volumes(paths, conditions(latents, "train"))
+    read = tutorial(chosen.grid) if args.bids else read_nifti
+    data = Volumes(paths, conditions(latents, "train"), read)
     loader = torch.utils.data.DataLoader(data, batch_size=args.batch, shuffle=True, num_workers=0)
     while True:
         for volume, scaled in loader:
