@@ -126,7 +126,7 @@ def _both(lsgan: TrainingConfig, batch_size: int) -> dict[str, TrainingConfig]:
         lsgan,
         batch_size=batch_size,
         critic_learning_rate=lsgan.critic_learning_rate / 4,
-        kl_weight=1e-3,
-        adversarial_weight=2e-4,
+        kl_weight=3e-2,
+        adversarial_weight=5e-4,
     )
     return {LSGAN: lsgan, VAE_GAN: vae_gan}

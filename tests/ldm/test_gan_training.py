@@ -106,7 +106,7 @@ def test_micro_batches_give_the_losses_of_the_whole_batch(kind: str, tmp_path: P
 
 
 def test_an_lsgan_comes_to_make_what_it_is_shown(tmp_path: Path) -> None:
-    config = replace(PRESET.training["lsgan"], steps=80)
+    config = replace(PRESET.training["lsgan"], steps=100)
     state, task = new_run("lsgan", tmp_path, config)
     real = np.stack([np.load(path) / 4095 for path in volume_paths(tmp_path)]).mean(axis=0)
     before = samples(generator_of(state.average), SAMPLES, CPU)
