@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("centre", "affine", "register"),
         default="centre",
         help="centre the image on the grid (default), trust its affine to be MNI space, or "
-        "register the head or brain to MNI152 by rotation and shift alone",
+        "register the head or brain to MNI152 by rotation and shift; a header that swaps left "
+        "and right is followed by all three",
     )
     parser.add_argument(
         "--skull-strip",
