@@ -3,9 +3,9 @@
     python -m tests.benchmarks.paper_scale --out paper-scale.json
 
 On a GPU (an 80 GB one holds all of it) every case runs whole, at 160 x 224 x 160. On a CPU each
-case runs with the paper's depth on narrower networks and a smaller grid (--width, --side), for the
-time, and what the full size holds is calculated: the full network is built and run on PyTorch's
-fake tensors, which have shapes and no data, under `saved_tensors_hooks`, and the bytes of every
+case runs with the paper's depth and grid on narrower networks (--width; --side for a smaller grid),
+for the time, and what the full size holds is calculated: the full network is built and run on
+PyTorch's fake tensors, which have no data, under `saved_tensors_hooks`, and the bytes of every
 distinct tensor kept for the way back are added up; to these come the weights, their average,
 gradients and two moments (20 bytes a parameter). With checkpointing what its largest block
 keeps while it is computed again is added. The sum leaves out the workspace of convolutions and
@@ -82,13 +82,13 @@ def main() -> None:
     parser.add_argument("--precision", default="bf16", choices=list(PRECISIONS))
     parser.add_argument("--steps", type=int, default=3, help="timed steps, after one to warm up")
     parser.add_argument("--batches", default="1,2,4,8", help="of the diffusion stage")
-    parser.add_argument("--width", type=int, help="divide every width by this; on a CPU 4")
-    parser.add_argument("--side", type=int, help="divide every side by this; on a CPU 5")
+    parser.add_argument("--width", type=int, help="divide every width by this; on a CPU 8")
+    parser.add_argument("--side", type=int, help="divide every side by this; default 1")
     parser.add_argument("--no-run", action="store_true", help="the calculation alone")
     parser.add_argument("--out", type=Path, default=Path("paper-scale.json"))
     args = parser.parse_args()
     on_gpu = args.device.startswith("cuda")
-    width, side = args.width or (1 if on_gpu else 4), args.side or (1 if on_gpu else 5)
+    width, side = args.width or (1 if on_gpu else 8), args.side or 1
     rows = []
     for case in cases([int(b) for b in args.batches.split(",")]):
         row: dict[str, Any] = {"case": case.name, **asdict(case)}

@@ -1,8 +1,7 @@
-"""The training line on real Ray: prepare, train, encode, train, print; deaths; two workers."""
+"""The training line on real Ray: prepare, train, encode, train, print."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -18,35 +17,18 @@ import pytest
 import ldm
 from ldm.presets import tiny
 from ray_jobs import cli
-from ray_jobs.files import read_json
 from ray_jobs.preparation.bids import in_validation
 from ray_jobs.preparation.cohort import PreparedCohort
-from tests.e2e.running import (
-    ROOT,
-    RayHead,
-    alive,
-    descendants,
-    files,
-    job,
-    kill,
-    named,
-    started,
-    wait_until,
-)
+from tests.e2e.running import ROOT, RayHead, files, job
+from tests.e2e.training import PRESET, TRAIN, document, on
 from tests.ray_jobs.line import head as head_image
 from tests.ray_jobs.line import image_path, people, write_bids, write_image, write_participants
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 REAL_COHORT = ROOT.parent / "shared" / "data" / "ixi"
-PRESET = ["--preset", "tiny"]
-# One thread a worker: with another number of threads, sums are rounded in another order.
-TRAIN = [*PRESET, "--steps", 60, "--save-every", 15, "--cpus-per-worker", 1]
 SUBJECTS = 12
 LATERAL_VENTRICLE = 4  # in the virtual cohort's label maps
-CHECKPOINT_LIST = "checkpoint_manager_snapshot.json"  # Ray Train's
-# Ray Train's controller looks at its workers every 2 s, too seldom for runs of some seconds.
-PROMPT = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,50 +71,6 @@ def line(head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Line:
         said[verb] = job(verb, *given, extra=extra)
         assert said[verb].returncode == 0, said[verb].stderr
     return Line(folder=folder, words=words, said=said)
-
-
-def on(head: RayHead) -> dict[str, str]:
-    """What sends a job to `head`."""
-    return {**head.environment(), **PROMPT}
-
-
-def document(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
-
-
-def history(run: Path) -> list[dict[str, float]]:
-    """What validation found in a finished run of train-autoencoder."""
-    found: list[dict[str, float]] = document(run / "autoencoder" / "autoencoder.json")["training"][
-        "history"
-    ]
-    return found
-
-
-def weights(run: Path) -> bytes:
-    return (run / "autoencoder" / "autoencoder.safetensors").read_bytes()
-
-
-def log(run: Path) -> str:
-    """What the workers of a run have told so far."""
-    path = run / "log.jsonl"
-    return path.read_text() if path.exists() else ""
-
-
-def checkpoints(run: Path) -> int:
-    """How many checkpoints Ray Train knows of a run; only from those it can go on."""
-    lists = [read_json(path) for path in run.glob(f"checkpoints/*/{CHECKPOINT_LIST}")]
-    return sum(found["current_report_index"] for found in lists if found)
-
-
-def training(line: Line, out: Path, *words: object) -> list[object]:
-    """The line's train-autoencoder, into another folder."""
-    return ["--cohort", line / "prepared", *TRAIN, "--out", out, *words]
-
-
-def last_line(done: subprocess.CompletedProcess[str]) -> str:
-    assert "Traceback" not in done.stderr
-    return done.stderr.splitlines()[-1]
 
 
 # ------------------------------------------------------------------------------------ the line
@@ -354,111 +292,3 @@ def test_real_scans_are_prepared(head: RayHead, tmp_path: Path) -> None:
         assert 0.15 < (volume > 0.1).mean() < 0.75  # a head that fills the grid, and air around it
         centre = np.argwhere(volume > 0.1).mean(axis=0) / volume.shape
         np.testing.assert_allclose(centre, 0.5, atol=0.12)
-
-
-# -------------------------------------------------------------------------------------- deaths
-
-
-def test_a_killed_worker_and_later_a_killed_driver_change_no_bit_of_the_end(
-    line: Line, tmp_path: Path
-) -> None:
-    """On a Ray of the run's own, as on a laptop."""
-    out = tmp_path / "run"
-    words = training(line, out)
-    with started(*words, verb="train-autoencoder", extra=PROMPT) as run:
-        wait_until(lambda: checkpoints(out), "a first checkpoint")
-        workers = named(descendants(run.pid), "ray::RayTrainWorker")
-        assert len(workers) == 1
-        kill(workers[0])
-        reached = checkpoints(out)
-        wait_until(lambda: checkpoints(out) > reached, "a checkpoint of the next worker")
-        assert log(out).count("resumed") == 1
-        tree = descendants(run.pid)
-        training_ones = named(tree, "ray::RayTrainWorker") + named(tree, "ray::TrainController")
-        assert len(training_ones) == 2
-        assert not set(workers) & set(training_ones)
-        assert checkpoints(out) < 4
-        kill(run.pid)
-        wait_until(lambda: not alive(training_ones), "the end of a dead driver's worker")
-        for pid in tree:  # Ray's agents look for their parent once a minute only
-            kill(pid)
-    assert not (out / "finished.json").exists()
-
-    again = job("train-autoencoder", *words, extra=PROMPT)
-    assert again.returncode == 0, again.stderr
-    assert again.stderr.startswith("goes on from step ")
-    assert log(out).count("resumed") == 2
-    assert weights(out) == weights(line / "autoencoder")
-    assert history(out) == history(line / "autoencoder")
-
-
-def test_a_driver_that_died_before_the_result_was_written_writes_it_without_training(
-    head: RayHead, line: Line, tmp_path: Path
-) -> None:
-    """And Ray Train's list of checkpoints was torn, which it writes in place."""
-    out = tmp_path / "run"
-    shutil.copytree(line / "autoencoder", out)
-    shutil.rmtree(out / "autoencoder")
-    (out / "finished.json").unlink()
-    (listed,) = out.glob(f"checkpoints/*/{CHECKPOINT_LIST}")
-    os.truncate(listed, 300)
-    before = log(out).count("validation")
-    done = job("train-autoencoder", *training(line, out), extra=on(head))
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == "goes on from step 60/60\n"
-    assert log(out).count("validation") == before
-    assert weights(out) == weights(line / "autoencoder")
-    assert history(out) == history(line / "autoencoder")
-
-
-def test_two_workers_give_the_losses_of_one(head: RayHead, line: Line, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    words = training(line, out, "--steps", 30, "--workers", 2)
-    done = job("train-autoencoder", *words, extra=on(head))
-    assert done.returncode == 0, done.stderr
-    alone = history(line / "autoencoder")[:2]
-    together = history(out)
-    assert [entry["step"] for entry in together] == [15, 30]
-    for one, two in zip(alone, together, strict=True):
-        assert one == pytest.approx(two, rel=1e-3)
-
-
-def test_a_training_that_fails_for_good_ends_with_the_cause_in_one_line(
-    head: RayHead, line: Line, tmp_path: Path
-) -> None:
-    words = training(line, tmp_path / "run", "--learning-rate", 1e30, "--retries", 0)
-    done = job("train-autoencoder", *words, extra=on(head))
-    assert done.returncode == 1
-    assert last_line(done).startswith(
-        "brainpress train-autoencoder: training stopped after 0 retries: step "
-    )
-    assert "lower --learning-rate or use --precision fp32. Its checkpoints are in " in (
-        last_line(done)
-    )
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-
-
-def test_all_terms_of_the_loss_from_earlier_weights_on_two_workers(
-    head: RayHead, line: Line, tmp_path: Path
-) -> None:
-    out = tmp_path / "run"
-    words = training(line, out, "--steps", 6, "--save-every", 3, "--workers", 2)
-    words += ["--from", line / "autoencoder", "--perceptual-weight", 0.1, "--perceptual", "cohort"]
-    words += ["--adversarial-weight", 0.05, "--adversarial-from", 3, "--activation-checkpointing"]
-    done = job("train-autoencoder", *words, extra=on(head))
-    assert done.returncode == 0, done.stderr
-    first, last = history(out)
-    terms = {"train_l1", "train_kl", "train_perceptual"}
-    assert terms < first.keys()
-    assert {*terms, "train_adversarial", "train_critic loss"} < last.keys()
-    assert "train_adversarial" not in first
-    assert last["psnr"] == pytest.approx(history(line / "autoencoder")[-1]["psnr"], abs=3)
-    training_card = document(out / "autoencoder" / "autoencoder.json")["training"]
-    assert (training_card["perceptual"], training_card["from"]["name"]) == ("cohort", "autoencoder")
-    assert "--perceptual cohort --from autoencoder" in training_card["command"]
-    features = (out / "perceptual" / "features.safetensors").stat()
-    again = job("train-autoencoder", *words, extra=on(head))
-    assert again.stdout == f"{out}: already trained for 6 steps; nothing left to do\n"
-    (out / "finished.json").unlink()  # as if the driver had died at the end
-    assert job("train-autoencoder", *words, extra=on(head)).returncode == 0
-    assert (out / "perceptual" / "features.safetensors").stat().st_mtime == features.st_mtime
