@@ -13,6 +13,7 @@ from manifests.layout import BIDS_VERSION, NOT_BIDS, PARTICIPANTS_KEY
 from manifests.readme import readme
 from manifests.release_document import DEMONSTRATION, ReleaseDocument
 from manifests.schema import OK, Column
+from manifests.text import one_line
 
 LICENSE_URLS = {
     "CC0-1.0": "https://creativecommons.org/publicdomain/zero/1.0/legalcode",
@@ -121,29 +122,33 @@ def _changes(document: ReleaseDocument, table: pa.Table) -> str:
 def _license(document: ReleaseDocument) -> str:
     if document.license_text:
         return document.license_text.rstrip("\n") + "\n"
-    lines = [f"{document.name} is licensed under {document.license}."]
+    lines = [one_line(f"{document.name} is licensed under {document.license}.")]
     if url := LICENSE_URLS.get(document.license):
         lines.append(f"The text of the licence: {url}")
     if attribution := document.model.get("attribution"):
-        lines += ["", f"Attribution: {attribution}"]
+        lines += ["", one_line(f"Attribution: {attribution}")]
     return "\n".join(lines) + "\n"
 
 
 def _citation(document: ReleaseDocument) -> str:
-    # A JSON string is a YAML string, so json.dumps quotes whatever a name holds.
     lines = [
         "cff-version: 1.2.0",
         "message: If you use this dataset, please cite it as below.",
         "type: dataset",
-        f"title: {json.dumps(document.name, ensure_ascii=False)}",
+        f"title: {_quoted(document.name)}",
         "authors:",
-        *(f"  - name: {json.dumps(author, ensure_ascii=False)}" for author in document.authors),
+        *(f"  - name: {_quoted(author)}" for author in document.authors),
     ]
     if document.license in LICENSE_URLS:
         lines.append(f"license: {document.license}")
     if document.date:
         lines.append(f"date-released: {json.dumps(document.date)}")
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A YAML string: a JSON string is one, but for control characters that JSON lets stand."""
+    return json.dumps(one_line(text), ensure_ascii=False)
 
 
 def _bidsignore(extra: set[str]) -> str:

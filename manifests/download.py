@@ -16,15 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.errors import ReleaseError
-from manifests.layout import MANIFEST_KEY, RELEASE_KEY
+from manifests.layout import MANIFEST_KEY, MOST_IMAGE_BYTES, RELEASE_KEY, image_path
 from manifests.ledger import in_threads
-from manifests.parquet import sha256, table_from_bytes
+from manifests.parquet import MOST_FILE_BYTES, sha256, table_from_bytes
 from manifests.query import Release
 from manifests.release import read_release, write_release
 from manifests.schema import OK
 from manifests.storage import open_store
 from manifests.storage_local import LocalStore
-from manifests.store import Store
+from manifests.store import Store, TooLargeError
 
 CONNECTIONS = 8
 ATTEMPTS = 2  # of an image whose digest is wrong: once more, in case it broke on the way
@@ -91,7 +91,7 @@ def download(
         raise ReleaseError(f"{out}: `download` writes to a local folder")
     kept = _rows_already_there(target, release)
     target.check_writable()
-    wanted = [_Image(**row) for row in rows.select(["path", "bytes", "sha256"]).to_pylist()]
+    wanted = _images(rows, release.store.uri)
     report = Downloaded()
     missing = _sort_out(wanted, target, existing, report)
     _need_space(target, sum(image.bytes for image in missing))
@@ -107,6 +107,29 @@ class _Image:
     path: str
     bytes: int
     sha256: str
+
+
+def _images(rows: pa.Table, uri: str) -> list[_Image]:
+    """What to fetch; each goes where the format puts it, whatever else the manifest says.
+
+    Raises:
+        ReleaseError: a row that names another place, no digest or an absurd size (exit code 1).
+    """
+    images = []
+    for row in rows.select(["index", "path", "bytes", "sha256"]).to_pylist():
+        index = row.pop("index")
+        place = f"{uri}/{MANIFEST_KEY}: sample {index}"
+        if row["path"] != image_path(index):
+            found, expected = ascii(row["path"])[:200], image_path(index)
+            raise ReleaseError(f"{place} lies at {found}, expected {expected!r}", exit_code=1)
+        if row["sha256"] is None or not 0 < (row["bytes"] or 0) <= MOST_IMAGE_BYTES:
+            raise ReleaseError(
+                f"{place} has {row['bytes']} bytes and SHA-256 {ascii(row['sha256'])[:80]};"
+                f" expected a digest, and 1 to {MOST_IMAGE_BYTES:,} bytes",
+                exit_code=1,
+            )
+        images.append(_Image(**row))
+    return images
 
 
 def _choose(
@@ -154,7 +177,7 @@ def _rows_already_there(target: Store, release: Release) -> pa.Table | None:
             f" ({about.get('name')}); choose an empty or new folder"
         )
     try:
-        data = target.get(MANIFEST_KEY)
+        data = target.get(MANIFEST_KEY, most=MOST_FILE_BYTES)
     except KeyError:
         return None
     rows = table_from_bytes(data, f"{target.uri}/{MANIFEST_KEY}")
@@ -189,9 +212,11 @@ def _sort_out(
 
 def _look(target: LocalStore, image: _Image) -> _Found:
     try:
-        there = target.get(image.path)
+        there = target.get(image.path, most=image.bytes)
     except KeyError:
         return _Found.NOTHING
+    except TooLargeError:
+        return _Found.ANOTHER_FILE
     same = len(there) == image.bytes and sha256(there) == image.sha256
     return _Found.THE_IMAGE if same else _Found.ANOTHER_FILE
 
@@ -258,7 +283,7 @@ def _fetch_one(source: Store, target: LocalStore, image: _Image, stop: threading
     for _ in range(ATTEMPTS):
         if stop.is_set():
             return
-        data = source.get(image.path)
+        data = source.get(image.path, most=image.bytes)
         found = sha256(data)
         if found == image.sha256:
             target.put(image.path, data)

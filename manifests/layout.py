@@ -7,6 +7,7 @@ MANIFEST_KEY = "manifest.parquet"
 PARTICIPANTS_KEY = "participants.tsv"
 RELEASE_FORMAT, RELEASE_VERSION = "brainpress-release", 1
 BIDS_VERSION = "1.10.0"
+MOST_IMAGE_BYTES = 2**30  # of a stored image; a volume of the paper's size has some 6 MB
 
 # What a release holds that BIDS does not know. (The validator wants folders without a slash.)
 NOT_BIDS = ("manifest", "manifest.parquet", "release.json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from typing import Any, Literal, TypeVar
 import pyarrow as pa
 
 from manifests.errors import ReleaseError
-from manifests.json_text import flatten, json_bytes
+from manifests.json_text import MOST_JSON_BYTES, flatten, json_bytes, parse_json
 from manifests.parquet import parquet_bytes, row_count, table_from_bytes
 from manifests.store import Entry, Store
 
@@ -110,18 +109,22 @@ class Ledger:
 
     def plan(self) -> dict[str, Any] | None:
         """The stored plan; None where no release was begun."""
-        plan = self._json(PLAN_KEY)
+        plan, place = self._json(PLAN_KEY), f"{self.store.uri}/{PLAN_KEY}"
         if plan is not None and plan.get("version") != PLAN_VERSION:
             raise ReleaseError(
-                f"{self.store.uri}/{PLAN_KEY}: plan version {plan.get('version')!r}, expected"
+                f"{place}: plan version {plan.get('version')!r}, expected"
                 f" {PLAN_VERSION}; use the brainpress that began it"
             )
+        if plan is not None:
+            _whole(plan, "shard_size", place)
+            if not isinstance(plan.get("fields", {}), dict):
+                raise ReleaseError(f"{place}: fields is no JSON object", exit_code=1)
         return plan
 
     def target(self) -> int | None:
         """The largest number of samples asked for so far; None where `begin` was not told."""
         document = self._json(TARGET_KEY)
-        return None if document is None else int(document["n"])
+        return None if document is None else _whole(document, "n", f"{self.store.uri}/{TARGET_KEY}")
 
     def done(self, plan: ShardPlan) -> set[int]:
         """The shards of `plan` that are committed whole: one listing, then the parts' footers.
@@ -171,8 +174,10 @@ class Ledger:
     def _aim(self, n: int) -> None:
         data = json_bytes({"n": n})
         while not self.store.put_if_absent(TARGET_KEY, data):
-            stored, etag = self.store.get_with_etag(TARGET_KEY)
-            if json.loads(stored)["n"] >= n or self.store.replace(TARGET_KEY, data, etag=etag):
+            stored, etag = self.store.get_with_etag(TARGET_KEY, most=MOST_JSON_BYTES)
+            place = f"{self.store.uri}/{TARGET_KEY}"
+            asked = _whole(parse_json(stored, place), "n", place)
+            if asked >= n or self.store.replace(TARGET_KEY, data, etag=etag):
                 return
 
     def _count_rows(self, entry: Entry) -> int:
@@ -225,16 +230,17 @@ class Ledger:
 
     def _json(self, key: str) -> dict[str, Any] | None:
         try:
-            data = self.store.get(key)
+            data = self.store.get(key, most=MOST_JSON_BYTES)
         except KeyError:
             return None
-        try:
-            document = json.loads(data)
-        except ValueError as error:
-            raise ReleaseError(f"{self.store.uri}/{key}: not JSON ({error})", exit_code=1) from None
-        if not isinstance(document, dict):
-            raise ReleaseError(f"{self.store.uri}/{key}: expected a JSON object", exit_code=1)
-        return document
+        return parse_json(data, f"{self.store.uri}/{key}")
+
+
+def _whole(document: Mapping[str, Any], name: str, place: str) -> int:
+    value = document.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ReleaseError(f"{place}: {name} is {ascii(value)[:60]}, expected 1 or more", 1)
+    return value
 
 
 def check_part(table: pa.Table, shard: int, expected_rows: int) -> None:

@@ -6,14 +6,25 @@ import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manifests.errors import ReleaseError
+from manifests.parquet_limits import (
+    FOOTER_LIMITS,
+    LimitError,
+    check_claims,
+    read_limited,
+    text_columns,
+)
 from manifests.store import Store
+from manifests.text import one_line
 
 ROW_GROUP_ROWS = 65_536
+MOST_FILE_BYTES = 2 * 2**30  # of a manifest that is read as a whole; a row of ours has some 80
+MOST_PART_BYTES = 256 * 2**20
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
@@ -35,16 +46,15 @@ def parquet_bytes(table: pa.Table) -> bytes:
 
 def table_from_bytes(data: bytes, name: str) -> pa.Table:
     """The table in a Parquet file of that name. Raises ReleaseError where it is broken."""
-    try:
-        return pq.read_table(pa.BufferReader(data))
-    except (pa.ArrowException, OSError) as error:
-        raise ReleaseError(f"{name}: not a readable Parquet file ({error})", exit_code=1) from error
+    return _read(pa.BufferReader(data), len(data), name, None)
 
 
 def row_count(store: Store, key: str) -> int:
     """The number of rows of a stored Parquet file, from its footer. KeyError where none is."""
-    with _opened(store, key) as file:
-        return int(file.metadata.num_rows)
+    name = f"{store.uri}/{key}"
+    with store.open(key) as file, _told(name), _opened(file) as parquet:
+        check_claims(parquet)
+        return int(parquet.metadata.num_rows)
 
 
 def read_columns(store: Store, key: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -52,24 +62,39 @@ def read_columns(store: Store, key: str, columns: Sequence[str] | None = None) -
 
     Only their column chunks are fetched.
     """
-    with _opened(store, key) as file:
-        table = file.read(columns=None if columns is None else list(columns), use_threads=False)
-        return table if columns is None else table.select(list(columns))
+    with store.open(key) as file:
+        size = file.seek(0, io.SEEK_END)
+        return _read(file, size, f"{store.uri}/{key}", columns)
 
 
-@contextmanager
-def _opened(store: Store, key: str) -> Iterator[pq.ParquetFile]:
-    """A stored Parquet file, to be read in this thread alone.
+def _read(source: Any, size: int, name: str, columns: Sequence[str] | None) -> pa.Table:
+    with _told(name), _opened(source) as file:
+        wanted = file.schema_arrow.names if columns is None else list(columns)
+        absent = set(wanted) - set(file.schema_arrow.names)
+        if absent or len(set(wanted)) < len(wanted):
+            raise LimitError(f"no column {', '.join(sorted(absent))}" if absent else "column twice")
+        with _opened(source, read_dictionary=text_columns(file), metadata=file.metadata) as folded:
+            return read_limited(file, folded, size, wanted)
+
+
+def _opened(source: Any, **options: Any) -> pq.ParquetFile:
+    """A Parquet file, to be read in this thread alone.
 
     Arrow's own threads must not hold a Python file: one that lets go of it while the interpreter
     ends aborts the process. So neither pre_buffer nor `pq.read_table`, which use them.
     """
-    with store.open(key) as file:
-        try:
-            yield pq.ParquetFile(file, pre_buffer=False)
-        except (pa.ArrowException, OSError) as error:
-            line = f"{store.uri}/{key}: not a readable Parquet file ({error})"
-            raise ReleaseError(line, exit_code=1) from error
+    return pq.ParquetFile(source, pre_buffer=False, **FOOTER_LIMITS, **options)
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Arrow's errors as one line; UnicodeDecodeError is that of a column's name or metadata."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, LimitError, UnicodeDecodeError) as error:
+        reason = one_line(error)[:300]
+        line = f"{name}: not a readable Parquet file ({reason})"
+        raise ReleaseError(line, exit_code=1) from error
 
 
 def sha256(data: bytes) -> str:

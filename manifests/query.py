@@ -14,6 +14,7 @@ from manifests.layout import MANIFEST_KEY
 from manifests.parquet import read_columns
 from manifests.release import read_release
 from manifests.release_document import ReleaseDocument
+from manifests.release_shape import check_release
 from manifests.storage import open_store
 from manifests.store import Store
 from manifests.where import columns_in, find_column, parse_where
@@ -35,11 +36,11 @@ class Release:
     def __init__(self, store: Store, about: dict[str, Any]) -> None:
         self.store = store
         self.about = about
+        check_release(about, store.uri)
         try:
             self.document = ReleaseDocument.from_json(about)
-            _ = about["counts"]["samples"], about["files"][MANIFEST_KEY], about["parts"]
-        except (KeyError, TypeError) as error:
-            line = f"{store.uri}: release.json is damaged ({type(error).__name__}: {error})"
+        except ReleaseError as error:
+            line = f"{store.uri}: release.json is damaged ({error})"
             raise ReleaseError(line, exit_code=1) from error
 
     @classmethod

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.numbers import human_number
 from manifests.release_document import DEMONSTRATION, ReleaseDocument
 from manifests.schema import OK, Column
+from manifests.text import markdown
 
 
 def readme(document: ReleaseDocument, table: pa.Table) -> str:
@@ -16,7 +19,7 @@ def readme(document: ReleaseDocument, table: pa.Table) -> str:
     failed = table.num_rows - ok
     model = document.model
     sections = [
-        f"# {document.name}",
+        f"# {markdown(document.name)}",
         f"**{DEMONSTRATION}**" if document.demonstration else "",
         f"{ok:,} synthetic T1-weighted brain images. Each is drawn from a generative model; none"
         " shows a person.",
@@ -29,9 +32,10 @@ def readme(document: ReleaseDocument, table: pa.Table) -> str:
         "- `manifest.parquet`: the same and more, with the SHA-256 of every image.\n"
         "- `release.json`: how it was made.",
         "## What the columns mean\n\n" + _column_table(document.columns),
-        f"## How it was made\n\nModel: {model['name']}. {model.get('description', '')}\n\n"
-        f"Sampler: {document.sampler_text}. Release seed: {document.seed}."
-        f" Made with brainpress {document.software_version}.\n\n"
+        f"## How it was made\n\nModel: {markdown(model['name'])}."
+        f" {markdown(model.get('description') or '')}\n\n"
+        f"Sampler: {markdown(document.sampler_text)}. Release seed: {document.seed}."
+        f" Made with brainpress {markdown(document.software_version)}.\n\n"
         "The same model, sampler and seed give the same samples again.",
         "## How to use a part of it\n\n"
         "    pip install brainpress\n"
@@ -39,7 +43,8 @@ def readme(document: ReleaseDocument, table: pa.Table) -> str:
         "    brainpress download RELEASE FOLDER --limit 10\n"
         "    brainpress verify FOLDER\n\n"
         "RELEASE is the folder or s3:// address where this file lies.",
-        f"## Licence\n\n{document.license}. {model.get('attribution', '')}".rstrip(),
+        f"## Licence\n\n{markdown(document.license)}."
+        f" {markdown(model.get('attribution') or '')}".rstrip(),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -59,10 +64,11 @@ def _column_table(columns: tuple[Column, ...]) -> str:
         )
     lines = ["| column | meaning | unit | range |", "|---|---|---|---|"]
     for column in columns:
-        span = ", ".join(column.levels)
+        span = ", ".join(map(markdown, column.levels))
         if column.minimum is not None and column.maximum is not None:
             span = f"{human_number(column.minimum)} to {human_number(column.maximum)} in training"
-        lines.append(f"| {column.name} | {column.description} | {column.unit} | {span} |")
+        told = " | ".join(map(markdown, (column.description, column.unit)))
+        lines.append(f"| {column.name} | {told} | {span} |")
     return "\n".join(lines)
 
 
@@ -71,7 +77,9 @@ def _example(columns: tuple[Column, ...]) -> str:
     parts = []
     for column in columns:
         if column.kind == "categorical":
-            parts.append(f"{column.name} = '{column.levels[0]}'")
+            level = column.levels[0]
+            if re.fullmatch(r"[\w .+-]+", level):  # it stands in a shell's quotes
+                parts.append(f"{column.name} = '{level}'")
         elif column.minimum is not None and column.maximum is not None:
             parts.append(f"{column.name} > {(column.minimum + column.maximum) / 2:.4g}")
     return " and ".join(parts[:2]) or "index < 10"

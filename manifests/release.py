@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ import pyarrow.compute as pc
 
 from manifests.documents import documents
 from manifests.errors import ReleaseError
-from manifests.json_text import json_bytes
+from manifests.json_text import MOST_JSON_BYTES, json_bytes, parse_json
 from manifests.layout import (
     MANIFEST_KEY,
     RELEASE_FORMAT,
@@ -21,8 +20,9 @@ from manifests.layout import (
     participant_id,
 )
 from manifests.ledger import ShardPlan, in_threads, part_key
-from manifests.parquet import parquet_bytes, sha256, table_from_bytes
+from manifests.parquet import MOST_PART_BYTES, parquet_bytes, sha256, table_from_bytes
 from manifests.release_document import ReleaseDocument
+from manifests.release_shape import check_release
 from manifests.schema import OK, SCHEMA_VERSION
 from manifests.store import Store
 
@@ -119,21 +119,18 @@ def read_release(store: Store) -> dict[str, Any]:
         ReleaseError: there is no release there, it is not finished, or it is of a later format.
     """
     try:
-        data = store.get(RELEASE_KEY)
+        data = store.get(RELEASE_KEY, most=MOST_JSON_BYTES)
     except KeyError:
         raise ReleaseError(_why_no_release(store)) from None
-    try:
-        release = json.loads(data)
-    except ValueError as error:
-        line = f"{store.uri}/{RELEASE_KEY}: not JSON ({error})"
-        raise ReleaseError(line, exit_code=1) from None
-    if not isinstance(release, dict) or release.get("format") != RELEASE_FORMAT:
+    release = parse_json(data, f"{store.uri}/{RELEASE_KEY}")
+    if release.get("format") != RELEASE_FORMAT:
         raise ReleaseError(f"{store.uri}/{RELEASE_KEY} is not of a brainpress release")
     if release.get("version") != RELEASE_VERSION:
         raise ReleaseError(
             f"{store.uri}: release format {release.get('version')!r}, this brainpress reads"
             f" {RELEASE_VERSION}; install a newer one"
         )
+    check_release(release, store.uri)
     return release
 
 
@@ -171,7 +168,7 @@ def _read_part(
     """What release.json tells of a part, and the rows that the plan asks of it; None if absent."""
     key, indices = part_key(shard), plan.indices(shard)
     try:
-        data = store.get(key)
+        data = store.get(key, most=MOST_PART_BYTES)
     except KeyError:
         return None
     table = table_from_bytes(data, f"{store.uri}/{key}")

@@ -7,11 +7,13 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from manifests.errors import ReleaseError
+from manifests.json_text import parse_json
+from manifests.text import is_plain
 
 SCHEMA_VERSION = 1
 METADATA_KEY = b"brainpress"
@@ -45,8 +47,11 @@ class Column:
     description: str = ""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,99}", self.name):
             raise ReleaseError(f"column {self.name!r}: expected lower case, digits and underscores")
+        for text in (self.unit, self.description, *self.levels):
+            if not is_plain(text):
+                raise ReleaseError(f"column {self.name}: {text!r} has control characters")
         if self.kind not in ("continuous", "categorical"):
             raise ReleaseError(
                 f"column {self.name}: kind {self.kind!r} is neither continuous nor categorical"
@@ -56,6 +61,8 @@ class Column:
         if len(set(self.levels)) != len(self.levels):
             raise ReleaseError(f"column {self.name}: levels {self.levels} are not distinct")
         low, high = self.minimum, self.maximum
+        if not all(math.isfinite(end) for end in (low, high) if end is not None):
+            raise ReleaseError(f"column {self.name}: its range {low} to {high} is not finite")
         if low is not None and high is not None and not low < high:
             raise ReleaseError(f"column {self.name}: minimum {low} is not below maximum {high}")
 
@@ -77,15 +84,27 @@ class Column:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Column:
-        return cls(
-            name=document["name"],
-            unit=document.get("unit", ""),
-            kind=cast(Kind, document.get("kind", "continuous")),
-            levels=tuple(document.get("levels", ())),
-            minimum=document.get("minimum"),
-            maximum=document.get("maximum"),
-            description=document.get("description", ""),
-        )
+        """The inverse of `to_json`.
+
+        Raises:
+            ReleaseError: a field that is missing, of another kind, or wrong.
+        """
+        fields: dict[str, Any] = {
+            "name": document.get("name"),
+            "unit": document.get("unit", ""),
+            "kind": document.get("kind", "continuous"),
+            "levels": document.get("levels", []),
+            "description": document.get("description", ""),
+        }
+        for name, value in fields.items():
+            texts = value if name == "levels" else [value]
+            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+                raise ReleaseError(f"a column's {name} is {ascii(value)[:60]}, expected text")
+        for name in ("minimum", "maximum"):
+            fields[name] = end = document.get(name)
+            if isinstance(end, bool) or not isinstance(end, (int, float, type(None))):
+                raise ReleaseError(f"a column's {name} is {ascii(end)[:60]}, expected a number")
+        return cls(**{**fields, "levels": tuple(fields["levels"])})
 
 
 def manifest_schema(columns: Sequence[Column], quality: Sequence[Column] = ()) -> pa.Schema:
@@ -140,15 +159,16 @@ def columns_of(schema: pa.Schema) -> tuple[tuple[Column, ...], tuple[Column, ...
         raise ReleaseError(
             "this Parquet file is no manifest: its schema has no brainpress metadata"
         )
-    about = json.loads(text)
+    about = parse_json(text, "the manifest's schema")
     if about.get("version") != SCHEMA_VERSION:
         raise ReleaseError(
             f"manifest schema version {about.get('version')}: this brainpress reads"
             f" {SCHEMA_VERSION}; install a newer one"
         )
-    columns, quality = (
-        tuple(Column.from_json(item) for item in about[part]) for part in ("columns", "quality")
-    )
+    parts = [about.get(part) for part in ("columns", "quality")]
+    if not all(isinstance(p, list) and all(isinstance(c, dict) for c in p) for p in parts):
+        raise ReleaseError("the manifest's schema does not list its columns")
+    columns, quality = (tuple(map(Column.from_json, part)) for part in parts if part is not None)
     return columns, quality
 
 

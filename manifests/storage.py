@@ -31,6 +31,11 @@ def open_store(uri: str | Path) -> Store:
         return LocalStore(Path(rest))
     if scheme == "s3":
         bucket, _, prefix = rest.partition("/")
+        if "@" in bucket or "?" in rest:
+            raise ReleaseError(
+                "an S3 location with credentials or a query in it: expected s3://bucket/prefix,"
+                " and the credentials in the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE)"
+            )
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}", bucket):
             raise ReleaseError(f"{text}: {bucket!r} is no bucket name; expected s3://bucket/prefix")
         from manifests.storage_s3 import S3Store

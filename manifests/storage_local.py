@@ -9,15 +9,19 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from manifests.errors import ReleaseError
+from manifests.confined import Directory, directory_inside, open_inside
+from manifests.errors import ReleaseError, StorageError
 from manifests.store import WRITE_CHECK_KEY, Entry, Store, check_key
 
 SIDE_FOLDER = ".incoming"
 STALE_AFTER_SECONDS = 24 * 3600
+# Any other write fares no better.
+UNUSABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EACCES}
 _counter = itertools.count()
 
 
@@ -26,7 +30,7 @@ class LocalStore(Store):
 
     A write goes to a side file in `.incoming/`, is flushed to the disk, and is renamed (or, if it
     must be the first, linked) into place: a reader sees a whole object or none. Compare and swap
-    holds a lock on the folder.
+    holds a lock on the folder. No link in the folder leads a read or a write out of it.
     """
 
     is_local = True
@@ -39,39 +43,44 @@ class LocalStore(Store):
         return LocalStore, (self.folder,)
 
     def put(self, key: str, data: bytes, *, content_type: str | None = None) -> None:
-        with self._side_file(key, data) as (side, target):
-            side.replace(target)
+        with self._side_file(key, data) as (side, target, name):
+            side.rename_to(target, name)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        if self._path(key).exists():
-            return False
-        with self._side_file(key, data) as (side, target):
+        absent = suppress(FileNotFoundError, NotADirectoryError)
+        with self._told("write", key), absent, self._parent(key) as (target, name):
+            if target.exists(name):
+                return False
+        with self._side_file(key, data) as (side, target, name):
             try:
-                os.link(side, target)
+                side.link_to(target, name)
             except FileExistsError:
                 return False
             except OSError as error:
                 if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
                     raise
                 with self._locked():  # a file system without hard links, such as exFAT
-                    if target.exists():
+                    if target.exists(name):
                         return False
-                    side.replace(target)
+                    side.rename_to(target, name)
         return True
 
     def replace(self, key: str, data: bytes, *, etag: str) -> bool:
-        with self._side_file(key, data) as (side, target), self._locked():
+        with self._side_file(key, data) as (side, target, name), self._locked():
             try:
-                unchanged = _etag(target.stat()) == etag
+                unchanged = _etag(target.stat(name)) == etag
             except FileNotFoundError:
                 return False
             if unchanged:
-                side.replace(target)
+                side.rename_to(target, name)
             return unchanged
 
-    def get_with_etag(self, key: str) -> tuple[bytes, str]:
+    def get_with_etag(self, key: str, *, most: int | None = None) -> tuple[bytes, str]:
         with self.open(key) as file, self._told("read", key):
-            return file.read(), _etag(os.fstat(file.fileno()))
+            status = os.fstat(file.fileno())
+            self._check_size(key, status.st_size, most)
+            # What is appended meanwhile is not read either.
+            return file.read(status.st_size), _etag(status)
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         start = self.folder / prefix.rpartition("/")[0]
@@ -85,17 +94,19 @@ class LocalStore(Store):
                 if key.startswith(prefix) and key != WRITE_CHECK_KEY:
                     with suppress(FileNotFoundError):  # removed meanwhile
                         status = path.stat()
-                        found.append(Entry(key, status.st_size, _etag(status)))
+                        found.append(Entry(key, status.st_size, _etag(status), status.st_mtime))
         yield from sorted(found)
 
     def delete(self, key: str) -> None:
-        with self._told("remove", key):
-            self._path(key).unlink(missing_ok=True)
+        with self._told("remove", key), suppress(FileNotFoundError), self._parent(key) as place:
+            folder, name = place
+            folder.remove(name)
 
     def open(self, key: str) -> BinaryIO:
+        check_key(key)
         with self._told("read", key):
             try:
-                return self._path(key).open("rb")
+                return open_inside(self.folder, key)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 raise KeyError(key) from None
 
@@ -114,6 +125,8 @@ class LocalStore(Store):
 
     def sweep(self) -> None:
         """Remove side files of this machine's dead processes, and old ones of other machines."""
+        if (self.folder / SIDE_FOLDER).is_symlink():
+            return  # nobody knows whose files those are
         with suppress(FileNotFoundError):
             for path in (self.folder / SIDE_FOLDER).iterdir():
                 with suppress(FileNotFoundError):
@@ -122,26 +135,28 @@ class LocalStore(Store):
             with suppress(OSError):  # someone is writing
                 (self.folder / SIDE_FOLDER).rmdir()
 
-    def _path(self, key: str) -> Path:
-        return self.folder / check_key(key)
+    @contextmanager
+    def _parent(self, key: str, *, make: bool = False) -> Iterator[tuple[Directory, str]]:
+        """The folder in which the file of `key` lies or will lie, and the file's name."""
+        *parts, name = PurePosixPath(check_key(key)).parts
+        with directory_inside(self.folder, parts, make=make) as directory:
+            yield directory, name
 
     @contextmanager
-    def _side_file(self, key: str, data: bytes) -> Iterator[tuple[Path, Path]]:
+    def _side_file(self, key: str, data: bytes) -> Iterator[tuple[_Side, Directory, str]]:
         """`data` in a side file on the same file system, and the place where it should go."""
-        target = self._path(key)
-        name = f"{_host()}.{os.getpid()}.{next(_counter)}"
-        side = self.folder / SIDE_FOLDER / name
-        with self._told("write", key), _create(side) as file:
+        check_key(key)
+        with self._told("write", key), _create(self.folder) as (side, file):
             try:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
                 file.close()
-                target.parent.mkdir(parents=True, exist_ok=True)
-                yield side, target
+                with self._parent(key, make=True) as (target, name):
+                    yield side, target, name
             finally:
                 file.close()
-                side.unlink(missing_ok=True)
+                side.folder.remove(side.name)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -162,14 +177,40 @@ class LocalStore(Store):
             yield
         except OSError as error:
             reason = error.strerror or str(error)
-            raise ReleaseError(f"cannot {verb} {self.folder / key}: {reason}") from error
+            kind = StorageError if error.errno in UNUSABLE else ReleaseError
+            raise kind(f"cannot {verb} {self.folder / key}: {reason}") from error
 
 
-def _create(side: Path) -> BinaryIO:
+@dataclass(frozen=True)
+class _Side:
+    """A side file, whole and on the disk."""
+
+    folder: Directory
+    name: str
+
+    def rename_to(self, target: Directory, name: str) -> None:
+        self.folder.replace(self.name, target, name)
+
+    def link_to(self, target: Directory, name: str) -> None:
+        self.folder.link(self.name, target, name)
+
+
+@contextmanager
+def _create(folder: Path) -> Iterator[tuple[_Side, BinaryIO]]:
+    """A new side file in `folder`, which is made where it is not there."""
+    name = f"{_host()}.{os.getpid()}.{next(_counter)}"
     for _ in range(100):
-        side.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):  # swept by another process just now
-            return side.open("xb")
+        with suppress(FileExistsError):  # a file: told when it is opened as a folder
+            folder.mkdir(parents=True)
+        with ExitStack() as stack:
+            try:
+                inside = directory_inside(folder, [SIDE_FOLDER], make=True)
+                directory = stack.enter_context(inside)
+                file = directory.create(name)
+            except FileNotFoundError:  # swept by another process just now
+                continue
+            yield _Side(directory, name), file
+            return
     raise OSError(errno.ENOENT, "the folder keeps vanishing")
 
 

@@ -5,22 +5,39 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import itertools
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from manifests.errors import ReleaseError
-from manifests.storage_s3_errors import MISSING, code_of, explain
-from manifests.store import WRITE_CHECK_KEY, Entry, Store, check_key, content_type_of
+from manifests.storage_s3_errors import (
+    MISSING,
+    code_of,
+    explain,
+    passes,
+    refuse_credentials_in,
+)
+from manifests.store import (
+    WRITE_CHECK_KEY,
+    Entry,
+    Store,
+    TooLargeError,
+    check_key,
+    content_type_of,
+)
 
 ATTEMPTS = 5
 CONNECT_TIMEOUT_SECONDS = 10
 READ_TIMEOUT_SECONDS = 60
 CONNECTIONS = 32
 READ_AHEAD_BYTES = 1 << 16
+LONGEST_PAUSE_SECONDS = 5.0
+
+T = TypeVar("T")
 
 
 class S3Store(Store):
@@ -28,12 +45,16 @@ class S3Store(Store):
 
     Every put carries its SHA-256, which the server checks. Commit marks use If-None-Match and
     If-Match, so the server decides which of several writers is first.
+
+    boto3 asks a few times within seconds. With patience, a server that is away, busy or broken is
+    asked on for that long; its refusals end at once.
     """
 
     is_local = False
 
-    def __init__(self, bucket: str, prefix: str) -> None:
+    def __init__(self, bucket: str, prefix: str, patience_seconds: float = 0.0) -> None:
         self.bucket = bucket
+        self.patience_seconds = patience_seconds
         self.prefix = f"{prefix}/" if prefix else ""
         self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
         self.signed = True
@@ -41,8 +62,11 @@ class S3Store(Store):
         self._bucket_seen = False
         self._lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[object, tuple[str, str]]:
-        return S3Store, (self.bucket, self.prefix.rstrip("/"))
+    def __reduce__(self) -> tuple[object, tuple[str, str, float]]:
+        return S3Store, (self.bucket, self.prefix.rstrip("/"), self.patience_seconds)
+
+    def patient(self, seconds: float) -> S3Store:
+        return S3Store(self.bucket, self.prefix.rstrip("/"), seconds)
 
     @property
     def client(self) -> Any:
@@ -55,7 +79,7 @@ class S3Store(Store):
 
     def put(self, key: str, data: bytes, *, content_type: str | None = None) -> None:
         with self._told("write", key):
-            self._put(key, data, content_type)
+            self._ask(lambda: self._put(key, data, content_type))
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         return self._conditional_put(key, data, IfNoneMatch="*")
@@ -63,29 +87,33 @@ class S3Store(Store):
     def replace(self, key: str, data: bytes, *, etag: str) -> bool:
         return self._conditional_put(key, data, IfMatch=etag)
 
-    def get_with_etag(self, key: str) -> tuple[bytes, str]:
+    def get_with_etag(self, key: str, *, most: int | None = None) -> tuple[bytes, str]:
         with self._told("read", key):
-            return self._read(key, None)
+            return self._ask(lambda: self._read(key, None, most))
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         with self._told("list"):
-            pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=self.prefix + prefix
-            )
-            for page in pages:
+            about = {"Bucket": self.bucket, "Prefix": self.prefix + prefix}
+            while True:
+                page = self._ask(lambda: self.client.list_objects_v2(**about))
                 for item in page.get("Contents", ()):
                     key = item["Key"].removeprefix(self.prefix)
                     if key and not key.endswith("/") and key != WRITE_CHECK_KEY:
-                        yield Entry(key, item["Size"], item["ETag"])
+                        modified = item["LastModified"].timestamp()
+                        yield Entry(key, item["Size"], item["ETag"], modified)
+                if not page.get("IsTruncated"):
+                    return
+                about["ContinuationToken"] = page["NextContinuationToken"]
 
     def delete(self, key: str) -> None:
         with self._told("remove", key):
-            self.client.delete_object(Bucket=self.bucket, Key=self._key(key))
+            self._ask(lambda: self.client.delete_object(Bucket=self.bucket, Key=self._key(key)))
 
     def open(self, key: str) -> BinaryIO:
         with self._told("read", key):
             try:
-                head = self.client.head_object(Bucket=self.bucket, Key=self._key(key))
+                place = {"Bucket": self.bucket, "Key": self._key(key)}
+                head = self._ask(lambda: self.client.head_object(**place))
             except Exception as error:
                 if code_of(error) not in MISSING | {"403"}:
                     raise
@@ -121,7 +149,9 @@ class S3Store(Store):
         )
         if not self.signed:
             config = config.merge(Config(signature_version=UNSIGNED))
-        return session.client("s3", config=config)
+        client = session.client("s3", config=config)
+        refuse_credentials_in(client.meta.endpoint_url)
+        return client
 
     def _key(self, key: str) -> str:
         return self.prefix + check_key(key)
@@ -153,7 +183,8 @@ class S3Store(Store):
         with self._told("write", key):
             for attempt in range(ATTEMPTS + 1):
                 try:
-                    self._put(key, data, None, **condition)
+                    # Where an answer was lost and asked for again, "there already" is our own.
+                    self._ask(lambda: self._put(key, data, None, **condition))
                     return True
                 except Exception as error:
                     code = code_of(error)
@@ -167,7 +198,9 @@ class S3Store(Store):
                     time.sleep(random.uniform(0, 0.1 * 2**attempt))
         raise AssertionError("unreachable")
 
-    def _read(self, key: str, span: tuple[int, int] | None) -> tuple[bytes, str]:
+    def _read(
+        self, key: str, span: tuple[int, int] | None, most: int | None = None
+    ) -> tuple[bytes, str]:
         """The bytes at `key`, or those from span[0] to span[1], both included; and the etag."""
         from botocore.exceptions import HTTPClientError, IncompleteReadError
 
@@ -175,16 +208,33 @@ class S3Store(Store):
         for attempt in range(ATTEMPTS):
             try:
                 answer = self.client.get_object(Bucket=self.bucket, Key=self._key(key), **extra)
+                self._check_size(key, answer["ContentLength"], most)
                 return answer["Body"].read(), answer["ETag"]
             except (HTTPClientError, IncompleteReadError, ConnectionError):
                 # boto3 retries a request, but not a body that breaks off.
                 if attempt == ATTEMPTS - 1:
                     raise
                 time.sleep(random.uniform(0, 0.1 * 2**attempt))
+            except TooLargeError:
+                answer["Body"].close()  # the rest is not fetched
+                raise
             except Exception as error:
                 if code_of(error) in {"NoSuchKey"}:
                     raise KeyError(key) from None
                 raise
+        raise AssertionError("unreachable")
+
+    def _ask(self, request: Callable[[], T]) -> T:
+        """The request's answer; asked again, while patience lasts, of a server that is away."""
+        started = time.monotonic()
+        for attempt in itertools.count():
+            try:
+                return request()
+            except Exception as error:
+                pause = random.uniform(0.5, 1) * min(LONGEST_PAUSE_SECONDS, 0.5 * 2**attempt)
+                if not passes(error) or time.monotonic() - started + pause > self.patience_seconds:
+                    raise
+                time.sleep(pause)
         raise AssertionError("unreachable")
 
     @contextmanager
@@ -226,7 +276,8 @@ class _Ranges(io.RawIOBase):
         if count <= 0:
             return 0
         with self._store._told("read", self._key):
-            data, _ = self._store._read(self._key, (self._at, self._at + count - 1))
+            span = (self._at, self._at + count - 1)
+            data, _ = self._store._ask(lambda: self._store._read(self._key, span))
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from manifests.errors import ReleaseError
+from manifests.errors import ReleaseError, StorageError
 
 if TYPE_CHECKING:
     from manifests.storage_s3 import S3Store
@@ -18,6 +19,20 @@ WRONG_CREDENTIALS = {
     "InvalidToken": "the session token is not valid",
     "RequestTimeTooSkewed": "this machine's clock is wrong by more than 15 minutes",
 }
+# What passes: the server is starting, busy or broken for a while, or bytes were lost on the way.
+PASSING = {
+    "SlowDown",
+    "InternalError",
+    "ServiceUnavailable",
+    "RequestTimeout",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+    "IncompleteBody",
+    "BadDigest",
+    "XAmzContentSHA256Mismatch",
+    "XAmzContentChecksumMismatch",
+}
 HOW_TO_SIGN = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 
 
@@ -27,6 +42,19 @@ def code_of(error: BaseException) -> str:
     if not isinstance(response, dict):
         return ""
     return str(response.get("Error", {}).get("Code", ""))
+
+
+def passes(error: BaseException) -> bool:
+    """Whether the same request may well succeed a little later."""
+    from botocore import exceptions as botocore
+
+    if isinstance(error, botocore.ClientError):
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        broken = status >= 500 and status != 501
+        return broken or status == 429 or code_of(error) in PASSING
+    away = (botocore.HTTPClientError, botocore.ConnectionError, ConnectionError)
+    lost = isinstance(error, (*away, botocore.IncompleteReadError))
+    return lost and not isinstance(error, botocore.SSLError)
 
 
 def explain(error: Exception, *, verb: str, store: S3Store, key: str) -> ReleaseError | None:
@@ -42,15 +70,15 @@ def explain(error: Exception, *, verb: str, store: S3Store, key: str) -> Release
     if isinstance(error, botocore.ProfileNotFound):
         return ReleaseError(f"{error}: set AWS_PROFILE to one in ~/.aws/config")
     if isinstance(error, (botocore.PartialCredentialsError, botocore.NoCredentialsError)):
-        return ReleaseError(f"cannot {verb} {place}: incomplete AWS credentials; {HOW_TO_SIGN}")
+        return StorageError(f"cannot {verb} {place}: incomplete AWS credentials; {HOW_TO_SIGN}")
     if isinstance(error, (botocore.TokenRetrievalError, botocore.SSOError)):
-        return ReleaseError(f"cannot {verb} {place}: {error}; run `aws sso login`")
-    if isinstance(error, (botocore.EndpointConnectionError, botocore.HTTPClientError)):
+        return StorageError(f"cannot {verb} {place}: {error}; run `aws sso login`")
+    if passes(error) or isinstance(error, botocore.SSLError):
         endpoint = _endpoint(store)
         reason = "no answer" if "imeout" in type(error).__name__ else "cannot connect"
         if isinstance(error, botocore.SSLError):
             reason = "its certificate is not trusted here"
-        return ReleaseError(
+        return StorageError(
             f"cannot {verb} {place}: {reason} at {endpoint};"
             " check the network and AWS_ENDPOINT_URL, then run the same command again",
             exit_code=1,
@@ -63,30 +91,45 @@ def explain(error: Exception, *, verb: str, store: S3Store, key: str) -> Release
 def _refusal(error: Exception, *, verb: str, store: S3Store, place: str) -> ReleaseError:
     code = code_of(error)
     if code in MISSING:
-        return ReleaseError(
+        return StorageError(
             f"bucket {store.bucket!r} does not exist at {_endpoint(store)}:"
             f" create it first, or correct {store.uri}"
         )
     if code in WRONG_CREDENTIALS:
-        return ReleaseError(
+        return StorageError(
             f"cannot {verb} {place}: {WRONG_CREDENTIALS[code]} ({code}); check the AWS credentials"
             " (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"
         )
     if code in {"AccessDenied", "403", "Forbidden", "AllAccessDisabled"}:
         if not store.signed:
-            return ReleaseError(
+            return StorageError(
                 f"cannot {verb} {place}: found no AWS credentials, and it is not open to everyone;"
                 f" {HOW_TO_SIGN}"
             )
-        return ReleaseError(
+        return StorageError(
             f"cannot {verb} {place}: these AWS credentials are not allowed to;"
             " ask the bucket's owner, or use others (AWS_PROFILE)"
         )
     if code in {"PermanentRedirect", "301", "AuthorizationHeaderMalformed"}:
-        return ReleaseError(
+        return StorageError(
             f"cannot {verb} {place}: the bucket is in another region; set AWS_REGION"
         )
-    return ReleaseError(f"cannot {verb} {place}: the server answered {error}", exit_code=1)
+    kind = StorageError if passes(error) else ReleaseError
+    return kind(f"cannot {verb} {place}: the server answered {error}", exit_code=1)
+
+
+def refuse_credentials_in(endpoint: str) -> None:
+    """S3 does not look for them there, and libraries log where they connect to.
+
+    Raises:
+        ReleaseError: the address has a user name, a password or a query; it is not shown.
+    """
+    parts = urlsplit(endpoint)
+    if "@" in parts.netloc or parts.query:
+        raise ReleaseError(
+            "AWS_ENDPOINT_URL has a user name, a password or a query in it, expected"
+            f" https://host:port; {HOW_TO_SIGN}"
+        )
 
 
 def _endpoint(store: S3Store) -> str:

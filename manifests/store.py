@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from manifests.errors import ReleaseError
+from manifests.text import is_plain
 
 CONTENT_TYPES = {
     ".nii.gz": "application/gzip",
@@ -20,14 +21,26 @@ CONTENT_TYPES = {
     ".cff": "application/yaml",
 }
 WRITE_CHECK_KEY = ".brainpress-write-check"
+LONGEST_KEY = 1024  # bytes, of S3
+
+
+class TooLargeError(ReleaseError):
+    """An object that is larger than its reader takes."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, exit_code=1)
 
 
 class Entry(NamedTuple):
-    """One stored object. `etag` changes whenever the object's bytes are written anew."""
+    """One stored object. `etag` changes whenever the object's bytes are written anew.
+
+    `modified` is when they were, in seconds since 1970, by the storage's own clock.
+    """
 
     key: str
     size: int
     etag: str
+    modified: float
 
 
 class Store(ABC):
@@ -58,8 +71,11 @@ class Store(ABC):
         """Write `data` at `key` if what is there still has `etag` (compare and swap)."""
 
     @abstractmethod
-    def get_with_etag(self, key: str) -> tuple[bytes, str]:
-        """The bytes at `key` and their etag. Raises KeyError where there are none."""
+    def get_with_etag(self, key: str, *, most: int | None = None) -> tuple[bytes, str]:
+        """The bytes at `key` and their etag. Raises KeyError where there are none.
+
+        Where there are more than `most`, none is read, and ReleaseError (exit code 1) is raised.
+        """
 
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[Entry]:
@@ -81,9 +97,17 @@ class Store(ABC):
     def sweep(self) -> None:
         """Remove what writers that died left half-written."""
 
-    def get(self, key: str) -> bytes:
-        """The bytes at `key`. Raises KeyError where there are none."""
-        return self.get_with_etag(key)[0]
+    def patient(self, seconds: float) -> Store:
+        """This store, but each call waits so long for a storage that is away, where it can be."""
+        return self
+
+    def get(self, key: str, *, most: int | None = None) -> bytes:
+        """The bytes at `key`, at most so many. Raises KeyError where there are none."""
+        return self.get_with_etag(key, most=most)[0]
+
+    def _check_size(self, key: str, size: int, most: int | None) -> None:
+        if most is not None and size > most:
+            raise TooLargeError(f"{self.uri}/{key} has {size:,} bytes, expected at most {most:,}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.uri!r})"
@@ -98,8 +122,21 @@ def content_type_of(key: str) -> str:
 
 
 def check_key(key: str) -> str:
-    """`key`, if it stays inside the release; keys also come from manifests of strangers."""
+    """`key`, if it stays inside the release; keys also come from manifests of strangers.
+
+    Refused too is what is a path on one system and none on another: backslashes, drives, control
+    characters, parts that end in a dot or a space (which Windows drops).
+    """
     parts = PurePosixPath(key).parts
-    if not key or key.startswith("/") or "\\" in key or ".." in parts or ":" in key:
-        raise ReleaseError(f"{key!r} is no key of a release: expected a relative path without '..'")
+    strange = any(character in key for character in '\\:*?"<>|') or not is_plain(key)
+    if (
+        not key
+        or strange
+        or key.startswith("/")
+        or len(key) > LONGEST_KEY
+        or any(part == ".." or part[-1] in ". " for part in parts)
+    ):
+        raise ReleaseError(
+            f"{key[:200]!r} is no key of a release: expected a relative path without '..'"
+        )
     return key

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.documents import participants_tsv
-from manifests.errors import ReleaseError
+from manifests.errors import ReleaseError, StorageError
 from manifests.findings import Finding, Report
-from manifests.layout import MANIFEST_KEY, PARTICIPANTS_KEY, RELEASE_KEY
+from manifests.layout import MANIFEST_KEY, MOST_IMAGE_BYTES, PARTICIPANTS_KEY, RELEASE_KEY
 from manifests.ledger import PLAN_KEY, TARGET_KEY, in_threads, shard_of
-from manifests.parquet import sha256, table_from_bytes
+from manifests.parquet import MOST_FILE_BYTES, MOST_PART_BYTES, sha256, table_from_bytes
 from manifests.query import Release
 from manifests.schema import OK
-from manifests.store import Store
+from manifests.store import Store, TooLargeError
 from manifests.verify_rows import check_rows
 from manifests.volume_check import Geometry, check_volume
 
@@ -60,11 +60,16 @@ def _list(store: Store, report: Report) -> set[str]:
         return set()
 
 
-def _get(store: Store, key: str) -> bytes | None:
+def _get(store: Store, key: str, most: int = MOST_FILE_BYTES) -> bytes | str | None:
+    """What lies at `key`; in words why nobody should read it; None where nothing does."""
     try:
-        return store.get(key)
+        return store.get(key, most=most)
     except KeyError:
         return None
+    except ReleaseError as error:
+        if isinstance(error, StorageError):  # which says nothing about the release
+            raise
+        return str(error)
 
 
 def _check_files(release: Release, report: Report) -> None:
@@ -73,15 +78,15 @@ def _check_files(release: Release, report: Report) -> None:
         data = _get(release.store, key)
         if data is None:
             report.error("file-missing", key, "release.json names it, and it is not there")
+        elif isinstance(data, str):
+            report.error("file-refused", key, data)
         elif sha256(data) != digest:
             report.error("file-changed", key, f"its SHA-256 is not {digest}, as release.json says")
 
 
 def _read_manifest(release: Release, report: Report) -> pa.Table | None:
     data = _get(release.store, MANIFEST_KEY)
-    if data is None:
-        if MANIFEST_KEY not in release.about["files"]:
-            report.error("file-missing", MANIFEST_KEY, "the manifest is not there")
+    if not isinstance(data, bytes):  # as told of the files that release.json names
         return None
     try:
         table = table_from_bytes(data, MANIFEST_KEY)
@@ -97,14 +102,15 @@ def _read_manifest(release: Release, report: Report) -> pa.Table | None:
 def _check_parts(release: Release, table: pa.Table, report: Report) -> None:
     """The parts: their digests, and that together they say what the manifest says."""
     position = 0
-    parts = release.about["parts"]
-    stored = in_threads(lambda part: _get(release.store, part["key"]), parts)
-    for part, data in zip(parts, stored, strict=True):
+    for part, data in _parts(release):
         key, size = part["key"], release.about["shard_size"]
         expected = table.slice(position, size)
         position += expected.num_rows
         if data is None:
             report.error("part-missing", key, "release.json names it, and it is not there")
+            continue
+        if isinstance(data, str):
+            report.error("part-refused", key, data)
             continue
         try:
             rows = table_from_bytes(data, key)
@@ -125,13 +131,21 @@ def _check_parts(release: Release, table: pa.Table, report: Report) -> None:
         report.error("part-rows", RELEASE_KEY, text)
 
 
+def _parts(release: Release) -> Iterator[tuple[dict[str, Any], bytes | str | None]]:
+    """What release.json tells of each part, and the part; few are in memory."""
+    rest = iter(release.about["parts"])
+    while some := list(islice(rest, CONNECTIONS)):
+        stored = in_threads(lambda p: _get(release.store, p["key"], MOST_PART_BYTES), some)
+        yield from zip(some, stored, strict=True)
+
+
 def _check_participants(release: Release, table: pa.Table, report: Report) -> None:
     data = _get(release.store, PARTICIPANTS_KEY)
     if data is None:
         if PARTICIPANTS_KEY not in release.about["files"]:
             report.error("file-missing", PARTICIPANTS_KEY, "it is not there")
         return
-    if data != participants_tsv(table, release.document.columns):
+    if isinstance(data, bytes) and data != participants_tsv(table, release.document.columns):
         report.error("participants", PARTICIPANTS_KEY, "it does not say what the manifest says")
 
 
@@ -167,11 +181,13 @@ def _check_images(
 def _check_image(store: Store, row: dict[str, Any]) -> tuple[list[Finding], Geometry | None]:
     key = row["path"] or ""
     try:
-        data = store.get(key)
+        data = store.get(key, most=MOST_IMAGE_BYTES)
     except KeyError:
         return [Finding("error", "image-missing", key, "the manifest names it")], None
+    except TooLargeError as error:
+        return [Finding("error", "image-size", key, str(error))], None
     except ReleaseError as error:
-        if error.exit_code == 1:  # the storage is away, which says nothing about the release
+        if isinstance(error, StorageError):  # which says nothing about the release
             raise
         return [Finding("error", "image-key", key, str(error))], None
     findings = []

@@ -181,7 +181,10 @@ def _explain(error: Exception) -> tuple[str, int] | None:
 
 
 def _tell(name: str, message: str, code: int) -> int:
-    print(f"brainpress {name}: {message}", file=sys.stderr)
+    """One line on stderr: no control characters of a stranger's, and no credentials."""
+    from manifests.text import printable, without_credentials
+
+    print(f"brainpress {name}: {printable(without_credentials(message))}", file=sys.stderr)
     return code
 
 

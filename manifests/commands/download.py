@@ -17,6 +17,7 @@ from manifests.commands.shared import (
     names,
 )
 from manifests.numbers import human_bytes
+from manifests.text import one_line
 
 EXAMPLES = """\
 examples:
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     for key in report.skipped:
         print(f"skipped {key}: it is there and is not the release's file", file=sys.stderr)
     for key, why in report.failed.items():
-        print(f"failed {key}: {why}", file=sys.stderr)
+        print(one_line(f"failed {key}: {why}"), file=sys.stderr)
     if report.failed:
         print(
             f"brainpress download: {len(report.failed) + report.not_tried:,} images are missing;"

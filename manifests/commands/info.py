@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from manifests.commands.shared import add_release
 from manifests.numbers import human_bytes, human_number
+from manifests.text import json_text, printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,9 +31,9 @@ def run(args: argparse.Namespace) -> int:
 
     release = Release.open(args.release)
     if args.json:
-        print(json.dumps(release.about, indent=2, ensure_ascii=False))
+        print(json_text(json.dumps(release.about, indent=2, ensure_ascii=False)))
     else:
-        print(_describe(release))
+        print(printable(_describe(release)))
     return 0
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from manifests.commands.shared import add_release, count, names
 from manifests.errors import ReleaseError
+from manifests.text import json_text, one_line, printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     table = release.query(args.where, columns=columns)
     limit = TABLE_ROWS if args.limit is None and args.format == "table" else args.limit
     shown = table.slice(0, limit) if limit else table
-    _write(_bytes(shown, args.format), args.out)
+    data = _bytes(shown, args.format)
+    _write(printable(data.decode()).encode() if to_terminal else data, args.out)
     left = (
         f", {shown.num_rows:,} shown (--limit 0 shows all)" if shown.num_rows < len(table) else ""
     )
@@ -90,7 +92,7 @@ def _bytes(table: pa.Table, form: str) -> bytes:
         csv.write_csv(table, sink, csv.WriteOptions(quoting_style="needed"))
         return sink.getvalue()
     if form == "json":
-        lines = [json.dumps(row, ensure_ascii=False) for row in table.to_pylist()]
+        lines = [json_text(json.dumps(row, ensure_ascii=False)) for row in table.to_pylist()]
         return ("[" + ",\n ".join(lines) + "]\n").encode()
     return text_table(table).encode()
 
@@ -136,7 +138,7 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return _number(value) if isinstance(value, float) else str(value)
+    return _number(value) if isinstance(value, float) else one_line(value)
 
 
 def _number(value: float) -> str:

@@ -11,6 +11,7 @@ import sys
 
 from manifests.commands.shared import Progress, add_release, at_least_one
 from manifests.numbers import human_bytes
+from manifests.text import json_text, one_line
 
 SHOWN = 50
 
@@ -33,10 +34,11 @@ def run(args: argparse.Namespace) -> int:
     release = Release.open(args.release)
     report = verify(release, connections=args.connections, on_progress=Progress("checked"))
     if args.json:
-        print(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+        print(json_text(json.dumps(report.to_json(), indent=2, ensure_ascii=False)))
         return 0 if report.ok else 1
     for finding in report.findings[:SHOWN]:
-        print(f"{finding.severity} {finding.code} {finding.key}: {finding.text}", file=sys.stderr)
+        line = f"{finding.severity} {finding.code} {finding.key}: {finding.text}"
+        print(one_line(line), file=sys.stderr)
     if len(report.findings) > SHOWN:
         left = len(report.findings) - SHOWN
         print(f"... and {left:,} more findings (--json shows all)", file=sys.stderr)

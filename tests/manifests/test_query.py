@@ -60,7 +60,7 @@ def test_stored_files_are_read_in_the_callers_thread_alone(tmp_path: Path) -> No
         def open(self, key: str) -> BinaryIO:
             return File(self.get(key))
 
-        def get(self, key: str) -> bytes:
+        def get(self, key: str, *, most: int | None = None) -> bytes:
             return (self.folder / key).read_bytes()
 
     store = Watched(tmp_path)

@@ -151,7 +151,7 @@ def test_another_release_is_not_written_over(tmp_path: Path) -> None:
     [
         (None, "no release there, it is empty or does not exist"),
         (b"{cut", "not JSON"),
-        (b"[]", "not of a brainpress release"),
+        (b"[]", "expected a JSON object"),
         (b'{"format": "another"}', "not of a brainpress release"),
         (b'{"format": "brainpress-release", "version": 99}', "install a newer one"),
     ],

@@ -205,9 +205,9 @@ storage_local.LocalStore(storage_local.Path(sys.argv[1])).put("x", b"data")
 
 def test_a_sweep_spares_the_side_files_of_living_writers(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    with store._side_file("x", b"data") as (side, target):
+    with store._side_file("x", b"data") as (side, target, name):
         LocalStore(tmp_path).sweep()
-        side.replace(target)
+        side.rename_to(target, name)
     assert store.get("x") == b"data"
 
 

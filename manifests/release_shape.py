@@ -1,0 +1,119 @@
+"""Whether a release.json has the shape that its readers rely on; it may be anybody's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from manifests.errors import ReleaseError
+from manifests.layout import MANIFEST_KEY
+from manifests.store import check_key
+from manifests.text import is_plain
+
+MOST_COLUMNS = 1000
+_TEXTS = ("name", "fingerprint", "license")
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+def check_release(release: Mapping[str, Any], where: str) -> None:
+    """Raise unless every field that a reader looks at is there, and of the kind it should be.
+
+    Raises:
+        ReleaseError: the first that is not; exit code 1.
+    """
+    try:
+        _check_about(release)
+        _check_columns(release)
+        _check_files(release)
+    except KeyError as error:
+        line = f"{where}: release.json is damaged (it has no {error.args[0]!r})"
+        raise ReleaseError(line, exit_code=1) from None
+    except _ShapeError as error:
+        raise ReleaseError(f"{where}: release.json is damaged ({error})", exit_code=1) from None
+
+
+class _ShapeError(Exception):
+    """A field of another kind."""
+
+
+def _check_about(release: Mapping[str, Any]) -> None:
+    for name in _TEXTS:
+        _text(release[name], name)
+    _whole(release["seed"], "seed")
+    for name in ("model", "sampler", "fields"):
+        _kind(release[name], dict, name)
+    _text(release["model"]["name"], "model.name")
+    for name in ("description", "attribution", "license"):
+        _kind(release["model"].get(name) or "", str, f"model.{name}")
+    _kind(release["software"], dict, "software")
+    _text(release["software"]["version"], "software.version")
+    _kind(release.get("image", {}), dict, "image")
+    _kind(release.get("date") or "", str, "date")
+    for author in _kind(release["authors"], list, "authors"):
+        _text(author, "authors")
+    counts = _kind(release["counts"], dict, "counts")
+    for name in ("samples", "ok", "failed", "image_bytes"):
+        _whole(counts[name], f"counts.{name}", least=0)
+    source = release.get("source")
+    if source is not None:
+        _kind(source, dict, "source")
+        _text(source["uri"], "source.uri")
+        _whole(source["samples"], "source.samples", least=0)
+
+
+def _check_columns(release: Mapping[str, Any]) -> None:
+    for name in ("columns", "quality"):
+        columns = _kind(release[name], list, name)
+        if len(columns) > MOST_COLUMNS:
+            raise _ShapeError(f"{len(columns)} {name}, expected at most {MOST_COLUMNS}")
+        for column in columns:
+            _kind(column, dict, name)
+
+
+def _check_files(release: Mapping[str, Any]) -> None:
+    for key, digest in _kind(release["files"], dict, "files").items():
+        _stored(key, digest, "files")
+    _ = release["files"][MANIFEST_KEY]
+    parts = _kind(release["parts"], list, "parts")
+    for part in parts:
+        _kind(part, dict, "parts")
+        _stored(part["key"], part["sha256"], "parts")
+        _whole(part["rows"], "parts.rows", least=0)
+    if parts:
+        _whole(release["shard_size"], "shard_size", least=1)
+
+
+def _stored(key: Any, digest: Any, field: str) -> None:
+    try:
+        check_key(_kind(key, str, field))
+    except ReleaseError as error:
+        raise _ShapeError(f"{field}: {error}") from None
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        raise _ShapeError(f"{field}: {key} has no SHA-256")
+
+
+def _kind(value: Any, kind: type, field: str) -> Any:
+    if not isinstance(value, kind):
+        raise _ShapeError(f"{field} is {_short(value)}, expected {_NAMES[kind]}")
+    return value
+
+
+_NAMES: dict[type, str] = {dict: "an object", list: "a list", str: "text"}
+
+
+def _text(value: Any, field: str) -> None:
+    """Text on one line, as it is shown to people."""
+    if not isinstance(value, str) or not value or not is_plain(value):
+        raise _ShapeError(f"{field} is {_short(value)}, expected a line of text")
+
+
+def _whole(value: Any, field: str, *, least: int | None = None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _ShapeError(f"{field} is {_short(value)}, expected a whole number")
+    if least is not None and value < least:
+        raise _ShapeError(f"{field} is {value}, expected at least {least}")
+
+
+def _short(value: Any) -> str:
+    return ascii(value)[:60]
