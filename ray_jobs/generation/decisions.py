@@ -25,16 +25,21 @@ class ShardCommitted:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardFailed:
-    """A worker raised an error over a shard and is still alive."""
+    """A worker raised an error over a shard and is still alive.
+
+    `storage` where the storage was away, full or closed for as long as the worker waited: the
+    shard is not to blame.
+    """
 
     worker: int
     shard: int
     reason: str
+    storage: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerDied:
-    """A worker's process is gone, before or after it became ready.
+    """A worker's process is gone, or given up as hung, before or after it became ready.
 
     `fatal` where any other worker would end the same way (its model cannot be loaded).
     """

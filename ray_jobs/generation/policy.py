@@ -38,8 +38,8 @@ class PolicyConfig:
         in_hand: shards a worker holds at once; with 2 it draws the next while the last one's
             volumes are still on their way to the store.
         max_attempts: tries of one shard before it is given up.
-        max_failures_in_a_row: failures of any kind with no shard committed between them, after
-            which the run is stuck and ends.
+        max_failures_in_a_row: deaths and errors of workers with no shard committed between them,
+            after which the run is stuck and ends. (Of the storage's failures: as many as workers.)
     """
 
     workers: int
@@ -58,7 +58,11 @@ class Policy:
 
     A worker that raised or died is replaced, because a process whose accelerator or memory failed
     once cannot be trusted. Of the shards it held only the oldest was being worked on and counts
-    an attempt; the others go back to the front of the queue unharmed.
+    an attempt; the others go back to the front of the queue unharmed. Nor does a shard count one
+    where the storage failed; once it has failed every worker, with no commit between, the run ends.
+
+    Events may come late, twice, or from workers long replaced: what is committed stays committed,
+    and is neither handed out again nor given up.
     """
 
     def __init__(self, shards: Iterable[int], config: PolicyConfig) -> None:
@@ -70,6 +74,7 @@ class Policy:
         self._attempts: dict[int, int] = {}
         self._next_worker = 0
         self._failures_in_a_row = 0
+        self._storage_failures_in_a_row = 0
         self._stopping = False
         self._ended = False
         self.committed: set[int] = set()
@@ -93,15 +98,20 @@ class Policy:
                     self._held[worker].remove(shard)
                 elif shard in self._queue:  # committed just before its worker was given up
                     self._queue.remove(shard)
-                self.committed.add(shard)
-                self._failures_in_a_row = 0
+                if shard not in self.committed:
+                    self.committed.add(shard)
+                    self.given_up.pop(shard, None)
+                    self._failures_in_a_row = self._storage_failures_in_a_row = 0
                 return self._fill()
-            case ShardFailed(worker=worker, shard=shard, reason=reason):
+            case ShardFailed(worker=worker, shard=shard, reason=reason, storage=storage):
                 if shard not in self._held.get(worker, []):
                     return []
                 held = self._forget(worker)
+                retire = Retire(worker=worker)
+                if storage:
+                    return [retire, *self._storage_failed(held, reason)]
                 held.remove(shard)
-                return [Retire(worker=worker), *self._failed(shard, held, reason)]
+                return [retire, *self._failed(shard, held, reason)]
             case WorkerDied(worker=worker, reason=reason, fatal=fatal):
                 if worker not in self._held:
                     return []
@@ -121,8 +131,8 @@ class Policy:
     def _failed(self, shard: int | None, unharmed: list[int], reason: str) -> list[Decision]:
         decisions: list[Decision] = []
         self._failures_in_a_row += 1
-        self._queue.extendleft(reversed(unharmed))
-        if shard is not None:
+        self._put_back(unharmed)
+        if shard is not None and shard not in self.committed:
             attempt = self._attempts[shard] = self._attempts.get(shard, 0) + 1
             if attempt >= self.config.max_attempts:
                 self.given_up[shard] = reason
@@ -135,6 +145,16 @@ class Policy:
             why = f"{self._failures_in_a_row} failures in a row, the last: {reason}"
             return [*decisions, *self._stuck(why)]
         return [*decisions, *self._fill()]
+
+    def _storage_failed(self, held: list[int], reason: str) -> list[Decision]:
+        self._storage_failures_in_a_row += 1
+        self._put_back(held)
+        if self._storage_failures_in_a_row >= self.config.workers:
+            return self._stuck(reason)
+        return self._fill()
+
+    def _put_back(self, shards: list[int]) -> None:
+        self._queue.extendleft(s for s in reversed(shards) if s not in self.committed)
 
     def _fill(self) -> list[Decision]:
         """Bring the workers up to number, hand out shards, let the idle go, see the end."""

@@ -162,6 +162,53 @@ def test_a_commit_that_arrives_after_its_workers_death_is_not_done_twice() -> No
     ]
 
 
+def test_a_late_commit_takes_back_a_giving_up_and_the_run_is_complete() -> None:
+    policy = policy_of(2, workers=1, in_hand=2, max_attempts=1)
+    start_all(policy)
+    policy.on(WorkerDied(worker=0, reason="connection lost"))
+    assert policy.given_up == {0: "connection lost"}
+    policy.on(WorkerReady(worker=1))
+    assert policy.on(ShardCommitted(worker=0, shard=0)) == []
+    assert policy.given_up == {}
+    assert policy.on(ShardCommitted(worker=1, shard=1))[-1] == End(outcome=Outcome.COMPLETE)
+
+
+def test_what_a_lost_worker_has_committed_is_neither_retried_nor_given_up() -> None:
+    policy = policy_of(2, workers=1, in_hand=2, max_attempts=2)
+    start_all(policy)
+    policy.on(WorkerDied(worker=0, reason="connection lost"))
+    policy.on(WorkerReady(worker=1))
+    policy.on(ShardCommitted(worker=0, shard=0))
+    policy.on(ShardCommitted(worker=0, shard=1))
+    assert policy.on(ShardFailed(worker=1, shard=0, reason="slow"))[-1] == End(
+        outcome=Outcome.COMPLETE
+    )
+
+
+def test_a_shard_is_not_to_blame_for_its_storage() -> None:
+    policy = policy_of(2, max_attempts=1)
+    start_all(policy)
+    assert policy.on(ShardFailed(worker=0, shard=0, reason="no answer", storage=True)) == [
+        Retire(worker=0),
+        Start(worker=2),
+    ]
+    assert policy.on(WorkerReady(worker=2)) == [Submit(worker=2, shard=0)]
+
+
+def test_a_storage_that_failed_every_worker_ends_the_run_and_a_commit_resets_the_count() -> None:
+    policy = policy_of(9)
+    start_all(policy)
+    policy.on(ShardFailed(worker=0, shard=0, reason="full", storage=True))
+    policy.on(ShardCommitted(worker=1, shard=1))
+    policy.on(ShardFailed(worker=1, shard=0, reason="full", storage=True))
+    policy.on(WorkerReady(worker=2))
+    assert policy.on(ShardFailed(worker=2, shard=0, reason="full again", storage=True)) == [
+        Retire(worker=2),
+        Retire(worker=3),
+        End(outcome=Outcome.STUCK, reason="full again"),
+    ]
+
+
 def test_a_knob_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="workers: found 0, expected at least 1"):
         PolicyConfig(workers=0)
