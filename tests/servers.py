@@ -61,6 +61,7 @@ class S3Server:
             "-master.telemetry=false",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
+            "-s3.iam.readOnly=false",
             *(f"-{service}.port={port}" for service, port in self.ports.items()),
         ]
         with (self.folder / "weed.log").open("ab") as log:

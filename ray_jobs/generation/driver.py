@@ -27,6 +27,7 @@ from ray_jobs.generation.decisions import (
     WorkerReady,
 )
 from ray_jobs.generation.interrupts import Interrupts
+from ray_jobs.generation.metrics import RunMetrics
 from ray_jobs.generation.policy import Policy
 from ray_jobs.generation.printer import PrintJob, ShardReport
 from ray_jobs.generation.progress import Progress
@@ -60,6 +61,7 @@ class Driver:
     ) -> None:
         self.policy, self.job = policy, job
         self.progress, self.interrupts = progress, interrupts
+        self.metrics = RunMetrics(job.out, wanted=progress.total, already=progress.already)
         self._reserve, self._environment = reserve, environment
         self._actors: dict[int, Any] = {}
         self._loading: dict[Any, int] = {}
@@ -91,6 +93,8 @@ class Driver:
                     self._turn()
                 return self._end
         finally:
+            self.metrics.ready(len(self._ready), time.monotonic())
+            self.metrics.progressed(self._done())
             for worker in list(self._actors):
                 self._drop(worker)
 
@@ -101,8 +105,11 @@ class Driver:
         for ref in came:
             event = self._event(ref)
             if event is not None:
+                if isinstance(event, WorkerDied | ShardFailed):
+                    self.metrics.lost_worker()
                 self._obey(self.policy.on(event))
         now = time.monotonic()
+        self.metrics.ready(len(self._ready), now)
         if now >= self._patient_until:
             self._patient_until = math.inf
             self.progress.say("waiting for the cluster to start a worker ...")
@@ -110,6 +117,7 @@ class Driver:
             self._next_watch = now + WATCH_SECONDS
             self._watch()
             self.progress.update(self._done(), len(self._ready))
+            self.metrics.progressed(self._done())
 
     def _event(self, ref: Any) -> Event | None:
         """What the answer at `ref` means."""
@@ -136,6 +144,7 @@ class Driver:
                 self._drop(worker)
                 return WorkerDied(worker=worker, reason=in_one_line(error))
             self._partial.pop(worker, None)
+            self.metrics.committed(self.reports[shard].tally)
             return ShardCommitted(worker=worker, shard=shard)
         worker = self._watching.pop(ref)
         try:
@@ -165,8 +174,10 @@ class Driver:
                 case Retire(worker=worker):
                     self._drop(worker)
                 case Retry(shard=shard, attempt=attempt, of=of, reason=reason):
+                    self.metrics.retried()
                     self.progress.say(f"shard {shard}, attempt {attempt} of {of}: {reason}")
                 case GiveUp(shard=shard, attempts=attempts, reason=reason):
+                    self.metrics.gave_up()
                     self.progress.say(f"shard {shard} given up after {attempts} attempts: {reason}")
                 case End():
                     self._end = decision

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from manifests.storage import open_store
 from manifests.store import Store
 from ray_jobs.generation.covariates import CovariateSource
 from ray_jobs.generation.environment import one_thread, prepare_process
+from ray_jobs.generation.metrics import Stage, Tally
 from ray_jobs.generation.plan import batches
 from ray_jobs.generation.press import Draw, draw_batch
 from ray_jobs.generation.rows import QUALITY_COLUMNS, Stored, covariate_columns, manifest_row
@@ -62,12 +64,13 @@ class PrintJob:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardReport:
-    """What became of a shard: rows committed, of them failed, and the seconds it took."""
+    """What became of a shard: rows committed, of them failed, and what that took."""
 
     shard: int
     rows: int
     failed: int
     seconds: float
+    tally: Tally
 
 
 class Printer:
@@ -123,11 +126,14 @@ class Printer:
         schema = manifest_schema(covariate_columns(job.source.schema), QUALITY_COLUMNS)
         rows = {row["index"]: row for row in self._rows_of(shard) if row["index"] in indices}
         self._stored[shard] = 0
+        tally = Tally(host=socket.gethostname())
         try:
-            for row in self._print([i for i in indices if i not in rows], shard):
+            for row in self._print([i for i in indices if i not in rows], shard, tally):
                 rows[row["index"]] = row
+                tally.add_row(row)
             table = rows_table(rows.values(), schema)
-            ledger.commit(shard, table, len(indices))
+            with tally.stage(Stage.COMMIT):
+                ledger.commit(shard, table, len(indices))
         finally:
             del self._stored[shard]
         return ShardReport(
@@ -135,6 +141,7 @@ class Printer:
             rows=len(rows),
             failed=sum(row["status"] == FAILED for row in rows.values()),
             seconds=time.monotonic() - started,
+            tally=tally,
         )
 
     def time_batch(self, steps: int) -> tuple[float, float]:
@@ -169,7 +176,7 @@ class Printer:
         rows: list[dict[str, Any]] = table_from_bytes(data, part_key(shard)).to_pylist()
         return rows
 
-    def _print(self, indices: list[int], shard: int) -> Iterator[dict[str, Any]]:
+    def _print(self, indices: list[int], shard: int, tally: Tally) -> Iterator[dict[str, Any]]:
         """The rows of `indices`, once their volumes are stored."""
         if not indices:
             return
@@ -178,13 +185,14 @@ class Printer:
         with Writers[dict[str, Any]](threads=job.writers, waiting=waiting) as writers:
             futures: list[Future[dict[str, Any]]] = []
             with self._drawing, one_thread(self.job.device):
-                for draw in self._draw(indices):
-                    futures.append(writers.submit(partial(self._keep, draw, shard)))
+                for draw in self._draw(indices, tally):
+                    with tally.stage(Stage.WAIT):
+                        futures.append(writers.submit(partial(self._keep, draw, shard, tally)))
                     raise_first(futures)  # draw no further for a store that refuses
             for future in futures:
                 yield future.result()
 
-    def _draw(self, indices: list[int]) -> Iterator[Draw]:
+    def _draw(self, indices: list[int], tally: Tally) -> Iterator[Draw]:
         from ldm.quality import check
 
         assert self._model is not None
@@ -193,8 +201,8 @@ class Printer:
             if wanted.isdisjoint(batch):
                 continue
             yield from draw_batch(
-                model,
-                partial(check, bounds=model.description.bounds),
+                Timed(model, tally),
+                tally.timed(Stage.CHECK, partial(check, bounds=model.description.bounds)),
                 [job.source.draw(job.seed, index) for index in batch],
                 batch=batch,
                 wanted=wanted,
@@ -206,7 +214,7 @@ class Printer:
                 attempts=job.attempts,
             )
 
-    def _keep(self, draw: Draw, shard: int) -> dict[str, Any]:
+    def _keep(self, draw: Draw, shard: int, tally: Tally) -> dict[str, Any]:
         """Store a drawn volume; its row."""
         from ldm.volumes import to_nifti_bytes
 
@@ -214,13 +222,22 @@ class Printer:
         assert self._store is not None
         stored = None
         if draw.levels is not None:
-            data = to_nifti_bytes(draw.levels, self._model.grid)
-            stored = Stored.of(draw.index, data)
-            self._store.put(stored.path, data)
+            with tally.stage(Stage.COMPRESS):
+                data = to_nifti_bytes(draw.levels, self._model.grid)
+                stored = Stored.of(draw.index, data)
+            with tally.stage(Stage.UPLOAD):
+                self._store.put(stored.path, data)
         row = manifest_row(draw, stored, schema=self.job.source.schema, seed=self.job.seed)
         with self._counting:
             self._stored[shard] += 1
         return row
+
+
+class Timed:
+    """A model whose drawing is counted."""
+
+    def __init__(self, model: LoadedModel, tally: Tally) -> None:
+        self.generate = tally.timed(Stage.DRAW, model.generate)
 
 
 def raise_first(futures: Iterable[Future[Any]]) -> None:

@@ -211,6 +211,7 @@ class RayHead:
     process: subprocess.Popen[bytes]
     address: str
     dashboard: str
+    metrics: str
     folder: Path
 
     @classmethod
@@ -253,6 +254,7 @@ class RayHead:
             process=process,
             address=f"127.0.0.1:{ports['port']}",
             dashboard=f"http://127.0.0.1:{ports['dashboard-port']}",
+            metrics=f"http://127.0.0.1:{ports['metrics-export-port']}/metrics",
             folder=folder,
         )
         try:

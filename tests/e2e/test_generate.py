@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import nibabel as nib
+import pyarrow.parquet as pq
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from manifests.release import read_release
 from manifests.storage import open_store
 from ray_jobs import cli
+from ray_jobs.generation.metrics import PREFIX, Stage
 from tests.e2e.running import RayHead, files, generate, tiny_model
 from tests.servers import SECRET_KEY, S3Server
 
@@ -111,6 +116,46 @@ def test_a_release_grows_by_a_larger_n_and_keeps_what_it_had(
     smaller = generate(*words(model, out, n=11), extra=head.environment())
     assert (smaller.returncode, "nothing left to do" in smaller.stdout) == (0, True)
     assert files(out) == files(reference[0])
+
+
+def test_prometheus_is_told_what_was_made_what_it_took_and_what_failed(
+    head: RayHead, tmp_path: Path
+) -> None:
+    """Scraped from Ray's own endpoint once the run is over: not even its last second is missing."""
+    figures = {"foreground_fraction": (0.0, 1.0), "mean_intensity": (0.44, 1.0)}
+    picky = tiny_model(tmp_path / "picky", bounds=figures)
+    out = tmp_path / "release"
+    command = ["--n", 12, "--model", picky, "--steps", 3, "--attempts", 2, "--out", out]
+    began = time.monotonic()
+    assert generate(*command, "--actors", 1, extra=head.environment()).returncode == 1
+    took = time.monotonic() - began
+    rows = pq.read_table(out / "manifest.parquet").to_pylist()
+    failed = [row for row in rows if row["status"] == "failed"]
+    assert 0 < len(failed) < 12
+    with urlopen(head.metrics, timeout=10) as answer:
+        scraped = scraped_metrics(answer.read().decode(), release=str(out))
+    assert scraped["volumes_total"] == 12 - len(failed)
+    assert scraped["bytes_total"] == sum(row["bytes"] or 0 for row in rows)
+    assert scraped["failed_volumes_total"] == len(failed)
+    assert scraped["retries_total volume"] == sum(row["attempt"] for row in rows)
+    assert scraped["wanted_volumes"] == scraped["done_volumes"] == 12
+    seconds = {stage: scraped[f"stage_seconds_total {stage}"] for stage in Stage}
+    assert all(value > 0 for value in seconds.values())
+    assert 0 < seconds[Stage.DRAW] < scraped["worker_seconds_total"] < took
+    assert "lost_workers_total" not in scraped
+    assert "given_up_shards_total" not in scraped
+
+
+def scraped_metrics(text: str, *, release: str) -> dict[str, float]:
+    """The run's own numbers of an answer to Prometheus: `name` or `name label` -> value."""
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.labels.get("release") == release:
+                name = sample.name.removeprefix(f"{PREFIX}brainpress_")
+                told = [sample.labels[key] for key in ("stage", "of") if key in sample.labels]
+                found[" ".join([name, *told])] = sample.value
+    return found
 
 
 def test_samples_that_fail_for_good_are_told_and_end_the_run_with_exit_1(

@@ -1,7 +1,8 @@
-"""The public bucket policy, put on a real S3 server and tried as an anonymous reader."""
+"""The policies of the bucket, put on a real S3 server and tried as whom they are for."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from manifests.storage import open_store
 from tests.servers import S3Server
 
 POLICY = Path(__file__).resolve().parents[2] / "infra" / "aws" / "public-read-policy.json"
@@ -50,3 +52,69 @@ def test_nobody_writes_or_removes_anything(anonymous: Any, bucket: str) -> None:
 def test_nobody_lists_the_rest_of_the_bucket(anonymous: Any, bucket: str, prefix: str) -> None:
     with pytest.raises(ClientError, match="AccessDenied"):
         anonymous.list_objects_v2(Bucket=bucket, Prefix=prefix)
+
+
+# --------------------------------------------------------------------------- the writer's policy
+
+
+@pytest.fixture
+def press(s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client of a user who has the policy of the press's role and nothing more; so has the
+    environment, in which a store finds its keys."""
+    owner = boto3.client("s3")
+    for key in ("release-1/old.json", "release-10/secret.json", "models/cohort-1/card.json"):
+        owner.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    iam = boto3.client("iam", endpoint_url=s3.endpoint)
+    user = f"press-of-{bucket}"
+    iam.create_user(UserName=user)
+    keys = iam.create_access_key(UserName=user)["AccessKey"]
+    policy = (POLICY.parent / "press-role-policy.json").read_text().replace("my-bucket", bucket)
+    iam.put_user_policy(UserName=user, PolicyName="press", PolicyDocument=policy)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys["SecretAccessKey"])
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    client = boto3.client("s3")
+    for _ in range(100):  # the server takes a new user in with some delay
+        try:
+            client.list_objects_v2(Bucket=bucket)
+            break
+        except ClientError:
+            time.sleep(0.1)
+    return client
+
+
+def test_the_role_of_the_press_suffices_to_write_a_release(press: Any, bucket: str) -> None:
+    """Every operation that `generate` and the ledger use, through the real store."""
+    store = open_store(f"s3://{bucket}/release-1")
+    store.check_writable()
+    store.put("sub-000000/anat/sub-000000_T1w.nii.gz", b"volume")
+    assert store.put_if_absent("manifest/part-00000.parquet", b"rows")
+    assert not store.put_if_absent("manifest/part-00000.parquet", b"others")
+    data, etag = store.get_with_etag("manifest/part-00000.parquet")
+    assert data == b"rows"
+    assert store.replace("manifest/part-00000.parquet", b"more rows", etag=etag)
+    with pytest.raises(KeyError):
+        store.get("release.json")  # absent, and not "access denied"
+    assert sorted(entry.key for entry in store.list()) == [
+        "manifest/part-00000.parquet",
+        "old.json",
+        "sub-000000/anat/sub-000000_T1w.nii.gz",
+    ]
+    model = open_store(f"s3://{bucket}/models/cohort-1")
+    assert model.get("card.json") == b"models/cohort-1/card.json"
+
+
+@pytest.mark.parametrize("key", ["release-10/x.json", "models/cohort-1/card.json", "x.json"])
+def test_the_press_writes_nowhere_else(press: Any, bucket: str, key: str) -> None:
+    with pytest.raises(ClientError, match="AccessDenied"):
+        press.put_object(Bucket=bucket, Key=key, Body=b"forged")
+
+
+def test_the_press_reads_no_other_release_and_deletes_nothing(press: Any, bucket: str) -> None:
+    with pytest.raises(ClientError, match="AccessDenied"):
+        press.get_object(Bucket=bucket, Key="release-10/secret.json")
+    for key in ("release-1/old.json", "models/cohort-1/card.json"):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            press.delete_object(Bucket=bucket, Key=key)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        press.put_bucket_policy(Bucket=bucket, Policy="{}")

@@ -1,0 +1,57 @@
+# Who may write: the nodes of the press. One role for workers, one for the head, which starts them.
+
+locals {
+  # The JSON in ../aws, which the tests put on a real S3 server, with this deployment's names.
+  policy = {
+    for name in ["public-read", "press-role", "ray-head"] : name => replace(
+      replace(file("${path.module}/../aws/${name}-policy.json"), "release-1", var.release),
+      "my-bucket", var.bucket
+    )
+  }
+}
+
+resource "aws_iam_role" "press" {
+  name               = "brainpress-press"
+  assume_role_policy = file("${path.module}/../aws/trust-policy.json")
+}
+
+resource "aws_iam_role_policy" "press" {
+  name   = "print-one-release"
+  role   = aws_iam_role.press.id
+  policy = local.policy["press-role"]
+}
+
+resource "aws_iam_instance_profile" "press" {
+  name = "brainpress-press"
+  role = aws_iam_role.press.name
+}
+
+resource "aws_iam_role" "head" {
+  name               = "brainpress-head"
+  assume_role_policy = file("${path.module}/../aws/trust-policy.json")
+}
+
+resource "aws_iam_role_policy" "head_prints" {
+  name   = "print-one-release"
+  role   = aws_iam_role.head.id
+  policy = local.policy["press-role"]
+}
+
+resource "aws_iam_role_policy" "head_scales" {
+  name   = "start-and-stop-workers"
+  role   = aws_iam_role.head.id
+  policy = local.policy["ray-head"]
+}
+
+resource "aws_iam_instance_profile" "head" {
+  name = "brainpress-head"
+  role = aws_iam_role.head.name
+}
+
+resource "aws_eks_pod_identity_association" "press" {
+  count           = var.eks_cluster == null ? 0 : 1
+  cluster_name    = var.eks_cluster
+  namespace       = var.eks_namespace
+  service_account = "brainpress"
+  role_arn        = aws_iam_role.press.arn
+}

@@ -1,0 +1,50 @@
+variable "bucket" {
+  description = "Bucket of the release and the models; made here."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$", var.bucket)) && !strcontains(var.bucket, "release-1")
+    error_message = "Expected 3 to 63 lower-case letters, digits and hyphens, without \"release-1\"."
+  }
+}
+
+variable "release" {
+  description = "Prefix of the release: the last part of s3://bucket/release."
+  type        = string
+  default     = "release-1"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._-]*$", var.release)) && var.release != "models"
+    error_message = "Expected letters, digits, dots, hyphens and underscores, and not \"models\"."
+  }
+}
+
+variable "public" {
+  description = "Whether anybody may read and list the release. Set it once `brainpress verify` passes."
+  type        = bool
+  default     = false
+}
+
+variable "region" {
+  description = "Region of the bucket; the cluster's own, or every upload crosses the country and costs."
+  type        = string
+  default     = "us-west-2"
+}
+
+variable "keep_noncurrent_days" {
+  description = "Days that an overwritten or deleted object can be brought back."
+  type        = number
+  default     = 30
+}
+
+variable "eks_cluster" {
+  description = "EKS cluster whose service account `brainpress` takes the writer's role; null for none."
+  type        = string
+  default     = null
+}
+
+variable "eks_namespace" {
+  description = "Namespace of that service account."
+  type        = string
+  default     = "default"
+}
