@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -152,10 +153,15 @@ class CohortDistribution:
                 )
             schema = CovariateSchema.from_json(document["schema"])
             strata = tuple(_read_stratum(entry, schema) for entry in document["strata"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             if isinstance(error, LdmError):
                 raise
-            raise LdmError(f"covariate distribution unreadable: {error!r}") from None
+            raise LdmError(f"covariate distribution unreadable: {error!a:.200}") from None
+        if len(strata) != math.prod(len(c.levels) for c in schema.categorical):
+            raise LdmError("covariate distribution unreadable: its strata do not fit its schema")
+        shares = [s.probability for s in strata]
+        if min(shares) < 0 or not 0 < sum(shares) < math.inf:
+            raise LdmError("covariate distribution unreadable: the shares of its strata are none")
         expected = set(itertools.product(*(c.levels for c in schema.categorical)))
         if {s.levels for s in strata} != expected or len(strata) != len(expected):
             raise LdmError("covariate distribution unreadable: its strata do not fit its schema")
@@ -171,6 +177,8 @@ def _read_stratum(entry: Mapping[str, Any], schema: CovariateSchema) -> Stratum:
     count = len(schema.continuous)
     if len(margins) != count or correlations.size != count * count:
         raise LdmError("covariate distribution unreadable: its margins do not fit its schema")
+    if not all(np.isfinite(m.knots).all() for m in margins):
+        raise LdmError("covariate distribution unreadable: a knot that is not finite")
     if not all(0 < m.end < 0.5 and len(m.knots) > 1 for m in margins):
         raise LdmError("covariate distribution unreadable: a margin has no range")
     if not all(np.all(np.diff(m.knots) >= 0) for m in margins):

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ldm.errors import LdmError
+from ldm.text import is_text
 
 Value = float | str
 Row = dict[str, Value]
+
+MOST = 1e300  # of a range's ends, in any unit: the range itself is finite too
+MOST_LEVELS = 1000
 
 # BIDS lets a participants.tsv spell sex in full (BIDS 1.10, participants file).
 _SPELLED = {"female": "F", "male": "M"}
@@ -42,18 +46,27 @@ class Covariate:
     description: str = ""
 
     def __post_init__(self) -> None:
-        if not self.name.isidentifier():
-            raise LdmError(f"covariate name {self.name!r}: expected letters, digits and _")
+        if not isinstance(self.name, str) or not self.name.isidentifier() or len(self.name) > 100:
+            raise LdmError(f"covariate name {self.name!a:.60}: expected letters, digits and _")
+        if not all(map(is_text, (self.unit, self.description, *self.levels))):
+            raise LdmError(
+                f"covariate {self.name}: unit, levels and description must be plain text"
+            )
         if self.kind not in ("continuous", "categorical"):
             raise LdmError(
                 f"covariate {self.name}: kind {self.kind!r}, expected continuous or categorical"
             )
-        if not (math.isfinite(self.minimum) and math.isfinite(self.maximum)):
-            raise LdmError(f"covariate {self.name}: its range must be finite")
+        ends = (self.minimum, self.maximum)
+        if not all(isinstance(end, (int, float)) and abs(end) < MOST for end in ends):
+            raise LdmError(f"covariate {self.name}: its range must be finite numbers")
         if not self.minimum < self.maximum:
             raise LdmError(
                 f"covariate {self.name}: range {self.minimum:g}..{self.maximum:g} is empty, "
                 "expected minimum < maximum"
+            )
+        if len(self.levels) > MOST_LEVELS:
+            raise LdmError(
+                f"covariate {self.name}: {len(self.levels)} levels, at most {MOST_LEVELS}"
             )
         if self.kind == "continuous" and self.levels:
             raise LdmError(f"covariate {self.name}: a continuous covariate has no levels")

@@ -27,6 +27,9 @@ __all__ = [
 ]
 
 
+MOST_COVARIATES = 100
+
+
 @dataclass(frozen=True)
 class CovariateSchema:
     """The covariates of a model, in the order in which the network receives them.
@@ -40,6 +43,10 @@ class CovariateSchema:
     covariates: tuple[Covariate, ...]
 
     def __post_init__(self) -> None:
+        if len(self.covariates) > MOST_COVARIATES:
+            raise LdmError(
+                f"covariate schema: {len(self)} covariates, expected at most {MOST_COVARIATES}"
+            )
         if len(set(self.names)) != len(self.names):
             raise LdmError(f"covariate schema: a name occurs twice in {', '.join(self.names)}")
 
@@ -152,7 +159,7 @@ class CovariateSchema:
                 )
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise LdmError(f"covariate schema unreadable: {error}") from None
+            raise LdmError(f"covariate schema unreadable: {ascii(error)[:200]}") from None
 
     @property
     def fingerprint(self) -> str:
@@ -241,4 +248,5 @@ def _with_range(covariate: Covariate, values: np.ndarray) -> Covariate:
     step = 10.0 ** math.floor(math.log10(high - low)) / 20
     steps_low, steps_high = math.floor(low / step), math.ceil(high / step)
     minimum, maximum = (float(f"{steps * step:.12g}") for steps in (steps_low, steps_high))
-    return replace(covariate, minimum=minimum, maximum=maximum)
+    # Rounding loses what is less than the smallest part of a step.
+    return replace(covariate, minimum=min(minimum, low), maximum=max(maximum, high))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from ldm.errors import LdmError
 
+MOST_VOXELS = 2**28
 # Middle of the MNI152 brain (mm): where a centred, brain-masked volume is placed.
 MNI_CENTRE = (0.0, -17.0, 5.0)
 
@@ -33,8 +35,12 @@ class Grid:
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 8:
             raise LdmError(f"grid shape {self.shape}: expected three sides of at least 8 voxels")
-        if not self.spacing > 0:
+        if math.prod(self.shape) > MOST_VOXELS:
+            raise LdmError(f"grid shape {self.shape}: expected at most {MOST_VOXELS:,} voxels")
+        if not 0 < self.spacing < math.inf:
             raise LdmError(f"grid spacing {self.spacing} mm: expected a positive number")
+        if not all(map(math.isfinite, self.centre)):
+            raise LdmError(f"grid centre {self.centre}: expected three finite numbers")
 
     @property
     def affine(self) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ldm import noise
-from ldm.bundle.source import is_bundle
+from ldm.bundle.source import WEIGHTS, is_bundle
 from ldm.covariates import Row
 from ldm.errors import LdmError
 from ldm.guidance import guided
@@ -34,7 +34,7 @@ from ldm.samplers import sample
 from ldm.sampling import Sampling
 from ldm.schedule import Schedule
 from ldm.volumes import quantise, to_image
-from ldm.weights import load_weights, weight_bytes
+from ldm.weights import Network, build, load_weights, weight_bytes
 
 __all__ = ["Model", "describe", "load", "save"]
 
@@ -211,20 +211,23 @@ def load(
 
         return load_gan(source, description, device=device, precision=resolve(precision, device))
     with reading(source):
-        autoencoder = Autoencoder(AutoencoderConfig.from_json(description.autoencoder))
-        denoiser = Denoiser(DenoiserConfig.from_json(description.denoiser))
+        first = AutoencoderConfig.from_json(description.autoencoder)
+        second = DenoiserConfig.from_json(description.denoiser)
         Schedule.from_json(description.schedule)
-        channels = {autoencoder.config.latent_channels, denoiser.config.latent_channels}
+        channels = {first.latent_channels, second.latent_channels}
         channels |= {len(description.latent_mean), len(description.latent_std)}
-        if len(channels) > 1 or denoiser.config.conditions != len(description.schema):
+        if len(channels) > 1 or second.conditions != len(description.schema):
             raise LdmError("networks, latent statistics and covariates do not fit together")
     if is_bundle(source):
         from ldm.bundle.weights import load_bundle
 
+        stored = [description.files[name]["bytes"] for name in WEIGHTS]
+        autoencoder = build(lambda: Autoencoder(first), stored[0], f"{source}: {WEIGHTS[0]}")
+        denoiser = build(lambda: Denoiser(second), stored[1], f"{source}: {WEIGHTS[1]}")
         load_bundle(source, autoencoder, denoiser)
     else:
-        for name, network in ((AUTOENCODER, autoencoder), (DENOISER, denoiser)):
-            load_weights(network, verified(source, name, description.files), f"{source}: {name}")
+        autoencoder = _from_file(lambda: Autoencoder(first), source, AUTOENCODER, description)
+        denoiser = _from_file(lambda: Denoiser(second), source, DENOISER, description)
     return Model(
         description,
         autoencoder,
@@ -232,6 +235,16 @@ def load(
         device=device,
         precision=resolve(precision, device),
     )
+
+
+def _from_file(
+    make: Callable[[], Network], source: str | Path, name: str, description: ModelDescription
+) -> Network:
+    """A network with the weights of the file `name`, checked before anything is built for them."""
+    data = verified(source, name, description.files)
+    network = build(make, len(data), f"{source}: {name}")
+    load_weights(network, data, f"{source}: {name}")
+    return network
 
 
 def save(

@@ -18,7 +18,9 @@ from ldm.cohort_distribution import CohortDistribution
 from ldm.covariates import CovariateSchema
 from ldm.errors import LdmError
 from ldm.grid import Grid
+from ldm.json_text import MOST_BYTES, parse_object
 from ldm.quality import DEFAULT_BOUNDS, Bounds
+from ldm.text import is_text, markdown
 
 FORMAT = "brainpress-model"
 VERSION = 1
@@ -33,6 +35,8 @@ _OF_KIND = {
     LATENT_DIFFUSION: ("autoencoder", "denoiser", "schedule", "latent_mean", "latent_std"),
     GAN: ("generator",),
 }
+# Of the card: what releases, pages and terminals show.
+SHOWN = {"name", "description", "license", "release_license", "attribution"}
 SHIPPED = Path(__file__).parent / "models"
 
 
@@ -147,7 +151,7 @@ def describe(source: str | Path) -> ModelDescription:
         from ldm.bundle.description import describe_bundle
 
         return describe_bundle(source)
-    document = _parse(source, CONFIG, read_file(source, CONFIG))
+    document = _parse(source, CONFIG, read_file(source, CONFIG, most=MOST_BYTES))
     if document.get("format") != FORMAT:
         raise LdmError(f"{source}: {CONFIG} is not a {FORMAT} file; give a model folder")
     if document.get("version") != VERSION:
@@ -160,6 +164,11 @@ def describe(source: str | Path) -> ModelDescription:
             name: {"sha256": str(entry["sha256"]), "bytes": int(entry["bytes"])}
             for name, entry in document["files"].items()
         }
+        if not is_text(document["name"]) or not document["name"]:
+            raise ValueError(f"name is {ascii(document['name'])[:60]}, expected one line of text")
+        for name in SHOWN & document["card"].keys():
+            if not is_text(document["card"][name], lines=True):
+                raise ValueError(f"the card's {name} is no text, or has control characters")
     kind = str(document.get("kind", LATENT_DIFFUSION))
     if kind not in _OF_KIND:
         raise LdmError(
@@ -209,8 +218,8 @@ def verified(source: str | Path, name: str, files: dict[str, dict[str, Any]]) ->
     """
     if name not in files:
         raise LdmError(f"{source}: {CONFIG} does not list {name}; copy the model folder again")
-    data = read_file(source, name)
     want = files[name]
+    data = read_file(source, name, most=max(want["bytes"], 0) + 1)
     if len(data) != want["bytes"]:
         raise LdmError(
             f"{source}: {name} has {len(data):,} bytes, expected {want['bytes']:,}; "
@@ -224,17 +233,22 @@ def verified(source: str | Path, name: str, files: dict[str, dict[str, Any]]) ->
     return data
 
 
-def read_file(source: str | Path, name: str) -> bytes:
-    """The bytes of one file of the model at `source`.
+def read_file(source: str | Path, name: str, *, most: int) -> bytes:
+    """The bytes of one file of the model at `source`, the first `most` of a larger one.
 
     Raises:
         LdmError: it cannot be read, with the reason.
     """
     if str(source).startswith("s3://"):
-        return _read_s3(f"{str(source).rstrip('/')}/{name}")
+        return _read_s3(f"{str(source).rstrip('/')}/{name}", most)
     folder = SHIPPED / "demo" if str(source) == "demo" else Path(source)
     try:
-        return (folder / name).read_bytes()
+        path = folder / name
+        size = path.stat().st_size
+        if not path.is_file():  # a pipe would be waited for
+            raise LdmError(f"{source}: {name} is not a file; copy the model folder again")
+        with path.open("rb") as stream:
+            return stream.read(min(size, most))
     except FileNotFoundError:
         if not folder.is_dir():
             raise LdmError(
@@ -249,12 +263,18 @@ def read_file(source: str | Path, name: str) -> bytes:
         raise LdmError(f"{source}: {name} cannot be read ({error.strerror})") from error
 
 
-def _read_s3(uri: str) -> bytes:
+def _read_s3(uri: str, most: int) -> bytes:
     import smart_open
 
+    endpoints = map(os.environ.get, ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"))
+    if any("@" in (address or "") or "?" in (address or "") for address in (uri, *endpoints)):
+        raise LdmError(
+            "a model's s3:// address, or AWS_ENDPOINT_URL, with credentials or a query in it: "
+            "expected s3://bucket/folder, and the credentials in the environment"
+        )
     try:
         with smart_open.open(uri, "rb") as stream:
-            data: bytes = stream.read()
+            data: bytes = stream.read(most)
             return data
     except Exception as error:  # botocore's and smart_open's errors, told in one line
         reason = str(error).split("\n")[0]
@@ -263,12 +283,9 @@ def _read_s3(uri: str) -> bytes:
 
 def _parse(source: str | Path, name: str, data: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(data)
+        return parse_object(data)
     except ValueError as error:
         raise LdmError(f"{source}: {name} is not JSON ({error}); copy the model again") from None
-    if not isinstance(document, dict):
-        raise LdmError(f"{source}: {name} is not a JSON object; copy the model again")
-    return document
 
 
 def _plain(value: Any) -> Any:
@@ -283,14 +300,15 @@ def _dump(document: dict[str, Any]) -> bytes:
 def render_card(description: ModelDescription) -> str:
     """The model card (README.md of the folder), Markdown."""
     card = description.card
-    lines = [f"# {card.get('name', description.name)}", "", card.get("description", ""), ""]
+    lines = [f"# {markdown(card.get('name', description.name))}", ""]
+    lines += [markdown(card.get("description", "")), ""]
     if card.get("demo"):
         lines += ["**A demonstration**: not for research conclusions.", ""]
     side = " x ".join(map(str, description.grid.shape))
     lines += [
         f"- Volumes: {side} voxels, {description.grid.spacing:g} mm, MNI space",
-        f"- Licence: {card.get('license', 'not stated')}",
-        f"- Attribution: {card.get('attribution', 'none')}",
+        f"- Licence: {markdown(card.get('license', 'not stated'))}",
+        f"- Attribution: {markdown(card.get('attribution', 'none'))}",
         "",
         "## Covariates",
         "",
@@ -306,6 +324,7 @@ def _covariate_table(schema: CovariateSchema) -> list[str]:
         return ["None: the model is unconditional."]
     lines = ["| name | unit | range or levels | meaning |", "|---|---|---|---|"]
     for c in schema.covariates:
-        extent = f"{c.minimum:g} to {c.maximum:g}" if c.is_continuous else ", ".join(c.levels)
-        lines.append(f"| {c.name} | {c.unit} | {extent} | {c.description} |")
+        levels = ", ".join(map(markdown, c.levels))
+        extent = f"{c.minimum:g} to {c.maximum:g}" if c.is_continuous else levels
+        lines.append(f"| {c.name} | {markdown(c.unit)} | {extent} | {markdown(c.description)} |")
     return lines

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ldm.errors import LdmError
+from ldm.sizes import MOST_BLOCKS, MOST_CHANNELS, MOST_PATCH, check_whole
+
+_WIDTHS = ("channels", "latent_channels", "norm_num_groups")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,10 @@ class AutoencoderConfig:
     mirrored: bool = False
 
     def __post_init__(self) -> None:
+        check_whole("autoencoder", 1, MOST_PATCH, patch=self.patch)
+        check_whole("autoencoder", 1, MOST_BLOCKS, num_res_blocks=self.num_res_blocks)
+        widths = {name: getattr(self, name) for name in _WIDTHS}
+        check_whole("autoencoder", 1, MOST_CHANNELS, **widths)
         if not self.channels or any(c % self.norm_num_groups for c in self.channels):
             raise LdmError(
                 f"autoencoder channels {self.channels}: each must divide by "
@@ -85,6 +92,11 @@ class DenoiserConfig:
     null_condition: float | None = None
 
     def __post_init__(self) -> None:
+        check_whole("U-Net", 1, MOST_PATCH, patch=self.patch)
+        check_whole("U-Net", 1, MOST_BLOCKS, num_res_blocks=self.num_res_blocks)
+        check_whole("U-Net", 1, MOST_CHANNELS, **{name: getattr(self, name) for name in _WIDTHS})
+        heads = {"conditions": self.conditions, "head_channels": self.head_channels}
+        check_whole("U-Net", 0, MOST_CHANNELS, **heads)
         if not len(self.channels) == len(self.attention_levels) == len(self.head_channels):
             raise LdmError(
                 f"U-Net with {len(self.channels)} channels, {len(self.attention_levels)} "

@@ -11,6 +11,7 @@ import numpy as np
 from ldm.errors import LdmError
 
 PREDICTIONS = ("epsilon", "v", "flow")
+MOST_STEPS = 1_000_000
 IMAGE = -1  # the time step of the clean image
 
 
@@ -51,6 +52,8 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.prediction not in PREDICTIONS:
             raise LdmError(f"prediction {self.prediction!r}: expected one of {PREDICTIONS}")
+        if not isinstance(self.steps, int) or self.steps > MOST_STEPS:
+            raise LdmError(f"schedule of {self.steps} steps: expected at most {MOST_STEPS:,}")
         if self.steps < 1 or not 0 < self.beta_start <= self.beta_end < 1:
             raise LdmError(
                 f"schedule of {self.steps} steps, betas {self.beta_start}..{self.beta_end}: "

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
+from torch import nn
 
 from ldm.errors import LdmError
+
+Network = TypeVar("Network", bound=nn.Module)
+SMALL = 2**26  # weights, 0.27 GB: what is wrong with such a network, its own loading tells
 
 
 def weight_bytes(network: torch.nn.Module, dtype: torch.dtype) -> bytes:
@@ -14,6 +21,25 @@ def weight_bytes(network: torch.nn.Module, dtype: torch.dtype) -> bytes:
     tensors = {k: v.detach().cpu().to(dtype).contiguous() for k, v in network.state_dict().items()}
     data: bytes = serialise(tensors)
     return data
+
+
+def build(make: Callable[[], Network], stored_bytes: int, where: str) -> Network:
+    """The network that `make` makes, unless it is large and its weights cannot be in the file.
+
+    Args:
+        stored_bytes: of its file of weights; a weight takes at least one.
+
+    Raises:
+        LdmError: the config asks for more weights than that.
+    """
+    with torch.device("meta"):  # shapes alone, no memory
+        wanted = sum(parameter.numel() for parameter in make().parameters())
+    if wanted > max(stored_bytes, SMALL):
+        raise LdmError(
+            f"{where} does not fit the model's config, which asks for {wanted:,} weights: "
+            f"{stored_bytes:,} bytes are there"
+        )
+    return make()
 
 
 def load_weights(network: torch.nn.Module, data: bytes, where: str) -> None:
@@ -26,11 +52,16 @@ def load_weights(network: torch.nn.Module, data: bytes, where: str) -> None:
     from safetensors.torch import load as parse
 
     try:
-        tensors = {name: tensor.float() for name, tensor in parse(data).items()}
-    except SafetensorError as error:
-        raise LdmError(f"{where} is not a safetensors file ({error}); copy it again") from None
+        tensors = parse(data)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        # KeyError and the others: a type of number, or a shape, that torch does not have.
+        reason = ascii(str(error))[1:200]
+        raise LdmError(f"{where} is not a safetensors file ({reason}); copy it again") from None
+    wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
     try:
-        network.load_state_dict(tensors, strict=True)
+        # One that is not of the network is not unfolded: load_state_dict names it.
+        known = {k: v.float() if v.shape == wanted.get(k) else v for k, v in tensors.items()}
+        network.load_state_dict(known, strict=True)
     except RuntimeError as error:
         reason = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
         raise LdmError(f"{where} does not fit the model's config: {reason}") from None

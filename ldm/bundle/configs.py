@@ -9,6 +9,7 @@ from typing import Any
 
 from ldm.bundle.source import INFERENCE, METADATA
 from ldm.errors import LdmError
+from ldm.json_text import MOST_BYTES, parse_object
 
 CONDITIONS = 4
 MARK = "brainpress"  # the field of metadata.json by which an exported bundle is known
@@ -50,12 +51,10 @@ def read_configs(folder: Path, source: str) -> tuple[dict[str, Any], dict[str, A
     documents = []
     for name in (METADATA, INFERENCE):
         try:
-            document = json.loads((folder / name).read_text())
+            with (folder / name).open("rb") as stream:
+                documents.append(parse_object(stream.read(MOST_BYTES + 1)))
         except (OSError, ValueError) as error:
             raise LdmError(f"{source}: {name} is not readable JSON ({error})") from None
-        if not isinstance(document, dict):
-            raise LdmError(f"{source}: {name} is not a JSON object")
-        documents.append(document)
     metadata, inference = documents
     if MARK in metadata:
         raise LdmError(

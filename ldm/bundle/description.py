@@ -20,6 +20,7 @@ from ldm.copula import Margin, Stratum
 from ldm.covariates import PAPER_SCHEMA
 from ldm.grid import Grid
 from ldm.model_folder import DISTRIBUTION, ModelDescription
+from ldm.text import one_line
 
 # How the network's voxel axes run: x to the left, y to the front, z up; "RAS" would run x to the
 # right. From the authors' earlier saver (GenerativeModels, scripts/saver.py: x step -1); not
@@ -126,16 +127,17 @@ def paper_distribution() -> CohortDistribution:
 
 
 def _card(metadata: Mapping[str, Any], *, published: bool) -> dict[str, Any]:
-    bundle = {"bundle": NAME, "version": str(metadata.get("version", "not stated"))}
+    bundle = {"bundle": NAME, "version": one_line(metadata.get("version", "not stated"))}
     if published:
         return {**PUBLISHED_CARD, "training": {**bundle, **TRAINING}}
+    told = one_line(metadata.get("description", "nothing"))
     return {
         **OTHER_CARD,
         "description": (
             f"Drawn by a MONAI bundle that is not the published one: its weights are others than "
-            f"those of {NAME}. It says of itself: {metadata.get('description', 'nothing')}"
+            f"those of {NAME}. It says of itself: {told}"
         ),
-        "attribution": str(metadata.get("authors", "not stated")),
+        "attribution": one_line(metadata.get("authors", "not stated")),
         "training": {
             **bundle,
             "bundle": "not the published one",

@@ -56,6 +56,9 @@ def _check_whole(path: Path) -> None:
     """A file of `torch.save` is a zip with a CRC-32 for every tensor; torch does not check them."""
     try:
         with zipfile.ZipFile(path) as archive:
+            # torch.save compresses nothing; what unpacks to more than it is was not made by it.
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise zipfile.BadZipFile("compressed entries")
             broken = archive.testzip()
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
         raise LdmError(

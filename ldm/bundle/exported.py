@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from ldm.bundle.configs import MARK
 from ldm.covariates import CovariateSchema
+from ldm.errors import LdmError
 from ldm.model_folder import ModelDescription
+from ldm.text import markdown
 
 SCHEMA_URL = (
     "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
@@ -16,11 +19,36 @@ SCHEMA_URL = (
 VERSION = "1.0.0"
 
 
+def check_inert(document: Any, where: str) -> None:
+    """Raise unless no text in `document` is one that MONAI would run, look up or build.
+
+    MONAI evaluates a text that begins with "$", replaces one that begins with "@" or "%", and calls
+    the "_target_" of an object; what comes from a model's own file must be none of these.
+
+    Raises:
+        LdmError: the first that is.
+    """
+    if isinstance(document, str) and document.lstrip()[:1] in ("$", "@", "%"):
+        raise LdmError(
+            f"{where}: {document[:60]!a} begins with a sign that MONAI would act upon; change it "
+            "in the model's files"
+        )
+    if isinstance(document, Mapping):
+        for name, value in document.items():
+            if str(name).startswith("_"):
+                raise LdmError(f"{where}: the field {name!a:.60} is one that MONAI would act upon")
+            check_inert(value, f"{where}: {name}")
+    elif isinstance(document, (list, tuple)):
+        for value in document:
+            check_inert(value, where)
+
+
 def inference_config(
     description: ModelDescription, latent_shape: tuple[int, int, int, int]
 ) -> dict[str, Any]:
     """configs/inference.json: `python -m monai.bundle run` draws one volume with it."""
     autoencoder, denoiser = description.autoencoder, description.denoiser
+    check_inert(description.to_json(), description.name)
     return {
         "imports": ["$import torch"],
         "bundle_root": ".",
@@ -182,23 +210,23 @@ def readme(description: ModelDescription, name: str) -> str:
     card = description.card
     values = middle(description.schema)
     first = next(iter(values), None)
-    chosen = f" --covariates#{first} {values[first]}" if first else ""
+    chosen = f" --covariates#{first} {shlex.quote(str(values[first]))}" if first else ""
     side = " x ".join(map(str, description.grid.shape))
     lines = [
-        f"# {card.get('name', description.name)}",
+        f"# {markdown(card.get('name', description.name))}",
         "",
-        str(card.get("description", "")),
+        markdown(card.get("description", "")),
         "",
         *(["**A demonstration**: not for research conclusions.", ""] if card.get("demo") else []),
         f"T1w volumes of {side} voxels, {description.grid.spacing:g} mm, in MNI space.",
-        f"Licence of the weights: {card.get('license', 'not stated')}. "
-        f"Attribution: {card.get('attribution', 'none')}",
+        f"Licence of the weights: {markdown(card.get('license', 'not stated'))}. "
+        f"Attribution: {markdown(card.get('attribution', 'none'))}",
         "",
         "## To draw a volume",
         "",
         "```shell",
         'pip install "monai[fire,nibabel,einops]"',
-        f"cd {name}",
+        f"cd {shlex.quote(name)}",
         f"python -m monai.bundle run --config_file configs/inference.json --seed 7{chosen}",
         "```",
         "",
@@ -209,8 +237,9 @@ def readme(description: ModelDescription, name: str) -> str:
         "|---|---|---|---|",
     ]
     for c in description.schema.covariates:
-        extent = f"{c.minimum:g} to {c.maximum:g}" if c.is_continuous else ", ".join(c.levels)
-        lines.append(f"| {c.name} | {c.unit} | {extent} | {c.description} |")
+        levels = ", ".join(map(markdown, c.levels))
+        extent = f"{c.minimum:g} to {c.maximum:g}" if c.is_continuous else levels
+        lines.append(f"| {c.name} | {markdown(c.unit)} | {extent} | {markdown(c.description)} |")
     lines += [
         "",
         "The same seed, index, attempt, covariates and steps give the volume that `brainpress "

@@ -9,6 +9,7 @@ from ldm.errors import LdmError
 PREFIX = "monai"
 AUTOENCODER, DENOISER = "models/autoencoder.pt", "models/model.pt"
 INFERENCE, METADATA = "configs/inference.json", "configs/metadata.json"
+WEIGHTS = (AUTOENCODER, DENOISER)
 FILES = (METADATA, INFERENCE, AUTOENCODER, DENOISER)
 
 

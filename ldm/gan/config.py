@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ldm.errors import LdmError
+from ldm.sizes import MOST_CHANNELS, MOST_PATCH, check_whole
 
 LSGAN, VAE_GAN = KINDS = ("lsgan", "vae-gan")
 
+MOST_SIDE = 1024
 Shape = tuple[int, int, int]
 
 
@@ -32,8 +34,10 @@ class GeneratorConfig:
     patch: int = 1
 
     def __post_init__(self) -> None:
-        if self.latent < 1:
-            raise LdmError(f"generator latent {self.latent}: expected at least 1")
+        sizes = {name: getattr(self, name) for name in ("latent", "channels", "norm_num_groups")}
+        check_whole("generator", 1, MOST_CHANNELS, **sizes)
+        check_whole("generator", 1, MOST_PATCH, patch=self.patch)
+        check_whole("generator", 1, MOST_SIDE, shape=self.shape)
         if not self.channels or any(c % self.norm_num_groups for c in self.channels):
             raise LdmError(
                 f"generator channels {self.channels}: each must divide by "

@@ -20,7 +20,7 @@ from ldm.model_folder import GENERATOR, ONE_PASS, ModelDescription, reading, ver
 from ldm.networks import channels_last
 from ldm.precision import PRECISIONS, autocast, cast
 from ldm.volumes import quantise, to_image
-from ldm.weights import load_weights, weight_bytes
+from ldm.weights import build, load_weights, weight_bytes
 
 
 class GanModel(LoadedModel):
@@ -98,10 +98,11 @@ def load_gan(
         LdmError: a file of it is missing or damaged, or its parts do not fit together.
     """
     with reading(source):
-        generator = Generator(GeneratorConfig.from_json(description.generator))
-        if generator.config.shape != description.grid.shape or len(description.schema):
+        config = GeneratorConfig.from_json(description.generator)
+        if config.shape != description.grid.shape or len(description.schema):
             raise LdmError("generator, grid and covariates do not fit together")
     data = verified(source, GENERATOR, description.files)
+    generator = build(lambda: Generator(config), len(data), f"{source}: {GENERATOR}")
     load_weights(generator, data, f"{source}: {GENERATOR}")
     return GanModel(description, generator, device=device, precision=precision)
 
