@@ -36,20 +36,25 @@ def filled(query: str) -> str:
     return query
 
 
-def selectors(node: Any) -> Iterator[tuple[str, dict[str, str], bool]]:
-    """Metric, matched labels and whether over a range, of every selector in a parsed query."""
-    if isinstance(node, promql_parser.VectorSelector | promql_parser.MatrixSelector):
-        ranged = isinstance(node, promql_parser.MatrixSelector)
-        vector = node.vector_selector if ranged else node
-        yield vector.name, {m.name: m.value for m in vector.matchers.matchers}, ranged
+# Of what is measured over a range; the slope of a gauge is right from a run's first minute on.
+OVER_A_RANGE = {"rate": Kind.COUNTER, "deriv": Kind.GAUGE}
+
+
+def selectors(node: Any, function: str = "") -> Iterator[tuple[str, dict[str, str], str]]:
+    """Metric, matched labels and the function over its range, of each selector of a query."""
+    ranged = isinstance(node, promql_parser.MatrixSelector)
+    vector: Any = getattr(node, "vector_selector", node)
+    if ranged or isinstance(node, promql_parser.VectorSelector):
+        assert ranged == (function in OVER_A_RANGE)
+        yield vector.name, {m.name: m.value for m in vector.matchers.matchers}, function
     for name in ("expr", "lhs", "rhs"):
         if hasattr(node, name):
             yield from selectors(getattr(node, name))
     for argument in getattr(node, "args", ()):
-        yield from selectors(argument)
+        yield from selectors(argument, node.func.name)
 
 
-def asked(queries: list[str]) -> list[tuple[str, dict[str, str], bool]]:
+def asked(queries: list[str]) -> list[tuple[str, dict[str, str], str]]:
     return [found for q in queries for found in selectors(promql_parser.parse(filled(q)))]
 
 
@@ -57,12 +62,12 @@ def asked(queries: list[str]) -> list[tuple[str, dict[str, str], bool]]:
 def test_a_query_names_metrics_labels_and_stages_that_exist(title: str) -> None:
     found = asked(QUERIES[title])
     assert found
-    for name, labels, ranged in found:
+    for name, labels, function in found:
         assert name.startswith(PREFIX), name
         metric = METRICS[name.removeprefix(PREFIX)]
         assert set(labels) <= {"release", *metric.labels}, name
         assert labels.get("stage", Stage.DRAW) in set(Stage)
-        assert not ranged or metric.kind is Kind.COUNTER, f"the rate of a gauge: {name}"
+        assert OVER_A_RANGE.get(function, metric.kind) is metric.kind, f"{function} of {name}"
 
 
 def test_every_metric_of_the_code_is_on_the_dashboard() -> None:
