@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 
-from manifests.errors import ReleaseError
+from manifests.errors import ReleaseError, StorageError
 from manifests.json_text import MOST_JSON_BYTES, flatten, json_bytes, parse_json
 from manifests.parquet import parquet_bytes, row_count, table_from_bytes
 from manifests.store import Entry, Store
@@ -127,14 +127,21 @@ class Ledger:
         return None if document is None else _whole(document, "n", f"{self.store.uri}/{TARGET_KEY}")
 
     def done(self, plan: ShardPlan) -> set[int]:
-        """The shards of `plan` that are committed whole: one listing, then the parts' footers.
+        """The shards of `plan` that are committed whole: one listing, and few parts' footers.
 
-        A part is short of rows where it was the last of an earlier, smaller plan.
+        A part is short of rows where it was the last of an earlier, smaller plan, so that only
+        those need to be looked into; all of them, where it is not known what was asked for.
         """
         parts = {shard: part for shard, part in self.parts().items() if shard < plan.count}
-        rows = in_threads(self._count_rows, parts.values())
-        counted = zip(parts, rows, strict=True)
-        return {shard for shard, found in counted if found >= plan.expected_rows(shard)}
+        asked = self._asked()
+        if asked is None:
+            doubtful = set(parts)
+        else:
+            doubtful = parts.keys() & {n // plan.shard_size for n in asked if n % plan.shard_size}
+        rows = in_threads(self._count_rows, (parts[shard] for shard in doubtful))
+        counted = zip(doubtful, rows, strict=True)
+        short = {shard for shard, found in counted if found < plan.expected_rows(shard)}
+        return parts.keys() - short
 
     def pending(self, plan: ShardPlan) -> list[int]:
         """The shards of `plan` still to be made, in order."""
@@ -171,20 +178,59 @@ class Ledger:
             if self.store.replace(key, data, etag=etag):
                 return "committed"
 
+    def settle(self, n: int) -> None:
+        """All `n` samples have their rows: no part is short because of a smaller plan any more."""
+        self._change_target(
+            lambda target: (
+                target | {"asked": sorted({n, *(m for m in _asked(target) or () if m > n)})}
+            )
+        )
+
+    def distrust(self) -> None:
+        """A part was short that should not be: look into every part from now on."""
+        self._change_target(lambda target: {"n": target["n"]})
+
     def _aim(self, n: int) -> None:
-        data = json_bytes({"n": n})
-        while not self.store.put_if_absent(TARGET_KEY, data):
-            stored, etag = self.store.get_with_etag(TARGET_KEY, most=MOST_JSON_BYTES)
-            place = f"{self.store.uri}/{TARGET_KEY}"
-            asked = _whole(parse_json(stored, place), "n", place)
-            if asked >= n or self.store.replace(TARGET_KEY, data, etag=etag):
+        """Keep what is asked for now, before any part of it can be written.
+
+        "n" is the most that was; "asked" all of it since the last time a release was finished.
+        """
+        known = not any(self.store.list("manifest/part-"))
+        if not self.store.put_if_absent(
+            TARGET_KEY, json_bytes({"n": n, "asked": [n]} if known else {"n": n})
+        ):
+            self._change_target(
+                lambda target: {
+                    "n": max(n, target["n"]),
+                    **({"asked": sorted({n, *asked})} if (asked := _asked(target)) else {}),
+                }
+            )
+
+    def _change_target(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Compare and swap; nothing where there is no target."""
+        place = f"{self.store.uri}/{TARGET_KEY}"
+        while True:
+            try:
+                stored, etag = self.store.get_with_etag(TARGET_KEY, most=MOST_JSON_BYTES)
+            except KeyError:
                 return
+            target = parse_json(stored, place)
+            _whole(target, "n", place)
+            changed = json_bytes(change(target))
+            if changed == stored or self.store.replace(TARGET_KEY, changed, etag=etag):
+                return
+
+    def _asked(self) -> list[int] | None:
+        document = self._json(TARGET_KEY)
+        return None if document is None else _asked(document)
 
     def _count_rows(self, entry: Entry) -> int:
         known = (entry.key, entry.etag)
         if known not in self._rows:
             try:
                 self._rows[known] = row_count(self.store, entry.key)
+            except StorageError:  # which says nothing about the part
+                raise
             except ReleaseError as error:
                 raise ReleaseError(f"{error}; remove it and go on", error.exit_code) from error
         return self._rows[known]
@@ -241,6 +287,14 @@ def _whole(document: Mapping[str, Any], name: str, place: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ReleaseError(f"{place}: {name} is {ascii(value)[:60]}, expected 1 or more", 1)
     return value
+
+
+def _asked(target: Mapping[str, Any]) -> list[int] | None:
+    """Every number of samples asked for; None where the target does not tell."""
+    asked = target.get("asked")
+    if not isinstance(asked, list) or not all(type(n) is int and n > 0 for n in asked):
+        return None
+    return asked
 
 
 def check_part(table: pa.Table, shard: int, expected_rows: int) -> None:

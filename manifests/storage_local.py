@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 import re
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -44,6 +45,10 @@ class LocalStore(Store):
 
     def put(self, key: str, data: bytes, *, content_type: str | None = None) -> None:
         with self._side_file(key, data) as (side, target, name):
+            side.rename_to(target, name)
+
+    def put_file(self, key: str, path: Path) -> None:
+        with self._side_file(key, path) as (side, target, name):
             side.rename_to(target, name)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
@@ -143,12 +148,16 @@ class LocalStore(Store):
             yield directory, name
 
     @contextmanager
-    def _side_file(self, key: str, data: bytes) -> Iterator[tuple[_Side, Directory, str]]:
-        """`data` in a side file on the same file system, and the place where it should go."""
+    def _side_file(self, key: str, data: bytes | Path) -> Iterator[tuple[_Side, Directory, str]]:
+        """`data`, or a file's, in a side file on the same file system, and where it should go."""
         check_key(key)
         with self._told("write", key), _create(self.folder) as (side, file):
             try:
-                file.write(data)
+                if isinstance(data, Path):
+                    with data.open("rb") as source:
+                        shutil.copyfileobj(source, file)
+                else:
+                    file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
                 file.close()

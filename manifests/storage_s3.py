@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from manifests.errors import ReleaseError
@@ -80,6 +81,17 @@ class S3Store(Store):
     def put(self, key: str, data: bytes, *, content_type: str | None = None) -> None:
         with self._told("write", key):
             self._ask(lambda: self._put(key, data, content_type))
+
+    def put_file(self, key: str, path: Path) -> None:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+
+        def send() -> None:
+            with path.open("rb") as body:
+                self._send(key, body, digest)
+
+        with self._told("write", key):
+            self._ask(send)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         return self._conditional_put(key, data, IfNoneMatch="*")
@@ -169,14 +181,17 @@ class S3Store(Store):
         self._bucket_seen = True
 
     def _put(self, key: str, data: bytes, content_type: str | None, **condition: str) -> None:
+        about = {"ContentType": content_type} if content_type else {}
+        self._send(key, data, hashlib.sha256(data).digest(), **about, **condition)
+
+    def _send(self, key: str, body: bytes | BinaryIO, digest: bytes, **about: str) -> None:
         self._need_bucket()
         self.client.put_object(
             Bucket=self.bucket,
             Key=self._key(key),
-            Body=data,
-            ContentType=content_type or content_type_of(key),
-            ChecksumSHA256=base64.b64encode(hashlib.sha256(data).digest()).decode(),
-            **condition,
+            Body=body,
+            ChecksumSHA256=base64.b64encode(digest).decode(),
+            **{"ContentType": content_type_of(key), **about},
         )
 
     def _conditional_put(self, key: str, data: bytes, **condition: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from manifests.errors import ReleaseError
@@ -96,6 +96,10 @@ class Store(ABC):
     @abstractmethod
     def sweep(self) -> None:
         """Remove what writers that died left half-written."""
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Write the bytes of a local file at `key`, as `put` does, and hold few of them at once."""
+        self.put(key, path.read_bytes())
 
     def patient(self, seconds: float) -> Store:
         """This store, but each call waits so long for a storage that is away, where it can be."""

@@ -93,6 +93,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     work.add_argument("--shard-size", type=int, help="volumes committed at once; part of the plan")
     work.add_argument("--writers", type=int, help="threads of a worker that compress and upload")
     work.add_argument(
+        "--worker-patience",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="a worker that is silent for so long is taken for hung and replaced (default 120); "
+        "so is one that answers and stores no volume, for as long or 10 times the longest that "
+        "any took in this run",
+    )
+    work.add_argument(
+        "--storage-patience",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="how long a run that is under way waits for an S3 server that is away or broken "
+        "(default 300)",
+    )
+    work.add_argument(
         "--dry-run",
         action="store_true",
         help="make nothing: say how many shards and bytes, and how long, timed on one batch",
@@ -127,6 +144,8 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         shard_size=args.shard_size,
         writers=args.writers,
+        worker_patience=args.worker_patience,
+        storage_patience=args.storage_patience,
         name=args.name,
         license=args.license,
         authors=tuple(args.author),

@@ -1,4 +1,4 @@
-"""How much of a release is done: shards, samples and failures, as its storage tells.
+"""How much of a release is done, what is missing, how fast it goes, as its storage tells.
 
 Reads the storage alone, so it works from anywhere, while the release is being made or after. The
 exit code is 0 when the release is finished, 1 when it is not."""
@@ -7,36 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from manifests.commands.shared import add_release, at_least_one
+from manifests.numbers import human_rate, human_seconds, ranges
 
 if TYPE_CHECKING:
-    from manifests.ledger import Ledger
-    from manifests.store import Store
-
-
-@dataclass(frozen=True, kw_only=True)
-class Status:
-    """What is stored of a release.
-
-    Attributes:
-        samples: asked for; None where nobody told.
-        done, failed: samples in the ledger; how many of them have no image.
-        shards, shards_done, shards_pending: None where `samples` is.
-        finished: whether release.json stands and covers all that was asked for.
-    """
-
-    uri: str
-    samples: int | None
-    done: int
-    failed: int
-    shard_size: int
-    shards: int | None
-    shards_done: int | None
-    shards_pending: int | None
-    finished: bool
+    from manifests.status import Status
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,96 +25,71 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="samples that are wanted (default: what the last `generate` was asked for)",
     )
+    parser.add_argument("--shards", action="store_true", help="tell of every shard too")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
-    parser.epilog = "example:\n  brainpress status s3://bucket/release"
+    parser.epilog = (
+        "examples:\n  brainpress status s3://bucket/release\n"
+        "  brainpress status release --shards | grep missing\n"
+        "  watch -n 60 brainpress status s3://bucket/release"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
+    from manifests.status import read_status
     from manifests.storage import open_store
 
-    status = read_status(open_store(args.release), n=args.n)
+    status = read_status(open_store(args.release), n=args.n, by_shard=args.shards)
     print(json.dumps(asdict(status), indent=2) if args.json else describe(status))
     return 0 if status.finished else 1
 
 
-def read_status(store: Store, *, n: int | None = None) -> Status:
-    """The state of the release in `store`, for `n` samples or as many as were asked for last.
-
-    Raises:
-        ReleaseError: no release was begun there.
-    """
-    from manifests.errors import ReleaseError
-    from manifests.ledger import Ledger, ShardPlan
-    from manifests.release import read_release
-
-    ledger = Ledger(store)
-    plan = ledger.plan()
-    if plan is None:
-        if _has_release(store):
-            raise ReleaseError(f"{store.uri} is a downloaded part of a release: see `info`")
-        raise ReleaseError(f"{store.uri}: no release was begun there; check the address")
-    released = read_release(store)["counts"]["samples"] if _has_release(store) else None
-    wanted = n or ledger.target() or released
-    size = int(plan["shard_size"])
-    done, failed = _count(ledger)
-    shards = ShardPlan(wanted, size) if wanted else None
-    complete = len(ledger.done(shards)) if shards else None
-    return Status(
-        uri=store.uri,
-        samples=wanted,
-        done=done,
-        failed=failed,
-        shard_size=size,
-        shards=shards.count if shards else None,
-        shards_done=complete,
-        shards_pending=shards.count - complete if shards and complete is not None else None,
-        finished=released is not None and wanted is not None and released >= wanted,
-    )
-
-
 def describe(status: Status) -> str:
-    """The status for people, a few lines."""
+    """The status for people, a few lines, and a line for each shard where it tells of them."""
     asked = "?" if status.samples is None else f"{status.samples:,}"
+    missing = f", {status.missing:,} missing" if status.missing else ""
     lines = [
         f"release   {status.uri}",
-        f"samples   {status.done:,} of {asked} done, {status.failed:,} of them failed",
+        f"samples   {status.done:,} of {asked} done, {status.failed:,} of them failed{missing}",
     ]
     if status.shards is not None:
         lines.append(
             f"shards    {status.shards_done:,} of {status.shards:,} done,"
             f" {status.shards_pending:,} pending, {status.shard_size:,} samples each"
         )
+    if status.missing_shards:
+        word = "shard" if len(status.missing_shards) == 1 else "shards"
+        lines.append(f"missing   {word} {ranges(status.missing_shards)}")
+    if status.missing_shards and status.quiet_seconds is not None:
+        ago = f"the last commit was {human_seconds(status.quiet_seconds)} ago"
+        rate = f"{human_rate(status.rate)}, " if status.rate else ""
+        lines.append(f"rate      {rate}{ago}")
+    if status.seconds_left is not None:
+        lines.append(f"left      {human_seconds(status.seconds_left)} at that rate")
+    lines.append(f"finished  {_finished(status)}")
+    return "\n".join([*lines, *_by_shard(status)])
+
+
+def _finished(status: Status) -> str:
     if status.finished:
-        lines.append("finished  yes")
-    elif status.shards_pending == 0:
-        lines.append("finished  no, only the manifest is missing: run the same `generate` again")
-    else:
-        lines.append("finished  no: it is running, or run the same `generate` again to go on")
-    return "\n".join(lines)
+        return "yes"
+    if status.shards_pending == 0:
+        return "no, only the manifest is missing: run the same `generate` again"
+    if status.at_work:
+        return "no, it is being made"
+    return "no, and nothing was committed lately: run the same `generate` again to go on"
 
 
-def _has_release(store: Store) -> bool:
-    from manifests.layout import RELEASE_KEY
-
-    try:
-        store.get(RELEASE_KEY)
-    except KeyError:
-        return False
-    return True
-
-
-def _count(ledger: Ledger) -> tuple[int, int]:
-    """Samples in the ledger's parts, and how many of them failed."""
-    from manifests.ledger import in_threads
-    from manifests.parquet import read_columns
-    from manifests.schema import FAILED
-
-    def statuses(key: str) -> list[str]:
-        found: list[str] = read_columns(ledger.store, key, columns=["status"])["status"].to_pylist()
-        return found
-
-    parts = in_threads(statuses, [part.key for part in ledger.parts().values()])
-    return sum(map(len, parts)), sum(part.count(FAILED) for part in parts)
+def _by_shard(status: Status) -> list[str]:
+    if status.by_shard is None:
+        return []
+    lines = ["", f"{'shard':>7}  {'samples':<15}  {'state':<8}{'done':>6}{'failed':>8}  committed"]
+    for s in status.by_shard:
+        samples = f"{s.first}-{s.last}"
+        lines.append(
+            f"{s.shard:>7}  {samples:<15}  {s.state:<8}{s.done:>6}{s.failed:>8}"
+            f"  {s.committed or '-'}"
+        )
+    return lines
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from manifests.errors import StorageError
 from ray_jobs.generation.decisions import (
     Decision,
     End,
@@ -26,12 +27,14 @@ from ray_jobs.generation.decisions import (
     WorkerDied,
     WorkerReady,
 )
+from ray_jobs.generation.estimate import in_words
 from ray_jobs.generation.interrupts import Interrupts
 from ray_jobs.generation.metrics import RunMetrics
 from ray_jobs.generation.policy import Policy
 from ray_jobs.generation.printer import PrintJob, ShardReport
 from ray_jobs.generation.progress import Progress
 from ray_jobs.generation.remote import PATIENCE_SECONDS, in_one_line, start_printer
+from ray_jobs.generation.vigil import Vigil
 
 POLL_SECONDS = 0.5
 WATCH_SECONDS = 1.0
@@ -47,6 +50,7 @@ class Driver:
         environment: variables that workers need; never shown.
         progress: the bar.
         interrupts: the wishes of whoever watches.
+        vigil: finds the workers that hang.
     """
 
     def __init__(
@@ -58,9 +62,10 @@ class Driver:
         environment: Mapping[str, str],
         progress: Progress,
         interrupts: Interrupts,
+        vigil: Vigil,
     ) -> None:
         self.policy, self.job = policy, job
-        self.progress, self.interrupts = progress, interrupts
+        self.progress, self.interrupts, self.vigil = progress, interrupts, vigil
         self.metrics = RunMetrics(job.out, wanted=progress.total, already=progress.already)
         self._reserve, self._environment = reserve, environment
         self._actors: dict[int, Any] = {}
@@ -86,7 +91,8 @@ class Driver:
                     if self.interrupts.finish and not told:
                         told = True
                         self.progress.say(
-                            "stopping after the shards in hand; Ctrl-C again stops at once"
+                            f"stopping after the shards in hand{self._usual()}; "
+                            "Ctrl-C again stops at once"
                         )
                         self._obey(self.policy.on(StopAsked()))
                         continue
@@ -110,12 +116,17 @@ class Driver:
                 self._obey(self.policy.on(event))
         now = time.monotonic()
         self.metrics.ready(len(self._ready), now)
+        self.vigil.tick(now)
         if now >= self._patient_until:
             self._patient_until = math.inf
             self.progress.say("waiting for the cluster to start a worker ...")
         if now >= self._next_watch:
             self._next_watch = now + WATCH_SECONDS
             self._watch()
+            for worker, reason in self.vigil.hung().items():
+                self._drop(worker)
+                self.metrics.lost_worker()
+                self._obey(self.policy.on(WorkerDied(worker=worker, reason=reason)))
             self.progress.update(self._done(), len(self._ready))
             self.metrics.progressed(self._done())
 
@@ -139,11 +150,17 @@ class Driver:
             try:
                 self.reports[shard] = ray.get(ref)
             except RayTaskError as error:
-                return ShardFailed(worker=worker, shard=shard, reason=in_one_line(error))
+                return ShardFailed(
+                    worker=worker,
+                    shard=shard,
+                    reason=in_one_line(error),
+                    storage=isinstance(error.cause, StorageError),
+                )
             except RayError as error:
                 self._drop(worker)
                 return WorkerDied(worker=worker, reason=in_one_line(error))
             self._partial.pop(worker, None)
+            self.vigil.committed(self.reports[shard].seconds)
             self.metrics.committed(self.reports[shard].tally)
             return ShardCommitted(worker=worker, shard=shard)
         worker = self._watching.pop(ref)
@@ -151,6 +168,7 @@ class Driver:
             shown: dict[int, int] = ray.get(ref)
         except RayError:
             return None  # the shard it holds will tell
+        self.vigil.answered(worker, shown)
         held = [shard for holder, shard in self._printing.values() if holder == worker]
         self._partial[worker] = sum(shown.get(shard, 0) for shard in held)
         return None
@@ -187,6 +205,7 @@ class Driver:
         actor = self._actors.pop(worker, None)
         if actor is not None:
             ray.kill(actor)
+        self.vigil.forget(worker)
         self._ready.discard(worker)
         self._partial.pop(worker, None)
         self._loading = {ref: w for ref, w in self._loading.items() if w != worker}
@@ -194,11 +213,18 @@ class Driver:
         self._printing = {ref: held for ref, held in self._printing.items() if held[0] != worker}
 
     def _watch(self) -> None:
-        """Ask every worker that has answered before how far it is."""
-        asked = set(self._watching.values())
-        for worker in self._ready - asked:
+        """Ask every worker how far it is, unless it still owes an answer."""
+        for worker in self._actors.keys() - set(self._watching.values()):
             method = self._actors[worker].progress.options(concurrency_group="watch")
             self._watching[method.remote()] = worker
+            self.vigil.asked(worker)
+
+    def _usual(self) -> str:
+        """What a shard has taken so far, for whoever waits for the last ones."""
+        if not self.reports:
+            return ""
+        mean = sum(report.seconds for report in self.reports.values()) / len(self.reports)
+        return f" (one takes some {in_words(mean)})"
 
     def _done(self) -> int:
         return sum(report.rows for report in self.reports.values()) + sum(self._partial.values())

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from manifests.numbers import human_seconds as in_words
 from ray_jobs.generation.plan import batches
+
+__all__ = ["Estimate", "Measured", "counted", "estimate", "in_bytes", "in_words"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,22 +75,6 @@ def estimate(
         actors=len(free_at) if pending else 0,
         seconds=max(free_at),
     )
-
-
-def in_words(seconds: float) -> str:
-    """A length of time for a person.
-
-    >>> [in_words(s) for s in (0.2, 59.4, 61, 3_600, 90_061)]
-    ['0 s', '59 s', '1 min 01 s', '1 h 00 min', '1 d 01 h']
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 86_400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86_400} d {whole % 86_400 // 3600:02d} h"
 
 
 def counted(count: int, thing: str) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 from ldm.model_folder import ONE_PASS
 from ldm.sampling import Sampler
 from manifests.errors import ReleaseError
+from manifests.ledger import ShardPlan
+from manifests.numbers import ranges
 from manifests.release import finalise, read_release
 from ray_jobs.cluster import Cluster
 from ray_jobs.errors import JobError
@@ -37,6 +39,7 @@ from ray_jobs.generation.plan import (
 from ray_jobs.generation.policy import Policy, PolicyConfig
 from ray_jobs.generation.printer import PrintJob
 from ray_jobs.generation.progress import Progress
+from ray_jobs.generation.vigil import Vigil
 
 COMPLETE, INCOMPLETE = 0, 1
 GO_ON = "run the same command to go on"
@@ -117,6 +120,8 @@ def print_job(order: Order, work: Work) -> PrintJob:
         shards=work.shards,
         source=order.source,
         writers=options.writers or WRITERS[work.device],
+        storage_patience_seconds=options.storage_patience,
+        loader=options.loader,
     )
 
 
@@ -128,7 +133,8 @@ def print_all(order: Order, work: Work, cluster: Cluster, interrupts: Interrupts
     """
     from ray_jobs.generation.driver import Driver
 
-    workers = min(workers_of(cluster, order.options, work.device), len(work.pending))
+    options = order.options
+    workers = min(workers_of(cluster, options, work.device), len(work.pending))
     announce(order, work, workers)
     config = PolicyConfig(
         workers=workers, in_hand=IN_HAND[work.device], max_failures_in_a_row=2 * workers + 4
@@ -137,10 +143,14 @@ def print_all(order: Order, work: Work, cluster: Cluster, interrupts: Interrupts
     driver = Driver(
         Policy(work.pending, config),
         print_job(order, work),
-        reserve=actor_options(order.options, work.device),
+        reserve=actor_options(options, work.device),
         environment=aws_environment(),
         progress=progress,
         interrupts=interrupts,
+        vigil=Vigil(
+            options.worker_patience,
+            waiting_seconds=0.0 if order.store.is_local else 2 * options.storage_patience,
+        ),
     )
     try:
         end = driver.run()
@@ -154,7 +164,10 @@ def print_all(order: Order, work: Work, cluster: Cluster, interrupts: Interrupts
 
 def why_incomplete(end: End, policy: Policy, work: Work, made: int) -> str:
     """The line that a run ends with when shards are left."""
+    missing = [shard for shard in work.pending if shard not in policy.committed]
     state = f"{work.already + made} of {work.shards.n} volumes are done"
+    if missing:
+        state += f", {shards_in_words(missing, work.shards)} missing"
     if end.outcome is Outcome.STOPPED:
         return f"stopped; {state}; {GO_ON}"
     if end.outcome is Outcome.STUCK:
@@ -162,6 +175,13 @@ def why_incomplete(end: End, policy: Policy, work: Work, made: int) -> str:
     reasons = "; ".join(f"shard {s}: {why}" for s, why in sorted(policy.given_up.items())[:3])
     more = ", ..." if len(policy.given_up) > 3 else ""
     return f"given up: {reasons}{more}; {state}; {GO_ON}"
+
+
+def shards_in_words(shards: list[int], plan: ShardPlan) -> str:
+    """`shards 3, 5-7 (samples 24-31, 40-63)`"""
+    samples = (index for shard in shards for index in plan.indices(shard))
+    word = "shard" if len(shards) == 1 else "shards"
+    return f"{word} {ranges(shards)} (samples {ranges(samples)})"
 
 
 def announce(order: Order, work: Work, workers: int) -> None:
@@ -206,7 +226,8 @@ def nothing_left(order: Order, work: Work) -> int:
 
 def finish(order: Order, work: Work, *, made: int, seconds: float) -> int:
     """Close the release and say where everything is."""
-    options, store = order.options, order.store
+    options = order.options
+    store = order.store.patient(options.storage_patience)
     document = release_document(
         order.description,
         name=options.name,

@@ -15,6 +15,7 @@ from ldm.sampling import Sampler, Sampling
 from ray_jobs.errors import JobError
 
 DOCUMENT_VERSION = 1
+LOADER = "ldm.model:load"
 LARGEST_SEED = 2**63 - 1  # the manifest keeps it as int64
 
 
@@ -60,7 +61,11 @@ class Options:
         attempts: draws of a sample before it is recorded as failed.
         precision: number format of the networks; "auto" takes what is native.
         writers: threads of a worker that compress and upload; None takes the device's default.
+        worker_patience: seconds of silence after which a worker is replaced, see `Vigil`.
+        storage_patience: seconds that a run waits for an S3 server that is away.
         name, license, authors: what the release says of itself; empty takes the model's.
+        loader: what a worker loads the model with, "module:function", called as `ldm.model.load`
+            is; for models of one's own kind, importable on every worker.
     """
 
     n: int
@@ -81,9 +86,12 @@ class Options:
     attempts: int = 3
     precision: str = "auto"
     writers: int | None = None
+    worker_patience: float = 120.0
+    storage_patience: float = 300.0
     name: str | None = None
     license: str | None = None
     authors: tuple[str, ...] = ()
+    loader: str = LOADER
 
     def __post_init__(self) -> None:
         for name in ("n", "steps", "actors", "batch_size", "shard_size", "attempts", "writers"):
@@ -91,6 +99,10 @@ class Options:
             if value is not None and value < 1:
                 option = name.replace("_", "-")
                 raise JobError(f"--{option} {value}: expected at least 1")
+        for name, least in (("worker_patience", 5.0), ("storage_patience", 0.0)):
+            if not getattr(self, name) >= least:
+                option = name.replace("_", "-")
+                raise JobError(f"--{option} {getattr(self, name)}: expected {least:g} s or more")
         if not 0 <= self.seed <= LARGEST_SEED:
             raise JobError(f"--seed {self.seed}: expected 0 to 2^63 - 1")
         share = self.gpus_per_actor

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from manifests.ledger import Ledger, ShardPlan, part_key
@@ -19,7 +20,7 @@ from manifests.store import Store
 from ray_jobs.generation.covariates import CovariateSource
 from ray_jobs.generation.environment import one_thread, prepare_process
 from ray_jobs.generation.metrics import Stage, Tally
-from ray_jobs.generation.plan import batches
+from ray_jobs.generation.plan import LOADER, batches
 from ray_jobs.generation.press import Draw, draw_batch
 from ray_jobs.generation.rows import QUALITY_COLUMNS, Stored, covariate_columns, manifest_row
 from ray_jobs.generation.writers import Writers
@@ -43,6 +44,8 @@ class PrintJob:
         shards: how the samples are cut.
         source: the covariates of each sample.
         writers: threads that compress and upload.
+        storage_patience_seconds: how long to wait for a storage that is away.
+        loader: what loads the model, "module:function"; see `plan.Options`.
     """
 
     out: str
@@ -60,6 +63,8 @@ class PrintJob:
     writers: int
     eta: float = 0.0
     guidance: float = 1.0
+    storage_patience_seconds: float = 0.0
+    loader: str = LOADER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +96,7 @@ class Printer:
     def load(self) -> str | None:
         """Load the model; in one line, why it cannot be, where any other worker would fail too."""
         try:
-            from ldm.model import load
-
+            load = resolve_name(self.job.loader)
             with one_thread(self.job.device):
                 model = load(self.job.model, device=self.job.device, precision=self.job.precision)
         except Exception as error:
@@ -106,7 +110,7 @@ class Printer:
                 f"{self.job.model_fingerprint[:12]}); copy it to every machine, or use s3://"
             )
         self._model = model
-        self._store = open_store(self.job.out)
+        self._store = open_store(self.job.out).patient(self.job.storage_patience_seconds)
         return None
 
     def progress(self) -> dict[int, int]:

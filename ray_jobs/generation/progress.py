@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
+from manifests.numbers import human_rate
 from ray_jobs.generation.estimate import counted, in_words
 
 WINDOW_SECONDS = 120.0
@@ -73,7 +74,7 @@ class Progress:
         bar = "#" * filled + "." * (BAR_WIDTH - filled)
         parts = [f"[{bar}]", f"{made}/{self.total}", f"{100 * made // self.total} %"]
         if rate > 0:
-            parts += [rate_in_words(rate), f"{in_words((self.total - made) / rate)} left"]
+            parts += [human_rate(rate), f"{in_words((self.total - made) / rate)} left"]
         parts.append(counted(workers, "worker") if workers else "starting")
         return "  ".join(parts)
 
@@ -98,12 +99,3 @@ class Progress:
         self._stream.write("\r" + text.ljust(len(self._drawn)) + ("" if text else "\r"))
         self._drawn = text
         self._stream.flush()
-
-
-def rate_in_words(rate: float) -> str:
-    """Volumes a second, or seconds a volume where that reads better.
-
-    >>> rate_in_words(2.5), rate_in_words(0.2)
-    ('2.5 volumes/s', '5.0 s/volume')
-    """
-    return f"{rate:.1f} volumes/s" if rate >= 1 else f"{1 / rate:.1f} s/volume"

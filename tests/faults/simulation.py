@@ -507,7 +507,8 @@ def main() -> None:
         print(f"{count:>11,}  {kind}")
     print(
         f"{args.schedules:,} schedules, {steps:,} steps, in {took:.1f} s on {args.processes} "
-        f"processes ({busy:.1f} s of CPU each): no sample lost, none twice, every run ended, with the right word"
+        f"processes ({busy:.1f} s of CPU each): no sample lost, none twice, "
+        "every run ended, with the right word"
     )
 
 

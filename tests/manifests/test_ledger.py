@@ -5,11 +5,12 @@ from __future__ import annotations
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from manifests.errors import ReleaseError
+from manifests.errors import ReleaseError, StorageError
 from manifests.ledger import Ledger, ShardPlan, part_key, shard_of
 from manifests.parquet import parquet_bytes
 from manifests.schema import rows_table
@@ -186,3 +187,19 @@ def test_a_broken_ledger_is_told_in_one_line(place: str) -> None:
     store.put("manifest/plan.json", b'{"version": 99}')
     with pytest.raises(ReleaseError, match="plan version 99, expected 1"):
         Ledger(store).plan()
+
+
+def test_a_storage_that_is_away_says_nothing_about_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever counts rows meanwhile must not be told to remove one."""
+
+    def away(store: object, key: str) -> int:
+        raise StorageError("no answer", 1)
+
+    ledger = Ledger(open_store(tmp_path))
+    ledger.commit(0, table_of(PLAN, 0), 4)
+    monkeypatch.setattr("manifests.ledger.row_count", away)
+    with pytest.raises(StorageError, match="no answer") as caught:
+        ledger.done(PLAN)
+    assert "remove" not in str(caught.value)

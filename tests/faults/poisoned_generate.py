@@ -1,0 +1,33 @@
+"""`brainpress generate` with a poison sample: the worker that draws it is killed at once.
+
+POISON=13 python -m tests.faults.poisoned_generate --n 48 ...
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+import ray_jobs.generation.remote as remote
+from ray_jobs.generation.metrics import Tally
+from ray_jobs.generation.press import Draw
+from ray_jobs.generation.printer import Printer
+
+
+class PoisonedPrinter(Printer):
+    """A printer that one sample kills, as a fault in a driver or in memory would."""
+
+    def _keep(self, draw: Draw, shard: int, tally: Tally) -> dict[str, Any]:
+        if draw.index == int(os.environ["POISON"]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super()._keep(draw, shard, tally)
+
+
+if __name__ == "__main__":
+    from ray_jobs.cli import main
+    from tests.faults import poisoned_generate  # importable by workers, unlike __main__
+
+    remote.Printer = poisoned_generate.PoisonedPrinter  # type: ignore[misc]
+    raise SystemExit(main(["generate", *sys.argv[1:]]))
