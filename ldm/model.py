@@ -17,6 +17,7 @@ from ldm.bundle.source import WEIGHTS, is_bundle
 from ldm.covariates import Row
 from ldm.errors import LdmError
 from ldm.guidance import guided
+from ldm.inference import attend_to_one_token, host_buffer, quantise_on_device
 from ldm.loaded_model import LoadedModel
 from ldm.model_folder import (
     AUTOENCODER,
@@ -33,7 +34,7 @@ from ldm.precision import PRECISIONS, autocast, cast, resolve
 from ldm.samplers import sample
 from ldm.sampling import Sampling
 from ldm.schedule import Schedule
-from ldm.volumes import quantise, to_image
+from ldm.volumes import to_image
 from ldm.weights import Network, build, load_weights, weight_bytes
 
 __all__ = ["Model", "describe", "load", "save"]
@@ -50,6 +51,7 @@ class Model(LoadedModel):
         *,
         device: str = "cpu",
         precision: str = "fp32",
+        compiled: bool = False,
     ) -> None:
         super().__init__(description, device=device, precision=precision)
         self.schedule = Schedule.from_json(description.schedule)
@@ -60,6 +62,13 @@ class Model(LoadedModel):
         cast(self.denoiser, self._dtype)
         channels_last(self.autoencoder)
         channels_last(self.denoiser)
+        if self._dtype != torch.float32:  # float32 stays the reference, to the last bit
+            attend_to_one_token(self.denoiser)
+        self._denoise: Callable[..., Tensor] = self.denoiser
+        self._decoded: Callable[[Tensor], Tensor] = self.autoencoder.decode
+        if compiled:
+            self._denoise = torch.compile(self.denoiser, dynamic=False)
+            self._decoded = torch.compile(self.autoencoder.decode, dynamic=False)
         self._latent_mean = self._per_channel(description.latent_mean)
         self._latent_std = self._per_channel(description.latent_std)
 
@@ -96,7 +105,7 @@ class Model(LoadedModel):
         latents = self.sample_latents(
             covariates, noise_keys, steps=steps, sampler=sampler, eta=eta, guidance=guidance
         )
-        return np.stack([quantise(self.decode(latent[None])[0]) for latent in latents])
+        return self._levels(latents)
 
     @torch.inference_mode()
     def sample_latents(
@@ -120,7 +129,7 @@ class Model(LoadedModel):
 
         def predict(latent: Tensor, times: Tensor, dropped: Tensor | None = None) -> Tensor:
             with autocast(self.device, self._dtype):
-                return self.denoiser(latent, times, conditions, dropped)
+                return self._denoise(latent, times, conditions, dropped)
 
         everywhere = torch.ones(len(conditions), dtype=torch.bool, device=self.device)
         latents = sample(
@@ -135,9 +144,24 @@ class Model(LoadedModel):
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> np.ndarray:
         """Volumes (B, X, Y, Z) float32 of latents in the autoencoder's scale; not clipped."""
+        return np.asarray(self._decode(latents).cpu().numpy())
+
+    def _decode(self, latents: Tensor) -> Tensor:
         with autocast(self.device, self._dtype):
-            volumes: Tensor = self.autoencoder.decode(latents.to(self.device))
-        return np.asarray(volumes[:, 0].float().cpu().numpy())
+            volumes = self._decoded(latents.to(self.device))
+        return volumes[:, 0].float()
+
+    @torch.inference_mode()
+    def _levels(self, latents: Tensor) -> np.ndarray:
+        """12-bit volumes (B, X, Y, Z) uint16, decoded one at a time: at full size one layer of a
+        single volume takes 3 GB. The host waits once, for the last."""
+        found = host_buffer((len(latents), *self.grid.shape), self.device)
+        for place, latent in zip(found, latents, strict=True):
+            levels = quantise_on_device(self._decode(latent[None])[0])
+            place.copy_(levels, non_blocking=True)
+        if found.is_pinned():
+            torch.cuda.synchronize(self.device)
+        return found.numpy().view(np.uint16)
 
     @torch.inference_mode()
     def reconstruct(self, volumes: np.ndarray) -> np.ndarray:
@@ -192,7 +216,11 @@ class Model(LoadedModel):
 
 
 def load(
-    source: str | Path = "demo", *, device: str | None = None, precision: str = "auto"
+    source: str | Path = "demo",
+    *,
+    device: str | None = None,
+    precision: str = "auto",
+    compiled: bool = False,
 ) -> LoadedModel:
     """The model at `source`, every file of it checked against its digest; no pickle is read.
 
@@ -200,6 +228,8 @@ def load(
         source: "demo", a folder, an s3:// URI, or a MONAI bundle as "monai" or "monai:DIR".
         device: a torch device; by default "cuda" where there is one, else "cpu".
         precision: "auto", "bf16" or "fp32".
+        compiled: let `torch.compile` fuse the networks, at their first use, which takes minutes;
+            results change by rounding. A GAN is left as it is.
 
     Raises:
         LdmError: no model there, or a file of it missing or damaged.
@@ -234,6 +264,7 @@ def load(
         denoiser,
         device=device,
         precision=resolve(precision, device),
+        compiled=compiled,
     )
 
 

@@ -1,0 +1,57 @@
+"""Networks made ready to sample: the same functions, without the work that changes nothing."""
+
+from __future__ import annotations
+
+import torch
+from monai.networks.nets.diffusion_model_unet import DiffusionUNetTransformerBlock
+from torch import Tensor, nn
+
+from ldm.errors import LdmError
+from ldm.volumes import LEVELS
+
+NOT_FINITE_INT16 = -1  # the bits of `ldm.volumes.NOT_FINITE`
+
+
+class OneTokenBlock(DiffusionUNetTransformerBlock):
+    """A transformer block whose context is a single token.
+
+    The softmax over one key is 1 (Vaswani et al. 2017 eq. 1), so neither queries nor keys matter:
+    of cross-attention one vector a volume is left, out_proj(to_v(token)), in place of two large
+    products and a normalisation at every voxel.
+    """
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Tokens (B, N, C) to the same; `context` (B, 1, K), else LdmError."""
+        if context is None or context.shape[1] != 1:
+            found = "none" if context is None else context.shape[1]
+            raise LdmError(f"cross-attention to {found} tokens, expected one")
+        x = self.attn1(self.norm1(x)) + x
+        x = self.attn2.out_proj(self.attn2.to_v(context)) + x
+        x = self.ff(self.norm3(x)) + x
+        return x
+
+
+def attend_to_one_token(network: nn.Module) -> int:
+    """Make every transformer block of a U-Net a `OneTokenBlock`; how many there are.
+
+    The weights stay, and their names.
+    """
+    blocks = [m for m in network.modules() if isinstance(m, DiffusionUNetTransformerBlock)]
+    for block in blocks:
+        block.__class__ = OneTokenBlock
+    return len(blocks)
+
+
+def quantise_on_device(volumes: Tensor) -> Tensor:
+    """`ldm.volumes.quantise` where the volumes are: int16 with the bits of its uint16.
+
+    Args:
+        volumes: float32, any shape.
+    """
+    levels = (volumes.nan_to_num().clamp(0, 1) * LEVELS).round()
+    return levels.to(torch.int16).masked_fill(~volumes.isfinite(), NOT_FINITE_INT16)
+
+
+def host_buffer(shape: tuple[int, ...], device: str) -> Tensor:
+    """int16 of `shape` in the host's memory, where a GPU can copy to while it computes on."""
+    return torch.empty(shape, dtype=torch.int16, pin_memory=torch.device(device).type == "cuda")
