@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +111,20 @@ def to_nifti_bytes(levels: np.ndarray, grid: Grid) -> bytes:
     """The `.nii.gz` file of a 12-bit volume (X, Y, Z) uint16: equal input, equal bytes."""
     from isal import igzip
 
-    image = _placed(levels.astype(np.int16), grid)
+    voxels = levels.astype("<i2").tobytes(order="F")
+    data = _nifti_header(grid, levels.shape) + voxels
+    compressed: bytes = igzip.compress(data, compresslevel=1, mtime=0)
+    return compressed
+
+
+@lru_cache(maxsize=8)
+def _nifti_header(grid: Grid, shape: tuple[int, ...]) -> bytes:
+    """All that stands before the voxels of a released file; every volume of a grid has the same."""
+    image = _placed(np.zeros(shape, dtype="<i2"), grid)
     header: Any = image.header
     header.set_slope_inter(1 / LEVELS, 0)
-    compressed: bytes = igzip.compress(image.to_bytes(), compresslevel=1, mtime=0)
-    return compressed
+    data: bytes = image.to_bytes()
+    return data[: len(data) - 2 * math.prod(shape)]
 
 
 def _placed(data: np.ndarray, grid: Grid) -> nib.Nifti1Image:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.json_text import json_bytes
-from manifests.layout import BIDS_VERSION, NOT_BIDS, PARTICIPANTS_KEY
+from manifests.layout import BIDS_VERSION, NOT_BIDS
 from manifests.readme import readme
 from manifests.release_document import DEMONSTRATION, ReleaseDocument
 from manifests.schema import OK, Column
@@ -25,18 +25,19 @@ LICENSE_URLS = {
 }
 
 
-def documents(document: ReleaseDocument, table: pa.Table, *, extra: set[str]) -> dict[str, bytes]:
-    """The explaining files of a release with these manifest rows, by key.
+def documents(
+    document: ReleaseDocument, *, ok: int, failed: int, extra: set[str]
+) -> dict[str, bytes]:
+    """The explaining files of a release with so many samples, by key; but for participants.tsv.
 
     `extra` are the keys of files that came from elsewhere, for .bidsignore.
     """
     return {
         "dataset_description.json": json_bytes(_dataset_description(document)),
-        "README.md": readme(document, table).encode(),
-        "CHANGES": _changes(document, table).encode(),
+        "README.md": readme(document, ok=ok, failed=failed).encode(),
+        "CHANGES": _changes(document, ok).encode(),
         "LICENSE": _license(document).encode(),
         "CITATION.cff": _citation(document).encode(),
-        PARTICIPANTS_KEY: participants_tsv(table, document.columns),
         "participants.json": json_bytes(_participants_json(document)),
         "T1w.json": json_bytes(_t1w_json(document)),
         ".bidsignore": _bidsignore(extra).encode(),
@@ -48,12 +49,24 @@ def participants_tsv(table: pa.Table, columns: tuple[Column, ...]) -> bytes:
 
     Of an unconditional model the keys alone.
     """
+    return participants_header(columns) + participants_lines(table, columns)
+
+
+def participants_header(columns: tuple[Column, ...]) -> bytes:
+    return ("\t".join(_participants_names(columns)) + "\n").encode()
+
+
+def participants_lines(table: pa.Table, columns: tuple[Column, ...]) -> bytes:
+    """The lines of these manifest rows, without the header."""
     ok = table.filter(pc.equal(table["status"], OK))
-    asked = [*(column.name for column in columns), "extrapolated"] if columns else []
-    names = ["participant_id", *asked]
+    names = _participants_names(columns)
     cells = [[_cell(value) for value in ok[name].to_pylist()] for name in names]
-    lines = ["\t".join(names), *("\t".join(line) for line in zip(*cells, strict=True))]
-    return ("\n".join(lines) + "\n").encode()
+    return "".join("\t".join(line) + "\n" for line in zip(*cells, strict=True)).encode()
+
+
+def _participants_names(columns: tuple[Column, ...]) -> list[str]:
+    asked = [*(column.name for column in columns), "extrapolated"] if columns else []
+    return ["participant_id", *asked]
 
 
 def _cell(value: object) -> str:
@@ -113,8 +126,7 @@ def _t1w_json(document: ReleaseDocument) -> dict[str, Any]:
     }
 
 
-def _changes(document: ReleaseDocument, table: pa.Table) -> str:
-    ok = pc.sum(pc.equal(table["status"], OK)).as_py()
+def _changes(document: ReleaseDocument, ok: int) -> str:
     heading = f"1.0.0 {document.date}" if document.date else "1.0.0"
     return f"{heading}\n  - {ok} synthetic volumes, seed {document.seed}\n"
 

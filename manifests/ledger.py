@@ -19,6 +19,7 @@ PLAN_KEY = "manifest/plan.json"
 TARGET_KEY = "manifest/target.json"
 PLAN_FORMAT, PLAN_VERSION = "brainpress-plan", 1
 CONNECTIONS = 16
+MOST_SHARDS = 2_000_000
 # What no fingerprint covers and yet must not change within a release.
 ALWAYS_COMPARED = ("fingerprint", "shard_size")
 
@@ -37,6 +38,11 @@ class ShardPlan:
         for name, value in (("n", self.n), ("shard_size", self.shard_size)):
             if value < 1:
                 raise ReleaseError(f"{name} {value}: expected a number of at least 1")
+        if self.count > MOST_SHARDS:
+            raise ReleaseError(
+                f"{self.n:,} samples in {self.count:,} shards of {self.shard_size}: expected at"
+                f" most {MOST_SHARDS:,} shards; make them larger (--shard-size)"
+            )
 
     @property
     def count(self) -> int:

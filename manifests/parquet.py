@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -33,15 +34,14 @@ def parquet_bytes(table: pa.Table) -> bytes:
     Chunks are merged first, because pages are cut at their edges.
     """
     sink = io.BytesIO()
-    pq.write_table(
-        table.combine_chunks(),
-        sink,
-        row_group_size=ROW_GROUP_ROWS,
-        compression="zstd",
-        compression_level=3,
-        version="2.6",
-    )
+    with parquet_writer(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks(), row_group_size=ROW_GROUP_ROWS)
     return sink.getvalue()
+
+
+def parquet_writer(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
+    """Writes a Parquet file to a path or file; a row group for each `ROW_GROUP_ROWS` rows."""
+    return pq.ParquetWriter(sink, schema, compression="zstd", compression_level=3, version="2.6")
 
 
 def table_from_bytes(data: bytes, name: str) -> pa.Table:
@@ -100,3 +100,9 @@ def _told(name: str) -> Iterator[None]:
 def sha256(data: bytes) -> str:
     """The digest by which a release names bytes, hexadecimal."""
     return hashlib.sha256(data).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """The same of a local file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

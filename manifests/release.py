@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from manifests.documents import documents
 from manifests.errors import ReleaseError
 from manifests.json_text import MOST_JSON_BYTES, json_bytes, parse_json
 from manifests.layout import (
-    MANIFEST_KEY,
     RELEASE_FORMAT,
     RELEASE_KEY,
     RELEASE_VERSION,
     image_path,
     participant_id,
 )
-from manifests.ledger import ShardPlan, in_threads, part_key
-from manifests.parquet import MOST_PART_BYTES, parquet_bytes, sha256, table_from_bytes
+from manifests.ledger import CONNECTIONS, Ledger, ShardPlan, part_key
+from manifests.parquet import MOST_PART_BYTES, file_sha256, sha256, table_from_bytes
 from manifests.release_document import ReleaseDocument
 from manifests.release_shape import check_release
-from manifests.schema import OK, SCHEMA_VERSION
+from manifests.row_files import RowFiles
+from manifests.schema import SCHEMA_VERSION
 from manifests.store import Store
 
 __all__ = ["ReleaseDocument", "finalise", "image_path", "participant_id", "read_release"]
@@ -51,20 +53,29 @@ def finalise(
     """
     larger = _larger_release(store, plan, document)
     if larger is not None:
+        Ledger(store).settle(larger["counts"]["samples"])
         return larger
-    pairs = in_threads(lambda shard: _read_part(store, plan, shard, document), range(plan.count))
-    absent = [shard for shard, pair in enumerate(pairs) if pair is None]
-    if absent:
-        raise ReleaseError(
-            f"{store.uri}: {len(absent)} of {plan.count} shards are not done (first: {absent[0]});"
-            " run the same command again",
-            exit_code=1,
+    parts: list[dict[str, Any]] = []
+    absent: list[int] = []
+    with RowFiles(document.schema, document.columns) as rows:
+        for shard, found in enumerate(_parts(store, plan, document)):
+            if found is None:
+                absent.append(shard)
+            elif not absent:
+                part, table = found
+                parts.append(part)
+                rows.add(table)
+        if absent:
+            Ledger(store).distrust()
+            raise ReleaseError(
+                f"{store.uri}: {len(absent)} of {plan.count} shards are not done (first:"
+                f" {absent[0]}); run the same command again",
+                exit_code=1,
+            )
+        release = _write(
+            store, rows, document, extra=extra or {}, shard_size=plan.shard_size, parts=parts
         )
-    parts = [pair[0] for pair in pairs if pair is not None]
-    table = pa.concat_tables([pair[1] for pair in pairs if pair is not None])
-    release = write_release(
-        store, table, document, extra=extra, shard_size=plan.shard_size, parts=parts
-    )
+    Ledger(store).settle(plan.n)
     store.sweep()
     return release
 
@@ -74,40 +85,50 @@ def write_release(
     table: pa.Table,
     document: ReleaseDocument,
     *,
-    extra: Mapping[str, bytes] | None = None,
-    shard_size: int | None = None,
-    parts: list[dict[str, Any]] | None = None,
     source: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write everything of a release but its images and parts; release.json last.
 
     Args:
         table: all rows, in order of their index.
-        parts: what release.json tells of each part; none for a subset that was downloaded.
-        source: for such a subset, where it comes from.
+        source: of a subset that was downloaded, where it comes from.
     """
-    extra = dict(extra or {})
-    files = {**documents(document, table, extra=set(extra)), **extra}
-    files[MANIFEST_KEY] = parquet_bytes(table)
-    ok = table.filter(pc.equal(table["status"], OK))
+    with RowFiles(table.schema, document.columns) as rows:
+        rows.add(table)
+        return _write(store, rows, document, source=source)
+
+
+def _write(
+    store: Store,
+    rows: RowFiles,
+    document: ReleaseDocument,
+    *,
+    extra: Mapping[str, bytes] = MappingProxyType({}),
+    shard_size: int | None = None,
+    parts: Sequence[dict[str, Any]] = (),
+    source: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    large = rows.close()
+    counts = rows.counts
+    told = documents(document, ok=counts["ok"], failed=counts["failed"], extra=set(extra))
+    small = {**told, **extra}
+    digests = {key: sha256(data) for key, data in small.items()}
+    digests |= {key: file_sha256(path) for key, path in large.items()}
     release: dict[str, Any] = {
         "format": RELEASE_FORMAT,
         "version": RELEASE_VERSION,
         "schema_version": SCHEMA_VERSION,
-        "counts": {
-            "samples": table.num_rows,
-            "ok": ok.num_rows,
-            "failed": table.num_rows - ok.num_rows,
-            "image_bytes": pc.sum(ok["bytes"]).as_py() or 0,
-        },
+        "counts": counts,
         **document.to_json(),
         **({"source": dict(source)} if source else {}),
         "shard_size": shard_size,
-        "parts": parts or [],
-        "files": {key: sha256(data) for key, data in sorted(files.items())},
+        "parts": list(parts),
+        "files": dict(sorted(digests.items())),
     }
-    for key, data in files.items():
+    for key, data in small.items():
         store.put(key, data)
+    for key, path in large.items():
+        store.put_file(key, path)
     store.put(RELEASE_KEY, json_bytes(release))
     return release
 
@@ -160,6 +181,23 @@ def _larger_release(
             f" {document.fingerprint}; choose another place"
         )
     return release if release["counts"]["samples"] > plan.n else None
+
+
+def _parts(
+    store: Store, plan: ShardPlan, document: ReleaseDocument
+) -> Iterator[tuple[dict[str, Any], pa.Table] | None]:
+    """Each part and its rows, in order; few are in memory, and the next are read meanwhile."""
+    ahead: deque[Future[tuple[dict[str, Any], pa.Table] | None]] = deque()
+    pool = ThreadPoolExecutor(CONNECTIONS)
+    try:
+        for shard in range(plan.count):
+            ahead.append(pool.submit(_read_part, store, plan, shard, document))
+            if len(ahead) == 2 * CONNECTIONS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _read_part(

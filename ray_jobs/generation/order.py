@@ -152,7 +152,7 @@ def begin(order: Order, fields: Mapping[str, Any], *, write: bool = True) -> Wor
             f"--n {n}: {order.store.uri} was begun with --n {target} and is not finished; a "
             f"release never shrinks: give --n {target} or more, or another place"
         )
-    if write:
+    if write and target <= n:  # of a larger one that is finished nothing is made
         ledger.begin(document, n=n)
     return Work(fields=fields, fingerprint=identity, shards=shards, pending=ledger.pending(shards))
 

@@ -176,6 +176,19 @@ def test_equal_volumes_give_equal_bytes() -> None:
     assert to_nifti_bytes(LEVELS_3D, GRID) == to_nifti_bytes(LEVELS_3D.copy(order="F"), GRID)
 
 
+def test_a_file_has_the_bytes_that_nibabel_gives_it() -> None:
+    """Its header is made once for a grid; nibabel, asked to write each volume, is the oracle."""
+    for grid in (GRID, Grid(shape=(9, 10, 11), spacing=1.5)):
+        levels = np.random.default_rng(0).integers(0, LEVELS + 1, grid.shape, dtype=np.uint16)
+        image = nib.Nifti1Image(levels.astype(np.int16), grid.affine)
+        image.header.set_xyzt_units("mm")
+        image.set_sform(grid.affine, code="mni")
+        image.set_qform(grid.affine, code="mni")
+        image.header["cal_min"], image.header["cal_max"] = 0.0, 1.0
+        image.header.set_slope_inter(1 / LEVELS, 0)
+        assert gzip.decompress(to_nifti_bytes(levels, grid)) == image.to_bytes()
+
+
 def test_the_file_says_how_its_integers_are_meant_and_where_they_lie() -> None:
     data = to_nifti_bytes(LEVELS_3D, GRID)
     assert data[:2] == b"\x1f\x8b"

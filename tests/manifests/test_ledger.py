@@ -11,11 +11,14 @@ import pyarrow as pa
 import pytest
 
 from manifests.errors import ReleaseError, StorageError
-from manifests.ledger import Ledger, ShardPlan, part_key, shard_of
-from manifests.parquet import parquet_bytes
+from manifests.json_text import json_bytes
+from manifests.ledger import TARGET_KEY, Ledger, ShardPlan, part_key, shard_of
+from manifests.parquet import parquet_bytes, row_count
+from manifests.release import finalise
 from manifests.schema import rows_table
 from manifests.storage import open_store
-from tests.manifests.releases import SCHEMA, row
+from manifests.store import Store
+from tests.manifests.releases import SCHEMA, begin, document, row, write_shard
 
 PLAN = ShardPlan(10, 4)
 DOCUMENT = {
@@ -79,6 +82,53 @@ def test_a_release_grows_by_completing_its_last_shard(place: str) -> None:
     assert ledger.pending(PLAN) == []  # what is larger is done for a smaller plan too
     assert ledger.commit(2, table_of(PLAN, 2), 2) == "already"
     assert ledger.store.get(part_key(2)) == parquet_bytes(table_of(larger, 2))
+
+
+def test_only_parts_that_a_smaller_plan_cut_short_are_looked_into(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, plan = open_store(place), ShardPlan(24, 4)
+    Ledger(store).begin(DOCUMENT, n=10)
+    for shard in range(3):
+        Ledger(store).commit(shard, table_of(PLAN, shard), PLAN.expected_rows(shard))
+    Ledger(store).begin(DOCUMENT, n=24)
+    looked: list[str] = []
+
+    def counting(store: Store, key: str) -> int:
+        looked.append(key)
+        return row_count(store, key)
+
+    monkeypatch.setattr("manifests.ledger.row_count", counting)
+    assert Ledger(store).pending(plan) == [2, 3, 4, 5]
+    assert looked == [part_key(2)]
+
+
+def test_where_it_is_not_known_what_was_asked_for_every_part_is_looked_into(place: str) -> None:
+    store, plan = open_store(place), ShardPlan(24, 4)
+    Ledger(store).begin(DOCUMENT)
+    for shard in (0, 2):
+        Ledger(store).commit(shard, table_of(PLAN, shard), PLAN.expected_rows(shard))
+    for target in (None, b'{"n": 12}', b'{"n": 12, "asked": "all"}'):
+        if target is not None:
+            store.put(TARGET_KEY, target)
+        assert Ledger(store).pending(plan) == [1, 2, 3, 4, 5]
+        Ledger(store).begin(DOCUMENT, n=24)  # tells no more of what was asked before
+        assert Ledger(store).pending(plan) == [1, 2, 3, 4, 5]
+
+
+def test_a_short_part_that_nobody_knows_of_is_found_at_the_end_and_made_again(place: str) -> None:
+    store, plan = open_store(place), ShardPlan(12, 4)
+    begin(store, plan)
+    for shard in range(2):
+        write_shard(store, plan, shard)
+    write_shard(store, PLAN, 2)  # as if it came from a copy of the release
+    assert Ledger(store).pending(plan) == []
+    with pytest.raises(ReleaseError, match="1 of 3 shards are not done"):
+        finalise(store, plan, document())
+    assert Ledger(store).pending(plan) == [2]
+    write_shard(store, plan, 2)
+    assert finalise(store, plan, document())["counts"]["samples"] == 12
+    assert store.get(TARGET_KEY) == json_bytes({"n": 12, "asked": [12]})
 
 
 def test_of_many_committers_of_a_shard_one_commits_and_the_others_are_told(place: str) -> None:

@@ -49,15 +49,21 @@ def test_a_larger_plan_keeps_every_whole_shard(n: int, more: int, size: int) -> 
         min_size=1,
         max_size=4,
     ),
+    told=st.booleans(),
 )
 def test_any_history_of_interrupted_runs_ends_in_the_same_parts(
-    size: int, runs: list[tuple[int, int, object]]
+    size: int, runs: list[tuple[int, int, object]], told: bool
 ) -> None:
-    """Runs of any n, each stopped after some commits, in any order of shards; then a whole one."""
+    """Runs of any n, each stopped after some commits, in any order of shards; then a whole one.
+
+    With or without telling the ledger first what is asked for: if it is told, it looks into few
+    parts, and otherwise into all of them.
+    """
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(open_store(Path(folder)))
         for n, lives, random in runs:
             plan = ShardPlan(n, size)
+            ledger.begin({"fingerprint": "a", "shard_size": size}, n=n if told else None)
             pending = ledger.pending(plan)
             random.shuffle(pending)  # type: ignore[attr-defined]
             for shard in pending[:lives]:
