@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TextIO
 
 from manifests.numbers import human_rate
 from ray_jobs.generation.estimate import counted, in_words
 
 WINDOW_SECONDS = 120.0
+# In a log: often at first, when somebody may be looking, then once a minute.
 LINE_EVERY_SECONDS = 15.0
+SETTLED_AFTER_SECONDS = 300.0
+SETTLED_EVERY_SECONDS = 60.0
 BAR_WIDTH = 24
 
 
@@ -32,7 +37,7 @@ class Rate:
 
 
 class Progress:
-    """Draws the bar in place on a terminal, and a line now and then anywhere else.
+    """Draws the bar in place on a terminal; anywhere else, a dated line now and then.
 
     Args:
         total: volumes of the release.
@@ -55,34 +60,37 @@ class Progress:
         self._tty = self._stream.isatty()
         self._rate = Rate(clock())
         self._drawn = ""
-        self._last_line = clock()
+        self._began = self._last_line = clock()
 
     def update(self, done: int, workers: int) -> None:
         """Show that this run has made `done` volumes, and that `workers` are at work."""
         now = self._clock()
         rate = self._rate.update(now, done)
         if self._tty:
-            self._redraw(self.text(done, workers, rate))
-        elif now - self._last_line >= LINE_EVERY_SECONDS:
+            width = shutil.get_terminal_size().columns - 1  # what wraps cannot be drawn over
+            self._redraw(self.text(done, workers, rate)[:width])
+        elif now - self._last_line >= self._pause(now):
             self._last_line = now
             self.say(self.text(done, workers, rate))
 
     def text(self, done: int, workers: int, rate: float) -> str:
-        """`[######....]  48/128  38 %  1.9 volumes/s  42 s left  2 workers`"""
+        """`[######....]  48/128  38 %  1.9 volumes/s  42 s left  2 workers`; no bar in a log."""
         made = min(self.total, self.already + done)
         filled = BAR_WIDTH * made // self.total
         bar = "#" * filled + "." * (BAR_WIDTH - filled)
-        parts = [f"[{bar}]", f"{made}/{self.total}", f"{100 * made // self.total} %"]
+        parts = [f"[{bar}]"] if self._tty else []
+        parts += [f"{made}/{self.total}", f"{100 * made // self.total} %"]
         if rate > 0:
             parts += [human_rate(rate), f"{in_words((self.total - made) / rate)} left"]
         parts.append(counted(workers, "worker") if workers else "starting")
         return "  ".join(parts)
 
     def say(self, line: str) -> None:
-        """A line of its own, above the bar."""
+        """A line of its own, above the bar; in a log with the time (UTC)."""
         drawn = self._drawn
         self._redraw("")
-        self._stream.write(f"{line}\n")
+        when = "" if self._tty else f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z  "
+        self._stream.write(f"{when}{line}\n")
         self._redraw(drawn)
         self._stream.flush()
 
@@ -92,6 +100,10 @@ class Progress:
             self._stream.write("\n")
             self._drawn = ""
             self._stream.flush()
+
+    def _pause(self, now: float) -> float:
+        settled = now - self._began >= SETTLED_AFTER_SECONDS
+        return SETTLED_EVERY_SECONDS if settled else LINE_EVERY_SECONDS
 
     def _redraw(self, text: str) -> None:
         if not self._tty:

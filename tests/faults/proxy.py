@@ -31,12 +31,20 @@ SILENT = "no answer for longer than the client waits"
 HOP = {"connection", "transfer-encoding", "expect", "keep-alive"}
 
 
+class Server(ThreadingHTTPServer):
+    """Whose queue of connections takes a whole pool of clients at once."""
+
+    request_queue_size = 128
+    daemon_threads = True
+
+
 class FaultyProxy:
     """Passes requests to `endpoint` as they are, Host header and signature included.
 
     Args:
         endpoint: the real server.
         seed: of the chance.
+        port: to listen on; 0 takes a free one.
 
     Attributes:
         rate: chance that a request is struck.
@@ -44,7 +52,7 @@ class FaultyProxy:
         faults: how often each kind struck.
     """
 
-    def __init__(self, endpoint: str, *, seed: int = 0, rate: float = 0.0) -> None:
+    def __init__(self, endpoint: str, *, seed: int = 0, rate: float = 0.0, port: int = 0) -> None:
         self.upstream = urlsplit(endpoint).netloc
         self.rate, self.silent = rate, 0
         self.faults: Counter[str] = Counter()
@@ -68,8 +76,7 @@ class FaultyProxy:
 
             do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
