@@ -42,6 +42,18 @@ def attend_to_one_token(network: nn.Module) -> int:
     return len(blocks)
 
 
+def why_not_compiled(device: str) -> str | None:
+    """In one line, why `torch.compile` does not work here; None where it does.
+
+    It needs a C++ compiler, and Triton on a GPU. Tried on a sum of eight numbers.
+    """
+    try:
+        torch.compile(torch.cumsum)(torch.ones(8, device=device), 0)
+    except Exception as error:  # compilers, drivers and Triton each fail in their own way
+        return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"[:200]
+    return None
+
+
 def quantise_on_device(volumes: Tensor) -> Tensor:
     """`ldm.volumes.quantise` where the volumes are: int16 with the bits of its uint16.
 

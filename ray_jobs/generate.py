@@ -82,6 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="number format of the networks; auto (default) takes bf16 where it is native",
     )
+    drawing.add_argument(
+        "--compile",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="fuse the networks with torch.compile, which takes minutes at the start; auto "
+        "(default) does on GPUs, for 256 volumes or more; part of the plan",
+    )
 
     work = parser.add_argument_group("how the work is done")
     work.add_argument("--actors", type=int, help="workers; by default one a GPU, or one a core")
@@ -138,6 +145,7 @@ def run(args: argparse.Namespace) -> int:
         fix=tuple(args.fix),
         attempts=args.attempts,
         precision=args.precision,
+        compile=args.compile,
         actors=args.actors,
         device=Device(args.device) if args.device else None,
         gpus_per_actor=args.gpus_per_actor,

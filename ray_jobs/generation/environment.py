@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 # One thread a worker on a CPU: how sums are split over threads must never change a bit.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -43,9 +44,37 @@ def one_thread(device: str) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def resolve_precision(device: str, environment: Mapping[str, str]) -> str:
-    """The number format that a worker's device computes in natively; runs on a worker."""
+@dataclass(frozen=True, kw_only=True)
+class Native:
+    """What a worker's device offers.
+
+    Attributes:
+        precision: the number format that it computes in natively.
+        memory_bytes: of a GPU; None of a CPU.
+        not_compiled: why `torch.compile` does not work there; None where it does, or where nobody
+            asked.
+    """
+
+    precision: str = ""
+    memory_bytes: int | None = None
+    not_compiled: str | None = None
+
+
+def native(device: str, environment: Mapping[str, str], *, compiling: bool) -> Native:
+    """Look at the device; runs on a worker.
+
+    Args:
+        compiling: whether to try `torch.compile`, which takes some seconds.
+    """
     prepare_process(device, environment)
+    import torch
+
+    from ldm.inference import why_not_compiled
     from ldm.precision import resolve
 
-    return resolve("auto", device)
+    there = device == "cuda" and torch.cuda.is_available()
+    return Native(
+        precision=resolve("auto", device),
+        memory_bytes=torch.cuda.mem_get_info()[1] if there else None,
+        not_compiled=why_not_compiled(device) if compiling else None,
+    )

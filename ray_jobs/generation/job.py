@@ -25,6 +25,7 @@ from ray_jobs.generation.cluster import (
     workers_of,
 )
 from ray_jobs.generation.decisions import End, Outcome
+from ray_jobs.generation.environment import Native
 from ray_jobs.generation.estimate import counted, in_words
 from ray_jobs.generation.finish import SAMPLES_KEY, example_query, previews, release_document
 from ray_jobs.generation.interrupts import Interrupts
@@ -61,7 +62,7 @@ def generate(options: Options, *, dry_run: bool = False) -> int:
         order = take(options)
         work = None
         if order.stored is not None:  # the plan is known without a cluster
-            fields = fields_of(order, device=Device.CPU, precision="")
+            fields = fields_of(order, device=Device.CPU)
             work = begin(order, fields, write=not dry_run)
             if not work.pending:
                 return nothing_left(order, work)
@@ -90,15 +91,23 @@ def ray_cluster(options: Options, interrupts: Interrupts) -> Iterator[Cluster]:
 
 
 def new_fields(order: Order, cluster: Cluster) -> dict[str, Any]:
-    """The fields of a new plan; a worker is asked what its device computes in."""
-    device = device_of(cluster, order.options.device)
-    precision = order.options.precision
-    if precision == "auto":
-        from ray_jobs.generation.remote import native_precision
+    """The fields of a new plan; a worker is asked what its device offers."""
+    options = order.options
+    device = device_of(cluster, options.device)
+    on_gpu = device is Device.CUDA
+    compiling = options.compile == "on" or (options.compile == "auto" and on_gpu)
+    native = Native()
+    if options.precision == "auto" or compiling or (on_gpu and options.batch_size is None):
+        from ray_jobs.generation.remote import look_at_device
 
-        reserve = actor_options(order.options, device)
-        precision = native_precision(device, reserve, aws_environment())
-    return fields_of(order, device=device, precision=precision)
+        reserve = actor_options(options, device)
+        native = look_at_device(device, reserve, aws_environment(), compiling=compiling)
+    if options.compile == "on" and native.not_compiled:
+        raise JobError(
+            f"--compile on: torch.compile does not work on a worker ({native.not_compiled}); "
+            "install what it needs, or leave --compile out"
+        )
+    return fields_of(order, device=device, native=native)
 
 
 def print_job(order: Order, work: Work) -> PrintJob:
@@ -110,6 +119,7 @@ def print_job(order: Order, work: Work) -> PrintJob:
         model_fingerprint=fields["model_fingerprint"],
         device=fields["device"],
         precision=fields["precision"],
+        compiled=fields.get("compiled", False),
         seed=fields["seed"],
         steps=fields["steps"],
         sampler=fields["sampler"],

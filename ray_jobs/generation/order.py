@@ -12,16 +12,20 @@ from ldm.bundle.source import is_bundle
 from ldm.bundle.source import located as located_bundle
 from ldm.model_folder import GAN, ModelDescription, describe, verified
 from ldm.schedule import step_pairs
+from ldm.sizing import batch_size as largest_batch
 from manifests.ledger import Ledger, ShardPlan
 from manifests.storage import open_store
 from manifests.store import Store
 from ray_jobs.errors import JobError
 from ray_jobs.generation.cluster import refuse_fleeting
 from ray_jobs.generation.covariates import CovariateSource, covariate_source
+from ray_jobs.generation.environment import Native
 from ray_jobs.generation.plan import Device, Options, fingerprint, plan_fields, settled, sizes
 
 # A model's files are checked before any worker starts where that takes no time.
 CHECKED_BYTES = 200 * 1000**2
+# From so many volumes on, the minutes that compiling takes come back.
+COMPILED_FROM = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,20 +99,29 @@ def take(options: Options) -> Order:
     )
 
 
-def fields_of(order: Order, *, device: Device, precision: str) -> dict[str, Any]:
+def fields_of(order: Order, *, device: Device, native: Native | None = None) -> dict[str, Any]:
     """The plan's fields; what the user left open is as in the plan that is there.
 
     Args:
-        device, precision: in a new place, what the cluster offers.
+        device, native: in a new place, what the cluster offers.
     """
-    options, stored = order.options, order.stored
+    options, stored, native = order.options, order.stored, native or Native()
+    precision = native.precision
+    compiled = options.n >= COMPILED_FROM and device is Device.CUDA and not native.not_compiled
     if stored is not None:
         device = options.device or Device(stored["device"])
-        precision = stored["precision"]
+        precision, compiled = stored["precision"], stored.get("compiled", False)
     if options.precision != "auto":
         precision = options.precision
-    voxels = math.prod(order.description.grid.shape)
-    batch_size, shard_size = sizes(options, device, stored, voxels=voxels)
+    if options.compile != "auto":
+        compiled = options.compile == "on"
+    description = order.description
+    voxels = math.prod(description.grid.shape)
+    one_pass = description.kind == GAN
+    most = None
+    if native.memory_bytes is not None and not one_pass:
+        most = largest_batch(description, native.memory_bytes)
+    batch_size, shard_size = sizes(options, device, stored, voxels=voxels, most=most)
     return plan_fields(
         options,
         model_name=order.description.name,
@@ -118,6 +131,7 @@ def fields_of(order: Order, *, device: Device, precision: str) -> dict[str, Any]
         fixed=order.source.fixed,
         device=device,
         precision=precision,
+        compiled=compiled and not one_pass,
         batch_size=batch_size,
         shard_size=shard_size,
     )

@@ -60,6 +60,7 @@ class Options:
         batch_size, shard_size: None takes the stored plan's, else the device's default.
         attempts: draws of a sample before it is recorded as failed.
         precision: number format of the networks; "auto" takes what is native.
+        compile: "on", "off", or "auto": on a GPU, for releases that are worth it.
         writers: threads of a worker that compress and upload; None takes the device's default.
         worker_patience: seconds of silence after which a worker is replaced, see `Vigil`.
         storage_patience: seconds that a run waits for an S3 server that is away.
@@ -85,6 +86,7 @@ class Options:
     shard_size: int | None = None
     attempts: int = 3
     precision: str = "auto"
+    compile: str = "auto"
     writers: int | None = None
     worker_patience: float = 120.0
     storage_patience: float = 300.0
@@ -157,7 +159,12 @@ def settled(options: Options, *, one_pass: bool) -> Options:
 
 
 def sizes(
-    options: Options, device: Device, stored: Mapping[str, Any] | None, *, voxels: int = 0
+    options: Options,
+    device: Device,
+    stored: Mapping[str, Any] | None,
+    *,
+    voxels: int = 0,
+    most: int | None = None,
 ) -> tuple[int, int]:
     """The batch size and the shard size, the latter a multiple of the former.
 
@@ -167,12 +174,14 @@ def sizes(
 
     Args:
         voxels: of the model's volumes.
+        most: volumes that the device's memory holds at once, where that is known.
     """
     batch, shard = options.batch_size, options.shard_size
     if stored is not None:
         return batch or int(stored["batch_size"]), shard or int(stored["shard_size"])
     if batch is None:
-        most = 1 if device is Device.CPU and voxels >= LARGE_VOLUME else BATCH_SIZE[device]
+        one = device is Device.CPU and voxels >= LARGE_VOLUME
+        most = 1 if one else most or BATCH_SIZE[device]
         limit = most if shard is None else min(shard, most)
         held = SHARD_SIZE[device] if shard is None else shard
         batch = max(size for size in range(1, limit + 1) if held % size == 0)
@@ -191,6 +200,7 @@ def plan_fields(
     fixed: Mapping[str, float | str],
     device: Device,
     precision: str,
+    compiled: bool = False,
     batch_size: int,
     shard_size: int,
 ) -> dict[str, Any]:
@@ -216,6 +226,7 @@ def plan_fields(
         "attempts": options.attempts,
         "device": str(device),
         "precision": precision,
+        **({"compiled": True} if compiled else {}),
         "batch_size": batch_size,
         "shard_size": shard_size,
     }

@@ -39,6 +39,7 @@ class PrintJob:
         model_fingerprint: of the model that the plan was made with.
         device: "cpu" or "cuda".
         precision: "bf16" or "fp32".
+        compiled: whether the networks go through `torch.compile`.
         seed, steps, sampler, attempts, eta, guidance: see `plan.Options`.
         batch_size: volumes of a forward pass.
         shards: how the samples are cut.
@@ -65,6 +66,7 @@ class PrintJob:
     guidance: float = 1.0
     storage_patience_seconds: float = 0.0
     loader: str = LOADER
+    compiled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ class Printer:
     """Prints shards. An actor on Ray, and a plain object anywhere else.
 
     Several shards may be asked of it at once, each from a thread of its own: the device draws
-    for one at a time, while the volumes of the one before are still being stored.
+    for one at a time, while volumes of the other are checked and stored.
     """
 
     def __init__(self, job: PrintJob, environment: Mapping[str, str]) -> None:
@@ -96,9 +98,10 @@ class Printer:
     def load(self) -> str | None:
         """Load the model; in one line, why it cannot be, where any other worker would fail too."""
         try:
-            load = resolve_name(self.job.loader)
-            with one_thread(self.job.device):
-                model = load(self.job.model, device=self.job.device, precision=self.job.precision)
+            job, load = self.job, resolve_name(self.job.loader)
+            more = {"compiled": True} if job.compiled else {}
+            with one_thread(job.device):
+                model = load(job.model, device=job.device, precision=job.precision, **more)
         except Exception as error:
             if isinstance(getattr(error, "exit_code", None), int):
                 return str(error)
@@ -188,7 +191,7 @@ class Printer:
         waiting = 2 * job.batch_size
         with Writers[dict[str, Any]](threads=job.writers, waiting=waiting) as writers:
             futures: list[Future[dict[str, Any]]] = []
-            with self._drawing, one_thread(self.job.device):
+            with one_thread(self.job.device):
                 for draw in self._draw(indices, tally):
                     with tally.stage(Stage.WAIT):
                         futures.append(writers.submit(partial(self._keep, draw, shard, tally)))
@@ -205,7 +208,7 @@ class Printer:
             if wanted.isdisjoint(batch):
                 continue
             yield from draw_batch(
-                Timed(model, tally),
+                OneAtATime(model, self._drawing, tally),
                 tally.timed(Stage.CHECK, partial(check, bounds=model.description.bounds)),
                 [job.source.draw(job.seed, index) for index in batch],
                 batch=batch,
@@ -237,11 +240,19 @@ class Printer:
         return row
 
 
-class Timed:
-    """A model whose drawing is counted."""
+class OneAtATime:
+    """A model that draws one batch at a time, of whatever shard, and whose drawing is counted.
 
-    def __init__(self, model: LoadedModel, tally: Tally) -> None:
-        self.generate = tally.timed(Stage.DRAW, model.generate)
+    While one shard's volumes are checked, the device draws for the other in hand.
+    """
+
+    def __init__(self, model: LoadedModel, drawing: threading.Lock, tally: Tally) -> None:
+        self._generate = tally.timed(Stage.DRAW, model.generate)
+        self._drawing = drawing
+
+    def generate(self, *args: Any, **options: Any) -> Any:
+        with self._drawing:
+            return self._generate(*args, **options)
 
 
 def raise_first(futures: Iterable[Future[Any]]) -> None:

@@ -10,7 +10,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from ray_jobs.errors import JobError
-from ray_jobs.generation.environment import Secrets, resolve_precision
+from ray_jobs.generation.environment import Native, Secrets, native
 from ray_jobs.generation.printer import Printer, PrintJob
 
 POLL_SECONDS = 0.5
@@ -48,13 +48,14 @@ def answer(ref: Any) -> Any:
         raise JobError(in_one_line(error), exit_code=1) from error
 
 
-def native_precision(
-    device: str, reserve: Mapping[str, Any], environment: Mapping[str, str]
-) -> str:
-    """The number format of the device, found out on a machine where a worker can run."""
+def look_at_device(
+    device: str, reserve: Mapping[str, Any], environment: Mapping[str, str], *, compiling: bool
+) -> Native:
+    """What a worker's device offers, found out on a machine where a worker can run."""
     share = {name: reserve[name] for name in ("num_cpus", "num_gpus")}
-    task = _remote(max_retries=2, **share)(resolve_precision)
-    return str(answer(task.remote(device, Secrets(environment))))
+    task = _remote(max_retries=2, **share)(native)
+    found: Native = answer(task.remote(device, Secrets(environment), compiling=compiling))
+    return found
 
 
 def in_one_line(error: BaseException) -> str:

@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ldm.errors import LdmError
-from ldm.inference import OneTokenBlock, attend_to_one_token, quantise_on_device
+from ldm.inference import (
+    OneTokenBlock,
+    attend_to_one_token,
+    quantise_on_device,
+    why_not_compiled,
+)
 from ldm.networks import Denoiser
 from ldm.presets import paper, tiny
 from ldm.volumes import quantise
@@ -100,3 +105,11 @@ def test_the_u_net_compiles_as_one_graph() -> None:
         torch.testing.assert_close(
             whole(latent, steps, conditions), network(latent, steps, conditions)
         )
+
+
+def test_where_nothing_compiles_the_reason_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(function: object) -> object:
+        raise RuntimeError("Failed to find C compiler\nPlease specify via CC environment variable")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    assert why_not_compiled("cpu") == "RuntimeError: Failed to find C compiler"

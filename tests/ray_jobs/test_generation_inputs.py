@@ -15,6 +15,7 @@ from ray_jobs.cluster import Cluster, joins
 from ray_jobs.errors import JobError
 from ray_jobs.generation import cluster as clusters
 from ray_jobs.generation.cluster import device_of, refuse_fleeting, refuse_scattered, workers_of
+from ray_jobs.generation.environment import Native
 from ray_jobs.generation.order import begin, fields_of, take
 from ray_jobs.generation.plan import Device, Options
 from tests.e2e.running import tiny_model
@@ -146,7 +147,7 @@ def begun(model: Path, out: Path, **changes: object) -> None:
     """A release begun at `out` and left at once."""
     options = Options(**{"n": 20, "out": str(out), "model": str(model), **changes})  # type: ignore[arg-type]
     order = take(options)
-    begin(order, fields_of(order, device=Device.CPU, precision="fp32"))
+    begin(order, fields_of(order, device=Device.CPU, native=Native(precision="fp32")))
 
 
 def test_another_fingerprint_is_refused_and_every_field_that_differs_is_named(
@@ -205,7 +206,7 @@ def test_a_folder_that_holds_something_else_is_refused(
     options = Options(n=4, out=str(tmp_path), model=str(model))
     order = take(options)
     with pytest.raises(ValueError, match=r"holds thesis\.tex"):
-        begin(order, fields_of(order, device=Device.CPU, precision="fp32"))
+        begin(order, fields_of(order, device=Device.CPU, native=Native(precision="fp32")))
 
 
 def test_sizes_device_and_precision_left_out_are_those_of_the_plan_that_is_there(
@@ -213,10 +214,61 @@ def test_sizes_device_and_precision_left_out_are_those_of_the_plan_that_is_there
 ) -> None:
     begun(model, tmp_path / "out", batch_size=5, shard_size=10, precision="bf16")
     order = take(Options(n=20, out=str(tmp_path / "out"), model=str(model)))
-    fields = fields_of(order, device=Device.CUDA, precision="")
+    fields = fields_of(order, device=Device.CUDA)
     assert (fields["batch_size"], fields["shard_size"]) == (5, 10)
     assert (fields["device"], fields["precision"]) == ("cpu", "bf16")
     assert begin(order, fields).pending == [0, 1]
+
+
+NO_COMPILER = "RuntimeError: Failed to find C compiler"
+
+
+@pytest.mark.parametrize(
+    ("n", "device", "compile_option", "not_compiled", "compiled"),
+    [
+        (256, Device.CUDA, "auto", None, True),
+        (255, Device.CUDA, "auto", None, False),
+        (256, Device.CUDA, "auto", NO_COMPILER, False),
+        (256, Device.CPU, "auto", None, False),
+        (256, Device.CUDA, "off", None, False),
+        (4, Device.CPU, "on", None, True),
+    ],
+)
+def test_networks_are_compiled_on_a_gpu_for_releases_worth_it_or_where_asked(
+    model: Path,
+    tmp_path: Path,
+    n: int,
+    device: Device,
+    compile_option: str,
+    not_compiled: str | None,
+    compiled: bool,
+) -> None:
+    order = take(Options(n=n, out=str(tmp_path), model=str(model), compile=compile_option))
+    native = Native(precision="bf16", not_compiled=not_compiled)
+    fields = fields_of(order, device=device, native=native)
+    assert fields.get("compiled", False) == compiled
+    assert ("compiled" in fields) == compiled  # older plans have no such field, and stay equal
+
+
+def test_a_release_goes_on_compiled_as_it_was_begun(model: Path, tmp_path: Path) -> None:
+    options = {"out": str(tmp_path / "out"), "model": str(model)}
+    first = take(Options(n=4, **options, compile="on"))
+    begin(first, fields_of(first, device=Device.CPU, native=Native(precision="fp32")))
+    again = take(Options(n=8, **options))
+    assert fields_of(again, device=Device.CPU)["compiled"] is True
+    other = take(Options(n=8, **options, compile="off"))
+    with pytest.raises(ValueError, match="compiled"):
+        begin(other, fields_of(other, device=Device.CPU))
+
+
+@pytest.mark.parametrize(("gib", "batch"), [(80, 16), (None, 8)])
+def test_a_gpus_batch_is_what_its_memory_holds(
+    model: Path, tmp_path: Path, gib: int | None, batch: int
+) -> None:
+    order = take(Options(n=64, out=str(tmp_path), model=str(model)))
+    memory = None if gib is None else gib * 2**30
+    fields = fields_of(order, device=Device.CUDA, native=Native(memory_bytes=memory))
+    assert (fields["batch_size"], fields["shard_size"]) == (batch, 64)
 
 
 # --------------------------------------------------------------------------------------- cluster

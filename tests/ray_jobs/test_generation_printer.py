@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import pickle
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ldm.model_folder import ModelDescription, describe
+from ldm.quality import check
 from manifests.errors import ReleaseError
 from manifests.ledger import Ledger, ShardPlan, part_key
 from manifests.parquet import table_from_bytes
@@ -165,6 +169,39 @@ def test_a_batch_can_be_timed_without_writing_anything(model: Path, tmp_path: Pa
     assert seconds > 0
     assert size > 352  # a NIfTI header
     assert list(tmp_path.iterdir()) == []
+
+
+def test_with_two_shards_in_hand_the_device_draws_while_volumes_are_checked(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printer = loaded(job(model, tmp_path / "both", n=8))
+    drawing, at_once, checks = threading.Lock(), [], threading.Barrier(2, timeout=20)
+    assert printer._model is not None
+    generate = printer._model.generate
+
+    def watched(*args: Any, **options: Any) -> Any:
+        at_once.append(drawing.acquire(blocking=False))
+        try:
+            time.sleep(0.02)
+            return generate(*args, **options)
+        finally:
+            drawing.release()
+
+    def check_both(*args: Any, **options: Any) -> Any:
+        checks.wait()  # until the other shard has volumes to check too
+        return check(*args, **options)
+
+    monkeypatch.setattr(printer._model, "generate", watched)
+    monkeypatch.setattr("ldm.quality.check", check_both)
+    with ThreadPoolExecutor(2) as pool:
+        reports = list(pool.map(printer.print_shard, (0, 1)))
+    assert [report.rows for report in reports] == [4, 4]
+    assert at_once == [True] * 4
+    alone = loaded(job(model, tmp_path / "alone", n=8))
+    monkeypatch.setattr("ldm.quality.check", check)
+    for shard in (0, 1):
+        alone.print_shard(shard)
+    assert files(tmp_path / "both") == files(tmp_path / "alone")
 
 
 def test_secrets_travel_but_are_never_shown() -> None:

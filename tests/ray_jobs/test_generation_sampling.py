@@ -18,7 +18,7 @@ from ldm.networks import Denoiser
 from ldm.sampling import DEFAULT_STEPS
 from manifests.storage import open_store
 from ray_jobs.errors import JobError
-from ray_jobs.generation.environment import ONE_THREAD
+from ray_jobs.generation.environment import ONE_THREAD, Native
 from ray_jobs.generation.finish import read_volume
 from ray_jobs.generation.job import finish, print_job, subject
 from ray_jobs.generation.order import Order, Work, begin, fields_of, take
@@ -50,7 +50,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ordered(model: Path, out: Path, **how: Any) -> tuple[Order, Work]:
     options = Options(n=2, out=str(out), model=str(model), shard_size=2, batch_size=2, **how)
     order = take(options)
-    return order, begin(order, fields_of(order, device=Device.CPU, precision="fp32"))
+    return order, begin(order, fields_of(order, device=Device.CPU, native=Native(precision="fp32")))
 
 
 def printed(model: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **how: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from ray_jobs import cli
-from ray_jobs.generation.environment import ONE_THREAD
+from ray_jobs.generation.environment import ONE_THREAD, Native
 from ray_jobs.generation.job import finish, print_job, subject
 from ray_jobs.generation.order import Order, Work, begin, fields_of, take
 from ray_jobs.generation.plan import Device, Options
@@ -28,7 +28,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def ordered(model: Path, out: Path, n: int = N) -> tuple[Order, Work]:
     order = take(Options(n=n, out=str(out), model=str(model), shard_size=4, batch_size=2))
-    return order, begin(order, fields_of(order, device=Device.CPU, precision="fp32"))
+    return order, begin(order, fields_of(order, device=Device.CPU, native=Native(precision="fp32")))
 
 
 @pytest.fixture(scope="module")
