@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from manifests.ledger import Ledger, ShardPlan, part_key
 from manifests.parquet import table_from_bytes
@@ -27,6 +27,11 @@ from ray_jobs.generation.writers import Writers
 
 if TYPE_CHECKING:
     from ldm.loaded_model import LoadedModel
+
+
+LOAD_PAUSE_SECONDS = 2.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +101,19 @@ class Printer:
         self._model: LoadedModel | None = None
 
     def load(self) -> str | None:
-        """Load the model; in one line, why it cannot be, where any other worker would fail too."""
+        """Load the model; in one line, why it cannot be, where any other worker would fail too.
+
+        Waits for an S3 server that is away as patiently as for the release's.
+        """
+        job, load = self.job, resolve_name(self.job.loader)
+        more = {"compiled": True} if job.compiled else {}
+        until = time.monotonic() + job.storage_patience_seconds
         try:
-            job, load = self.job, resolve_name(self.job.loader)
-            more = {"compiled": True} if job.compiled else {}
             with one_thread(job.device):
-                model = load(job.model, device=job.device, precision=job.precision, **more)
+                model = patiently(
+                    lambda: load(job.model, device=job.device, precision=job.precision, **more),
+                    until=until,
+                )
         except Exception as error:
             if isinstance(getattr(error, "exit_code", None), int):
                 return str(error)
@@ -253,6 +265,22 @@ class OneAtATime:
     def generate(self, *args: Any, **options: Any) -> Any:
         with self._drawing:
             return self._generate(*args, **options)
+
+
+def patiently(load: Callable[[], T], *, until: float) -> T:
+    """What `load` gives; again, until that monotonic second, while an S3 server is away."""
+    from manifests.storage_s3_errors import passes
+
+    while True:
+        try:
+            return load()
+        except Exception as error:
+            link: BaseException | None = error
+            while link is not None and not passes(link):  # told in one line, its causes behind it
+                link = link.__cause__ or link.__context__
+            if link is None or time.monotonic() > until:
+                raise
+            time.sleep(LOAD_PAUSE_SECONDS)
 
 
 def raise_first(futures: Iterable[Future[Any]]) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
+from ldm.errors import LdmError
 from ldm.model_folder import ModelDescription, describe
 from ldm.quality import check
 from manifests.errors import ReleaseError
@@ -20,7 +22,7 @@ from manifests.parquet import table_from_bytes
 from manifests.storage import open_store
 from ray_jobs.generation.covariates import covariate_source
 from ray_jobs.generation.environment import ONE_THREAD, Secrets
-from ray_jobs.generation.printer import Printer, PrintJob
+from ray_jobs.generation.printer import Printer, PrintJob, patiently
 from tests.e2e.running import files, tiny_model
 
 LOOSE = {"foreground_fraction": (0.0, 1.0), "mean_intensity": (0.0, 1.0)}
@@ -208,3 +210,32 @@ def test_secrets_travel_but_are_never_shown() -> None:
     secrets = Secrets({"AWS_SECRET_ACCESS_KEY": "hush"})
     assert "hush" not in f"{secrets} {secrets!r}"
     assert json.dumps(pickle.loads(pickle.dumps(secrets))) == '{"AWS_SECRET_ACCESS_KEY": "hush"}'
+
+
+def test_a_model_is_waited_for_while_its_server_is_away_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ray_jobs.generation.printer.LOAD_PAUSE_SECONDS", 0.01)
+    tries = 0
+
+    def load() -> str:
+        nonlocal tries
+        tries += 1
+        if tries == 4:
+            return "model"
+        try:
+            raise EndpointConnectionError(endpoint_url="http://away")
+        except EndpointConnectionError:
+            raise LdmError("s3://bucket/model cannot be read") from None
+
+    assert patiently(load, until=time.monotonic() + 60) == "model"
+    tries = 0
+    with pytest.raises(LdmError):
+        patiently(load, until=time.monotonic() - 1)
+    assert tries == 1
+
+    def absent() -> str:
+        raise LdmError("no model there")
+
+    with pytest.raises(LdmError, match="no model there"):
+        patiently(absent, until=time.monotonic() + 60)
