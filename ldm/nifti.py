@@ -26,6 +26,7 @@ MOST_BYTES = 2**29
 MOST_OFFSET = 2**24  # where the voxels begin; before them is room for header extensions
 SIDES_MM = (0.1, 50.0)  # of a voxel
 MOST_MM = 600.0  # of the whole image along an axis
+MOST_SCALE = 1e30  # of the slope and the intercept of its intensities
 HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
 
 # What gzip, zlib and nibabel raise on a broken file.
@@ -80,8 +81,11 @@ def _read(stream: Any) -> Any:
     if len(voxels) < size:
         raise LdmError(f"unreadable image (cut short: {len(voxels):,} of {size:,} bytes of voxels)")
     affine = _affine(header, shape)
-    scaling = header.get_slope_inter()
-    proxy = ArrayProxy(io.BytesIO(voxels), (shape, dtype, 0, *scaling))
+    slope, intercept = header.get_slope_inter()
+    slope, intercept = (1.0 if slope is None else slope), (0.0 if intercept is None else intercept)
+    if not max(abs(slope), abs(intercept)) < MOST_SCALE:
+        raise LdmError(f"unreadable image (its scaling is {slope} and {intercept})")
+    proxy = ArrayProxy(io.BytesIO(voxels), (shape, dtype, 0, slope, intercept))
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     return kind(proxy, affine, header)
 

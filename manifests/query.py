@@ -89,6 +89,13 @@ class Release:
         except KeyError:
             line = f"{self.store.uri}: {MANIFEST_KEY} is missing; see `brainpress verify`"
             raise ReleaseError(line, exit_code=1) from None
+        expected = self.schema if needed is None else pa.schema(map(self.schema.field, needed))
+        if not table.schema.equals(expected):
+            raise ReleaseError(
+                f"{self.store.uri}: the columns of {MANIFEST_KEY} are not those of release.json;"
+                " see `brainpress verify`",
+                exit_code=1,
+            )
         if expression is not None:
             table = dataset(table).to_table(filter=expression, columns=names)
         return table if limit is None else table.slice(0, limit)

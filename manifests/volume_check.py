@@ -19,6 +19,8 @@ HEADER_BYTES = 348
 MOST_OFFSET = 2**20  # where the voxels begin; before them is room for header extensions
 MOST_VOXEL_BYTES = 256 * 2**20  # of 12-bit voxels a cube of 512
 LARGE_BYTES = 64 * 2**20
+# What nibabel raises on a header that is none.
+BROKEN = (HeaderDataError, WrapStructError, ValueError, KeyError, OverflowError)
 _one_large = threading.Lock()  # so that several large images are not in memory at once
 
 
@@ -67,7 +69,7 @@ def check_volume(data: bytes) -> tuple[Geometry | None, str | None]:
 def _header(block: bytes) -> Any:
     try:
         return nib.Nifti1Header(block, check=True)
-    except (HeaderDataError, WrapStructError, ValueError, KeyError) as error:
+    except BROKEN as error:
         raise _UnsoundError(f"it is no readable NIfTI file: {error}") from None
 
 
@@ -76,7 +78,7 @@ def _layout(header: Any) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     try:
         shape = tuple(int(side) for side in header.get_data_shape())
         dtype, offset = header.get_data_dtype(), int(header.get_data_offset())
-    except (HeaderDataError, ValueError, OverflowError) as error:
+    except BROKEN as error:
         raise _UnsoundError(f"it is no readable NIfTI file: {error}") from None
     if not shape or min(shape) < 1:
         raise _UnsoundError(f"its shape is {shape}, expected sides of at least 1")
@@ -98,7 +100,7 @@ def _judged(header: Any, values: np.ndarray) -> tuple[Geometry | None, str | Non
     try:
         affine = header.get_best_affine()
         slope, intercept = header.get_slope_inter()
-    except (HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
+    except BROKEN as error:
         return None, f"it is no readable NIfTI file: {error}"
     geometry = Geometry(
         shape=values.shape,

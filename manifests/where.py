@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from manifests.errors import ReleaseError
 from manifests.schema import FAILED, OK, Column, columns_of
-from manifests.where_tokens import Token, scan, unquote
+from manifests.where_tokens import Token, scan, shown, unquote
 
 COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
@@ -255,8 +255,8 @@ class _Parser:
 
     def _fail(self, what: str) -> NoReturn:
         token = self.next
-        place = "at the end" if token.kind == "end" else f"at {self.text[token.at :]!r}"
-        raise ReleaseError(f"--where {self.text!r}: {what}, {place}")
+        place = "at the end" if token.kind == "end" else f"at {shown(self.text[token.at :])}"
+        raise ReleaseError(f"--where {shown(self.text)}: {what}, {place}")
 
 
 def _is_index(value: Value) -> bool:

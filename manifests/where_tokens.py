@@ -17,6 +17,8 @@ GRAMMAR = """\
   nulls         path is null    error is not null
   and, or, not and parentheses. Text stands in quotes; = != < <= > >= compare."""
 
+MOST_TEXT = 20_000
+
 TOKEN = re.compile(
     r"""\s*(?:
       (?P<number>(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)(?![A-Za-z0-9_.])
@@ -36,14 +38,21 @@ class Token(NamedTuple):
 
 def scan(text: str) -> Iterator[Token]:
     """The tokens of a filter, and one of kind "end". Raises ReleaseError at what is none."""
+    if len(text) > MOST_TEXT:
+        raise ReleaseError(f"--where of {len(text):,} characters, expected at most {MOST_TEXT:,}")
     at, end = 0, len(text.rstrip())
     while at < end:
         match = TOKEN.match(text, at)
         if match is None or match.lastgroup is None:
-            raise ReleaseError(f"--where {text!r}: cannot read {text[at:].lstrip()!r}")
+            raise ReleaseError(f"--where {shown(text)}: cannot read {shown(text[at:].lstrip())}")
         yield Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup))
         at = match.end()
     yield Token("end", "", end)
+
+
+def shown(text: str) -> str:
+    """A filter as an error shows it: in quotes, and not all of a long one."""
+    return repr(text) if len(text) <= 300 else f"{text[:300]!r} ..."
 
 
 def unquote(text: str) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ldm.json_text import MOST_BYTES, parse_object
 from ray_jobs.errors import JobError
 
 
@@ -31,10 +32,10 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object in `path`; None where there is no such file or it is damaged."""
     try:
-        document = json.loads(path.read_text())
+        with path.open("rb") as stream:
+            return parse_object(stream.read(MOST_BYTES + 1))
     except (OSError, ValueError):
         return None
-    return document if isinstance(document, dict) else None
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

@@ -136,6 +136,12 @@ def volume_shape(metadata: Mapping[str, Any], factor: int, source: str) -> tuple
     return x, y, z
 
 
+def _short(value: Any) -> str:
+    """A value for a message; of a long one its beginning."""
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:80]} ..."
+
+
 class _Section:
     """One component of a bundle's config, its fields checked as they are read."""
 
@@ -153,7 +159,7 @@ class _Section:
             if value not in values:
                 expected = " or ".join(json.dumps(v) for v in values if v is not None)
                 raise LdmError(
-                    f"{self.where}: {name} is {json.dumps(value)}, expected {expected}: "
+                    f"{self.where}: {name} is {_short(value)}, expected {expected}: "
                     "this architecture is not the paper's"
                 )
 
@@ -163,14 +169,14 @@ class _Section:
     def number(self, name: str) -> Any:
         value = self._get(name)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise LdmError(f"{self.where}: {name} is {json.dumps(value)}, expected a number")
+            raise LdmError(f"{self.where}: {name} is {_short(value)}, expected a number")
         return value
 
     def numbers(self, name: str) -> list[Any]:
         value = self._get(name)
         plain = isinstance(value, list) and all(isinstance(v, (int, float)) for v in value)
         if not plain:
-            raise LdmError(f"{self.where}: {name} is {json.dumps(value)}, expected a list")
+            raise LdmError(f"{self.where}: {name} is {_short(value)}, expected a list")
         assert isinstance(value, list)
         return value
 

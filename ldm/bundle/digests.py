@@ -60,7 +60,7 @@ def _check_whole(path: Path) -> None:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
                 raise zipfile.BadZipFile("compressed entries")
             broken = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, LookupError) as error:
         raise LdmError(
             f"{path}: not a whole file of PyTorch weights ({error}); copy it again"
         ) from None

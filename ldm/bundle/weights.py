@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +13,13 @@ from torch import Tensor, nn
 from ldm.bundle.source import AUTOENCODER, DENOISER, folder_of
 from ldm.errors import LdmError
 from ldm.networks import Autoencoder, Denoiser
+from ldm.text import one_line
+
+# What torch raises on a damaged file; its unpickler of plain tensors checks little of what it pops.
+DAMAGED = (
+    pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError,
+    AttributeError, AssertionError, OverflowError, struct.error,
+)  # fmt: skip
 
 # New name in MONAI core, and the name in MONAI's earlier package `generative`.
 RENAMED = ((".postconv.", ".conv."), (".out_proj.", ".to_out.0."))
@@ -38,8 +46,8 @@ def load_file(network: nn.Module, path: Path, where: str) -> None:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+    except DAMAGED as error:
+        reason = one_line(next(iter(str(error).strip().splitlines()), type(error).__name__)[:200])
         raise LdmError(f"{where} cannot be read as weights ({reason}); copy it again") from None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise LdmError(f"{where} is not a state dict: expected tensors by name, and nothing else")
