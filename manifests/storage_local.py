@@ -21,8 +21,11 @@ from manifests.store import WRITE_CHECK_KEY, Entry, Store, check_key
 
 SIDE_FOLDER = ".incoming"
 STALE_AFTER_SECONDS = 24 * 3600
-# Any other write fares no better.
-UNUSABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EACCES}
+# Any other write fares no better; with the exit code.
+UNUSABLE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE), 1),
+    **dict.fromkeys((errno.EROFS, errno.EACCES), 2),  # the wrong place, or the wrong user
+}
 _counter = itertools.count()
 
 
@@ -186,8 +189,10 @@ class LocalStore(Store):
             yield
         except OSError as error:
             reason = error.strerror or str(error)
-            kind = StorageError if error.errno in UNUSABLE else ReleaseError
-            raise kind(f"cannot {verb} {self.folder / key}: {reason}") from error
+            line = f"cannot {verb} {self.folder / key}: {reason}"
+            if error.errno in UNUSABLE:
+                raise StorageError(line, UNUSABLE[error.errno]) from error
+            raise ReleaseError(line) from error
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ldm.model_folder import ONE_PASS
 from ldm.sampling import Sampler
-from manifests.errors import ReleaseError
+from manifests.errors import ReleaseError, StorageError
 from manifests.ledger import ShardPlan
 from manifests.numbers import ranges
 from manifests.release import finalise, read_release
@@ -246,8 +246,15 @@ def finish(order: Order, work: Work, *, made: int, seconds: float) -> int:
         fingerprint=work.fingerprint,
         fields=work.fields,
     )
-    pictures = previews(store, work.shards, order.description.schema)
-    counts = finalise(store, work.shards, document, extra=pictures)["counts"]
+    try:
+        pictures = previews(store, work.shards, order.description.schema)
+        counts = finalise(store, work.shards, document, extra=pictures)["counts"]
+    except StorageError as error:
+        raise JobError(
+            f"{error} (all {work.shards.n} volumes are done, the release's manifest and metadata "
+            f"are missing; when that is mended, {GO_ON})",
+            exit_code=INCOMPLETE,
+        ) from error
     took = f", {made} of them made now in {in_words(seconds)}" if made else ""
     print(f"{counts['samples']} samples{took}: {store.uri}")
     if pictures:

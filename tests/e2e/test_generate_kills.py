@@ -43,20 +43,22 @@ def reference(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return files(out)
 
 
-def test_a_worker_killed_in_the_middle_is_replaced_and_not_a_byte_differs(
+def test_a_worker_killed_and_one_that_hangs_are_replaced_and_not_a_byte_differs(
     model: Path, reference: dict[str, bytes], tmp_path: Path
 ) -> None:
     """And the whole tree of processes stays within the memory of a laptop."""
     out = tmp_path / "release"
-    with started(*words(model, out), "--actors", 2) as run:
+    with started(*words(model, out), "--actors", 2, "--worker-patience", 5) as run:
         wait_until(lambda: parts(out), "a first shard")
         assert 0 < memory_bytes([run.pid, *descendants(run.pid)]) < 3e9
         workers = named(descendants(run.pid), "ray::Printer")
         assert len(workers) == 2
         kill(workers[0])
+        os.kill(workers[1], signal.SIGSTOP)
         said, told = run.communicate(timeout=600)
     assert run.returncode == 0, told
     assert "attempt 2 of 3: worker lost" in told
+    assert re.search(r"attempt 2 of 3: worker hung \(no answer for \d+ s\)", told)
     assert len(said.splitlines()) == 4, "Ray's own words were shown"
     assert files(out) == reference
     assert f"{N} samples" in said

@@ -37,7 +37,16 @@ DECK = {
     "S3 breaks half of all requests for 4 s": 10,
     "S3 leaves a request without an answer": 3,
 }
-PAUSE_SECONDS = (1.5, 4.5)
+PAUSE_SECONDS = (0.0, 2.0)
+# The next fault waits until a shard more is committed, or so long.
+PROGRESS_SECONDS = 20.0
+ENDINGS = {
+    0: "exit 0",
+    1: "exit 1",
+    -signal.SIGKILL: "killed",
+    -signal.SIGINT: "a signal while it was ending",
+    -signal.SIGTERM: "a signal while it was ending",
+}
 LONGEST_SECONDS = 3_600
 
 
@@ -60,8 +69,9 @@ class Chaos:
         self.chance.shuffle(deck)
         limit = time.monotonic() + LONGEST_SECONDS
         while deck:
-            self._keep_running()
+            self._wait_for_progress()
             time.sleep(self.chance.uniform(*PAUSE_SECONDS))
+            assert self._keep_running(), f"done before {len(deck)} faults: give more --steps"
             assert time.monotonic() < limit, "no end"
             if self._strike(deck[-1]):
                 kind = deck.pop()
@@ -71,6 +81,13 @@ class Chaos:
         while self._keep_running():
             time.sleep(0.5)
             assert time.monotonic() < limit, "no end"
+
+    def _wait_for_progress(self) -> None:
+        before, until = self.stage.parts(self.uri), time.monotonic() + PROGRESS_SECONDS
+        while self._keep_running() and time.monotonic() < until:
+            if self.stage.parts(self.uri) > before:
+                return
+            time.sleep(0.2)
 
     def _keep_running(self) -> bool:
         """Take in the runs that ended; begin one where none is left and the last was no success.
@@ -83,8 +100,8 @@ class Chaos:
             assert run.stderr is not None
             told = run.stderr.read().strip().splitlines()
             assert not any("Traceback" in line for line in told), told
-            assert run.returncode in (0, 1, -signal.SIGKILL), (run.returncode, told)
-            self.endings[{0: "exit 0", 1: "exit 1"}.get(run.returncode, "killed")] += 1
+            assert run.returncode in ENDINGS, (run.returncode, told)
+            self.endings[ENDINGS[run.returncode]] += 1
             if run.returncode == 1:
                 print(f"    exit 1: {told[-1][:200] if told else '?'}", flush=True)
             if run.returncode == 0 and not self.runs:
@@ -154,7 +171,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--n", type=int, default=2_000, help="volumes (default 2000)")
-    parser.add_argument("--steps", type=int, default=20, help="of each; more make it last longer")
+    parser.add_argument("--steps", type=int, default=12, help="of each; more make it last longer")
     args = parser.parse_args()
     started = time.monotonic()
     stage = Stage.set(

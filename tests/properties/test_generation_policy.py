@@ -83,7 +83,8 @@ class World:
         shard = self.chance.choice(self.held[worker])
         self.held[worker].remove(shard)
         if bad:
-            return ShardFailed(worker=worker, shard=shard, reason="raised")
+            storage = self.chance.random() < 0.3
+            return ShardFailed(worker=worker, shard=shard, reason="raised", storage=storage)
         self.committed.append(shard)
         return ShardCommitted(worker=worker, shard=shard)
 
