@@ -105,7 +105,12 @@ class Printer:
 
         Waits for an S3 server that is away as patiently as for the release's.
         """
-        job, load = self.job, resolve_name(self.job.loader)
+        job = self.job
+        try:
+            load = resolve_name(job.loader)
+        except (ImportError, AttributeError, ValueError) as error:
+            expected = 'expected "module:function", importable on every worker'
+            return f"loader {job.loader}: {error}; {expected}"
         more = {"compiled": True} if job.compiled else {}
         until = time.monotonic() + job.storage_patience_seconds
         try:
