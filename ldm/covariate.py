@@ -54,7 +54,7 @@ class Covariate:
             )
         if self.kind not in ("continuous", "categorical"):
             raise LdmError(
-                f"covariate {self.name}: kind {self.kind!r}, expected continuous or categorical"
+                f"covariate {self.name}: kind {self.kind!a:.60}, expected continuous or categorical"
             )
         ends = (self.minimum, self.maximum)
         if not all(isinstance(end, (int, float)) and abs(end) < MOST for end in ends):
@@ -72,8 +72,8 @@ class Covariate:
             raise LdmError(f"covariate {self.name}: a continuous covariate has no levels")
         if self.kind == "categorical" and len(set(self.levels)) != max(2, len(self.levels)):
             raise LdmError(
-                f"covariate {self.name}: levels {list(self.levels)}, expected two or more, "
-                "all different"
+                f"covariate {self.name}: levels {str(list(self.levels))[:80]}, expected two or "
+                "more, all different"
             )
 
     @property

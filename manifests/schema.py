@@ -48,18 +48,20 @@ class Column:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,99}", self.name):
-            raise ReleaseError(f"column {self.name!r}: expected lower case, digits and underscores")
+            name = ascii(self.name)[:60]
+            raise ReleaseError(f"column {name}: expected lower case, digits and underscores")
         for text in (self.unit, self.description, *self.levels):
             if not is_plain(text):
-                raise ReleaseError(f"column {self.name}: {text!r} has control characters")
+                raise ReleaseError(f"column {self.name}: {text!a:.60} has control characters")
         if self.kind not in ("continuous", "categorical"):
             raise ReleaseError(
-                f"column {self.name}: kind {self.kind!r} is neither continuous nor categorical"
+                f"column {self.name}: kind {self.kind!r:.60} is neither continuous nor categorical"
             )
         if self.kind == "categorical" and not self.levels:
             raise ReleaseError(f"column {self.name}: a categorical column needs levels")
         if len(set(self.levels)) != len(self.levels):
-            raise ReleaseError(f"column {self.name}: levels {self.levels} are not distinct")
+            levels = str(self.levels)[:80]
+            raise ReleaseError(f"column {self.name}: levels {levels} are not distinct")
         low, high = self.minimum, self.maximum
         if not all(math.isfinite(end) for end in (low, high) if end is not None):
             raise ReleaseError(f"column {self.name}: its range {low} to {high} is not finite")
