@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 ATTEMPTS = 10  # to open a file that is being replaced
-_HANDLES = os.open in os.supports_dir_fd and os.replace in os.supports_dir_fd  # not on Windows
+_HANDLES = {os.open, os.mkdir, os.rename} <= os.supports_dir_fd  # not on Windows
 # Opening a pipe must not wait for its other end.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -101,10 +101,11 @@ def directory_inside(
     """
     path = folder.joinpath(*parts)
     if not _HANDLES:
-        if make:
-            path.mkdir(parents=True, exist_ok=True)
-        if path.resolve(strict=True) != path:
-            raise NotADirectoryError(errno.ENOTDIR, "A link stands in the way")
+        for step in [*reversed(path.parents), path][len(folder.parts) :]:
+            if step.is_symlink():
+                raise NotADirectoryError(errno.ENOTDIR, "A link stands in the way")
+            if make:
+                step.mkdir(exist_ok=True)
         yield Directory(path, None)
         return
     flags = os.O_RDONLY | os.O_DIRECTORY

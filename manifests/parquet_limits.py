@@ -48,6 +48,7 @@ def read_limited(
     for batch in text_as_dictionary.iter_batches(
         batch_size=BATCH_ROWS, columns=list(columns), use_threads=False
     ):
+        batch.validate(full=True)  # text that is none, indices beyond their dictionary
         arrays = {name: batch.column(name) for name in columns}
         used += sum(_unfolded_bytes(array) for array in arrays.values())
         if used > budget:
