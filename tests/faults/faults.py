@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -90,7 +90,7 @@ def driver_killed(stage: Stage) -> str:
             kill(run.pid)
     left = len(pending(out))
     assert left
-    assert generate(*stage.words, "--out", out).returncode == 0
+    goes_on(stage, out)
     stage.check_same(files(out))
     return f"{left} of 12 shards were left for the last run; exit 0, same bytes"
 
@@ -120,7 +120,7 @@ def s3_killed_for_long(stage: Stage) -> str:
     assert "cannot connect at" in told, told
     assert "missing" in told
     assert stage.server.run()
-    assert generate(*words, extra=stage.server.environment()).returncode == 0
+    goes_on(stage, uri, extra=stage.server.environment())
     stage.check_same(stage.objects(uri))
     return "exit 1 names what is missing; the same command later: exit 0, same bytes"
 
@@ -152,7 +152,7 @@ def disk_full(stage: Stage) -> str:
         assert "No space left on device" in told, told
         assert "missing" in told, told
         subprocess.run(["mount", "-o", f"remount,size={8 * size}", disk], check=True)
-        assert generate(*stage.words, "--out", disk / "release").returncode == 0
+        goes_on(stage, disk / "release")
         stage.check_same(files(disk / "release"))
     return "exit 1 names what is missing; with a larger disk: exit 0, same bytes"
 
@@ -175,7 +175,7 @@ def poison_sample(stage: Stage) -> str:
     assert "given up: shard 3" in told, told
     assert "shard 3 (samples 12-15) missing" in told, told
     assert pending(out) == [3]
-    assert generate(*stage.words, "--out", out).returncode == 0
+    goes_on(stage, out)
     stage.check_same(files(out))
     return "3 attempts, exit 1 names shard 3 (samples 12-15), all others made; cured: same bytes"
 
@@ -203,7 +203,7 @@ def ctrl_c(stage: Stage) -> str:
     last = told.splitlines()[-1]
     assert "missing" in last, last
     assert "run the same command to go on" in last, last
-    assert generate(*stage.words, "--out", out).returncode == 0
+    goes_on(stage, out)
     stage.check_same(files(out))
     return f"{volumes} volumes, all in whole shards; exit 1 says how to go on; then same bytes"
 
@@ -218,7 +218,7 @@ def terminated(stage: Stage) -> str:
         told = ended(run, 1)
         took = time.monotonic() - asked
     assert "run the same command to go on" in told.splitlines()[-1]
-    assert generate(*stage.words, "--out", out).returncode == 0
+    goes_on(stage, out)
     stage.check_same(files(out))
     return f"exit 1 after {took:.1f} s; then same bytes"
 
@@ -240,6 +240,12 @@ FAULTS: dict[str, Callable[[Stage], str]] = {
         terminated,
     )
 }
+
+
+def goes_on(stage: Stage, out: object, extra: Mapping[str, str] | None = None) -> None:
+    """The same command again, to its good end."""
+    done = generate(*stage.words, "--out", out, extra=extra)
+    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr}"
 
 
 def ended(run: subprocess.Popen[str], code: int) -> str:
