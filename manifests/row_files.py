@@ -15,6 +15,10 @@ from manifests.parquet import ROW_GROUP_ROWS, parquet_writer
 from manifests.schema import OK, Column
 
 
+# Small tables, of a shard each, take more than their rows: they are merged when there are so many.
+MOST_TABLES = 256
+
+
 class RowFiles:
     """manifest.parquet and participants.tsv of the rows added so far, on this machine's disk.
 
@@ -32,7 +36,8 @@ class RowFiles:
         keys = (PARTICIPANTS_KEY, MANIFEST_KEY)
         self._paths = {key: Path(self._folder.name, key) for key in keys}
         self._rest = schema.empty_table()
-        self._held: list[pa.Table] = []
+        self._new: list[pa.Table] = []
+        self._held: list[pa.Table] = []  # merged
         self._held_rows = 0
         self._manifest = parquet_writer(self._paths[MANIFEST_KEY], schema)
         self._participants = self._paths[PARTICIPANTS_KEY].open("wb")
@@ -40,8 +45,10 @@ class RowFiles:
 
     def add(self, table: pa.Table) -> None:
         """Take in the next rows, in order of their index."""
-        self._held.append(table)
+        self._new.append(table)
         self._held_rows += table.num_rows
+        if len(self._new) == MOST_TABLES:
+            self._merge()
         if self._held_rows >= ROW_GROUP_ROWS:
             self._write_groups()
 
@@ -52,8 +59,14 @@ class RowFiles:
         self._participants.close()
         return self._paths
 
+    def _merge(self) -> None:
+        if self._new:
+            self._held.append(pa.concat_tables(self._new).combine_chunks())
+            self._new = []
+
     def _write_groups(self, *, last: bool = False) -> None:
         """Whole row groups; the rest, which is less than one, only if it is the last."""
+        self._merge()
         table = pa.concat_tables(self._held or [self._rest])
         whole = table.num_rows // ROW_GROUP_ROWS * ROW_GROUP_ROWS
         for start in range(0, whole, ROW_GROUP_ROWS):

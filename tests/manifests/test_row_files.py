@@ -25,7 +25,7 @@ def rows(count: int) -> pa.Table:
     return table.set_column(0, SCHEMA.field("index"), numbers)
 
 
-@pytest.mark.parametrize("at_a_time", [64, 50_000, 200_000])
+@pytest.mark.parametrize("at_a_time", [100, 50_000, 200_000])
 def test_the_files_do_not_depend_on_how_many_rows_come_at_a_time(at_a_time: int) -> None:
     table = rows(2 * ROW_GROUP_ROWS + 777)
     with RowFiles(SCHEMA, COLUMNS) as files:
