@@ -3,8 +3,9 @@
     python -m tests.benchmarks.overlap                  (a simulated GPU, 0.5 s a volume)
     python -m tests.benchmarks.overlap --model demo     (real sampling, on one core)
 
-A worker prints shards as in the job, onto an S3 server on this machine; then the same volumes are
-sampled by the same model with nothing else. The simulated GPU draws volumes of the paper's size.
+A worker prints shards as in the job, onto an S3 server on this machine; then a model that computes
+draws the same volumes with nothing else. The simulated GPU, whose time is fixed, draws volumes of
+the paper's size.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from ray_jobs.generation.environment import one_thread
 from ray_jobs.generation.job import print_job
 from ray_jobs.generation.metrics import Stage
-from ray_jobs.generation.order import begin, fields_of, take
-from ray_jobs.generation.plan import IN_HAND, WRITERS, Device, Options
+from ray_jobs.generation.order import Order, begin, fields_of, take
+from ray_jobs.generation.plan import IN_HAND, WRITERS, Device, Options, batches
 from ray_jobs.generation.printer import Printer
 from tests.benchmarks.simulated import LOADER, write_model
 from tests.servers import S3Server
@@ -71,6 +73,10 @@ def measure(args: argparse.Namespace, folder: Path, out: str) -> str:
         reports = list(pool.map(printer.print_shard, range(work.shards.count)))
     printed, cpu = time.monotonic() - begun, time.process_time() - cpu
     sampled = sum(report.tally.seconds[Stage.DRAW] for report in reports)
+    alone = ""
+    if args.model:
+        sampled, sampled_cpu = sample(printer, order)
+        alone = f", sampling alone {sampled_cpu:.0f}"
     stages: dict[str, float] = {}
     for report in reports:
         for stage, seconds in report.tally.seconds.items():
@@ -81,8 +87,26 @@ def measure(args: argparse.Namespace, folder: Path, out: str) -> str:
     return (
         f"{args.n} volumes of {size / args.n / 1e6:.2f} MB, {writers} writers: end to end "
         f"{args.n / printed:.3f} volumes a second, sampling alone {args.n / sampled:.3f}: "
-        f"{100 * sampled / printed:.1f} %\n{told}; {cpu:.0f} CPU s of the worker"
+        f"{100 * sampled / printed:.1f} %\n{told}; {cpu:.0f} CPU s of the worker{alone}"
     )
+
+
+def sample(printer: Printer, order: Order) -> tuple[float, float]:
+    """Seconds, and CPU seconds, of drawing every batch and dropping it."""
+    job, model = printer.job, printer._model
+    assert model is not None
+    cpu, begun = time.process_time(), time.monotonic()
+    with one_thread(job.device):
+        for batch in batches(range(job.shards.n), job.batch_size):
+            model.generate(
+                [order.source.draw(job.seed, index) for index in batch],
+                [(job.seed, index, 0) for index in batch],
+                steps=job.steps,
+                sampler=job.sampler,
+                eta=job.eta,
+                guidance=job.guidance,
+            )
+    return time.monotonic() - begun, time.process_time() - cpu
 
 
 if __name__ == "__main__":
