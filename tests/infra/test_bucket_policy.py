@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,96 @@ def test_the_press_reads_no_other_release_and_deletes_nothing(press: Any, bucket
             press.delete_object(Bucket=bucket, Key=key)
     with pytest.raises(ClientError, match="AccessDenied"):
         press.put_bucket_policy(Bucket=bucket, Policy="{}")
+
+
+BESIDE = ["models/cohort-1/card.json", "release-10/secret.json", "release-1", "RELEASE-1/x", ""]
+
+
+def denied(act: Callable[[], object]) -> None:
+    """A HEAD's refusal has no body, and so no code but its number."""
+    with pytest.raises(ClientError) as caught:
+        act()
+    assert caught.value.response["Error"]["Code"] in ("AccessDenied", "403"), caught.value
+
+
+@pytest.mark.parametrize("key", [key for key in BESIDE if key])
+def test_nobody_learns_whether_something_lies_beside_the_release(
+    anonymous: Any, bucket: str, key: str
+) -> None:
+    """Also of a key that is not there: its absence is nobody's business either."""
+    denied(lambda: anonymous.get_object(Bucket=bucket, Key=key))
+    denied(lambda: anonymous.head_object(Bucket=bucket, Key=key))
+
+
+@pytest.mark.parametrize(
+    "key", ["release-1/../models/cohort-1/card.json", "release-1//../models/x"]
+)
+def test_a_key_that_goes_up_from_the_release_reads_nothing_beside_it(
+    anonymous: Any, bucket: str, key: str
+) -> None:
+    with pytest.raises(ClientError) as caught:
+        anonymous.get_object(Bucket=bucket, Key=key)
+    assert caught.value.response["Error"]["Code"] in ("AccessDenied", "InvalidRequest", "403")
+
+
+WRITES: dict[str, Callable[[Any, str], object]] = {
+    "put": lambda s3, b: s3.put_object(Bucket=b, Key="release-1/new", Body=b"forged"),
+    "put if absent": lambda s3, b: s3.put_object(
+        Bucket=b, Key="release-1/new", Body=b"forged", IfNoneMatch="*"
+    ),
+    "put an acl": lambda s3, b: s3.put_object_acl(
+        Bucket=b, Key="release-1/release.json", ACL="public-read-write"
+    ),
+    "put tags": lambda s3, b: s3.put_object_tagging(
+        Bucket=b, Key="release-1/release.json", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]}
+    ),
+    "copy": lambda s3, b: s3.copy_object(
+        Bucket=b, Key="release-1/new", CopySource=f"{b}/release-1/release.json"
+    ),
+    "copy out of the rest": lambda s3, b: s3.copy_object(
+        Bucket=b, Key="release-1/new", CopySource=f"{b}/models/cohort-1/card.json"
+    ),
+    "multipart": lambda s3, b: s3.create_multipart_upload(Bucket=b, Key="release-1/new"),
+    "delete": lambda s3, b: s3.delete_object(Bucket=b, Key="release-1/release.json"),
+    "delete many": lambda s3, b: s3.delete_objects(
+        Bucket=b, Delete={"Objects": [{"Key": "release-1/release.json"}]}
+    ),
+}
+SETTINGS: dict[str, Callable[[Any, str], object]] = {
+    "read the policy": lambda s3, b: s3.get_bucket_policy(Bucket=b),
+    "write the policy": lambda s3, b: s3.put_bucket_policy(Bucket=b, Policy=POLICY.read_text()),
+    "remove the policy": lambda s3, b: s3.delete_bucket_policy(Bucket=b),
+    "read the acl": lambda s3, b: s3.get_bucket_acl(Bucket=b),
+    "write the acl": lambda s3, b: s3.put_bucket_acl(Bucket=b, ACL="public-read-write"),
+    "write versioning": lambda s3, b: s3.put_bucket_versioning(
+        Bucket=b, VersioningConfiguration={"Status": "Suspended"}
+    ),
+    "write the lifecycle": lambda s3, b: s3.put_bucket_lifecycle_configuration(
+        Bucket=b,
+        LifecycleConfiguration={
+            "Rules": [{"ID": "x", "Status": "Enabled", "Prefix": "", "Expiration": {"Days": 1}}]
+        },
+    ),
+    "list uploads": lambda s3, b: s3.list_multipart_uploads(Bucket=b),
+    "list versions": lambda s3, b: s3.list_object_versions(Bucket=b, Prefix="models/"),
+    "list with the old call": lambda s3, b: s3.list_objects(Bucket=b, Prefix="models/"),
+    "list by a delimiter": lambda s3, b: s3.list_objects_v2(Bucket=b, Delimiter="/"),
+    "remove the bucket": lambda s3, b: s3.delete_bucket(Bucket=b),
+    "make a bucket": lambda s3, b: s3.create_bucket(Bucket=f"{b}-of-a-stranger"),
+}
+
+
+@pytest.mark.parametrize("act", [*WRITES.values(), *SETTINGS.values()], ids=[*WRITES, *SETTINGS])
+def test_nobody_does_anything_else(
+    anonymous: Any, bucket: str, act: Callable[[Any, str], object]
+) -> None:
+    owner = boto3.client("s3")
+
+    def state() -> object:
+        listed = owner.list_objects_v2(Bucket=bucket)["Contents"]
+        found = [(item["Key"], item["ETag"]) for item in listed]
+        return found, owner.get_bucket_policy(Bucket=bucket)["Policy"]
+
+    before = state()
+    denied(lambda: act(anonymous, bucket))
+    assert state() == before
