@@ -301,17 +301,17 @@ class RayHead:
         )
         try:
             wait_until(lambda: named(descendants(node.pid), "raylet"), "a second raylet")
-            wait_until(lambda: self._nodes() == 2, "a second machine")
+            wait_until(lambda: self.machines() == 2, "a second machine")
             yield
         finally:
             tree = [node.pid, *descendants(node.pid)]
             node.terminate()  # so that it takes its leave, and is not missed only later
-            wait_until(lambda: self._nodes() == 1, "the second machine's leave")
+            wait_until(lambda: self.machines() == 1, "the second machine's leave")
             for pid in tree:
                 kill(pid)
             node.wait()
 
-    def _nodes(self) -> int:
+    def machines(self) -> int:
         """How many machines the cluster has, asked of it by a process of its own."""
         code = (
             "import ray; ray.init(logging_level='ERROR');"

@@ -66,10 +66,11 @@ def node_killed(stage: Stage) -> str:
     head = RayHead.start(cpus=1, cwd=ROOT)
     machine = Machine(head)
     try:
+        wait_until(lambda: head.machines() == 2, "a second machine")
         extra = {**stage.server.environment(), **head.environment()}
         with started(*stage.words, "--out", uri, "--actors", 2, extra=extra) as run:
-            wait_until(lambda: named(descendants(machine.node.pid), PRINTER), "a worker there")
-            wait_until(lambda: stage.parts(uri) >= 2, "two shards")
+            working = f"{PRINTER}.print_shard"
+            wait_until(lambda: named(descendants(machine.node.pid), working), "work there")
             machine.kill()
             told = ended(run, 0)
         assert "worker lost" in told or "unavailable" in told, told
