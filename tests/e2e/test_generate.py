@@ -87,12 +87,36 @@ def test_three_workers_and_s3_give_the_same_bytes_and_no_secret_is_shown(
     assert made == files(reference[0])
     shown = done.stdout + done.stderr
     assert SECRET_KEY not in shown
-    for log in head.folder.rglob("*"):
-        if log.is_file() and not log.is_socket():
-            assert SECRET_KEY.encode() not in log.read_bytes(), f"the secret is in {log}"
+    assert not [log for log in ray_logs(head) if SECRET_KEY.encode() in log.read_bytes()]
     again = generate(*words(model, out), extra=secrets)
     assert again.returncode == 0
     assert "nothing left to do" in again.stdout
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"AWS_ENDPOINT_URL": "http://me:hunter2-of-the-endpoint@127.0.0.1:9"},
+        {"AWS_ENDPOINT_URL": "http://127.0.0.1:9/?X-Amz-Signature=hunter2-of-the-endpoint"},
+        {"AWS_SECRET_ACCESS_KEY": "hunter2-of-the-endpoint"},
+        {"AWS_SESSION_TOKEN": "hunter2-of-the-endpoint"},
+    ],
+    ids=["password in the endpoint", "signature in the endpoint", "secret", "token"],
+)
+def test_wrong_credentials_are_told_without_them_and_leave_no_trace_in_rays_logs(
+    head: RayHead, model: Path, s3: S3Server, bucket: str, wrong: dict[str, str]
+) -> None:
+    out = f"s3://{bucket}/press/release"
+    extra = {**s3.environment(), **head.environment(), **wrong}
+    done = generate(*words(model, out), extra=extra)
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+    assert not [log for log in ray_logs(head) if b"hunter2" in log.read_bytes()]
+
+
+def ray_logs(head: RayHead) -> list[Path]:
+    return [path for path in head.folder.rglob("*") if path.is_file() and not path.is_socket()]
 
 
 def test_a_release_grows_by_a_larger_n_and_keeps_what_it_had(
