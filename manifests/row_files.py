@@ -14,7 +14,6 @@ from manifests.layout import MANIFEST_KEY, PARTICIPANTS_KEY
 from manifests.parquet import ROW_GROUP_ROWS, parquet_writer
 from manifests.schema import OK, Column
 
-
 # Small tables, of a shard each, take more than their rows: they are merged when there are so many.
 MOST_TABLES = 256
 
