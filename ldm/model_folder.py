@@ -20,7 +20,7 @@ from ldm.errors import LdmError
 from ldm.grid import Grid
 from ldm.json_text import MOST_BYTES, parse_object
 from ldm.quality import DEFAULT_BOUNDS, Bounds
-from ldm.text import is_text, markdown
+from ldm.text import is_text, markdown, one_line
 
 FORMAT = "brainpress-model"
 VERSION = 1
@@ -204,6 +204,7 @@ def reading(source: str | Path) -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
         reason = str(error) if isinstance(error, LdmError) else f"{type(error).__name__}: {error}"
+        reason = one_line(reason)[:300]
         raise LdmError(
             f"{source}: {INFERENCE if is_bundle(source) else CONFIG} is damaged ({reason}); "
             "copy the model folder again"

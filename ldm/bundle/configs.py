@@ -123,7 +123,7 @@ def volume_shape(metadata: Mapping[str, Any], factor: int, source: str) -> tuple
     try:
         shape = metadata["network_data_format"]["outputs"]["pred"]["spatial_shape"]
         x, y, z = (int(side) for side in shape)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise LdmError(
             f"{source}: {METADATA} does not state three sides at "
             "network_data_format, outputs, pred, spatial_shape"

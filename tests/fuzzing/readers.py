@@ -141,7 +141,10 @@ def mutated_tables(draw: st.DrawFn, valid: pa.Table) -> bytes:
                 array = draw(st.sampled_from(_columns(rows)))
                 table = table.set_column(at, name, array)
             case "value":
-                table = table.set_column(at, table.schema.field(at), _other(draw, table, at))
+                array = _other(draw, table, at)
+                field = table.schema.field(at)
+                nulls = field.nullable or array.null_count > 0
+                table = table.set_column(at, field.with_nullable(nulls), array)
             case "rename":
                 other = draw(st.sampled_from(["x", "path", "index", "sha256", "", "\x1b[2J"]))
                 names = [*table.column_names[:at], other, *table.column_names[at + 1 :]]
