@@ -62,6 +62,7 @@ class S3Server:
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
             "-s3.iam.readOnly=false",
+            "-volume.max=5000",  # each bucket takes some; by itself it counts the free disk
             *(f"-{service}.port={port}" for service, port in self.ports.items()),
         ]
         with (self.folder / "weed.log").open("ab") as log:

@@ -108,7 +108,7 @@ def test_an_unknown_preset_is_told_with_those_there_are() -> None:
     [
         (PRESET.generator, {"shape": (16, 24, 18)}, "must divide by 4"),
         (PRESET.generator, {"channels": (16, 10)}, "norm_num_groups 4"),
-        (PRESET.generator, {"latent": 0}, "latent 0: expected at least 1"),
+        (PRESET.generator, {"latent": 0}, "latent 0: expected a whole number 1 to 16384"),
         (PRESET.critic, {"shape": (16, 25, 16)}, "must divide by 4"),
         (PRESET.critic, {"feature_level": 2}, "feature_level 2: expected 0 to 1"),
         (PRESET.critic, {"channels": ()}, "expected a width a level"),
