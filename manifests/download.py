@@ -10,24 +10,24 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.download_metadata import staged_metadata
 from manifests.errors import ReleaseError
-from manifests.layout import MANIFEST_KEY, MOST_IMAGE_BYTES, RELEASE_KEY, image_path
+from manifests.images import Image, choose, fetch, images_of
+from manifests.layout import MANIFEST_KEY, RELEASE_KEY
 from manifests.ledger import in_threads
 from manifests.parquet import MOST_FILE_BYTES, sha256, table_from_bytes
 from manifests.query import Release
-from manifests.release import read_release, write_release
+from manifests.release import read_release
 from manifests.schema import OK
 from manifests.storage import open_store
 from manifests.storage_local import LocalStore
 from manifests.store import Store, TooLargeError
 
 CONNECTIONS = 8
-ATTEMPTS = 2  # of an image whose digest is wrong: once more, in case it broke on the way
 MOST_FAILURES = 50  # then the storage is away, or the release is broken
 
 OnProgress = Callable[[int, int, int], None]
@@ -75,7 +75,7 @@ def download(
     """Fetch the chosen images, check each, and write the metadata of the subset, release.json last.
 
     An image that is there with the right digest is not fetched again, so the same command run
-    again goes on where it was interrupted; with another choice it adds to what is there.
+    again goes on where it was interrupted or killed; with another choice it adds to what is there.
 
     Args:
         ids: participants, as sub-000001, 000001 or 1.
@@ -85,91 +85,31 @@ def download(
         ReleaseError: no such rows; a folder that holds something else; with `Existing.ERROR`, a
             file that is there and is not the release's, before anything is written.
     """
-    rows = _choose(release, where=where, ids=ids, limit=limit)
+    rows = choose(release, where=where, ids=ids, limit=limit)
     target = open_store(out)
     if not isinstance(target, LocalStore):
         raise ReleaseError(f"{out}: `download` writes to a local folder")
-    kept = _rows_already_there(target, release)
+    kept = _rows_already_there(target, release, rows)
     target.check_writable()
-    wanted = _images(rows, release.store.uri)
+    wanted = images_of(rows, release.store.uri)
     report = Downloaded()
-    missing = _sort_out(wanted, target, existing, report)
-    _need_space(target, sum(image.bytes for image in missing))
-    _fetch(release.store, target, missing, report, connections, on_progress)
-    if not report.failed:
-        _write_metadata(release, target, rows, kept)
+    with staged_metadata(release, rows, kept) as metadata:
+        metadata.check_room(target, overwrite=existing is Existing.OVERWRITE)
+        missing = _sort_out(wanted, target, existing, report)
+        _need_space(target, sum(image.bytes for image in missing))
+        _fetch(release.store, target, missing, report, connections, on_progress)
+        if not report.failed:
+            metadata.write(target)
     target.sweep()
     return report
 
 
-@dataclass(frozen=True)
-class _Image:
-    path: str
-    bytes: int
-    sha256: str
-
-
-def _images(rows: pa.Table, uri: str) -> list[_Image]:
-    """What to fetch; each goes where the format puts it, whatever else the manifest says.
-
-    Raises:
-        ReleaseError: a row that names another place, no digest or an absurd size (exit code 1).
-    """
-    images = []
-    for row in rows.select(["index", "path", "bytes", "sha256"]).to_pylist():
-        index = row.pop("index")
-        place = f"{uri}/{MANIFEST_KEY}: sample {index}"
-        if row["path"] != image_path(index):
-            found, expected = ascii(row["path"])[:200], image_path(index)
-            raise ReleaseError(f"{place} lies at {found}, expected {expected!r}", exit_code=1)
-        if row["sha256"] is None or not 0 < (row["bytes"] or 0) <= MOST_IMAGE_BYTES:
-            raise ReleaseError(
-                f"{place} has {row['bytes']} bytes and SHA-256 {ascii(row['sha256'])[:80]};"
-                f" expected a digest, and 1 to {MOST_IMAGE_BYTES:,} bytes",
-                exit_code=1,
-            )
-        images.append(_Image(**row))
-    return images
-
-
-def _choose(
-    release: Release, *, where: str | None, ids: Sequence[str] | None, limit: int | None
-) -> pa.Table:
-    """The manifest rows of the images asked for."""
-    rows = release.query(where)
-    rows = rows.filter(pc.equal(rows["status"], OK))
-    if ids is not None:
-        keys = [_participant(text) for text in ids]
-        unknown = sorted(set(keys) - set(rows["participant_id"].to_pylist()))
-        if unknown:
-            among = " among the rows that match" if where else ""
-            raise ReleaseError(
-                f"no image of {', '.join(unknown[:5])}{among} in {release.store.uri}"
-            )
-        rows = rows.filter(pc.is_in(rows["participant_id"], pa.array(keys, pa.string())))
-    if limit:
-        rows = rows.slice(0, limit)
-    if rows.num_rows == 0:
-        raise ReleaseError(f"no image of {release.store.uri} matches; try the filter with `query`")
-    return rows
-
-
-def _participant(text: str) -> str:
-    bare = text.removeprefix("sub-")
-    return f"sub-{int(bare):06d}" if bare.isdecimal() else text
-
-
-def _rows_already_there(target: Store, release: Release) -> pa.Table | None:
-    """The rows of an earlier download of the same release; None in a new folder."""
+def _rows_already_there(target: LocalStore, release: Release, chosen: pa.Table) -> pa.Table | None:
+    """The rows of earlier downloads of the same release into this folder; None in a new one."""
     try:
         target.get(RELEASE_KEY)
     except KeyError:
-        for entry in target.list():
-            if entry.key == "dataset_description.json":
-                raise ReleaseError(
-                    f"{target.uri} holds another dataset; choose an empty or new folder"
-                ) from None
-        return None
+        return _rows_of_images(target, release, chosen)
     about = read_release(target)
     if about.get("fingerprint") != release.about["fingerprint"] or not about.get("source"):
         raise ReleaseError(
@@ -184,6 +124,18 @@ def _rows_already_there(target: Store, release: Release) -> pa.Table | None:
     return rows if rows.schema.equals(release.schema, check_metadata=True) else None
 
 
+def _rows_of_images(target: LocalStore, release: Release, chosen: pa.Table) -> pa.Table | None:
+    """Of a download that was killed before its metadata: the rows of images not chosen now."""
+    there = {entry.key for entry in target.list("sub-")} - set(chosen["path"].to_pylist())
+    if not there:
+        return None
+    rows = release.query(f"status = '{OK}'")
+    rows = rows.filter(pc.is_in(rows["path"], pa.array(sorted(there), pa.string())))
+    images = images_of(rows, release.store.uri)
+    found = in_threads(partial(_look, target), images)
+    return rows.filter(pa.array([one is _Found.THE_IMAGE for one in found], pa.bool_()))
+
+
 class _Found(StrEnum):
     NOTHING = "nothing"
     THE_IMAGE = "the image"
@@ -191,8 +143,8 @@ class _Found(StrEnum):
 
 
 def _sort_out(
-    images: list[_Image], target: LocalStore, existing: Existing, report: Downloaded
-) -> list[_Image]:
+    images: list[Image], target: LocalStore, existing: Existing, report: Downloaded
+) -> list[Image]:
     """The images to fetch: what is not there yet, and what may be overwritten."""
     missing = []
     for image, found in zip(images, in_threads(partial(_look, target), images), strict=True):
@@ -210,7 +162,7 @@ def _sort_out(
     return missing
 
 
-def _look(target: LocalStore, image: _Image) -> _Found:
+def _look(target: LocalStore, image: Image) -> _Found:
     try:
         there = target.get(image.path, most=image.bytes)
     except KeyError:
@@ -236,7 +188,7 @@ def _need_space(target: LocalStore, size: int) -> None:
 def _fetch(
     source: Store,
     target: LocalStore,
-    images: list[_Image],
+    images: list[Image],
     report: Downloaded,
     connections: int,
     on_progress: OnProgress | None,
@@ -244,7 +196,7 @@ def _fetch(
     """Fetch the images over several connections; few are held in memory at a time."""
     stop = threading.Event()
     queue = iter(images)
-    running: dict[Future[None], _Image] = {}
+    running: dict[Future[None], Image] = {}
     with ThreadPoolExecutor(connections) as pool:
         try:
             while True:
@@ -264,7 +216,7 @@ def _fetch(
             stop.set()  # an interrupt: what is under way ends without another try
 
 
-def _record(future: Future[None], image: _Image, report: Downloaded) -> None:
+def _record(future: Future[None], image: Image, report: Downloaded) -> None:
     try:
         future.result()
     except KeyError:
@@ -278,28 +230,11 @@ def _record(future: Future[None], image: _Image, report: Downloaded) -> None:
         report.image_bytes += image.bytes
 
 
-def _fetch_one(source: Store, target: LocalStore, image: _Image, stop: threading.Event) -> None:
-    found = ""
-    for _ in range(ATTEMPTS):
+def _fetch_one(source: Store, target: LocalStore, image: Image, stop: threading.Event) -> None:
+    try:
+        data = fetch(source, image, stopped=stop.is_set)
+    except ReleaseError:
         if stop.is_set():
             return
-        data = source.get(image.path, most=image.bytes)
-        found = sha256(data)
-        if found == image.sha256:
-            target.put(image.path, data)
-            return
-    raise ReleaseError(f"its SHA-256 is {found}, the manifest says {image.sha256}", exit_code=1)
-
-
-def _write_metadata(
-    release: Release, target: LocalStore, rows: pa.Table, kept: pa.Table | None
-) -> None:
-    if kept is not None:
-        others = kept.filter(pc.invert(pc.is_in(kept["index"], rows["index"].combine_chunks())))
-        rows = pa.concat_tables([rows, others]).sort_by("index")
-    source: dict[str, Any] = {
-        "uri": release.store.uri,
-        "samples": release.about["counts"]["samples"],
-        "manifest_sha256": release.about["files"][MANIFEST_KEY],
-    }
-    write_release(target, rows, release.document, source=source)
+        raise
+    target.put(image.path, data)
