@@ -12,6 +12,7 @@ from manifests.errors import ReleaseError
 from manifests.layout import MANIFEST_KEY, MOST_IMAGE_BYTES, image_path
 from manifests.parquet import sha256
 from manifests.query import Release
+from manifests.release_shape import DIGEST
 from manifests.schema import OK
 from manifests.store import Store
 
@@ -74,7 +75,7 @@ def images_of(rows: pa.Table, uri: str) -> list[Image]:
         if row["path"] != image_path(index):
             found, expected = ascii(row["path"])[:200], image_path(index)
             raise ReleaseError(f"{place} lies at {found}, expected {expected!r}", exit_code=1)
-        if row["sha256"] is None or not 0 < (row["bytes"] or 0) <= MOST_IMAGE_BYTES:
+        if not DIGEST.fullmatch(row["sha256"] or "") or not 0 < (row["bytes"] or 0) <= MOST_IMAGE_BYTES:
             raise ReleaseError(
                 f"{place} has {row['bytes']} bytes and SHA-256 {ascii(row['sha256'])[:80]};"
                 f" expected a digest, and 1 to {MOST_IMAGE_BYTES:,} bytes",
@@ -104,4 +105,4 @@ def fetch(store: Store, image: Image, *, stopped: Callable[[], bool] = lambda: F
 
 def _participant(text: str) -> str:
     bare = text.removeprefix("sub-")
-    return f"sub-{int(bare):06d}" if bare.isdecimal() else text
+    return f"sub-{int(bare):06d}" if bare.isdecimal() and len(bare) < 19 else text

@@ -13,7 +13,7 @@ from manifests.text import is_plain
 
 MOST_COLUMNS = 1000
 _TEXTS = ("name", "fingerprint", "license")
-_DIGEST = re.compile("[0-9a-f]{64}")
+DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def check_release(release: Mapping[str, Any], where: str) -> None:
@@ -89,7 +89,7 @@ def _stored(key: Any, digest: Any, field: str) -> None:
         check_key(_kind(key, str, field))
     except ReleaseError as error:
         raise _ShapeError(f"{field}: {error}") from None
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+    if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
         raise _ShapeError(f"{field}: {key} has no SHA-256")
 
 

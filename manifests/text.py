@@ -11,7 +11,8 @@ _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 _MARKDOWN = re.compile(r"([\\`*\[\]<>|~$&!#])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-_USER_IN_URL = re.compile(r"(\w[\w+.-]*://)[^/\s'\"@]*(?:@[^/\s'\"@]*)*@")
+# Bounded, so that a long text without any address takes no more than its length.
+_USER_IN_URL = re.compile(r"([A-Za-z][\w+.-]{0,20}://)[^/\s'\"]{0,2000}@")
 _SIGNED = re.compile(
     r"(?i)\b(X-Amz-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|sig|token"
     r"|aws_secret_access_key|aws_session_token|password|secret)=[^&\s'\"]+"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,16 @@ def test_what_is_shown_of_text() -> None:
     )
     assert markdown("- a_b_ *c*") == "\\- a_b\\_ \\*c\\*"
     assert SCHEMA.names[0] == "index"
+
+
+@pytest.mark.parametrize("piece", ["x", "a://", "a://b", "@", "\x1b", "_", "a@", "secret="])
+def test_long_text_takes_no_more_than_its_length(piece: str) -> None:
+    """A pattern that goes back over what it has seen would take minutes."""
+    text = piece * (200_000 // len(piece))
+    started = time.process_time()
+    for act in (without_credentials, printable, one_line, markdown, json_text):
+        act(text)
+    assert time.process_time() - started < 5
 
 
 def test_credentials_are_starred_out(monkeypatch: pytest.MonkeyPatch) -> None:
