@@ -109,7 +109,7 @@ def _rows_already_there(target: LocalStore, release: Release, chosen: pa.Table) 
     try:
         target.get(RELEASE_KEY)
     except KeyError:
-        return _rows_of_images(target, release, chosen)
+        return _rows_of_images(target, release, [chosen])
     about = read_release(target)
     if about.get("fingerprint") != release.about["fingerprint"] or not about.get("source"):
         raise ReleaseError(
@@ -119,14 +119,21 @@ def _rows_already_there(target: LocalStore, release: Release, chosen: pa.Table) 
     try:
         data = target.get(MANIFEST_KEY, most=MOST_FILE_BYTES)
     except KeyError:
-        return None
+        return _rows_of_images(target, release, [chosen])
     rows = table_from_bytes(data, f"{target.uri}/{MANIFEST_KEY}")
-    return rows if rows.schema.equals(release.schema, check_metadata=True) else None
+    if not rows.schema.equals(release.schema, check_metadata=True):
+        return _rows_of_images(target, release, [chosen])
+    more = _rows_of_images(target, release, [chosen, rows])
+    return rows if more is None else pa.concat_tables([rows, more])
 
 
-def _rows_of_images(target: LocalStore, release: Release, chosen: pa.Table) -> pa.Table | None:
-    """Of a download that was killed before its metadata: the rows of images not chosen now."""
-    there = {entry.key for entry in target.list("sub-")} - set(chosen["path"].to_pylist())
+def _rows_of_images(
+    target: LocalStore, release: Release, known: Sequence[pa.Table]
+) -> pa.Table | None:
+    """The rows of images that a killed download left before it wrote its metadata."""
+    there = {entry.key for entry in target.list("sub-")}
+    for table in known:
+        there.difference_update(table["path"].to_pylist())
     if not there:
         return None
     rows = release.query(f"status = '{OK}'")
