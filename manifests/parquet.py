@@ -52,7 +52,7 @@ def table_from_bytes(data: bytes, name: str) -> pa.Table:
 def row_count(store: Store, key: str) -> int:
     """The number of rows of a stored Parquet file, from its footer. KeyError where none is."""
     name = f"{store.uri}/{key}"
-    with store.open(key) as file, _told(name), _opened(file) as parquet:
+    with store.open(key) as file, told(name), opened(file) as parquet:
         check_claims(parquet)
         return int(parquet.metadata.num_rows)
 
@@ -68,16 +68,16 @@ def read_columns(store: Store, key: str, columns: Sequence[str] | None = None) -
 
 
 def _read(source: Any, size: int, name: str, columns: Sequence[str] | None) -> pa.Table:
-    with _told(name), _opened(source) as file:
+    with told(name), opened(source) as file:
         wanted = file.schema_arrow.names if columns is None else list(columns)
         absent = set(wanted) - set(file.schema_arrow.names)
         if absent or len(set(wanted)) < len(wanted):
             raise LimitError(f"no column {', '.join(sorted(absent))}" if absent else "column twice")
-        with _opened(source, read_dictionary=text_columns(file), metadata=file.metadata) as folded:
+        with opened(source, read_dictionary=text_columns(file), metadata=file.metadata) as folded:
             return read_limited(file, folded, size, wanted)
 
 
-def _opened(source: Any, **options: Any) -> pq.ParquetFile:
+def opened(source: Any, **options: Any) -> pq.ParquetFile:
     """A Parquet file, to be read in this thread alone.
 
     Arrow's own threads must not hold a Python file: one that lets go of it while the interpreter
@@ -87,7 +87,7 @@ def _opened(source: Any, **options: Any) -> pq.ParquetFile:
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
+def told(name: str) -> Iterator[None]:
     """Arrow's errors as one line; UnicodeDecodeError is that of a column's name or metadata."""
     try:
         yield

@@ -7,7 +7,7 @@ dictionary (which takes no more room than the file's own pages), and counted bef
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,13 +40,31 @@ def read_limited(
     Raises:
         LimitError: it asks for too much.
     """
-    budget = min(MOST_BYTES, FREE_BYTES + MOST_RATIO * size)
-    check_claims(file, budget)
-    schema = pa.schema([file.schema_arrow.field(name) for name in columns])
-    schema = schema.with_metadata(file.schema_arrow.metadata)
-    batches, used = [], 0
+    check_claims(file, budget_of(size))
+    batches = limited_batches(file, text_as_dictionary, size, columns)
+    return pa.Table.from_batches(batches, schema=_schema_of(file, columns))
+
+
+def budget_of(size: int) -> int:
+    """The bytes that a table from a file of `size` bytes may take in memory."""
+    return min(MOST_BYTES, FREE_BYTES + MOST_RATIO * size)
+
+
+def limited_batches(
+    file: pq.ParquetFile,
+    text_as_dictionary: pq.ParquetFile,
+    size: int,
+    columns: Sequence[str],
+    row_groups: Sequence[int] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """The rows of those row groups (all where None), each batch fetched when it is asked for.
+
+    Raises:
+        LimitError: it asks for too much. The footer's claims are not checked here.
+    """
+    schema, budget, used = _schema_of(file, columns), budget_of(size), 0
     for batch in text_as_dictionary.iter_batches(
-        batch_size=BATCH_ROWS, columns=list(columns), use_threads=False
+        batch_size=BATCH_ROWS, columns=list(columns), row_groups=row_groups, use_threads=False
     ):
         batch.validate(full=True)  # text that is none, indices beyond their dictionary
         arrays = {name: batch.column(name) for name in columns}
@@ -54,8 +72,12 @@ def read_limited(
         if used > budget:
             raise LimitError(f"more than {budget:,} bytes when unpacked, of a file of {size:,}")
         plain = [arrays[field.name].cast(field.type) for field in schema]
-        batches.append(pa.record_batch(plain, schema=schema))
-    return pa.Table.from_batches(batches, schema=schema)
+        yield pa.record_batch(plain, schema=schema)
+
+
+def _schema_of(file: pq.ParquetFile, columns: Sequence[str]) -> pa.Schema:
+    schema = pa.schema([file.schema_arrow.field(name) for name in columns])
+    return schema.with_metadata(file.schema_arrow.metadata)
 
 
 def check_claims(file: pq.ParquetFile, budget: int | None = None) -> None:

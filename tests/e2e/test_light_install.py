@@ -87,7 +87,7 @@ def test_it_installs_nothing_of_the_press(environment: Path) -> None:
     names = {package["name"].lower() for package in json.loads(listed.stdout)}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     light = {requirement.split(">")[0] for requirement in project["dependencies"]}
-    assert light == {"boto3", "nibabel", "numpy", "pandas", "pyarrow"}
+    assert light == {"boto3", "duckdb", "nibabel", "numpy", "pandas", "pyarrow"}
     assert {"brainpress", *light} <= names
     assert not names & {"torch", "ray", "monai", "scipy", "nilearn", "smart-open", "pillow"}
 
@@ -132,6 +132,17 @@ def test_query_filters_the_manifest(brainpress: Brainpress, release: Path) -> No
     assert len(rows) == SAMPLES
     assert kept == [row for row in rows if row["age"] > 60]
     assert 0 < len(kept) < SAMPLES
+
+
+def test_query_answers_sql(brainpress: Brainpress, release: Path) -> None:
+    sql = "SELECT count(*) AS n, min(age) >= 44 AS adult FROM manifest"
+    done = brainpress("query", release, sql, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [{"n": SAMPLES, "adult": True}]
+    assert done.stderr == "1 row\n"
+    wrong = brainpress("query", release, "SELECT agee FROM manifest")
+    assert wrong.returncode == 2
+    assert wrong.stderr.count("\n") == 1
 
 
 def test_download_fetches_a_subset_that_verifies(
