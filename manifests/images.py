@@ -75,7 +75,8 @@ def images_of(rows: pa.Table, uri: str) -> list[Image]:
         if row["path"] != image_path(index):
             found, expected = ascii(row["path"])[:200], image_path(index)
             raise ReleaseError(f"{place} lies at {found}, expected {expected!r}", exit_code=1)
-        if not DIGEST.fullmatch(row["sha256"] or "") or not 0 < (row["bytes"] or 0) <= MOST_IMAGE_BYTES:
+        digest, size = row["sha256"] or "", row["bytes"] or 0
+        if not DIGEST.fullmatch(digest) or not 0 < size <= MOST_IMAGE_BYTES:
             raise ReleaseError(
                 f"{place} has {row['bytes']} bytes and SHA-256 {ascii(row['sha256'])[:80]};"
                 f" expected a digest, and 1 to {MOST_IMAGE_BYTES:,} bytes",
