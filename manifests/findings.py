@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from manifests.verify_codes import CODES
+
 Severity = Literal["error", "warning"]
 
 
@@ -14,7 +16,7 @@ class Finding:
 
     Attributes:
         severity: an error makes the release unfit; a warning is worth a look.
-        code: of the kind of thing, stable for scripts.
+        code: of the kind of thing, stable for scripts; one of `verify_codes.CODES`.
         key: what it is about.
     """
 
@@ -23,15 +25,25 @@ class Finding:
     key: str
     text: str
 
+    def __post_init__(self) -> None:
+        assert self.code in CODES, self.code
+
 
 @dataclass(kw_only=True)
 class Report:
-    """What was checked and what was found."""
+    """What was checked and what was found.
+
+    Attributes:
+        samples: rows of the manifest.
+        images, image_bytes: read and checked, and what they should have.
+        not_read: images that a sample left out; of them only presence and size are known.
+    """
 
     uri: str
     samples: int = 0
     images: int = 0
     image_bytes: int = 0
+    not_read: int = 0
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -51,5 +63,6 @@ class Report:
             "samples": self.samples,
             "images": self.images,
             "image_bytes": self.image_bytes,
+            "not_read": self.not_read,
             "findings": [asdict(finding) for finding in self.findings],
         }

@@ -35,8 +35,12 @@ def check_rows(release: Release, table: pa.Table, report: Report) -> None:
             report.error("counts", MANIFEST_KEY, text)
     indices = table["index"].to_pylist()
     whole = not release.about.get("source")
-    if any(b <= a for a, b in pairwise(indices)):
-        report.error("index-order", MANIFEST_KEY, "indices do not rise, or repeat")
+    repeated = [index for index, times in Counter(indices).items() if times > 1]
+    if repeated:
+        text = f"{len(repeated)} samples are there twice or more, first {min(repeated)}"
+        report.error("index-repeated", MANIFEST_KEY, text)
+    elif any(b < a for a, b in pairwise(indices)):
+        report.error("index-order", MANIFEST_KEY, "its rows are not in order of their indices")
     elif whole and indices != list(range(len(indices))):
         report.error("index-gap", MANIFEST_KEY, "indices are not 0, 1, 2, ... without a gap")
     for batch in table.to_batches(max_chunksize=BATCH_ROWS):

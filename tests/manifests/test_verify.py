@@ -72,7 +72,7 @@ DAMAGE: dict[str, tuple[Callable[[Store], None], dict[str, str]]] = {
     ),
     "two images were swapped": (
         lambda store: store.put(image_path(1), store.get(image_path(2))),
-        {"image-changed": image_path(1)},
+        {"image-swapped": image_path(1)},
     ),
     "the readme was edited": (
         lambda store: store.put("README.md", b"nothing to see"),
@@ -100,11 +100,11 @@ DAMAGE: dict[str, tuple[Callable[[Store], None], dict[str, str]]] = {
     ),
     "a part has the rows of another": (
         lambda store: store.put(part_key(0), store.get(part_key(1))),
-        {"part-rows": part_key(0)},
+        {"part-misplaced": part_key(0)},
     ),
     "the participants were edited": (
         lambda store: store.put("participants.tsv", b"participant_id\n"),
-        {"file-changed": "participants.tsv", "participants": "participants.tsv"},
+        {"file-changed": "participants.tsv", "participants-rows": "participants.tsv"},
     ),
 }
 
