@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 from ldm.covariates import Covariate, CovariateSchema
 from ldm.model_folder import ONE_PASS, ModelDescription
+from ldm.nifti import from_bytes
 from ldm.previews import mosaic, sweep
 from manifests.ledger import ShardPlan, part_key
 from manifests.parquet import table_from_bytes
@@ -96,8 +95,7 @@ def first_rows(store: Store, plan: ShardPlan, count: int) -> list[dict[str, Any]
 
 def read_volume(store: Store, key: str) -> np.ndarray:
     """A stored image as (X, Y, Z) float32 in [0, 1]."""
-    image = nib.Nifti1Image.from_bytes(gzip.decompress(store.get(key)))
-    return np.asarray(image.dataobj, dtype=np.float32)
+    return np.asarray(from_bytes(store.get(key)).dataobj, dtype=np.float32)
 
 
 def example_query(schema: CovariateSchema) -> str:
