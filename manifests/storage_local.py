@@ -9,7 +9,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -52,6 +52,10 @@ class LocalStore(Store):
 
     def put_file(self, key: str, path: Path) -> None:
         with self._side_file(key, path) as (side, target, name):
+            side.rename_to(target, name)
+
+    def put_chunks(self, key: str, chunks: Iterable[bytes]) -> None:
+        with self._side_file(key, chunks) as (side, target, name):
             side.rename_to(target, name)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
@@ -151,7 +155,9 @@ class LocalStore(Store):
             yield directory, name
 
     @contextmanager
-    def _side_file(self, key: str, data: bytes | Path) -> Iterator[tuple[_Side, Directory, str]]:
+    def _side_file(
+        self, key: str, data: bytes | Path | Iterable[bytes]
+    ) -> Iterator[tuple[_Side, Directory, str]]:
         """`data`, or a file's, in a side file on the same file system, and where it should go."""
         check_key(key)
         with self._told("write", key), _create(self.folder) as (side, file):
@@ -159,8 +165,10 @@ class LocalStore(Store):
                 if isinstance(data, Path):
                     with data.open("rb") as source:
                         shutil.copyfileobj(source, file)
-                else:
+                elif isinstance(data, bytes):
                     file.write(data)
+                else:
+                    file.writelines(data)
                 file.flush()
                 os.fsync(file.fileno())
                 file.close()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import BinaryIO, NamedTuple
 
 from manifests.errors import ReleaseError
@@ -100,6 +101,17 @@ class Store(ABC):
     def put_file(self, key: str, path: Path) -> None:
         """Write the bytes of a local file at `key`, as `put` does, and hold few of them at once."""
         self.put(key, path.read_bytes())
+
+    def put_chunks(self, key: str, chunks: Iterable[bytes]) -> None:
+        """Write an object that comes in pieces, as `put` does; few of them are in memory at once.
+
+        An error of `chunks` leaves nothing behind.
+        """
+        with TemporaryDirectory(prefix="brainpress-") as folder:
+            path = Path(folder, "object")
+            with path.open("wb") as file:
+                file.writelines(chunks)
+            self.put_file(key, path)
 
     def patient(self, seconds: float) -> Store:
         """This store, but each call waits so long for a storage that is away, where it can be."""

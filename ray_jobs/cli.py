@@ -48,6 +48,7 @@ VERBS: dict[str, Verb] = {
     "query": Verb("manifests.commands.query", "rows of the manifest that match a filter", READ),
     "download": Verb("manifests.commands.download", "a release, or a part of it, to disk", READ),
     "verify": Verb("manifests.commands.verify", "check every byte of a release", READ),
+    "shards": Verb("manifests.commands.shards", "a release as WebDataset shards, to train", READ),
 }
 
 _OWN_PACKAGES = frozenset({"ldm", "manifests", "ray_jobs"})

@@ -109,7 +109,7 @@ def test_the_modules_of_the_light_verbs_import(environment: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     count, place = done.stdout.split()
-    assert int(count) == 5
+    assert int(count) == 6
     assert Path(place).is_relative_to(environment)
 
 

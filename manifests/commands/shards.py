@@ -1,0 +1,76 @@
+"""A release, or a part of it, as WebDataset tar shards with an index, for training.
+
+The order is shuffled, so that each shard is a random sample. Each image's digest is checked while
+it is copied. The same command run again after an interruption writes what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from manifests.commands.shared import Progress, add_release, at_least_one, count
+from manifests.numbers import UNITS, human_bytes
+
+EXAMPLES = """\
+examples:
+  brainpress shards s3://bucket/release
+  brainpress shards RELEASE --out shards --where "age > 70" --size 500MB --seed 1
+
+"""
+
+
+def size(text: str) -> int:
+    """The type of an option that is a size: 1GB, 500MB, 1e9.
+
+    >>> size("1GB"), size("1.5 MB"), size("42")
+    (1000000000, 1500000, 42)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKMGT]?B)?", text.strip())
+    unit = (found[2] or "B").replace("K", "k") if found else ""
+    value = int(float(found[1]) * 1000 ** UNITS.index(unit)) if found else 0
+    if not 1 <= value < 2**62:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; expected such as 1GB or 500MB")
+    return value
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from manifests.where_tokens import GRAMMAR
+
+    add_release(parser)
+    parser.add_argument(
+        "--out",
+        metavar="PLACE",
+        help="a folder or s3://bucket/prefix (default: RELEASE-shards, beside the release)",
+    )
+    parser.add_argument("--where", metavar="FILTER", help="only images that satisfy it; see below")
+    parser.add_argument("--size", type=size, default="1GB", help="of a shard, about (default: 1GB)")
+    parser.add_argument(
+        "--seed", type=count, default=0, metavar="N", help="of the order (default: 0)"
+    )
+    parser.add_argument(
+        "--connections", type=at_least_one, default=8, metavar="N", help="at once (default: 8)"
+    )
+    parser.epilog = EXAMPLES + GRAMMAR
+
+
+def run(args: argparse.Namespace) -> int:
+    from manifests.query import Release
+    from manifests.shards import place_beside, write_shards
+
+    release = Release.open(args.release)
+    out = args.out or place_beside(release.store.uri)
+    done = write_shards(
+        release,
+        out,
+        where=args.where,
+        size=args.size,
+        seed=args.seed,
+        connections=args.connections,
+        on_progress=Progress("written"),
+    )
+    whole = f"{done.samples:,} images in {done.shards:,} shards at {out} ({human_bytes(done.size)})"
+    if not done.written:
+        print(f"nothing left to do: {whole}")
+        return 0
+    print(f"{whole}{f', {done.present:,} shards were there already' if done.present else ''}")
+    return 0
