@@ -10,19 +10,11 @@ import pyarrow.compute as pc
 
 from manifests.json_text import json_bytes
 from manifests.layout import BIDS_VERSION, NOT_BIDS
+from manifests.licenses import LICENSE_URLS
 from manifests.readme import readme
 from manifests.release_document import DEMONSTRATION, ReleaseDocument
 from manifests.schema import OK, Column
 from manifests.text import one_line
-
-LICENSE_URLS = {
-    "CC0-1.0": "https://creativecommons.org/publicdomain/zero/1.0/legalcode",
-    "CC-BY-4.0": "https://creativecommons.org/licenses/by/4.0/legalcode",
-    "CC-BY-SA-4.0": "https://creativecommons.org/licenses/by-sa/4.0/legalcode",
-    "CC-BY-SA-3.0": "https://creativecommons.org/licenses/by-sa/3.0/legalcode",
-    "CC-BY-NC-4.0": "https://creativecommons.org/licenses/by-nc/4.0/legalcode",
-    "PDDL-1.0": "https://opendatacommons.org/licenses/pddl/1-0/",
-}
 
 
 def documents(

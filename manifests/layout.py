@@ -5,12 +5,13 @@ from __future__ import annotations
 RELEASE_KEY = "release.json"
 MANIFEST_KEY = "manifest.parquet"
 PARTICIPANTS_KEY = "participants.tsv"
+CROISSANT_KEY = "croissant.json"
 RELEASE_FORMAT, RELEASE_VERSION = "brainpress-release", 1
 BIDS_VERSION = "1.10.0"
 MOST_IMAGE_BYTES = 2**30  # of a stored image; a volume of the paper's size has some 6 MB
 
 # What a release holds that BIDS does not know. (The validator wants folders without a slash.)
-NOT_BIDS = ("manifest", "manifest.parquet", "release.json")
+NOT_BIDS = ("croissant.json", "manifest", "manifest.parquet", "release.json")
 
 
 def participant_id(index: int) -> str:

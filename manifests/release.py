@@ -10,10 +10,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from manifests.croissant import croissant
 from manifests.documents import documents
 from manifests.errors import ReleaseError
 from manifests.json_text import MOST_JSON_BYTES, json_bytes, parse_json
 from manifests.layout import (
+    CROISSANT_KEY,
+    MANIFEST_KEY,
     RELEASE_FORMAT,
     RELEASE_KEY,
     RELEASE_VERSION,
@@ -112,8 +115,15 @@ def _write(
     counts = rows.counts
     told = documents(document, ok=counts["ok"], failed=counts["failed"], extra=set(extra))
     small = {**told, **extra}
-    digests = {key: sha256(data) for key, data in small.items()}
-    digests |= {key: file_sha256(path) for key, path in large.items()}
+    digests = {key: file_sha256(path) for key, path in large.items()}
+    described = croissant(
+        document,
+        ok=counts["ok"],
+        manifest_sha256=digests[MANIFEST_KEY],
+        manifest_bytes=large[MANIFEST_KEY].stat().st_size,
+    )
+    small[CROISSANT_KEY] = json_bytes(described)
+    digests |= {key: sha256(data) for key, data in small.items()}
     release: dict[str, Any] = {
         "format": RELEASE_FORMAT,
         "version": RELEASE_VERSION,

@@ -1,0 +1,128 @@
+"""croissant.json: the release as machine-learning tools read it (MLCommons Croissant 1.0)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from manifests.layout import MANIFEST_KEY
+from manifests.licenses import LICENSE_URLS
+from manifests.release_document import DEMONSTRATION, ReleaseDocument
+from manifests.text import one_line
+
+FORMAT = "http://mlcommons.org/croissant/1.0"
+RECORDS = "manifest"
+# The specification's own: tools take no other.
+CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileProperty": "cr:fileProperty",
+    "fileObject": "cr:fileObject",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+
+
+def croissant(
+    document: ReleaseDocument, *, ok: int, manifest_sha256: str, manifest_bytes: int
+) -> dict[str, Any]:
+    """The content of croissant.json of a release with so many images.
+
+    Its records are the manifest's rows; a field has the column's meaning and unit. Addresses are
+    relative to the file, for a release does not know where it lies.
+    """
+    made = (
+        f"{ok:,} synthetic T1-weighted brain images (NIfTI, BIDS), drawn from the generative model"
+        f" {document.model['name']}; none shows a person. A record describes one image: where it"
+        " lies, its SHA-256, and what it was asked to show."
+    )
+    about: dict[str, Any] = {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": FORMAT,
+        "name": one_line(document.name),
+        "description": one_line(f"{DEMONSTRATION} {made}" if document.demonstration else made),
+        "version": "1.0.0",
+        "license": LICENSE_URLS.get(document.license, document.license),
+        "creator": [{"@type": "sc:Organization", "name": name} for name in document.authors],
+        "citeAs": f"{'; '.join(document.authors)}. {one_line(document.name)}.",
+        "keywords": ["synthetic", "MRI", "brain", "T1w"],
+    }
+    if document.date:
+        about["datePublished"] = document.date
+    about["distribution"] = [
+        {
+            "@type": "cr:FileObject",
+            "@id": MANIFEST_KEY,
+            "name": MANIFEST_KEY,
+            "description": "a row for each sample of the release",
+            "contentUrl": MANIFEST_KEY,
+            "contentSize": f"{manifest_bytes} B",
+            "encodingFormat": "application/x-parquet",
+            "sha256": manifest_sha256,
+        }
+    ]
+    about["recordSet"] = [
+        {
+            "@type": "cr:RecordSet",
+            "@id": RECORDS,
+            "name": RECORDS,
+            "description": "the samples in order of their index; images lie at `path`",
+            "key": {"@id": f"{RECORDS}/index"},
+            "field": [_field(field) for field in document.schema],
+        }
+    ]
+    return about
+
+
+def _field(field: pa.Field) -> dict[str, Any]:
+    metadata = field.metadata or {}
+    meaning = metadata.get(b"description", b"").decode() or field.name
+    unit = metadata.get(b"unit", b"").decode()
+    return {
+        "@type": "cr:Field",
+        "@id": f"{RECORDS}/{field.name}",
+        "name": field.name,
+        "description": f"{meaning} ({unit})" if unit else meaning,
+        "dataType": _data_type(field.type),
+        "source": {"fileObject": {"@id": MANIFEST_KEY}, "extract": {"column": field.name}},
+    }
+
+
+def _data_type(kind: pa.DataType) -> str:
+    if pa.types.is_boolean(kind):
+        return "sc:Boolean"
+    if pa.types.is_integer(kind):
+        return "sc:Integer"
+    return "sc:Float" if pa.types.is_floating(kind) else "sc:Text"
