@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import torch
 from monai.networks.nets.diffusion_model_unet import DiffusionUNetTransformerBlock
 from torch import Tensor, nn
@@ -52,6 +55,29 @@ def why_not_compiled(device: str) -> str | None:
     except Exception as error:  # compilers, drivers and Triton each fail in their own way
         return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"[:200]
     return None
+
+
+class Ahead:
+    """A function of a step's number, called for the next one on a thread as soon as this one is
+    asked for: noise of the next step is drawn and sent while the device computes this one.
+
+    Args:
+        draw: noise of step 0, 1, ...
+    """
+
+    def __init__(self, draw: Callable[[int], Tensor]) -> None:
+        self._draw = draw
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="noise")
+        self._coming: dict[int, Future[Tensor]] = {}
+
+    def __call__(self, number: int) -> Tensor:
+        now = self._coming.pop(number, None) or self._pool.submit(self._draw, number)
+        self._coming = {number + 1: self._pool.submit(self._draw, number + 1)}
+        return now.result()
+
+    def close(self) -> None:
+        """End the thread; what it draws ahead is dropped."""
+        self._pool.shutdown(cancel_futures=True)
 
 
 def quantise_on_device(volumes: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from ldm.bundle.source import WEIGHTS, is_bundle
 from ldm.covariates import Row
 from ldm.errors import LdmError
 from ldm.guidance import guided
-from ldm.inference import attend_to_one_token, host_buffer, quantise_on_device
+from ldm.inference import Ahead, attend_to_one_token, host_buffer, quantise_on_device
 from ldm.loaded_model import LoadedModel
 from ldm.model_folder import (
     AUTOENCODER,
@@ -123,22 +123,34 @@ class Model(LoadedModel):
         rows = np.stack([self.schema.scale(row) for row in covariates])
         conditions = torch.from_numpy(rows).to(self.device)
 
+        on_gpu = torch.device(self.device).type == "cuda"
+
         def draw(*purpose: int) -> Tensor:
             drawn = [noise.normal(self.latent_shape, *purpose, *key) for key in noise_keys]
-            return torch.from_numpy(np.stack(drawn)).to(self.device)
+            array = torch.from_numpy(np.stack(drawn))
+            return (array.pin_memory() if on_gpu else array).to(self.device, non_blocking=on_gpu)
 
         def predict(latent: Tensor, times: Tensor, dropped: Tensor | None = None) -> Tensor:
             with autocast(self.device, self._dtype):
                 return self._denoise(latent, times, conditions, dropped)
 
         everywhere = torch.ones(len(conditions), dtype=torch.bool, device=self.device)
-        latents = sample(
-            guided(predict, partial(predict, dropped=everywhere), guidance),
-            draw(noise.LATENT),
-            self.schedule,
-            sampling,
-            step_noise=lambda number: draw(noise.STEP, number),
-        )
+
+        def step_noise(number: int) -> Tensor:
+            return draw(noise.STEP, number)
+
+        ahead = Ahead(step_noise) if on_gpu else None  # on a CPU a worker keeps to its core
+        try:
+            latents = sample(
+                guided(predict, partial(predict, dropped=everywhere), guidance),
+                draw(noise.LATENT),
+                self.schedule,
+                sampling,
+                step_noise=ahead or step_noise,
+            )
+        finally:
+            if ahead is not None:
+                ahead.close()
         return latents * self._latent_std + self._latent_mean
 
     @torch.inference_mode()

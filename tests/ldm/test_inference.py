@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from ldm.errors import LdmError
 from ldm.inference import (
+    Ahead,
     OneTokenBlock,
     attend_to_one_token,
     quantise_on_device,
@@ -113,3 +115,34 @@ def test_where_nothing_compiles_the_reason_is_one_line(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(torch, "compile", broken)
     assert why_not_compiled("cpu") == "RuntimeError: Failed to find C compiler"
+
+
+def test_noise_drawn_ahead_is_the_noise_of_its_step_and_the_next_is_under_way() -> None:
+    begun: list[int] = []
+    second = threading.Event()
+
+    def draw(number: int) -> torch.Tensor:
+        begun.append(number)
+        if number == 1:
+            second.set()
+        return torch.full((2,), float(number))
+
+    ahead = Ahead(draw)
+    assert ahead(0).tolist() == [0.0, 0.0]
+    assert second.wait(10), "the next step's noise is drawn before anybody asks"
+    assert [ahead(number)[0].item() for number in (1, 2, 5, 3)] == [1.0, 2.0, 5.0, 3.0]
+    ahead.close()
+    assert begun[:3] == [0, 1, 2]
+
+
+def test_an_error_while_drawing_ahead_is_raised_where_that_noise_is_asked_for() -> None:
+    def draw(number: int) -> torch.Tensor:
+        if number == 1:
+            raise ValueError("no noise")
+        return torch.zeros(1)
+
+    ahead = Ahead(draw)
+    ahead(0)
+    with pytest.raises(ValueError, match="no noise"):
+        ahead(1)
+    ahead.close()
