@@ -1,0 +1,28 @@
+"""docs/manifest.md is what the schema says; run as a program, this writes it anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ldm.covariates import PAPER_SCHEMA
+from manifests.columns_page import columns_page
+from manifests.schema import manifest_schema
+from ray_jobs.generation.rows import QUALITY_COLUMNS, covariate_columns
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "manifest.md"
+COLUMNS = covariate_columns(PAPER_SCHEMA)
+
+
+def test_the_page_about_the_manifest_is_what_its_schema_says() -> None:
+    assert PAGE.read_text() == columns_page(COLUMNS, QUALITY_COLUMNS)
+
+
+def test_every_column_has_its_line_and_its_meaning() -> None:
+    lines = columns_page(COLUMNS, QUALITY_COLUMNS).splitlines()
+    for name in manifest_schema(COLUMNS, QUALITY_COLUMNS).names:
+        (line,) = [line for line in lines if line.startswith(f"| `{name}` |")]
+        assert len(line.split("|")[-2].strip()) > 10
+
+
+if __name__ == "__main__":
+    PAGE.write_text(columns_page(COLUMNS, QUALITY_COLUMNS))
