@@ -67,6 +67,7 @@ def croissant(
         f" {document.model['name']}; none shows a person. A record describes one image: where it"
         " lies, its SHA-256, and what it was asked to show."
     )
+    authors = [one_line(author) for author in document.authors]
     about: dict[str, Any] = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -74,9 +75,9 @@ def croissant(
         "name": one_line(document.name),
         "description": one_line(f"{DEMONSTRATION} {made}" if document.demonstration else made),
         "version": "1.0.0",
-        "license": LICENSE_URLS.get(document.license, document.license),
-        "creator": [{"@type": "sc:Organization", "name": name} for name in document.authors],
-        "citeAs": f"{'; '.join(document.authors)}. {one_line(document.name)}.",
+        "license": LICENSE_URLS.get(document.license, one_line(document.license)),
+        "creator": [{"@type": "sc:Organization", "name": name} for name in authors],
+        "citeAs": f"{'; '.join(authors)}. {one_line(document.name)}.",
         "keywords": ["synthetic", "MRI", "brain", "T1w"],
     }
     if document.date:

@@ -18,15 +18,17 @@ from manifests.text import one_line
 
 
 def documents(
-    document: ReleaseDocument, *, ok: int, failed: int, extra: set[str]
+    document: ReleaseDocument, *, ok: int, failed: int, extra: set[str], spread: str = ""
 ) -> dict[str, bytes]:
     """The explaining files of a release with so many samples, by key; but for participants.tsv.
 
-    `extra` are the keys of files that came from elsewhere, for .bidsignore.
+    Args:
+        extra: the keys of files that came from elsewhere, for .bidsignore.
+        spread: how the covariates are spread, as Markdown, for the README.
     """
     return {
         "dataset_description.json": json_bytes(_dataset_description(document)),
-        "README.md": readme(document, ok=ok, failed=failed).encode(),
+        "README.md": readme(document, ok=ok, failed=failed, spread=spread).encode(),
         "CHANGES": _changes(document, ok).encode(),
         "LICENSE": _license(document).encode(),
         "CITATION.cff": _citation(document).encode(),

@@ -10,8 +10,11 @@ from manifests.schema import Column
 from manifests.text import markdown
 
 
-def readme(document: ReleaseDocument, *, ok: int, failed: int) -> str:
-    """README.md of a release with so many samples, for a reader who knows MRI and not us."""
+def readme(document: ReleaseDocument, *, ok: int, failed: int, spread: str = "") -> str:
+    """README.md of a release with so many samples: its data card, for who knows MRI and not us.
+
+    `spread` tells how the covariates are spread, as Markdown.
+    """
     model = document.model
     sections = [
         f"# {markdown(document.name)}",
@@ -25,23 +28,68 @@ def readme(document: ReleaseDocument, *, ok: int, failed: int) -> str:
         "- `sub-*/anat/*_T1w.nii.gz`: the images, a valid BIDS dataset.\n"
         f"- `participants.tsv`: {_participants(document.columns)}.\n"
         "- `manifest.parquet`: the same and more, with the SHA-256 of every image.\n"
+        "- `croissant.json`: the manifest's columns for machine-learning tools.\n"
         "- `release.json`: how it was made.",
         "## What the columns mean\n\n" + _column_table(document.columns),
+        f"## Covariate distributions\n\nOf the images that are here, as asked for:\n\n{spread}"
+        if spread
+        else "",
         f"## How it was made\n\nModel: {markdown(model['name'])}."
         f" {markdown(model.get('description') or '')}\n\n"
         f"Sampler: {markdown(document.sampler_text)}. Release seed: {document.seed}."
         f" Made with brainpress {markdown(document.software_version)}.\n\n"
         "The same model, sampler and seed give the same samples again.",
+        f"## What the model was trained on\n\n{_training(document)}",
+        f"## Known limits\n\n{_limits(document)}",
         "## How to use a part of it\n\n"
         "    pip install brainpress\n"
         f'    brainpress query RELEASE --where "{_example(document.columns)}"\n'
+        '    brainpress query RELEASE "SELECT count(*) FROM manifest"\n'
         "    brainpress download RELEASE FOLDER --limit 10\n"
         "    brainpress verify FOLDER\n\n"
         "RELEASE is the folder or s3:// address where this file lies.",
+        "## How to cite\n\n"
+        f"{markdown('; '.join(document.authors))}. {markdown(document.name)}."
+        " `CITATION.cff` has it for programs.",
         f"## Licence\n\n{markdown(document.license)}."
         f" {markdown(model.get('attribution') or '')}".rstrip(),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _training(document: ReleaseDocument) -> str:
+    """From the model's card, which may be anybody's."""
+    training = document.model.get("training")
+    training = training if isinstance(training, dict) else {}
+    cohort = training.get("cohort")
+    cohort = cohort if isinstance(cohort, dict) else {}
+    told = []
+    if name := cohort.get("dataset") or cohort.get("name"):
+        told.append(f"Cohort: {markdown(name)}.")
+    if isinstance(subjects := training.get("subjects"), int):
+        held_out = training.get("held_out")
+        rest = f", {held_out:,} held out" if isinstance(held_out, int) else ""
+        told.append(f"{subjects:,} subjects{rest}.")
+    if attribution := cohort.get("attribution"):
+        told.append(f"{markdown(attribution)}.")
+    return " ".join(told) or "The model's card does not tell; see the description above."
+
+
+def _limits(document: ReleaseDocument) -> str:
+    """What a reader must know before using the images."""
+    lines = [
+        "- The images are synthetic: they show what the model has learnt, with its faults and with"
+        " the selection of its training data.",
+        "- How like real images they are, and how private, is not measured in this release.",
+    ]
+    if document.columns:
+        lines += [
+            "- `participants.tsv` has what was asked of the model; what an image shows may differ.",
+            "- Where `extrapolated` is true, a value lies outside the range of the training data.",
+        ]
+    if limits := document.model.get("limits"):
+        lines.append(f"- {markdown(limits)}")
+    return "\n".join(lines)
 
 
 def _participants(columns: tuple[Column, ...]) -> str:

@@ -29,6 +29,7 @@ from manifests.release_document import ReleaseDocument
 from manifests.release_shape import check_release
 from manifests.row_files import RowFiles
 from manifests.schema import SCHEMA_VERSION
+from manifests.spread import spread_table
 from manifests.store import Store
 
 __all__ = ["ReleaseDocument", "finalise", "image_path", "participant_id", "read_release"]
@@ -113,7 +114,13 @@ def _write(
 ) -> dict[str, Any]:
     large = rows.close()
     counts = rows.counts
-    told = documents(document, ok=counts["ok"], failed=counts["failed"], extra=set(extra))
+    told = documents(
+        document,
+        ok=counts["ok"],
+        failed=counts["failed"],
+        extra=set(extra),
+        spread=spread_table(large[MANIFEST_KEY], document.columns),
+    )
     small = {**told, **extra}
     digests = {key: file_sha256(path) for key, path in large.items()}
     described = croissant(

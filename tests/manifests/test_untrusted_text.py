@@ -103,7 +103,10 @@ def test_pages_of_a_release_show_text_and_obey_none(tmp_path: Path) -> None:
         license=text,
         authors=(text,),
         columns=columns,
-        model={"name": text, "description": text, "attribution": text},
+        model={
+            **dict.fromkeys(("name", "description", "attribution", "limits"), text),
+            "training": {"cohort": dict.fromkeys(("dataset", "attribution"), text)},
+        },
         sampler={"name": text},
     )
     store = open_store(tmp_path)
@@ -117,9 +120,11 @@ def test_pages_of_a_release_show_text_and_obey_none(tmp_path: Path) -> None:
     assert "](" not in own
     assert "[" not in own
     headings = [line for line in bare.splitlines() if line.startswith("#")]
-    assert len(headings) == 6
+    assert len(headings) == 10
     table = [line for line in bare.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in table} == {5}
+    # What the columns mean, then how the numbers among them are spread: heading, rule, rows.
+    meanings, numbers = 2 + len(columns), 2 + len(columns) - 1
+    assert [line.count("|") for line in table] == [5] * meanings + [7] * numbers
     citation = yaml.safe_load(store.get("CITATION.cff"))
     assert citation["title"] == one_line(text)
     assert [author["name"] for author in citation["authors"]] == [one_line(text)]
