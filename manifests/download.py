@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,7 +16,14 @@ import pyarrow.compute as pc
 
 from manifests.download_metadata import staged_metadata
 from manifests.errors import ReleaseError
-from manifests.images import Image, choose, fetch, images_of
+from manifests.images import (
+    ATTEMPTS,
+    Image,
+    WrongDigestError,
+    choose,
+    fetch_chunks,
+    images_of,
+)
 from manifests.layout import MANIFEST_KEY, RELEASE_KEY
 from manifests.ledger import in_threads
 from manifests.parquet import MOST_FILE_BYTES, sha256, table_from_bytes
@@ -238,10 +245,27 @@ def _record(future: Future[None], image: Image, report: Downloaded) -> None:
 
 
 def _fetch_one(source: Store, target: LocalStore, image: Image, stop: threading.Event) -> None:
-    try:
-        data = fetch(source, image, stopped=stop.is_set)
-    except ReleaseError:
-        if stop.is_set():
+    """Stream an image to a side file; with the right digest it gets its name.
+
+    It is not waited for until it is on the disk: after a power cut the same command looks again.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            target.put_chunks(image.path, _until(stop, fetch_chunks(source, image)), durable=False)
             return
-        raise
-    target.put(image.path, data)
+        except _Stopped:
+            return
+        except WrongDigestError:
+            if attempt == ATTEMPTS:
+                raise
+
+
+class _Stopped(Exception):
+    """The download was given up."""
+
+
+def _until(stop: threading.Event, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        if stop.is_set():
+            raise _Stopped
+        yield chunk

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -17,6 +18,10 @@ from manifests.schema import OK
 from manifests.store import Store
 
 ATTEMPTS = 2  # of an image whose digest is wrong: once more, in case it broke on the way
+
+
+class WrongDigestError(ReleaseError):
+    """Not the bytes that the manifest names."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,24 @@ def fetch(store: Store, image: Image, *, stopped: Callable[[], bool] = lambda: F
         if found == image.sha256:
             return data
     raise ReleaseError(f"its SHA-256 is {found}, the manifest says {image.sha256}", exit_code=1)
+
+
+def fetch_chunks(store: Store, image: Image) -> Iterator[bytes]:
+    """The bytes of an image in pieces; the last thing is whether they were the right ones.
+
+    Raises:
+        KeyError: it is missing.
+        WrongDigestError: after all bytes.
+        ReleaseError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    for chunk in store.get_chunks(image.path, most=image.bytes):
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != image.sha256:
+        raise WrongDigestError(
+            f"its SHA-256 is {digest.hexdigest()}, the manifest says {image.sha256}", exit_code=1
+        )
 
 
 def _participant(text: str) -> str:

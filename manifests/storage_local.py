@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from manifests.confined import Directory, directory_inside, open_inside
 from manifests.errors import ReleaseError, StorageError
-from manifests.store import WRITE_CHECK_KEY, Entry, Store, check_key
+from manifests.store import CHUNK_BYTES, WRITE_CHECK_KEY, Entry, Store, check_key
 
 SIDE_FOLDER = ".incoming"
 STALE_AFTER_SECONDS = 24 * 3600
@@ -54,8 +54,8 @@ class LocalStore(Store):
         with self._side_file(key, path) as (side, target, name):
             side.rename_to(target, name)
 
-    def put_chunks(self, key: str, chunks: Iterable[bytes]) -> None:
-        with self._side_file(key, chunks) as (side, target, name):
+    def put_chunks(self, key: str, chunks: Iterable[bytes], *, durable: bool = True) -> None:
+        with self._side_file(key, chunks, durable=durable) as (side, target, name):
             side.rename_to(target, name)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
@@ -93,6 +93,14 @@ class LocalStore(Store):
             self._check_size(key, status.st_size, most)
             # What is appended meanwhile is not read either.
             return file.read(status.st_size), _etag(status)
+
+    def get_chunks(self, key: str, *, most: int | None = None) -> Iterator[bytes]:
+        with self.open(key) as file, self._told("read", key):
+            left = os.fstat(file.fileno()).st_size
+            self._check_size(key, left, most)
+            while left > 0 and (chunk := file.read(min(left, CHUNK_BYTES))):
+                left -= len(chunk)
+                yield chunk
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         start = self.folder / prefix.rpartition("/")[0]
@@ -156,7 +164,7 @@ class LocalStore(Store):
 
     @contextmanager
     def _side_file(
-        self, key: str, data: bytes | Path | Iterable[bytes]
+        self, key: str, data: bytes | Path | Iterable[bytes], *, durable: bool = True
     ) -> Iterator[tuple[_Side, Directory, str]]:
         """`data`, or a file's, in a side file on the same file system, and where it should go."""
         check_key(key)
@@ -170,7 +178,8 @@ class LocalStore(Store):
                 else:
                     file.writelines(data)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
                 file.close()
                 with self._parent(key, make=True) as (target, name):
                     yield side, target, name

@@ -10,7 +10,8 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -23,6 +24,7 @@ from manifests.storage_s3_errors import (
     refuse_credentials_in,
 )
 from manifests.store import (
+    CHUNK_BYTES,
     WRITE_CHECK_KEY,
     Entry,
     Store,
@@ -102,6 +104,31 @@ class S3Store(Store):
     def get_with_etag(self, key: str, *, most: int | None = None) -> tuple[bytes, str]:
         with self._told("read", key):
             return self._ask(lambda: self._read(key, None, most))
+
+    def get_chunks(self, key: str, *, most: int | None = None) -> Iterator[bytes]:
+        from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+        at, place = 0, {"Bucket": self.bucket, "Key": self._key(key)}
+        with self._told("read", key):
+            for attempt in range(ATTEMPTS):
+                rest = {"Range": f"bytes={at}-"} if at else {}
+                try:
+                    answer = self._ask(partial(self.client.get_object, **place, **rest))
+                    with closing(answer["Body"]) as body:
+                        self._check_size(key, at + answer["ContentLength"], most)
+                        while chunk := body.read(CHUNK_BYTES):
+                            at += len(chunk)
+                            yield chunk
+                    return
+                except (HTTPClientError, IncompleteReadError, ConnectionError):
+                    # A body that breaks off is gone on with where it did.
+                    if attempt == ATTEMPTS - 1:
+                        raise
+                    time.sleep(random.uniform(0, 0.1 * 2**attempt))
+                except Exception as error:
+                    if code_of(error) in {"NoSuchKey"}:
+                        raise KeyError(key) from None
+                    raise
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         with self._told("list"):

@@ -11,6 +11,7 @@ from typing import BinaryIO, NamedTuple
 from manifests.errors import ReleaseError
 from manifests.text import is_plain
 
+CHUNK_BYTES = 1 << 18  # of an object that is read in pieces: fits a core's cache
 CONTENT_TYPES = {
     ".nii.gz": "application/gzip",
     ".json": "application/json",
@@ -102,10 +103,15 @@ class Store(ABC):
         """Write the bytes of a local file at `key`, as `put` does, and hold few of them at once."""
         self.put(key, path.read_bytes())
 
-    def put_chunks(self, key: str, chunks: Iterable[bytes]) -> None:
+    def get_chunks(self, key: str, *, most: int | None = None) -> Iterator[bytes]:
+        """The bytes at `key` in pieces, fetched as they are asked for. Errors as of `get`."""
+        yield self.get(key, most=most)
+
+    def put_chunks(self, key: str, chunks: Iterable[bytes], *, durable: bool = True) -> None:
         """Write an object that comes in pieces, as `put` does; few of them are in memory at once.
 
-        An error of `chunks` leaves nothing behind.
+        An error of `chunks` leaves nothing behind. What is not `durable` may be lost, or be half
+        there, after a power cut; of a process that dies it is not.
         """
         with TemporaryDirectory(prefix="brainpress-") as folder:
             path = Path(folder, "object")
