@@ -24,15 +24,26 @@ def spread_table(manifest: Path, columns: Sequence[Column]) -> str:
     """
     if not columns:
         return ""
-    names = [column.name for column in columns]
-    table = pq.read_table(manifest, columns=["status", *names])
-    ok = table.filter(pc.equal(table["status"], OK))
-    if not ok.num_rows:
+    kept = pc.equal(_column(manifest, "status"), OK)
+    if not pc.any(kept).as_py():
         return ""
     lines = ["| column | least | 5 % | median | 95 % | greatest |", "|---|---|---|---|---|---|"]
-    lines += [_numbers(c, ok[c.name]) for c in columns if c.kind == "continuous"]
-    levels = [_levels(c, ok[c.name]) for c in columns if c.kind == "categorical"]
+    lines += [
+        _numbers(c, _column(manifest, c.name).filter(kept))
+        for c in columns
+        if c.kind == "continuous"
+    ]
+    levels = [
+        _levels(c, _column(manifest, c.name).filter(kept))
+        for c in columns
+        if c.kind == "categorical"
+    ]
     return "\n\n".join(["\n".join(lines)] * (len(lines) > 2) + levels)
+
+
+def _column(manifest: Path, name: str) -> pa.ChunkedArray:
+    """One at a time, and text folded: a release may have a million rows."""
+    return pq.read_table(manifest, columns=[name], read_dictionary=[name], use_threads=False)[name]
 
 
 def _numbers(column: Column, values: pa.ChunkedArray) -> str:

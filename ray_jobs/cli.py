@@ -45,7 +45,7 @@ VERBS: dict[str, Verb] = {
         "ray_jobs.export_bundle", "write a model as a MONAI bundle, which MONAI alone runs", PRINT
     ),
     "info": Verb("manifests.commands.info", "what a release holds, and how it was made", READ),
-    "query": Verb("manifests.commands.query", "rows of the manifest that match a filter", READ),
+    "query": Verb("manifests.commands.query", "rows of the manifest, by a filter or SQL", READ),
     "download": Verb("manifests.commands.download", "a release, or a part of it, to disk", READ),
     "verify": Verb("manifests.commands.verify", "check every byte of a release", READ),
     "shards": Verb("manifests.commands.shards", "a release as WebDataset shards, to train", READ),
