@@ -71,7 +71,7 @@ def read_volume(data: bytes) -> tuple[np.ndarray, np.ndarray]:
             if wrong is not None:
                 raise _UnsoundError(wrong)
             assert geometry is not None
-            volume = values.astype(np.float32)
+            volume = values.astype(np.float32, order="C")  # as what stacks volumes wants them
             if (geometry.slope, geometry.intercept) != (1.0, 0.0):
                 volume *= np.float32(geometry.slope)
                 volume += np.float32(geometry.intercept)
