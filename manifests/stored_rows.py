@@ -9,7 +9,6 @@ from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from manifests.parquet import opened, told
 from manifests.parquet_limits import (
@@ -84,9 +83,11 @@ class StoredRows:
 
         Arrow judges a copy of the footer, for its threads must not hold our file.
         """
+        from pyarrow.dataset import ParquetFileFormat
+
         footer = io.BytesIO()
         self._file.metadata.write_metadata_file(footer)
-        fragment = ds.ParquetFileFormat().make_fragment(pa.BufferReader(footer.getvalue()))
+        fragment = ParquetFileFormat().make_fragment(pa.BufferReader(footer.getvalue()))
         chosen = fragment.subset(filter=where, schema=self.schema)
         return [group.id for group in chosen.row_groups]
 
@@ -100,10 +101,12 @@ def stored_rows(store: Store, key: str) -> Iterator[StoredRows]:
 
 def columns_of_filter(where: pc.Expression, schema: pa.Schema) -> list[str]:
     """The columns that an expression looks at: those without which it means nothing."""
+    from pyarrow.dataset import dataset
+
     found = []
     for place, name in enumerate(schema.names):
         try:
-            ds.dataset(schema.remove(place).empty_table()).scanner(filter=where)
+            dataset(schema.remove(place).empty_table()).scanner(filter=where)
         except pa.ArrowInvalid:
             found.append(name)
     return found
