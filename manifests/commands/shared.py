@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 
 from manifests.numbers import human_bytes
+
+BAR_WIDTH = 20
 
 
 def add_release(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +47,7 @@ def names(text: str) -> list[str]:
 
 
 class Progress:
-    """A line on stderr that counts; nothing where stderr is not a terminal."""
+    """A bar on stderr, on one line; nothing where stderr is not a terminal."""
 
     def __init__(self, verb: str) -> None:
         self.verb = verb
@@ -58,6 +61,9 @@ class Progress:
             return
         self.last = now
         rate = size / max(now - self.start, 1e-3)
-        line = f"{self.verb} {done:,} of {total:,}, {human_bytes(size)}, {human_bytes(rate)}/s"
+        bar = "#" * (BAR_WIDTH * done // max(1, total))
+        line = f"[{bar:.<{BAR_WIDTH}}] {self.verb} {done:,} of {total:,}, {human_bytes(size)}"
+        line += f", {human_bytes(rate)}/s"
+        width = shutil.get_terminal_size().columns - 1  # a full line would wrap
         end = "\n" if done == total else ""
-        print(f"\r{line:<70}", end=end, file=sys.stderr, flush=True)
+        print(f"\r{line[:width]:<{min(width, 80)}}", end=end, file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from manifests.commands.shared import Progress
 from manifests.download import Downloaded, Existing, download
 from manifests.errors import ReleaseError
 from manifests.layout import image_path
@@ -173,3 +174,18 @@ def test_a_manifest_cannot_make_a_download_write_elsewhere(tmp_path: Path) -> No
     with pytest.raises(ReleaseError, match="expected 'sub-000000/anat"):
         download(Release.open(store.uri), tmp_path / "out")
     assert not (tmp_path / "escaped.nii.gz").exists()
+
+
+def test_progress_is_a_bar_on_a_terminal_and_nothing_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    Progress("downloaded")(2, 4, 1000)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    progress = Progress("downloaded")
+    progress(4, 4, 1000)
+    line = capsys.readouterr().err
+    assert line.startswith("\r[####################] downloaded 4 of 4, 1.0 kB")
+    assert line.endswith("\n")
+    assert len(line) <= 61
