@@ -43,7 +43,7 @@ fast: $(VENV)/.dev  ## the tests that need no Ray, two at a time
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "not e2e" -n 2 --dist loadfile
 
 e2e: $(VENV)/.dev  ## the tests on real Ray and in fresh environments; they mostly wait, so three at a time
-	$(BIN)/pytest -q -m e2e -n 3 --dist loadfile
+	$(BIN)/pytest -q -m e2e -n 3 --dist loadfile --no-loadscope-reorder
 
 format: $(VENV)/.dev  ## format, and mend what ruff can
 	$(BIN)/ruff check --fix $(CODE)
