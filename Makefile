@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help demo test lint format types fast e2e clean
+.PHONY: help demo test lint format types fast e2e slow clean
 
 help:  ## this list
 	@echo "make TARGET"; grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12 | sed 's/^/  /'
@@ -43,7 +43,10 @@ fast: $(VENV)/.dev  ## the tests that need no Ray, two at a time
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "not e2e" -n 2 --dist loadfile
 
 e2e: $(VENV)/.dev  ## the tests on real Ray and in fresh environments; they mostly wait, so three at a time
-	$(BIN)/pytest -q -m e2e -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -q -m "e2e and not slow" -n 3 --dist loadfile
+
+slow: $(VENV)/.dev  ## the longest end-to-end tests, which `make test` leaves out
+	$(BIN)/pytest -q -m slow
 
 format: $(VENV)/.dev  ## format, and mend what ruff can
 	$(BIN)/ruff check --fix $(CODE)

@@ -43,6 +43,7 @@ def reference(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return files(out)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_and_one_that_hangs_are_replaced_and_not_a_byte_differs(
     model: Path, reference: dict[str, bytes], tmp_path: Path
 ) -> None:

@@ -114,6 +114,7 @@ def test_a_relative_folder_in_a_job_with_working_dir_is_refused(
     assert "--out release would lie in Ray's temporary copy" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_folder_is_refused_once_a_second_machine_has_joined(
     head: RayHead,
     model: Path,

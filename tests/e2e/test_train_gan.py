@@ -19,7 +19,7 @@ from ray_jobs import cli
 from tests.e2e.running import RayHead, job
 from tests.ray_jobs.line import refused, write_prepared
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
 STEPS, MORE = 60, 120
 

@@ -126,6 +126,7 @@ def test_a_training_that_fails_for_good_ends_with_the_cause_in_one_line(
     assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
+@pytest.mark.slow
 def test_all_terms_of_the_loss_from_earlier_weights_on_two_workers(
     head: RayHead, trained: Path, tmp_path: Path
 ) -> None:
