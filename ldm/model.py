@@ -17,7 +17,7 @@ from ldm.bundle.source import WEIGHTS, is_bundle
 from ldm.covariates import Row
 from ldm.errors import LdmError
 from ldm.guidance import guided
-from ldm.inference import Ahead, attend_to_one_token, host_buffer, quantise_on_device
+from ldm.inference import Ahead, attend_to_one_token, on_host
 from ldm.loaded_model import LoadedModel
 from ldm.model_folder import (
     AUTOENCODER,
@@ -163,17 +163,11 @@ class Model(LoadedModel):
             volumes = self._decoded(latents.to(self.device))
         return volumes[:, 0].float()
 
-    @torch.inference_mode()
     def _levels(self, latents: Tensor) -> np.ndarray:
         """12-bit volumes (B, X, Y, Z) uint16, decoded one at a time: at full size one layer of a
-        single volume takes 3 GB. The host waits once, for the last."""
-        found = host_buffer((len(latents), *self.grid.shape), self.device)
-        for place, latent in zip(found, latents, strict=True):
-            levels = quantise_on_device(self._decode(latent[None])[0])
-            place.copy_(levels, non_blocking=True)
-        if found.is_pinned():
-            torch.cuda.synchronize(self.device)
-        return found.numpy().view(np.uint16)
+        single volume takes 3 GB."""
+        decoded = (self._decode(latent[None])[0] for latent in latents)
+        return on_host(decoded, len(latents), self.grid.shape)
 
     @torch.inference_mode()
     def reconstruct(self, volumes: np.ndarray) -> np.ndarray:

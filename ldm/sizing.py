@@ -27,10 +27,10 @@ def batch_size(description: ModelDescription, memory_bytes: int) -> int:
     """
     weights = sum(int(entry["bytes"]) for entry in description.files.values())
     free = SHARE * memory_bytes - weights
+    if decoding_bytes(description) > free:
+        return 1
     batch = LARGEST_BATCH
-    while (
-        batch > 1 and max(batch * sampling_bytes(description), decoding_bytes(description)) > free
-    ):
+    while batch > 1 and batch * sampling_bytes(description) > free:
         batch //= 2
     return batch
 

@@ -10,7 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,6 +136,18 @@ class S3Server:
     def stop(self) -> None:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @classmethod
+    @contextmanager
+    def running(cls, purpose: str) -> Iterator[tuple[S3Server, Path]]:
+        """A server that this process's clients find, and an empty folder, while they are used."""
+        with tempfile.TemporaryDirectory(prefix=f"bp-{purpose}-") as name:
+            server = cls.start(Path(name, "s3"))
+            os.environ.update(server.environment())
+            try:
+                yield server, Path(name)
+            finally:
+                server.stop()
 
     def log(self) -> str:
         return (self.folder / "weed.log").read_text(errors="replace")

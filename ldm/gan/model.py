@@ -9,17 +9,19 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
+from torch import Tensor
 
 from ldm import noise
 from ldm.covariates import Row
 from ldm.errors import LdmError
 from ldm.gan.config import GeneratorConfig
 from ldm.gan.networks import Generator
+from ldm.inference import on_host
 from ldm.loaded_model import LoadedModel
 from ldm.model_folder import GENERATOR, ONE_PASS, ModelDescription, reading, verified, write
 from ldm.networks import channels_last
 from ldm.precision import PRECISIONS, autocast, cast
-from ldm.volumes import quantise, to_image
+from ldm.volumes import to_image
 from ldm.weights import build, load_weights, weight_bytes
 
 
@@ -40,7 +42,6 @@ class GanModel(LoadedModel):
         cast(self.generator, self._dtype, keep=self.generator.last_convolution)
         channels_last(self.generator)
 
-    @torch.inference_mode()
     def generate(
         self,
         covariates: Sequence[Row],
@@ -72,13 +73,14 @@ class GanModel(LoadedModel):
         for row in covariates:
             self.schema.validate(row)
         size = (1, self.generator.config.latent)
-        volumes = []
-        for key in noise_keys:
-            latent = torch.from_numpy(noise.normal(size, noise.LATENT, *key)).to(self.device)
-            with autocast(self.device, self._dtype):
-                volume = self.generator(latent)
-            volumes.append(quantise(volume[0, 0].float().cpu().numpy()))
-        return np.stack(volumes)
+        latents = (noise.normal(size, noise.LATENT, *key) for key in noise_keys)
+        volumes = (self._volume(torch.from_numpy(latent)) for latent in latents)
+        return on_host(volumes, len(noise_keys), self.grid.shape)
+
+    def _volume(self, latent: Tensor) -> Tensor:
+        with autocast(self.device, self._dtype):
+            volume: Tensor = self.generator(latent.to(self.device))
+        return volume[0, 0].float()
 
     def sample(self, *, seed: int = 0, **covariates: Any) -> nib.Nifti1Image:
         """One volume as a nibabel image, intensities 0..1, RAS, MNI space.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from manifests.commands.shared import (
     Progress,
+    add_filter,
     add_release,
     at_least_one,
     count,
@@ -28,11 +29,9 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from manifests.where_tokens import GRAMMAR
-
     add_release(parser)
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write")
-    parser.add_argument("--where", metavar="FILTER", help="only images that satisfy it; see below")
+    add_filter(parser, "images", EXAMPLES)
     parser.add_argument("--ids", type=names, metavar="ID,ID", help="only these participants")
     parser.add_argument(
         "--limit", type=count, metavar="N", help="the first N of them, 0 for all (default: all)"
@@ -46,7 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--connections", type=at_least_one, default=8, metavar="N", help="at once (default: 8)"
     )
-    parser.epilog = EXAMPLES + GRAMMAR
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from manifests.commands.shared import add_release, count, names
+from manifests.commands.shared import add_filter, add_release, count, names
 from manifests.errors import ReleaseError
 from manifests.text import json_text, one_line, printable
 
@@ -37,8 +37,6 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from manifests.where_tokens import GRAMMAR
-
     add_release(parser)
     parser.add_argument(
         "sql",
@@ -46,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="a SELECT over the table `manifest` (DuckDB), instead of --where and --columns",
     )
-    parser.add_argument("--where", metavar="FILTER", help="only rows that satisfy it; see below")
+    add_filter(parser, "rows", EXAMPLES)
     parser.add_argument(
         "--columns", type=names, metavar="A,B", help="only these columns (`info` lists them)"
     )
@@ -58,7 +56,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write to FILE and not to stdout")
-    parser.epilog = EXAMPLES + GRAMMAR
 
 
 def run(args: argparse.Namespace) -> int:

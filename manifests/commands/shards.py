@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from manifests.commands.shared import Progress, add_release, at_least_one, count
+from manifests.commands.shared import Progress, add_filter, add_release, at_least_one, count
 from manifests.numbers import UNITS, human_bytes
 
 EXAMPLES = """\
@@ -34,15 +34,13 @@ def size(text: str) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from manifests.where_tokens import GRAMMAR
-
     add_release(parser)
     parser.add_argument(
         "--out",
         metavar="PLACE",
         help="a folder or s3://bucket/prefix (default: RELEASE-shards, beside the release)",
     )
-    parser.add_argument("--where", metavar="FILTER", help="only images that satisfy it; see below")
+    add_filter(parser, "images", EXAMPLES)
     parser.add_argument("--size", type=size, default="1GB", help="of a shard, about (default: 1GB)")
     parser.add_argument(
         "--seed", type=count, default=0, metavar="N", help="of the order (default: 0)"
@@ -50,7 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--connections", type=at_least_one, default=8, metavar="N", help="at once (default: 8)"
     )
-    parser.epilog = EXAMPLES + GRAMMAR
 
 
 def run(args: argparse.Namespace) -> int:

@@ -19,6 +19,15 @@ def add_release(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_filter(parser: argparse.ArgumentParser, what: str, examples: str) -> None:
+    """`--where`, and its grammar below the examples at the end of the help."""
+    from manifests.where_tokens import GRAMMAR
+
+    line = f"only {what} that satisfy it; see below"
+    parser.add_argument("--where", metavar="FILTER", help=line)
+    parser.epilog = examples + GRAMMAR
+
+
 def count(text: str) -> int:
     """The type of an option that is a number of at least 0."""
     try:

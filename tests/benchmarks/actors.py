@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,20 +44,15 @@ def main() -> None:
         "|---|---|---|---|---|---|---|---|---|",
         flush=True,
     )
-    with tempfile.TemporaryDirectory(prefix="bp-actors-") as name:
+    with S3Server.running("actors") as (server, folder):
         shape = (args.sides,) * 3
-        model = write_model(Path(name, "model"), seconds_per_volume=args.seconds, shape=shape)
-        server = S3Server.start(Path(name))
-        os.environ.update(server.environment())
-        try:
-            for text in args.workers:
-                nodes, _, each = text.rpartition("x")
-                notes = Path(name, f"notes-{text}")
-                notes.mkdir()
-                os.environ[NOTES] = str(notes)
-                print(measure(args, int(nodes or 1), int(each), model, notes, server), flush=True)
-        finally:
-            server.stop()
+        model = write_model(Path(folder, "model"), seconds_per_volume=args.seconds, shape=shape)
+        for text in args.workers:
+            nodes, _, each = text.rpartition("x")
+            notes = Path(folder, f"notes-{text}")
+            notes.mkdir()
+            os.environ[NOTES] = str(notes)
+            print(measure(args, int(nodes or 1), int(each), model, notes, server), flush=True)
 
 
 def measure(

@@ -15,7 +15,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -38,13 +37,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=8)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bp-download-") as name:
-        server = S3Server.start(Path(name))
-        os.environ.update(server.environment())
-        try:
-            measure(args, server, Path(name))
-        finally:
-            server.stop()
+    with S3Server.running("download") as (server, folder):
+        measure(args, server, folder)
 
 
 def measure(args: argparse.Namespace, server: S3Server, folder: Path) -> None:

@@ -9,14 +9,11 @@ and closing are the job's own. Images are not written: nothing of the above read
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -52,19 +49,14 @@ def main() -> None:
         "most |\n|---|---|---|---|---|---|---|---|---|---|",
         flush=True,
     )
-    with tempfile.TemporaryDirectory(prefix="bp-growth-") as name:
-        server = S3Server.start(Path(name))
-        os.environ.update(server.environment())
-        try:
-            for n in args.n:
-                out = f"s3://{server.make_bucket()}/release"
-                commit_parts(open_store(out), ShardPlan(n, args.shard_size))
-                command = [sys.executable, "-m", "tests.benchmarks.growth", str(n)]
-                command += ["--shard-size", str(args.shard_size), "--out", out]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
-                print(done.stdout, end="", flush=True)
-        finally:
-            server.stop()
+    with S3Server.running("growth") as (server, _):
+        for n in args.n:
+            out = f"s3://{server.make_bucket()}/release"
+            commit_parts(open_store(out), ShardPlan(n, args.shard_size))
+            command = [sys.executable, "-m", "tests.benchmarks.growth", str(n)]
+            command += ["--shard-size", str(args.shard_size), "--out", out]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            print(done.stdout, end="", flush=True)
 
 
 def commit_parts(store: Store, plan: ShardPlan) -> None:

@@ -13,7 +13,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -35,14 +34,9 @@ def main() -> None:
     parser.add_argument("--writers", type=int, default=2)
     parser.add_argument("--verify", action="store_true", help="read everything again at the end")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bp-scale-") as name:
-        model = tiny_model(Path(name, "model"))
-        server = S3Server.start(Path(name))
-        os.environ.update(server.environment())
-        try:
-            measure(args, model, server, f"s3://{server.make_bucket()}/release")
-        finally:
-            server.stop()
+    with S3Server.running("scale") as (server, folder):
+        model = tiny_model(Path(folder, "model"))
+        measure(args, model, server, f"s3://{server.make_bucket()}/release")
 
 
 def measure(args: argparse.Namespace, model: Path, server: S3Server, out: str) -> None:

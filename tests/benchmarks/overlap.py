@@ -11,8 +11,6 @@ the paper's size.
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -38,13 +36,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--writers", type=int)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bp-overlap-") as name:
-        server = S3Server.start(Path(name))
-        os.environ.update(server.environment())
-        try:
-            print(measure(args, Path(name), f"s3://{server.make_bucket()}/release"))
-        finally:
-            server.stop()
+    with S3Server.running("overlap") as (server, folder):
+        print(measure(args, folder, f"s3://{server.make_bucket()}/release"))
 
 
 def measure(args: argparse.Namespace, folder: Path, out: str) -> str:

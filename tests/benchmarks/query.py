@@ -10,12 +10,9 @@ that has started (`answer`: opening the release, reading, computing).
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -50,19 +47,14 @@ def main() -> None:
     if args.time:
         print(answer(*args.time))
         return
-    with tempfile.TemporaryDirectory(prefix="bp-query-") as name:
-        server = S3Server.start(Path(name))
-        os.environ.update(server.environment())
-        try:
-            uri = f"s3://{server.make_bucket()}/release"
-            size = write(uri, args.rows)
-            print(f"{args.rows:,} rows, manifest.parquet of {size / 1e6:.1f} MB\n")
-            print("| query | answer, s | whole command, s | MB read | share of the file | GETs |")
-            print("|---|---|---|---|---|---|")
-            for name, sql in QUERIES.items():
-                print(row(uri, name, sql, size, args.repeats), flush=True)
-        finally:
-            server.stop()
+    with S3Server.running("query") as (server, _):
+        uri = f"s3://{server.make_bucket()}/release"
+        size = write(uri, args.rows)
+        print(f"{args.rows:,} rows, manifest.parquet of {size / 1e6:.1f} MB\n")
+        print("| query | answer, s | whole command, s | MB read | share of the file | GETs |")
+        print("|---|---|---|---|---|---|")
+        for name, sql in QUERIES.items():
+            print(row(uri, name, sql, size, args.repeats), flush=True)
 
 
 def write(uri: str, count: int) -> int:

@@ -16,7 +16,6 @@ import gzip
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -45,13 +44,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
     args = parser.parse_args()
     releases.image_bytes = head_bytes  # type: ignore[assignment]
-    with tempfile.TemporaryDirectory(prefix="bp-streaming-") as name:
-        server = S3Server.start(Path(name))
-        os.environ.update(server.environment())
-        try:
-            measure(args, server, Path(name))
-        finally:
-            server.stop()
+    with S3Server.running("streaming") as (server, folder):
+        measure(args, server, folder)
 
 
 def measure(args: argparse.Namespace, server: S3Server, folder: Path) -> None:
