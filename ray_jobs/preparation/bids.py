@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import pandas as pd
 from ldm.covariates import CovariateSchema, Row
 from ldm.errors import LdmError
 from ldm.measuring import MEASURED
+from ldm.split import held_out
 from ray_jobs.errors import JobError
 from ray_jobs.preparation.options import INTRACRANIAL
 
@@ -57,8 +57,7 @@ def find_subjects(folder: Path, schema: CovariateSchema, *, measure: bool = Fals
 
 def in_validation(participant_id: str, share: float) -> bool:
     """Whether a subject is held out: a function of its id alone, so it never changes sides."""
-    number = int.from_bytes(hashlib.sha256(participant_id.encode()).digest()[:8], "big")
-    return number < share * 2**64
+    return held_out(participant_id, share)
 
 
 def _read_participants(

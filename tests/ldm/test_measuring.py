@@ -14,7 +14,7 @@ from ldm.errors import LdmError
 from ldm.grid import Grid
 from ldm.head_size import TEMPLATE_INTRACRANIAL, head_scale, normalised
 from ldm.measuring import choose_engine, measure
-from ldm.measuring_synthseg import read_volumes
+from ldm.measuring.synthseg import read_volumes
 from ldm.virtual_subject import GREY, VENTRICLE, WHITE, make_subject
 
 # The columns of `mri_synthseg --vol`, FreeSurfer 7.4.

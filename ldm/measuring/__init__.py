@@ -46,13 +46,13 @@ def choose_engine(wanted: str) -> str:
 
 
 def _synthseg(image: nib.Nifti1Image) -> dict[str, float]:
-    from ldm.measuring_synthseg import measure_by_synthseg
+    from ldm.measuring.synthseg import measure_by_synthseg
 
     return measure_by_synthseg(image)
 
 
 def _atlas(image: nib.Nifti1Image) -> dict[str, float]:
-    from ldm.measuring_atlas import measure_by_atlas
+    from ldm.measuring.atlas import measure_by_atlas
 
     return measure_by_atlas(image)
 

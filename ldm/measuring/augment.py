@@ -1,0 +1,123 @@
+"""Random contrast, resolution and shape for the segmenter's training (Billot et al. 2023)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ldm.measuring.working import SPACING, normalise
+
+_TURN = (20.0, 10.0, 10.0)  # degrees: heads lie in a scanner nodding more than turned
+_SHIFT = 6.0  # mm
+_STRETCH = 0.08  # standard deviation of the size's logarithm; half of it along each axis
+_BEND, _KNOTS = 2.0, (6, 7, 6)  # mm: standard deviation of the field's knots
+_COARSEST = 4.0  # mm
+
+
+def warp(
+    image: np.ndarray, maps: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """An image (X, Y, Z) and its label maps (M, X, Y, Z), turned, stretched and bent alike."""
+    shape = image.shape
+    if rng.random() < 0.5:
+        image, maps = image[::-1], maps[:, ::-1]
+    points = _points(shape, rng)
+    half = torch.tensor([SPACING * (side - 1) / 2 for side in shape], dtype=torch.float32)
+    grid = (points / half).flip(-1)[None]  # grid_sample wants z, y, x in -1..1
+    moved = functional.grid_sample(_tensor(image), grid, "bilinear", "zeros", align_corners=True)
+    known = functional.grid_sample(_tensor(maps), grid, "nearest", "zeros", align_corners=True)
+    return moved[0, 0].numpy(), known[0].to(torch.uint8).numpy()
+
+
+def _points(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
+    """Where each voxel is read, (X, Y, Z, 3) mm from the middle of the box."""
+    turn = _rotation(np.deg2rad(np.clip(rng.standard_normal(3), -2, 2) * np.array(_TURN) / 1.5))
+    size = np.exp(_STRETCH * rng.standard_normal() + _STRETCH / 2 * rng.standard_normal(3))
+    shift = rng.uniform(-_SHIFT, _SHIFT, 3)
+    axes = [
+        torch.from_numpy(SPACING * (np.arange(side) - (side - 1) / 2)).float() for side in shape
+    ]
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    matrix = torch.from_numpy(turn / size).float()
+    bend = _BEND * rng.uniform(0, 1.5) * rng.standard_normal((1, 3, *_KNOTS))
+    field = functional.interpolate(
+        torch.from_numpy(bend).float(), shape, mode="trilinear", align_corners=True
+    )
+    moved: Tensor = points @ matrix.T + torch.from_numpy(shift).float() + field[0].movedim(0, -1)
+    return moved
+
+
+def contrast(parts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An image (X, Y, Z) of the parts of a label map: each of a random brightness and texture.
+
+    Half of them have the order of T1w, in the other half anything may be brighter.
+    """
+    count = int(parts.max()) + 1
+    mean = rng.uniform(0.1, 1.0, count)
+    spread = rng.uniform(0.0, 0.08, count)
+    mean[0], spread[0] = 0.0, 0.0
+    texture = rng.standard_normal(parts.shape, dtype=np.float32)
+    image = mean.astype(np.float32)[parts] + spread.astype(np.float32)[parts] * texture
+    return blurred(np.maximum(image, 0), rng.uniform(0.3, 0.8))
+
+
+def scanned(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What another scanner, or another network, would have made of an image: float32, normalised.
+
+    A gamma curve, a bias field, a lower resolution along all axes or one, and noise in the brain.
+    """
+    brain = image > 0.02
+    seen = np.clip(image, 0, 1.2) ** np.exp(0.25 * rng.standard_normal())
+    knots = rng.uniform(0, 0.25) * rng.standard_normal((1, 1, 4, 4, 4))
+    bias = functional.interpolate(
+        torch.from_numpy(knots).float(), image.shape, mode="trilinear", align_corners=True
+    )
+    seen = seen * np.exp(bias[0, 0].numpy())
+    if rng.random() < 0.5:
+        seen = _coarser(seen, rng)
+    noise = 0.06 * rng.uniform() ** 2 * rng.standard_normal(image.shape, dtype=np.float32)
+    if rng.random() < 0.2:
+        noise = blurred(noise, rng.uniform(0.3, 0.8)) * 2
+    elsewhere = 1.0 if rng.random() < 0.1 else 0.0
+    return normalise(np.maximum(seen + noise * np.where(brain, 1.0, elsewhere), 0))
+
+
+def _coarser(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Sampled at up to `_COARSEST` mm and interpolated back; or only blurred, as decoders blur."""
+    spacing = np.full(3, SPACING)
+    if rng.random() < 0.3:
+        return blurred(image, rng.uniform(0.3, 0.9))
+    if rng.random() < 0.7:
+        spacing[:] = rng.uniform(SPACING, 0.8 * _COARSEST)
+    else:
+        spacing[rng.integers(3)] = rng.uniform(SPACING, 1.25 * _COARSEST)
+    sigma = np.sqrt(np.maximum((spacing / SPACING) ** 2 - 1, 0)) / 2.355
+    shape = [max(8, round(n * SPACING / s)) for n, s in zip(image.shape, spacing, strict=True)]
+    small = functional.interpolate(
+        _tensor(blurred(image, sigma)), shape, mode="trilinear", align_corners=True
+    )
+    back = functional.interpolate(small, image.shape, mode="trilinear", align_corners=True)
+    return back[0, 0].numpy()
+
+
+def blurred(image: np.ndarray, sigma: float | np.ndarray) -> np.ndarray:
+    """Smoothed by a Gaussian of `sigma` voxels."""
+    from scipy.ndimage import gaussian_filter
+
+    return np.asarray(gaussian_filter(image, sigma, truncate=3.0))
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    """(1, C, X, Y, Z) float32."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    return tensor[None, None] if tensor.ndim == 3 else tensor[None]
+
+
+def _rotation(angles: np.ndarray) -> np.ndarray:
+    (a, b, c), (d, e, f) = np.cos(angles), np.sin(angles)
+    about_x = np.array([[1, 0, 0], [0, a, -d], [0, d, a]])
+    about_y = np.array([[b, 0, e], [0, 1, 0], [-e, 0, b]])
+    about_z = np.array([[c, -f, 0], [f, c, 0], [0, 0, 1]])
+    return np.asarray(about_z @ about_y @ about_x)

@@ -1,0 +1,100 @@
+"""The segmenter's network: a small U-Net on voxels folded by a space-to-depth step."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ldm.errors import LdmError
+from ldm.measuring import labels
+from ldm.networks import channels_last, depth_to_space, space_to_depth
+from ldm.sizes import MOST_CHANNELS, MOST_PATCH, check_whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmenterConfig:
+    """The segmenter's shape.
+
+    Attributes:
+        channels: width of each level; every level but the first halves the sides.
+        patch: side of the space-to-depth step before the network.
+    """
+
+    channels: tuple[int, ...]
+    patch: int
+
+    def __post_init__(self) -> None:
+        check_whole("segmenter", 1, MOST_PATCH, patch=self.patch)
+        check_whole("segmenter", 1, MOST_CHANNELS, channels=self.channels)
+        if len(self.channels) < 3:
+            raise LdmError(f"segmenter channels {self.channels}: expected three levels or more")
+
+    @property
+    def factor(self) -> int:
+        """What every side of the volume must divide by."""
+        return self.patch * 2 ** (len(self.channels) - 1)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> SegmenterConfig:
+        return cls(channels=tuple(document["channels"]), patch=document["patch"])
+
+
+class SegmenterNetwork(nn.Module):
+    """Volumes (B, 1, X, Y, Z) to the logits of the structures, (B, 6, X, Y, Z).
+
+    MONAI's nnU-Net (Isensee et al. 2021): two convolutions a level, instance normalisation. It
+    works on 2 x 2 x 2 voxels at once, which a CPU does four times as fast.
+    """
+
+    def __init__(self, config: SegmenterConfig) -> None:
+        super().__init__()
+        from monai.networks.nets import DynUNet
+
+        self.config = config
+        levels = len(config.channels)
+        net = DynUNet(
+            spatial_dims=3,
+            in_channels=config.patch**3,
+            out_channels=labels.COUNT * config.patch**3,
+            kernel_size=[3] * levels,
+            strides=[1] + [2] * (levels - 1),
+            upsample_kernel_size=[2] * (levels - 1),
+            filters=list(config.channels),
+        )
+        # Its blocks, each once: the network itself lists every one of them twice.
+        self.down = nn.ModuleList([net.input_block, *net.downsamples, net.bottleneck])
+        self.up = net.upsamples
+        self.last = net.output_block
+        channels_last(self)
+
+    def forward(self, volume: Tensor) -> Tensor:
+        return self.both(volume)[0]
+
+    def both(self, volume: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits, and the features (B, F) float32 that `features` gives."""
+        levels = self._encode(volume)
+        hidden = levels[-1]
+        for block, skipped in zip(self.up, reversed(levels[:-1]), strict=True):
+            hidden = block(hidden, skipped)
+        return depth_to_space(self.last(hidden), self.config.patch), _pooled(levels)
+
+    def features(self, volume: Tensor) -> Tensor:
+        """The two deepest levels of the encoder, averaged over space, (B, F) float32."""
+        return _pooled(self._encode(volume))
+
+    def _encode(self, volume: Tensor) -> list[Tensor]:
+        hidden, levels = space_to_depth(volume, self.config.patch), []
+        for block in self.down:
+            hidden = block(hidden)
+            levels.append(hidden)
+        return levels
+
+
+def _pooled(levels: list[Tensor]) -> Tensor:
+    return torch.cat([level.float().mean(dim=(2, 3, 4)) for level in levels[-2:]], dim=1)

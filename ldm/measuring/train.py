@@ -1,0 +1,148 @@
+"""Train the segmenter on a cohort with MUSE label maps and on virtual subjects.
+
+    python -m ldm.measuring.train --bids COHORT --out RUN
+
+COHORT is a BIDS folder with T1w images cut out of their heads and label maps
+derivatives/**/*_dseg.nii.gz. A quarter of its subjects, by their id, is never looked at.
+To resume training, run the same command again. RUN/tool is the trained tool.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ldm.errors import LdmError
+
+VIRTUAL = 40  # virtual subjects, beside the real ones
+CHANNELS, PATCH = (24, 48, 72, 96), 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m ldm.measuring.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--bids", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--virtual", type=int, default=VIRTUAL, help="virtual subjects (40)")
+    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
+    parser.add_argument("--cooldown-steps", type=int, default=900)
+    parser.add_argument("--save-every", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
+    args = parser.parse_args(argv)
+    try:
+        train_segmenter(args)
+    except LdmError as error:
+        print(f"train: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def train_segmenter(args: argparse.Namespace) -> None:
+    """Train, or go on; raises LdmError where the folder holds another run."""
+    import torch
+
+    from ldm.measuring.network import SegmenterConfig, SegmenterNetwork
+    from ldm.measuring.segmenter import write_segmenter
+    from ldm.measuring.segmenter_task import SegmenterTask
+    from ldm.measuring.subjects import TRAIN, real_subjects, virtual_subjects
+    from ldm.measuring.working import SHAPE
+    from ldm.precision import resolve
+    from ldm.training.config import TrainingConfig
+    from ldm.training.loop import TrainingState, train
+
+    config = TrainingConfig(
+        steps=args.steps,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        cooldown_steps=args.cooldown_steps,
+        weight_decay=1e-4,
+        ema_decay=0.995,
+        save_every=args.save_every,
+        seed=args.seed,
+        precision=resolve(args.precision, "cpu"),
+    )
+    subjects = [
+        *real_subjects(args.bids, TRAIN, SHAPE),
+        *virtual_subjects(TRAIN, args.virtual, SHAPE),
+    ]
+    shape = SegmenterConfig(channels=CHANNELS, patch=PATCH)
+    identity = {
+        "config": config.identity(),
+        "network": shape.to_json(),
+        "subjects": [subject.name for subject in subjects],
+    }
+    print(f"{len(subjects)} subjects, {args.virtual} of them virtual", flush=True)
+    torch.manual_seed(config.seed)
+    state = TrainingState(SegmenterNetwork(shape), config, torch.device("cpu"))
+    done, log = args.out / "checkpoint", args.out / "log.jsonl"
+    if done.is_dir():
+        meta = state.restore(done)
+        if meta["identity"] != identity:
+            raise LdmError(f"{args.out} holds another run: give another folder")
+    begun, told = time.monotonic(), state.step
+    for step in train(state, SegmenterTask(subjects, config.seed)):
+        if step.number % config.save_every and step.number != config.steps:
+            continue
+        _save(state, done, {"identity": identity})
+        pace = (time.monotonic() - begun) / (step.number - told)
+        line = {"step": step.number, "seconds_a_step": round(pace, 2), **step.losses}
+        with log.open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)
+    card = _card(args, identity)
+    write_segmenter(args.out / "tool", state.average, card)  # type: ignore[arg-type]
+    print(f"{args.out / 'tool'}: trained for {state.step} steps")
+
+
+def _save(state: Any, folder: Path, meta: dict[str, Any]) -> None:
+    """The checkpoint at a side name, then in the place of the last."""
+    from ldm.model_folder import replace_folder
+
+    side = folder.with_name(".checkpoint")
+    shutil.rmtree(side, ignore_errors=True)
+    state.save(side, meta)
+    replace_folder(side, folder)
+
+
+def _card(args: argparse.Namespace, identity: dict[str, Any]) -> dict[str, Any]:
+    from ldm.measuring.subjects import UNSEEN_SHARE, VIRTUAL_SEEDS
+
+    description = {}
+    path = args.bids / "dataset_description.json"
+    if path.is_file():
+        found = json.loads(path.read_text())
+        names = {"Name": "dataset", "License": "license", "HowToAcknowledge": "attribution"}
+        description = {ours: found[theirs] for theirs, ours in names.items() if theirs in found}
+    real = [name for name in identity["subjects"] if not name.startswith("virtual-")]
+    return {
+        **description,
+        "training": {
+            "command": "python -m ldm.measuring.train --bids "
+            f"{args.bids.name} --virtual {args.virtual} --steps {args.steps} --batch-size "
+            f"{args.batch_size} --learning-rate {args.learning_rate:g} --cooldown-steps "
+            f"{args.cooldown_steps} --seed {args.seed} --out segmenter",
+            "real_subjects": len(real),
+            "virtual_subjects": args.virtual,
+            "virtual_seed": VIRTUAL_SEEDS["train"],
+            "config": identity["config"],
+        },
+        "split": {
+            "function": "ldm.split.held_out(participant_id, share)",
+            "unseen_share": UNSEEN_SHARE,
+        },
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
