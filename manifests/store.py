@@ -11,6 +11,7 @@ from typing import BinaryIO, NamedTuple
 from manifests.errors import ReleaseError
 from manifests.text import is_plain
 
+Chunk = bytes | memoryview
 CHUNK_BYTES = 1 << 18  # of an object that is read in pieces: fits a core's cache
 CONTENT_TYPES = {
     ".nii.gz": "application/gzip",
@@ -19,6 +20,8 @@ CONTENT_TYPES = {
     ".tsv": "text/tab-separated-values; charset=utf-8",
     ".md": "text/markdown; charset=utf-8",
     ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
     ".png": "image/png",
     ".cff": "application/yaml",
 }
@@ -103,11 +106,11 @@ class Store(ABC):
         """Write the bytes of a local file at `key`, as `put` does, and hold few of them at once."""
         self.put(key, path.read_bytes())
 
-    def get_chunks(self, key: str, *, most: int | None = None) -> Iterator[bytes]:
+    def get_chunks(self, key: str, *, most: int | None = None) -> Iterator[Chunk]:
         """The bytes at `key` in pieces, fetched as they are asked for. Errors as of `get`."""
         yield self.get(key, most=most)
 
-    def put_chunks(self, key: str, chunks: Iterable[bytes], *, durable: bool = True) -> None:
+    def put_chunks(self, key: str, chunks: Iterable[Chunk], *, durable: bool = True) -> None:
         """Write an object that comes in pieces, as `put` does; few of them are in memory at once.
 
         An error of `chunks` leaves nothing behind. What is not `durable` may be lost, or be half

@@ -1,0 +1,74 @@
+// Commands to copy: with the address that the page was read from, and with the filter.
+
+const baked = document.getElementById("address").content.textContent;
+
+export function showCommands(where) {
+  const release = word(s3Address(location) ?? baked);
+  set("download", `brainpress download ${release} brains${where && ` --where ${quoted(where)}`}`);
+  set("sync", `aws s3 sync --no-sign-request ${release} brains`);
+  set("query", `brainpress query ${release} "SELECT count(*) FROM manifest"`);
+  if (location.protocol !== "file:") {
+    const manifest = new URL("manifest.parquet", location.href.split(/[?#]/)[0]).href.replaceAll("'", "%27");
+    set("python", `import pandas as pd
+pd.read_parquet("${manifest}").describe()
+
+import duckdb
+duckdb.sql("SELECT count(*) FROM '${manifest}'")
+
+import polars as pl
+pl.scan_parquet("${manifest}").describe()`);
+  }
+}
+
+// s3://bucket/prefix of a page that S3 itself serves; null of any other.
+export function s3Address({ hostname, pathname }) {
+  const folder = decodeURIComponent(pathname.replace(/[^/]*$/, "").replace(/\/$/, ""));
+  const own = hostname.match(/^(.+)\.s3(?:-website)?(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com$/);
+  if (own) return `s3://${own[1]}${folder}`;
+  if (/^s3(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com$/.test(hostname)) return `s3:/${folder}`;
+  return null;
+}
+
+function set(name, text) {
+  const code = document.querySelector(`[data-command=${name}] code`);
+  if (code.textContent !== text) code.textContent = text;
+}
+
+// One word of a POSIX shell.
+function word(text) {
+  return /^[\w./:@%+=-]+$/.test(text) ? text : single(text);
+}
+
+// Double quotes read better around a filter; nothing that a shell would act on stands in them.
+function quoted(text) {
+  return /^[\w .,+<>=()'%-]*$/.test(text) ? `"${text}"` : single(text);
+}
+
+function single(text) {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+for (const figure of document.querySelectorAll("[data-command]")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "copy";
+  button.textContent = "Copy";
+  button.setAttribute("aria-label", `Copy: ${figure.querySelector("figcaption").textContent}`);
+  button.addEventListener("click", async () => {
+    const done = await copied(figure.querySelector("code"));
+    button.textContent = done ? "Copied" : "Press Ctrl+C";
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  });
+  figure.querySelector("figcaption").append(button);
+}
+
+// S3 serves websites over plain http, where there is no clipboard for scripts: then it is selected.
+async function copied(code) {
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+    return true;
+  } catch {
+    getSelection().selectAllChildren(code);
+    return document.execCommand("copy");
+  }
+}

@@ -1,0 +1,41 @@
+// NiiVue, asked for only when a reader wants it.
+
+let loading = null;
+
+export function hasWebGL2() {
+  return document.createElement("canvas").getContext("webgl2") !== null;
+}
+
+// A view of an image in `place`: three planes and a rendering. Returns how to end it.
+export async function openNiiVue(place, address, { src, integrity }) {
+  loading ??= loaded(src, integrity);
+  const { Niivue } = await loading;
+  const canvas = document.createElement("canvas");
+  canvas.setAttribute("aria-label", "The volume in NiiVue");
+  canvas.tabIndex = 0;
+  place.replaceChildren(canvas);
+  const view = new Niivue({ backColor: [0, 0, 0, 1], dragAndDropEnabled: false, logLevel: "error" });
+  await view.attachToCanvas(canvas);
+  await view.loadVolumes([{ url: new URL(address, location.href).href }]);
+  view.setSliceType(view.sliceTypeMultiplanar);
+  return () => {
+    view.gl?.getExtension("WEBGL_lose_context")?.loseContext();
+    place.replaceChildren();
+  };
+}
+
+function loaded(src, integrity) {
+  return new Promise((done, failed) => {
+    const script = document.createElement("script");
+    if (integrity) script.integrity = integrity;
+    script.crossOrigin = "anonymous";
+    script.onload = () => done(globalThis.niivue);
+    script.onerror = () => {
+      loading = null;
+      script.remove();
+      failed(new Error("NiiVue cannot be loaded, or is not the file that this page names"));
+    };
+    script.src = src;
+    document.head.append(script);
+  });
+}

@@ -1,0 +1,109 @@
+// The manifest's columns as typed arrays, and the rows of them that a choice keeps.
+
+const TYPES = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f8: Float64Array };
+const numbers = new Intl.NumberFormat("en", { maximumSignificantDigits: 7 });
+
+export async function loadRows(address) {
+  const about = await (await fetched(address)).json();
+  const data = await (await fetched(about.data)).arrayBuffer();
+  return new Rows(about, data);
+}
+
+async function fetched(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`${address.split("?")[0]}: ${answer.status}`);
+  return answer;
+}
+
+export class Rows {
+  constructor(about, data) {
+    this.count = about.rows;
+    this.columns = about.columns.map((column) => ({
+      ...column, values: decoded(column.stored, data, about.rows),
+    }));
+    this.byName = new Map(this.columns.map((column) => [column.name, column]));
+    this.groups = this.byName.get(about.groups) ?? null;
+    this.index = this.byName.get("index");
+    this.orders = new Map();
+  }
+
+  // The key of a row's sample; image files are named by it.
+  sample(row) {
+    return `sub-${String(this.index.values[row]).padStart(6, "0")}`;
+  }
+
+  // The row of a sample; -1 where there is none. The index ascends.
+  rowOf(sample) {
+    const wanted = /^sub-\d{6,15}$/.test(sample) ? Number(sample.slice(4)) : NaN;
+    let low = 0, high = this.count - 1;
+    while (low <= high) {
+      const middle = (low + high) >> 1;
+      const found = this.index.values[middle];
+      if (found === wanted) return middle;
+      if (found < wanted) low = middle + 1; else high = middle - 1;
+    }
+    return -1;
+  }
+
+  hasImage(row) {
+    return this.text(this.byName.get("status"), row) === "ok";
+  }
+
+  // A value as people read it.
+  text(column, row) {
+    const value = column.values[row];
+    if (Number.isNaN(value)) return "–";
+    return column.levels.length ? column.levels[value] : numbers.format(value);
+  }
+
+  // The rows that satisfy a choice, in its order.
+  kept(choice) {
+    const tests = [];
+    for (const [name, [low, high]] of choice.ranges) {
+      const { values } = this.byName.get(name);
+      tests.push((row) => values[row] >= (low ?? -Infinity) && values[row] <= (high ?? Infinity));
+    }
+    for (const [name, places] of choice.levels) {
+      const { values } = this.byName.get(name);
+      const chosen = new Uint8Array(this.byName.get(name).levels.length);
+      for (const place of places) chosen[place] = 1;
+      tests.push((row) => chosen[values[row]] === 1);
+    }
+    if (choice.find) tests.push((row) => this.sample(row).includes(choice.find));
+    let rows = this.order(choice.sort);
+    for (const test of tests) rows = rows.filter(test);
+    return rows;
+  }
+
+  // All rows in the order of a column, "-name" for the greatest first; rows without a value last.
+  order(sort) {
+    if (!this.orders.has(sort)) {
+      const rows = Uint32Array.from({ length: this.count }, (_, row) => row);
+      const turned = sort.startsWith("-") ? -1 : 1;
+      const column = this.byName.get(sort.replace(/^-/, ""));
+      if (column && sort !== "index") {
+        const { values } = column;
+        const last = (row) => (Number.isNaN(values[row]) ? 1 : 0);
+        rows.sort((a, b) => last(a) - last(b) || turned * (values[a] - values[b]) || a - b);
+      }
+      this.orders.set(sort, rows);
+    }
+    return this.orders.get(sort);
+  }
+}
+
+// The numbers of a column, see manifests/page/columns.py.
+function decoded(stored, data, count) {
+  const values = new Float64Array(count);
+  const scale = 10 ** (stored.decimals ?? 0);
+  if (stored.type === "range") {
+    for (let row = 0; row < count; row++) values[row] = (stored.least + row) / scale;
+    return values;
+  }
+  const codes = new TYPES[stored.type](data, stored.offset, count);
+  if (stored.type === "f8") return codes;
+  for (let row = 0; row < count; row++) {
+    values[row] = codes[row] === 0 ? NaN : (codes[row] - 1 + stored.least) / scale;
+  }
+  return values;
+}

@@ -1,0 +1,213 @@
+// The viewer: three planes of one volume, its covariates beside them, its neighbours a key away.
+
+import { fetchVolume } from "./nifti.js";
+import { hasWebGL2, openNiiVue } from "./niivue.js";
+
+// Ways: 0 right, 1 front, 2 top.
+const PLANES = [
+  { name: "Coronal", across: 0, up: 2, ends: ["L", "R"] },
+  { name: "Sagittal", across: 1, up: 2, ends: ["P", "A"] },
+  { name: "Axial", across: 0, up: 1, ends: ["L", "R"] },
+];
+
+export class Viewer {
+  constructor(rows, { open, close, neighbour }) {
+    Object.assign(this, { rows, open, close, neighbour, sample: null, ended: null });
+    for (const name of ["viewer", "viewer-title", "viewer-note", "viewer-facts", "viewer-file",
+      "viewer-niivue", "planes", "niivue", "before", "after"]) {
+      this[name.replace("viewer-", "")] = document.getElementById(name);
+    }
+    this.dialog = document.getElementById("viewer");
+    this.place = document.getElementById("niivue");
+    this.button = document.getElementById("viewer-niivue");
+    this.dialog.addEventListener("cancel", (event) => { event.preventDefault(); this.close(); });
+    this.dialog.addEventListener("click", (event) => { if (event.target === this.dialog) this.close(); });
+    document.getElementById("close").addEventListener("click", () => this.close());
+    this.before.addEventListener("click", () => this.step(-1));
+    this.after.addEventListener("click", () => this.step(1));
+    this.button.addEventListener("click", () => this.toggleNiiVue());
+    this.planeViews = PLANES.map((plane) => this.plane(plane));
+    this.planes.append(...this.planeViews.map(({ figure }) => figure), this.readout());
+  }
+
+  // Open on a sample, or close where it is null.
+  show(sample) {
+    if (sample === this.sample) return;
+    this.sample = sample;
+    this.loading?.abort();
+    this.endNiiVue();
+    if (sample === null) {
+      this.dialog.close();
+      return;
+    }
+    this.volume = null;
+    this.planes.classList.add("empty");
+    const row = this.rows.rowOf(sample);
+    this.title.textContent = row < 0 ? "No such image" : sample;
+    this.tell(row);
+    this.before.disabled = this.neighbour(sample, -1) === null;
+    this.after.disabled = this.neighbour(sample, 1) === null;
+    if (!this.dialog.open) this.dialog.showModal();
+    this.load(row);
+  }
+
+  step(by) {
+    const next = this.neighbour(this.sample, by);
+    if (next !== null) this.open(next);
+  }
+
+  tell(row) {
+    const facts = [];
+    for (const column of row < 0 ? [] : this.rows.columns) {
+      if (column.role === "key") continue;
+      const name = document.createElement("dt"), value = document.createElement("dd");
+      name.textContent = column.label;
+      value.textContent = this.rows.text(column, row);
+      if (column.unit) {
+        const unit = document.createElement("span");
+        unit.className = "unit";
+        unit.textContent = ` ${column.unit}`;
+        value.append(unit);
+      }
+      facts.push(name, value);
+    }
+    this.facts.replaceChildren(...facts);
+  }
+
+  async load(row) {
+    const there = row >= 0 && this.rows.hasImage(row);
+    this.file.hidden = this.button.hidden = !there;
+    if (!there) {
+      this.note.textContent = row < 0 ? "This release has no image of that name." : "This sample has no image.";
+      return;
+    }
+    const address = `${this.sample}/anat/${this.sample}_T1w.nii.gz`;
+    this.file.href = address;
+    this.address = address;
+    this.loading = new AbortController();
+    this.note.textContent = "Loading…";
+    try {
+      const volume = await fetchVolume(address, this.loading.signal);
+      if (address !== this.address) return;
+      this.at = volume.shape.map((side) => Math.floor(side / 2));
+      this.volume = volume;
+      this.note.textContent = "";
+      this.lay();
+      this.draw();
+    } catch (error) {
+      if (error.name !== "AbortError") this.note.textContent = `It cannot be shown: ${error.message}.`;
+    }
+  }
+
+  plane({ name, across, up, ends }) {
+    const through = 3 - across - up;
+    const figure = element("figure", { className: `plane ${name.toLowerCase()}` });
+    const stage = element("div", { className: "stage" });
+    const canvas = element("canvas", { width: 1, height: 1, tabIndex: 0 });
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", `${name} slice; arrow keys move the cross, Page Up and Page Down the slice`);
+    const lines = ["upright", "level"].map((kind) => element("i", { className: kind }));
+    const marks = ends.map((end, side) => element("span", { className: `end end${side}`, textContent: end }));
+    const slider = element("input", { type: "range", min: 0, step: 1 });
+    slider.setAttribute("aria-label", `${name} slice`);
+    stage.append(canvas, ...lines, ...marks);
+    figure.append(stage, slider);
+
+    const move = (way, to) => {
+      if (!this.volume) return;
+      this.at[way] = Math.min(Math.max(Math.round(to), 0), this.volume.shape[way] - 1);
+      this.draw();
+    };
+    slider.addEventListener("input", () => move(through, Number(slider.value)));
+    const point = (event) => {
+      const box = canvas.getBoundingClientRect();
+      if (!this.volume || !(event.buttons & 1)) return;
+      move(across, ((event.clientX - box.left) / box.width) * this.volume.shape[across] - 0.5);
+      move(up, (1 - (event.clientY - box.top) / box.height) * this.volume.shape[up] - 0.5);
+    };
+    canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); point(event); });
+    canvas.addEventListener("pointermove", point);
+    canvas.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      move(through, this.at[through] - Math.sign(event.deltaY));
+    }, { passive: false });
+    const keys = { ArrowLeft: [across, -1], ArrowRight: [across, 1], ArrowUp: [up, 1], ArrowDown: [up, -1],
+      PageUp: [through, 1], PageDown: [through, -1] };
+    canvas.addEventListener("keydown", (event) => {
+      const key = keys[event.key];
+      if (!key || !this.volume) return;
+      event.preventDefault();
+      move(key[0], this.at[key[0]] + key[1]);
+    });
+    return { figure, stage, canvas, lines, slider, across, up, through };
+  }
+
+  readout() {
+    this.told = element("p", { className: "readout" });
+    return this.told;
+  }
+
+  // The planes to one scale, so that a millimetre is as long in each.
+  lay() {
+    const length = this.volume.axes.map(({ side, size }) => side * size);
+    this.planes.style.setProperty("--columns", `${length[0]}fr ${length[1]}fr`);
+    for (const { stage, canvas, slider, across, up, through } of this.planeViews) {
+      stage.style.aspectRatio = `${length[across]} / ${length[up]}`;
+      canvas.width = this.volume.shape[across];
+      canvas.height = this.volume.shape[up];
+      slider.max = this.volume.shape[through] - 1;
+    }
+    this.planes.classList.remove("empty");
+  }
+
+  draw() {
+    const { volume, at } = this;
+    for (const { canvas, lines, slider, across, up, through } of this.planeViews) {
+      canvas.getContext("2d").putImageData(volume.slice(across, up, at), 0, 0);
+      lines[0].style.left = `${((at[across] + 0.5) / volume.shape[across]) * 100}%`;
+      lines[1].style.top = `${(1 - (at[up] + 0.5) / volume.shape[up]) * 100}%`;
+      slider.value = at[through];
+      slider.setAttribute("aria-valuetext", `${volume.millimetres(at)[through].toFixed(1)} mm`);
+    }
+    const [x, y, z] = volume.millimetres(at).map((length) => length.toFixed(1).replace("-", "−"));
+    this.told.textContent = `x ${x}  y ${y}  z ${z} mm\nintensity ${volume.at(at).toFixed(3)}`;
+  }
+
+  async toggleNiiVue() {
+    if (this.ended) { this.endNiiVue(); return; }
+    if (!hasWebGL2()) {
+      this.note.textContent = "NiiVue needs WebGL 2, which this browser does not have.";
+      return;
+    }
+    const address = this.address;
+    this.note.textContent = "Loading NiiVue…";
+    this.button.disabled = true;
+    this.place.hidden = false;
+    try {
+      const { niivue: src, integrity } = this.dialog.dataset;
+      const end = await openNiiVue(this.place, address, { src, integrity });
+      if (address !== this.address) { end(); return; }
+      this.ended = end;
+      this.planes.hidden = true;
+      this.button.textContent = "Back to the plain view";
+      this.note.textContent = "";
+    } catch (error) {
+      this.place.hidden = true;
+      this.note.textContent = `${error.message}.`;
+    } finally {
+      this.button.disabled = false;
+    }
+  }
+
+  endNiiVue() {
+    this.ended?.();
+    this.ended = null;
+    this.place.hidden = true;
+    this.planes.hidden = false;
+    this.button.textContent = "Open in NiiVue";
+  }
+}
+
+function element(name, properties) {
+  return Object.assign(document.createElement(name), properties);
+}

@@ -1,0 +1,139 @@
+"""The files of a release's page, from the release alone."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+from manifests.errors import ReleaseError
+from manifests.layout import image_path
+from manifests.page.columns import PageColumn, packed, page_columns, wanted_columns
+from manifests.page.figures import Bins, bins_of, group_column
+from manifests.page.html import index_html, mosaic_column
+from manifests.page.niivue import niivue
+from manifests.page.pictures import Sample, contact_sheet, shown_samples
+from manifests.page.png import png_bytes
+from manifests.parquet import sha256
+from manifests.query import Release
+from manifests.text import json_text, one_line
+
+PAGE_KEY, SHEET_KEY = "index.html", "previews/contact-sheet.png"
+COLUMNS_KEY, ROWS_KEY = "page/columns.json", "page/columns.bin"
+ASSETS = (
+    "page.css",
+    "page.js",
+    "rows.js",
+    "choice.js",
+    "figures.js",
+    "table.js",
+    "viewer.js",
+    "nifti.js",
+    "niivue.js",
+    "commands.js",
+)
+MOST_CARD_BYTES = 2**20
+
+
+def page_files(release: Release, *, viewer: str | None = None) -> dict[str, bytes]:
+    """The page of a release, by key: `index.html`, `page/...`, `previews/contact-sheet.png`.
+
+    Read are the manifest, README.md, CHANGES and some 24 images; the same release gives the same
+    bytes.
+
+    Args:
+        viewer: where NiiVue comes from, see `manifests.page.niivue.niivue`; None for the pinned
+            version from a public mirror, which a reader's browser asks only when they choose it.
+
+    Raises:
+        ReleaseError: a wrong `viewer`; a file of the release that is missing or damaged (exit 1).
+    """
+    source = niivue(viewer)
+    covariates = release.document.columns
+    table = release.query(columns=wanted_columns(release.schema, covariates))
+    columns = page_columns(table, covariates)
+    bins = _bins(columns)
+    specs, rows = packed(columns)
+    samples = _hung(shown_samples(release), columns)
+    assets = files("manifests.page") / "assets"
+    page = {f"page/{name}": (assets / name).read_bytes() for name in ASSETS}
+    page[ROWS_KEY] = rows
+    page[COLUMNS_KEY] = _columns_json(columns, bins, specs, table.num_rows, sha256(rows))
+    for sample in samples:
+        page[picture_key(sample.row["index"])] = png_bytes(sample.views["axial"])
+    if source.data is not None:
+        page[source.src] = source.data
+    page[SHEET_KEY] = contact_sheet(samples)
+    page[PAGE_KEY] = index_html(
+        release,
+        columns=columns,
+        bins=bins,
+        samples=samples,
+        viewer=source,
+        card=_text(release, "README.md"),
+        changes=_text(release, "CHANGES"),
+        digest=sha256(page[COLUMNS_KEY]),
+    ).encode()
+    return dict(sorted(page.items()))
+
+
+def picture_key(index: int) -> str:
+    """Where the picture of a sample in the mosaic lies."""
+    name = image_path(index).partition("/")[0]
+    return f"page/pictures/{name}.png"
+
+
+def _hung(samples: list[Sample], columns: list[PageColumn]) -> list[Sample]:
+    """The samples in order of the first covariate that is a number, by which one sees it act."""
+    column = mosaic_column(columns)
+    return samples if column is None else sorted(samples, key=lambda s: s.row[column.name])
+
+
+def _bins(columns: list[PageColumn]) -> dict[str, Bins]:
+    """The bins of each column of numbers; a measured one shares those of what it measures."""
+    bins = {}
+    for column in columns:
+        if column.role in ("asked", "measured") and not column.levels:
+            partners = [c for c in columns if c.name == column.shows or c.shows == column.name]
+            bins[column.name] = bins_of(column.values, *(other.values for other in partners))
+    return bins
+
+
+def _columns_json(
+    columns: list[PageColumn],
+    bins: dict[str, Bins],
+    specs: list[dict[str, Any]],
+    rows: int,
+    digest: str,
+) -> bytes:
+    """What page.js is told of the columns and of `columns.bin`."""
+    groups = group_column(columns)
+    told = []
+    for column, spec in zip(columns, specs, strict=True):
+        about: dict[str, Any] = {
+            "name": column.name,
+            "label": one_line(column.label),
+            "role": column.role,
+            "unit": one_line(column.shown_unit),
+            "levels": [one_line(level) for level in column.levels],
+            "shows": column.shows,
+            "stored": spec,
+        }
+        if column.name in bins:
+            about["bins"] = vars(bins[column.name])
+        told.append(about)
+    document = {
+        "rows": rows,
+        "data": f"{ROWS_KEY}?{digest[:16]}",
+        "groups": None if groups is None else groups.name,
+        "columns": told,
+    }
+    return (json_text(json.dumps(document, ensure_ascii=False, indent=1)) + "\n").encode()
+
+
+def _text(release: Release, key: str) -> str:
+    try:
+        return release.store.get(key, most=MOST_CARD_BYTES).decode(errors="replace")
+    except KeyError:
+        line = f"{release.store.uri}: {key} is missing; see `brainpress verify`"
+        raise ReleaseError(line, exit_code=1) from None

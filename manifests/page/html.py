@@ -1,0 +1,244 @@
+"""index.html of a release: its template filled with escaped text."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from string import Template
+
+from manifests.layout import participant_id
+from manifests.licenses import LICENSE_URLS
+from manifests.numbers import human_bytes, human_number
+from manifests.page.card import card_html
+from manifests.page.columns import PageColumn
+from manifests.page.figures import Bins, group_column, histogram
+from manifests.page.niivue import Viewer
+from manifests.page.pictures import Sample
+from manifests.query import Release
+from manifests.release_document import DEMONSTRATION
+from manifests.text import one_line, without_credentials
+
+POLICY = (
+    "default-src 'none'; script-src 'self' {viewer}; style-src 'self'; img-src 'self' data: blob:;"
+    " connect-src 'self' data: blob:; base-uri 'none'; form-action 'none'"
+)
+NAMES = {"extrapolated": {"false": "inside the range", "true": "extrapolated"}}
+SEXES = {"F": "female", "M": "male"}
+
+
+def index_html(
+    release: Release,
+    *,
+    columns: Sequence[PageColumn],
+    bins: Mapping[str, Bins],
+    samples: Sequence[Sample],
+    viewer: Viewer,
+    card: str,
+    changes: str,
+    digest: str,
+) -> str:
+    """The page; `digest` is that of `columns.json`, so that no stale copy of it is used."""
+    document = release.document
+    counts = release.about["counts"]
+    ok = counts["ok"]
+    template = Template((files("manifests.page") / "assets" / "index.html").read_text("utf-8"))
+    images = "image" if ok == 1 else "images"
+    return template.substitute(
+        policy=html.escape(" ".join(POLICY.format(viewer=viewer.allowed).split())),
+        title=_text(document.name),
+        lede=f"{ok:,} synthetic T1-weighted brain {images}, drawn from a generative model. "
+        + ("It shows no person." if ok == 1 else "None shows a person."),
+        banner=f'<p class="banner">{_text(DEMONSTRATION)}</p>' if document.demonstration else "",
+        facts=_facts(release, changes, samples),
+        mosaic="\n".join(_tile(sample, columns) for sample in samples),
+        mosaic_order=_mosaic_order(columns),
+        panels="\n".join(_panels(columns, bins)),
+        legend=_legend(columns),
+        address=_text(address(release)),
+        command_address=_text(_shell(address(release))),
+        card=card_html(card),
+        software=_text(document.software_version),
+        columns_src=f"page/columns.json?{digest[:16]}",
+        viewer_src=_text(viewer.src),
+        viewer_integrity=_text(viewer.integrity),
+        viewer_from=_text(_host(viewer.src)),
+    )
+
+
+def address(release: Release) -> str:
+    """What the page's commands call the release: its bucket, or a word for its folder.
+
+    The path of a folder on this machine is nobody else's business.
+    """
+    uri = release.store.uri
+    return without_credentials(uri).rstrip("/") if uri.startswith("s3://") else "RELEASE"
+
+
+def _facts(release: Release, changes: str, samples: Sequence[Sample]) -> str:
+    document, counts = release.document, release.about["counts"]
+    version, date = _version(changes)
+    size = counts.get("image_bytes")
+    facts = [
+        ("Images", f"{counts['ok']:,}"),
+        ("Grid", _text(samples[0].grid) if samples else ""),
+        ("Size", human_bytes(size) if isinstance(size, int) else ""),
+        ("Version", _text(version)),
+        ("Date", _text(document.date or date)),
+        ("Model", _text(document.model["name"])),
+        ("Licence", _licence(document.license)),
+    ]
+    return "\n".join(
+        f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts if value
+    )
+
+
+def _version(changes: str) -> tuple[str, str]:
+    """Version and date of the newest heading of CHANGES, in the form that BIDS asks for."""
+    match = re.match(r"(\d[\w.+-]{0,40})(?:[ \t]+-?[ \t]*(\d{4}-\d\d-\d\d))?", changes.lstrip())
+    return (match[1], match[2] or "") if match else ("", "")
+
+
+def _licence(name: str) -> str:
+    url = LICENSE_URLS.get(name, "LICENSE")
+    return f'<a href="{html.escape(url)}" rel="license">{_text(name)}</a>'
+
+
+def _tile(sample: Sample, columns: Sequence[PageColumn]) -> str:
+    key = participant_id(sample.row["index"])
+    height, width = sample.views["axial"].shape
+    caption = _caption(sample, columns)
+    return (
+        f'<li><a href="#sample={key}" data-sample="{key}"><img src="page/pictures/{key}.png"'
+        f' width="{width}" height="{height}" loading="lazy" decoding="async"'
+        f' alt="Axial slice of {key}"><span>{caption or key[4:]}</span></a></li>'
+    )
+
+
+def _caption(sample: Sample, columns: Sequence[PageColumn]) -> str:
+    """Two covariates at most: "F · 61 years"."""
+    told = []
+    for column in columns:
+        value = sample.row.get(column.name)
+        if column.role != "asked" or value is None:
+            continue
+        if column.levels:
+            told.append(_text(value)[:40])
+        else:
+            unit = f" {_text(column.shown_unit)}" if column.shown_unit else ""
+            told.append(f"{human_number(float(f'{value:.3g}'))}{unit}")
+    return " · ".join(told[:2])
+
+
+def _mosaic_order(columns: Sequence[PageColumn]) -> str:
+    column = mosaic_column(columns)
+    return f" in order of {_text(column.label).lower()}" if column else ""
+
+
+def mosaic_column(columns: Sequence[PageColumn]) -> PageColumn | None:
+    """The covariate along which the mosaic is hung: the first that is a number."""
+    return next((c for c in columns if c.role == "asked" and not c.levels), None)
+
+
+def _panels(columns: Sequence[PageColumn], bins: Mapping[str, Bins]) -> list[str]:
+    groups = group_column(columns)
+    measured = {column.shows: column for column in columns if column.shows}
+    panels = []
+    for column in columns:
+        if column.name in bins and column.shows is None:
+            figure = histogram(column, bins[column.name], groups, measured.get(column.name))
+            panels.append(_numbers_panel(column, bins[column.name], figure))
+        elif len(column.levels) > (0 if column.role == "asked" else 1):
+            panels.append(_levels_panel(column, groups))
+    return panels
+
+
+def _numbers_panel(column: PageColumn, bins: Bins, figure: str) -> str:
+    low, high = (f"{end:.12g}" for end in (bins.low, bins.high))
+    label, name = _text(column.label), _text(column.name)
+    ends = f'min="{low}" max="{high}" step="{bins.step / 10:.12g}"'
+    trained = ""
+    if column.trained:
+        span = " to ".join(human_number(end) for end in column.trained)
+        trained = f" The model was trained on {span}."
+    return f"""\
+<fieldset class="panel" data-column="{name}" disabled>
+<legend>{label}{_unit(column)}</legend>
+<p class="meaning">{_meaning(column)}{trained}</p>
+<div class="figure">{figure}
+<div class="thumbs"><input type="range" class="low" {ends} value="{low}" aria-label="{label}, least">
+<input type="range" class="high" {ends} value="{high}" aria-label="{label}, greatest"></div></div>
+<div class="ends"><label>from <input type="number" class="low" step="any" placeholder="{low}"></label>
+<label>to <input type="number" class="high" step="any" placeholder="{high}"></label></div>
+</fieldset>"""
+
+
+def _levels_panel(column: PageColumn, groups: PageColumn | None) -> str:
+    there = column.values[column.values == column.values].astype(int)
+    counts = [int((there == place).sum()) for place in range(len(column.levels))]
+    most = max([1, *counts])
+    items = []
+    for place, (level, count) in enumerate(zip(column.levels, counts, strict=True)):
+        colour = place if column is groups else 0
+        width = f"{count / most * 100:.1f}"
+        items.append(
+            f'<label class="level"><input type="checkbox" value="{place}"><span class="name">'
+            f'{_text(level_name(column.name, level))}</span><svg class="bar" viewBox="0 0 100 10"'
+            ' preserveAspectRatio="none" aria-hidden="true" focusable="false">'
+            f'<rect class="all" width="{width}" height="10"/>'
+            f'<rect class="part part{colour}" width="{width}" height="10"/></svg>'
+            f'<span class="count">{count:,}</span></label>'
+        )
+    return f"""\
+<fieldset class="panel" data-column="{_text(column.name)}" disabled>
+<legend>{_text(column.label)}</legend>
+<p class="meaning">{_meaning(column)}</p>
+<div class="levels">{"".join(items)}</div>
+</fieldset>"""
+
+
+def level_name(column: str, level: str) -> str:
+    """A level as people read it: F (female)."""
+    if column == "sex" and level in SEXES:
+        return f"{level} ({SEXES[level]})"
+    return NAMES.get(column, {}).get(level, level)
+
+
+def _legend(columns: Sequence[PageColumn]) -> str:
+    """Which colour is which group, and what the line is."""
+    groups = group_column(columns)
+    told = []
+    if groups is not None:
+        for place, level in enumerate(groups.levels):
+            name = _text(level_name(groups.name, level))
+            told.append(f'<span class="key part{place}">{name}</span>')
+    if any(column.shows for column in columns):
+        told.append('<span class="key line">measured on the image</span>')
+    return " ".join(told)
+
+
+def _meaning(column: PageColumn) -> str:
+    text = _text(column.description)
+    if column.name == "extrapolated":
+        text = "whether a covariate lies outside the range that the model was trained on"
+    if column.name == "status":
+        text = "whether there is an image that passed the quality check"
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def _unit(column: PageColumn) -> str:
+    return f' <span class="unit">{_text(column.shown_unit)}</span>' if column.shown_unit else ""
+
+
+def _host(src: str) -> str:
+    return src.split("/")[2] if "://" in src else "this page's own files"
+
+
+def _shell(text: str) -> str:
+    """One word of a POSIX shell. commands.js does the same."""
+    return text if re.fullmatch(r"[\w./:@%+=-]+", text) else "'" + text.replace("'", "'\\''") + "'"
+
+
+def _text(text: object) -> str:
+    return html.escape(one_line(text))

@@ -1,0 +1,169 @@
+"""Pictures of a few volumes of a release: a slice of each for its page, three for the sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import nibabel as nib
+import numpy as np
+from nibabel.affines import voxel_sizes
+
+from manifests.errors import ReleaseError
+from manifests.images import fetch, images_of
+from manifests.page.png import png_bytes
+from manifests.query import Release
+from manifests.schema import OK
+from manifests.volume_check import read_volume
+
+MOST = 24  # volumes of the mosaic and of the contact sheet
+SHEET_COLUMNS, SHEET_HEIGHT, GAP = 4, 128, 6
+MARGIN = 2  # voxels of air around the heads
+BRIGHTEST = 99.8  # percentile of the voxels that is drawn white
+FOREGROUND = 0.1  # of the brightest
+ABOVE_CENTRE = 0.05  # of the head's height: where the lateral ventricles are
+EMPTY = "there is no image in it"
+
+Plane = Literal["sagittal", "coronal", "axial"]
+PLANES: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A volume that is shown.
+
+    Attributes:
+        row: its manifest row.
+        views: plane -> uint8 (rows, columns) of square pixels, the right way up: left is left.
+        grid: of the volume, for people: "64 × 80 × 64 at 2.5 mm".
+    """
+
+    row: dict[str, Any]
+    views: dict[Plane, np.ndarray]
+    grid: str
+
+
+def shown_samples(release: Release, *, most: int = MOST) -> list[Sample]:
+    """Volumes evenly chosen among the release's images, all cropped alike.
+
+    Raises:
+        ReleaseError: an image that is missing, not the manifest's, or no sound volume (exit 1).
+    """
+    good = release.query(f"status = '{OK}'", columns=["index"])["index"].to_numpy()
+    if not len(good):
+        return []
+    places = np.unique(np.linspace(0, len(good) - 1, most).round().astype(int))
+    chosen = ", ".join(str(index) for index in good[places])
+    rows = release.query(f"status = '{OK}' and index in ({chosen})")
+    samples = []
+    for image, row in zip(images_of(rows, release.store.uri), rows.to_pylist(), strict=True):
+        try:
+            volume, affine = read_volume(fetch(release.store, image))
+            samples.append(Sample(row, _views(volume, affine), _grid(volume, affine)))
+        except KeyError:
+            line = f"{release.store.uri}/{image.path} is missing; see `brainpress verify`"
+            raise ReleaseError(line, exit_code=1) from None
+        except ReleaseError as error:
+            line = f"{release.store.uri}/{image.path}: {error}; see `brainpress verify`"
+            raise ReleaseError(line, exit_code=1) from error
+    return _cropped(samples)
+
+
+def contact_sheet(samples: Sequence[Sample]) -> bytes:
+    """All samples in rows of four, three planes each, as a PNG file; a black one where none is."""
+    cells = []
+    for sample in samples:
+        tiles = [_resized(sample.views[plane], height=SHEET_HEIGHT) for plane in PLANES]
+        cells.append(_beside(tiles))
+    if not cells:
+        return png_bytes(np.zeros((SHEET_HEIGHT, SHEET_HEIGHT), np.uint8))
+    width = max(cell.shape[1] for cell in cells)
+    cells = [np.pad(cell, ((0, 0), (0, width - cell.shape[1]))) for cell in cells]
+    lines = [cells[i : i + SHEET_COLUMNS] for i in range(0, len(cells), SHEET_COLUMNS)]
+    drawn = [_beside(line, gap=4 * GAP) for line in lines]
+    width = drawn[0].shape[1]
+    drawn = [np.pad(line, ((GAP, GAP), (0, width - line.shape[1]))) for line in drawn]
+    return png_bytes(np.pad(np.concatenate(drawn), 2 * GAP))
+
+
+def _views(volume: np.ndarray, affine: np.ndarray) -> dict[Plane, np.ndarray]:
+    """The three planes through the middle of the head, neurological: left is left."""
+    orientation = nib.orientations.io_orientation(affine)
+    upright = nib.orientations.apply_orientation(volume, orientation)  # to right, front, top
+    sizes = voxel_sizes(affine)[np.argsort(orientation[:, 0])]
+    white = float(np.percentile(upright, BRIGHTEST)) or float(upright.max()) or 1.0
+    centre = _centre(upright > FOREGROUND * white)
+    views: dict[Plane, np.ndarray] = {}
+    for axis, plane in enumerate(PLANES):
+        cut = np.clip(np.take(upright, centre[axis], axis=axis).T[::-1] / white, 0, 1)
+        across, down = np.delete(sizes, axis)
+        least = min(across, down)
+        shape = tuple(max(1, round(n * s / least)) for n, s in zip(cut.shape, (down, across)))
+        views[plane] = _resampled((cut * 255).round().astype(np.uint8), (shape[0], shape[1]))
+    return views
+
+
+def _grid(volume: np.ndarray, affine: np.ndarray) -> str:
+    sizes = [f"{size:.4g}" for size in voxel_sizes(affine)]
+    spacing = sizes[0] if len(set(sizes)) == 1 else " × ".join(sizes)
+    return f"{' × '.join(map(str, volume.shape))} at {spacing} mm"
+
+
+def _centre(foreground: np.ndarray) -> list[int]:
+    """Mean voxel of the foreground, raised to the ventricles; the middle of an empty volume."""
+    if not foreground.any():
+        return [side // 2 for side in foreground.shape]
+    sums = [foreground.sum(axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
+    centre = [float(np.average(np.arange(len(line)), weights=line)) for line in sums]
+    centre[2] += ABOVE_CENTRE * np.count_nonzero(sums[2])
+    return [min(round(c), side - 1) for c, side in zip(centre, foreground.shape, strict=True)]
+
+
+def _cropped(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples without the air that surrounds all of them, plane by plane."""
+    boxes: dict[Plane, tuple[slice, slice]] = {}
+    for plane in PLANES:
+        views = [sample.views[plane] for sample in samples]
+        if len({view.shape for view in views}) > 1:
+            continue  # images on several grids stay whole
+        seen = np.max(np.stack(views), axis=0) > FOREGROUND * 255
+        if seen.any():
+            rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+            boxes[plane] = (_span(rows), _span(columns))
+    whole = (slice(None), slice(None))
+    return [
+        replace(s, views={plane: s.views[plane][boxes.get(plane, whole)] for plane in PLANES})
+        for s in samples
+    ]
+
+
+def _span(places: np.ndarray) -> slice:
+    return slice(max(0, int(places[0]) - MARGIN), int(places[-1]) + 1 + MARGIN)
+
+
+def _beside(tiles: Sequence[np.ndarray], *, gap: int = GAP) -> np.ndarray:
+    space = np.zeros((tiles[0].shape[0], gap), np.uint8)
+    line = [part for tile in tiles for part in (tile, space)]
+    return np.concatenate(line[:-1], axis=1)
+
+
+def _resized(view: np.ndarray, *, height: int) -> np.ndarray:
+    width = max(1, round(view.shape[1] * height / view.shape[0]))
+    return _resampled(view, (height, width))
+
+
+def _resampled(view: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """`view` on another grid over the same rectangle, by linear interpolation."""
+    if view.shape == shape:
+        return view
+    values = view.astype(np.float32)
+    for axis, side in enumerate(shape):
+        old = values.shape[axis]
+        place = np.clip((np.arange(side) + 0.5) * old / side - 0.5, 0, old - 1)
+        low = np.minimum(place.astype(int), max(old - 2, 0))
+        part = (place - low).astype(np.float32)
+        part = part[:, None] if axis == 0 else part
+        high = np.minimum(low + 1, old - 1)
+        values = (1 - part) * values.take(low, axis) + part * values.take(high, axis)
+    return values.round().astype(np.uint8)
