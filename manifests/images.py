@@ -15,7 +15,7 @@ from manifests.parquet import sha256
 from manifests.query import Release
 from manifests.release_shape import DIGEST
 from manifests.schema import OK
-from manifests.store import Store
+from manifests.store import Chunk, Store
 
 ATTEMPTS = 2  # of an image whose digest is wrong: once more, in case it broke on the way
 
@@ -109,7 +109,7 @@ def fetch(store: Store, image: Image, *, stopped: Callable[[], bool] = lambda: F
     raise ReleaseError(f"its SHA-256 is {found}, the manifest says {image.sha256}", exit_code=1)
 
 
-def fetch_chunks(store: Store, image: Image) -> Iterator[bytes]:
+def fetch_chunks(store: Store, image: Image) -> Iterator[Chunk]:
     """The bytes of an image in pieces; the last thing is whether they were the right ones.
 
     Raises:

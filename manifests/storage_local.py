@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from manifests.confined import Directory, directory_inside, open_inside
 from manifests.errors import ReleaseError, StorageError
-from manifests.store import CHUNK_BYTES, WRITE_CHECK_KEY, Entry, Store, check_key
+from manifests.store import CHUNK_BYTES, WRITE_CHECK_KEY, Chunk, Entry, Store, check_key
 
 SIDE_FOLDER = ".incoming"
 STALE_AFTER_SECONDS = 24 * 3600
@@ -54,7 +54,7 @@ class LocalStore(Store):
         with self._side_file(key, path) as (side, target, name):
             side.rename_to(target, name)
 
-    def put_chunks(self, key: str, chunks: Iterable[bytes], *, durable: bool = True) -> None:
+    def put_chunks(self, key: str, chunks: Iterable[Chunk], *, durable: bool = True) -> None:
         with self._side_file(key, chunks, durable=durable) as (side, target, name):
             side.rename_to(target, name)
 
@@ -121,6 +121,10 @@ class LocalStore(Store):
         with self._told("remove", key), suppress(FileNotFoundError), self._parent(key) as place:
             folder, name = place
             folder.remove(name)
+        # Nor do folders stay that it leaves empty: BIDS would take one for a subject.
+        for parent in list(PurePosixPath(key).parents)[:-1]:
+            with suppress(OSError), self._parent(str(parent)) as (folder, name):
+                folder.remove_if_empty(name)
 
     def open(self, key: str) -> BinaryIO:
         check_key(key)
@@ -164,7 +168,7 @@ class LocalStore(Store):
 
     @contextmanager
     def _side_file(
-        self, key: str, data: bytes | Path | Iterable[bytes], *, durable: bool = True
+        self, key: str, data: bytes | Path | Iterable[Chunk], *, durable: bool = True
     ) -> Iterator[tuple[_Side, Directory, str]]:
         """`data`, or a file's, in a side file on the same file system, and where it should go."""
         check_key(key)

@@ -23,9 +23,11 @@ from manifests.storage_s3_errors import (
     passes,
     refuse_credentials_in,
 )
+from manifests.storage_s3_stream import BrokenStreamError, Streams
 from manifests.store import (
     CHUNK_BYTES,
     WRITE_CHECK_KEY,
+    Chunk,
     Entry,
     Store,
     TooLargeError,
@@ -62,6 +64,8 @@ class S3Store(Store):
         self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
         self.signed = True
         self._client: Any = None
+        self._session: Any = None
+        self._stream: Streams | None = None
         self._bucket_seen = False
         self._lock = threading.Lock()
 
@@ -105,10 +109,21 @@ class S3Store(Store):
         with self._told("read", key):
             return self._ask(lambda: self._read(key, None, most))
 
-    def get_chunks(self, key: str, *, most: int | None = None) -> Iterator[bytes]:
+    def get_chunks(self, key: str, *, most: int | None = None) -> Iterator[Chunk]:
+        at = 0
+        with self._told("read", key), suppress(BrokenStreamError):
+            place = self._key(key)
+            for chunk in self._streams().read(place, piece_bytes=CHUNK_BYTES, most=most):
+                at += len(chunk)
+                yield chunk
+            return
+        yield from self._chunks_from(at, key, most)
+
+    def _chunks_from(self, at: int, key: str, most: int | None) -> Iterator[bytes]:
+        """The object's bytes from number `at` on; a body that breaks off is gone on with there."""
         from botocore.exceptions import HTTPClientError, IncompleteReadError
 
-        at, place = 0, {"Bucket": self.bucket, "Key": self._key(key)}
+        place = {"Bucket": self.bucket, "Key": self._key(key)}
         with self._told("read", key):
             for attempt in range(ATTEMPTS):
                 rest = {"Range": f"bytes={at}-"} if at else {}
@@ -121,7 +136,6 @@ class S3Store(Store):
                             yield chunk
                     return
                 except (HTTPClientError, IncompleteReadError, ConnectionError):
-                    # A body that breaks off is gone on with where it did.
                     if attempt == ATTEMPTS - 1:
                         raise
                     time.sleep(random.uniform(0, 0.1 * 2**attempt))
@@ -129,6 +143,21 @@ class S3Store(Store):
                     if code_of(error) in {"NoSuchKey"}:
                         raise KeyError(key) from None
                     raise
+
+    def _streams(self) -> Streams:
+        """Made once, with what the client was made with."""
+        client = self.client
+        with self._lock:
+            if self._stream is None:
+                self._stream = Streams(
+                    self._session,
+                    client,
+                    self.bucket,
+                    signed=self.signed,
+                    connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
+                    read_timeout_seconds=READ_TIMEOUT_SECONDS,
+                )
+            return self._stream
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         with self._told("list"):
@@ -177,7 +206,7 @@ class S3Store(Store):
         from botocore import UNSIGNED
         from botocore.config import Config
 
-        session = boto3.session.Session()
+        session = self._session = boto3.session.Session()
         self.signed = session.get_credentials() is not None
         config = Config(
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},

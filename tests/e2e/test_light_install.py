@@ -87,7 +87,7 @@ def test_it_installs_nothing_of_the_press(environment: Path) -> None:
     names = {package["name"].lower() for package in json.loads(listed.stdout)}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     light = {requirement.split(">")[0] for requirement in project["dependencies"]}
-    assert light == {"boto3", "duckdb", "nibabel", "numpy", "pandas", "pyarrow"}
+    assert light == {"boto3", "duckdb", "nibabel", "numpy", "obstore", "pandas", "pyarrow"}
     assert {"brainpress", *light} <= names
     assert not names & {"torch", "ray", "monai", "scipy", "nilearn", "smart-open", "pillow"}
 

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
@@ -48,6 +48,7 @@ class FaultyProxy:
 
     Attributes:
         rate: chance that a request is struck.
+        kinds: in which ways.
         silent: how many requests are still to be left without any answer.
         faults: how often each kind struck.
     """
@@ -55,6 +56,7 @@ class FaultyProxy:
     def __init__(self, endpoint: str, *, seed: int = 0, rate: float = 0.0, port: int = 0) -> None:
         self.upstream = urlsplit(endpoint).netloc
         self.rate, self.silent = rate, 0
+        self.kinds: Sequence[str] = KINDS
         self.faults: Counter[str] = Counter()
         self.requests = 0
         self._chance, self._lock = random.Random(seed), threading.Lock()
@@ -150,7 +152,7 @@ class FaultyProxy:
                 self.silent -= 1
                 kind = SILENT
             elif self._chance.random() < self.rate:
-                kind = self._chance.choice(KINDS)
+                kind = self._chance.choice(self.kinds)
             else:
                 return ""
             if kind == "upload cut short" and not has_body:
