@@ -79,6 +79,11 @@ class Directory:
         with suppress(FileNotFoundError):
             os.unlink(self._at(name), dir_fd=self.handle)
 
+    def remove_if_empty(self, name: str) -> None:
+        """Remove a folder that holds nothing; any other stays."""
+        with suppress(OSError):
+            os.rmdir(self._at(name), dir_fd=self.handle)
+
     def exists(self, name: str) -> bool:
         try:
             self.stat(name)

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from manifests.layout import MANIFEST_KEY
 from manifests.licenses import LICENSE_URLS
+from manifests.published import FIRST_VERSION
 from manifests.release_document import DEMONSTRATION, ReleaseDocument
 from manifests.text import one_line
 
@@ -74,12 +75,14 @@ def croissant(
         "conformsTo": FORMAT,
         "name": one_line(document.name),
         "description": one_line(f"{DEMONSTRATION} {made}" if document.demonstration else made),
-        "version": "1.0.0",
+        "version": document.published.last.version if document.published else FIRST_VERSION,
         "license": LICENSE_URLS.get(document.license, one_line(document.license)),
         "creator": [{"@type": "sc:Organization", "name": name} for name in authors],
         "citeAs": f"{'; '.join(authors)}. {one_line(document.name)}.",
         "keywords": ["synthetic", "MRI", "brain", "T1w"],
     }
+    if document.published and document.published.url:
+        about["url"] = document.published.url
     if document.date:
         about["datePublished"] = document.date
     about["distribution"] = [

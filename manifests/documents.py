@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.json_text import json_bytes
-from manifests.layout import BIDS_VERSION, NOT_BIDS
+from manifests.layout import BIDS_VERSION, CROISSANT_KEY, NOT_BIDS, VERSIONS
 from manifests.licenses import LICENSE_URLS
 from manifests.readme import readme
 from manifests.release_document import DEMONSTRATION, ReleaseDocument
@@ -18,24 +18,52 @@ from manifests.text import one_line
 
 
 def documents(
-    document: ReleaseDocument, *, ok: int, failed: int, extra: set[str], spread: str = ""
+    document: ReleaseDocument,
+    *,
+    ok: int,
+    failed: int,
+    extra: set[str],
+    spread: str = "",
+    withdrawn: int = 0,
+    changed: str | None = None,
 ) -> dict[str, bytes]:
     """The explaining files of a release with so many samples, by key; but for participants.tsv.
 
     Args:
+        changed: what has become of it since it was published, as of `published.changed_since`.
         extra: the keys of files that came from elsewhere, for .bidsignore.
         spread: how the covariates are spread, as Markdown, for the README.
     """
     return {
         "dataset_description.json": json_bytes(_dataset_description(document)),
-        "README.md": readme(document, ok=ok, failed=failed, spread=spread).encode(),
+        "README.md": readme(
+            document, ok=ok, failed=failed, spread=spread, withdrawn=withdrawn, changed=changed
+        ).encode(),
         "CHANGES": _changes(document, ok).encode(),
         "LICENSE": _license(document).encode(),
-        "CITATION.cff": _citation(document).encode(),
+        "CITATION.cff": _citation(document, changed=changed is not None).encode(),
         "participants.json": json_bytes(_participants_json(document)),
         "T1w.json": json_bytes(_t1w_json(document)),
-        ".bidsignore": _bidsignore(extra).encode(),
+        ".bidsignore": _bidsignore(extra, [VERSIONS] if document.published else []).encode(),
     }
+
+
+DOCUMENTS = (
+    "dataset_description.json",
+    "README.md",
+    "CHANGES",
+    "LICENSE",
+    "CITATION.cff",
+    "participants.json",
+    "T1w.json",
+    ".bidsignore",
+    CROISSANT_KEY,
+)
+
+
+def is_document(key: str) -> bool:
+    """Whether it is one of the explaining files, which are made anew with every change."""
+    return key in DOCUMENTS
 
 
 def participants_tsv(table: pa.Table, columns: tuple[Column, ...]) -> bytes:
@@ -121,6 +149,13 @@ def _t1w_json(document: ReleaseDocument) -> dict[str, Any]:
 
 
 def _changes(document: ReleaseDocument, ok: int) -> str:
+    """As BIDS wants it, in the form of CPAN: newest first."""
+    if document.published:
+        entries = [
+            f"{version.version} {version.date}\n" + "".join(f"  - {c}\n" for c in version.changes)
+            for version in document.published.versions
+        ]
+        return "\n".join(entries)
     heading = f"1.0.0 {document.date}" if document.date else "1.0.0"
     return f"{heading}\n  - {ok} synthetic volumes, seed {document.seed}\n"
 
@@ -136,7 +171,8 @@ def _license(document: ReleaseDocument) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _citation(document: ReleaseDocument) -> str:
+def _citation(document: ReleaseDocument, *, changed: bool) -> str:
+    """Of a release that has changed since it was published, without a version's number."""
     lines = [
         "cff-version: 1.2.0",
         "message: If you use this dataset, please cite it as below.",
@@ -147,6 +183,10 @@ def _citation(document: ReleaseDocument) -> str:
     ]
     if document.license in LICENSE_URLS:
         lines.append(f"license: {document.license}")
+    if document.published and not changed:
+        lines.append(f"version: {_quoted(document.published.last.version)}")
+    if document.published and document.published.url:
+        lines.append(f"url: {_quoted(document.published.url)}")
     if document.date:
         lines.append(f"date-released: {json.dumps(document.date)}")
     return "\n".join(lines) + "\n"
@@ -157,6 +197,6 @@ def _quoted(text: str) -> str:
     return json.dumps(one_line(text), ensure_ascii=False)
 
 
-def _bidsignore(extra: set[str]) -> str:
-    names = {*NOT_BIDS, *(key.partition("/")[0] for key in extra)}
+def _bidsignore(extra: set[str], versions: list[str]) -> str:
+    names = {*NOT_BIDS, *versions, *(key.partition("/")[0] for key in extra)}
     return "".join(f"{name}\n" for name in sorted(names))

@@ -29,10 +29,10 @@ from manifests.ledger import in_threads
 from manifests.parquet import MOST_FILE_BYTES, sha256, table_from_bytes
 from manifests.query import Release
 from manifests.release import read_release
-from manifests.schema import OK
+from manifests.schema import OK, same_columns
 from manifests.storage import open_store
 from manifests.storage_local import LocalStore
-from manifests.store import Store, TooLargeError
+from manifests.store import Chunk, Store, TooLargeError
 
 CONNECTIONS = 8
 MOST_FAILURES = 50  # then the storage is away, or the release is broken
@@ -128,7 +128,7 @@ def _rows_already_there(target: LocalStore, release: Release, chosen: pa.Table) 
     except KeyError:
         return _rows_of_images(target, release, [chosen])
     rows = table_from_bytes(data, f"{target.uri}/{MANIFEST_KEY}")
-    if not rows.schema.equals(release.schema, check_metadata=True):
+    if not same_columns(rows.schema, release.schema):
         return _rows_of_images(target, release, [chosen])
     more = _rows_of_images(target, release, [chosen, rows])
     return rows if more is None else pa.concat_tables([rows, more])
@@ -264,7 +264,7 @@ class _Stopped(Exception):
     """The download was given up."""
 
 
-def _until(stop: threading.Event, chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _until(stop: threading.Event, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     for chunk in chunks:
         if stop.is_set():
             raise _Stopped

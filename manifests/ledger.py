@@ -14,6 +14,7 @@ from manifests.errors import ReleaseError, StorageError
 from manifests.json_text import MOST_JSON_BYTES, flatten, json_bytes, parse_json
 from manifests.parquet import parquet_bytes, row_count, table_from_bytes
 from manifests.store import Entry, Store
+from manifests.tombstones import bury, tombstones
 
 PLAN_KEY = "manifest/plan.json"
 TARGET_KEY = "manifest/target.json"
@@ -181,7 +182,9 @@ class Ledger:
             if there.num_rows >= expected_rows:
                 self._check_same(there.slice(0, expected_rows), table, key)
                 return "already"
-            if self.store.replace(key, data, etag=etag):
+            # What was withdrawn meanwhile stays so.
+            whole = bury(table, tombstones(there))
+            if self.store.replace(key, parquet_bytes(whole), etag=etag):
                 return "committed"
 
     def settle(self, n: int) -> None:
@@ -242,6 +245,7 @@ class Ledger:
         return self._rows[known]
 
     def _check_same(self, there: pa.Table, made: pa.Table, key: str) -> None:
+        made = bury(made, tombstones(there))
         for name in ("index", "sha256"):
             pairs = zip(there[name].to_pylist(), made[name].to_pylist(), strict=True)
             for position, (found, expected) in enumerate(pairs):

@@ -44,14 +44,23 @@ class Release:
             raise ReleaseError(line, exit_code=1) from error
 
     @classmethod
-    def open(cls, uri: str | Path) -> Release:
+    def open(cls, uri: str | Path, *, version: str | None = None) -> Release:
         """The release at a folder or s3://bucket/prefix.
+
+        Args:
+            version: an earlier one that was published, such as "1.0.0"; what lies there where
+                None. Samples withdrawn since are withdrawn in every version.
 
         Raises:
             ReleaseError: there is none, or it cannot be read; why, and what to do.
         """
         store = open_store(uri)
-        return cls(store, read_release(store))
+        about = read_release(store)
+        if version is None:
+            return cls(store, about)
+        from manifests.versions import open_version
+
+        return cls(*open_version(store, about, version))
 
     @property
     def schema(self) -> pa.Schema:

@@ -10,10 +10,19 @@ from manifests.schema import Column
 from manifests.text import markdown
 
 
-def readme(document: ReleaseDocument, *, ok: int, failed: int, spread: str = "") -> str:
+def readme(
+    document: ReleaseDocument,
+    *,
+    ok: int,
+    failed: int,
+    spread: str = "",
+    withdrawn: int = 0,
+    changed: str | None = None,
+) -> str:
     """README.md of a release with so many samples: its data card, for who knows MRI and not us.
 
-    `spread` tells how the covariates are spread, as Markdown.
+    `spread` tells how the covariates are spread, as Markdown; `changed` what has become of the
+    release since it was published.
     """
     model = document.model
     sections = [
@@ -21,8 +30,13 @@ def readme(document: ReleaseDocument, *, ok: int, failed: int, spread: str = "")
         f"**{DEMONSTRATION}**" if document.demonstration else "",
         f"{ok:,} synthetic T1-weighted brain images. Each is drawn from a generative model; none"
         " shows a person.",
+        _version(document, changed),
         f"{failed:,} samples failed the quality check at every attempt and have no image."
         if failed
+        else "",
+        f"{withdrawn:,} samples were withdrawn and have no image any more: their rows of the"
+        " manifest have the status `withdrawn`, and `error` says why."
+        if withdrawn
         else "",
         "## What is here\n\n"
         "- `sub-*/anat/*_T1w.nii.gz`: the images, a valid BIDS dataset.\n"
@@ -55,6 +69,23 @@ def readme(document: ReleaseDocument, *, ok: int, failed: int, spread: str = "")
         f" {markdown(model.get('attribution') or '')}".rstrip(),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _version(document: ReleaseDocument, changed: str | None) -> str:
+    """Which version this is, and where earlier ones are."""
+    if document.published is None:
+        return ""
+    if changed:
+        return f"Not a published version: it has {changed}. `CHANGES` tells of those."
+    last, *earlier = document.published.versions
+    told = f"Version {last.version} of {last.date}; `CHANGES` says what is new."
+    if earlier:
+        told += (
+            " Earlier versions are at hand too:"
+            f" `brainpress info RELEASE --release-version {earlier[0].version}`, and likewise"
+            " `query` and `download`."
+        )
+    return told
 
 
 def _training(document: ReleaseDocument) -> str:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 
-from manifests.croissant import croissant
-from manifests.documents import documents
+from manifests.documents import is_document
 from manifests.errors import ReleaseError
-from manifests.json_text import MOST_JSON_BYTES, json_bytes, parse_json
+from manifests.json_text import MOST_JSON_BYTES, parse_json
 from manifests.layout import (
-    CROISSANT_KEY,
     MANIFEST_KEY,
+    PARTICIPANTS_KEY,
     RELEASE_FORMAT,
     RELEASE_KEY,
     RELEASE_VERSION,
@@ -24,13 +22,15 @@ from manifests.layout import (
     participant_id,
 )
 from manifests.ledger import CONNECTIONS, Ledger, ShardPlan, part_key
-from manifests.parquet import MOST_PART_BYTES, file_sha256, sha256, table_from_bytes
+from manifests.parquet import MOST_PART_BYTES, sha256, table_from_bytes
 from manifests.release_document import ReleaseDocument
 from manifests.release_shape import check_release
 from manifests.row_files import RowFiles
-from manifests.schema import SCHEMA_VERSION
-from manifests.spread import spread_table
+from manifests.schema import same_columns
+from manifests.staging import stage
 from manifests.store import Store
+
+ROW_FILES = (MANIFEST_KEY, PARTICIPANTS_KEY)
 
 __all__ = ["ReleaseDocument", "finalise", "image_path", "participant_id", "read_release"]
 
@@ -55,10 +55,14 @@ def finalise(
     Raises:
         ReleaseError: a shard is not done (exit code 1), or its rows are not what the plan asks.
     """
-    larger = _larger_release(store, plan, document)
-    if larger is not None:
-        Ledger(store).settle(larger["counts"]["samples"])
-        return larger
+    current = _current_release(store, document)
+    if current is not None and current["counts"]["samples"] > plan.n:
+        Ledger(store).settle(current["counts"]["samples"])
+        return current
+    extra, kept = dict(extra or {}), {}
+    if current is not None:
+        document = document.grown_from(ReleaseDocument.from_json(current))
+        kept = _kept_files(current, {*extra, *ROW_FILES}) if document.published else {}
     parts: list[dict[str, Any]] = []
     absent: list[int] = []
     with RowFiles(document.schema, document.columns) as rows:
@@ -76,12 +80,19 @@ def finalise(
                 f" {absent[0]}); run the same command again",
                 exit_code=1,
             )
-        release = _write(
-            store, rows, document, extra=extra or {}, shard_size=plan.shard_size, parts=parts
+        staged = stage(
+            document,
+            rows.close(),
+            rows.counts,
+            extra=extra,
+            kept=kept,
+            shard_size=plan.shard_size,
+            parts=parts,
         )
+        staged.write(store)
     Ledger(store).settle(plan.n)
     store.sweep()
-    return release
+    return dict(staged.about)
 
 
 def write_release(
@@ -99,55 +110,9 @@ def write_release(
     """
     with RowFiles(table.schema, document.columns) as rows:
         rows.add(table)
-        return _write(store, rows, document, source=source)
-
-
-def _write(
-    store: Store,
-    rows: RowFiles,
-    document: ReleaseDocument,
-    *,
-    extra: Mapping[str, bytes] = MappingProxyType({}),
-    shard_size: int | None = None,
-    parts: Sequence[dict[str, Any]] = (),
-    source: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    large = rows.close()
-    counts = rows.counts
-    told = documents(
-        document,
-        ok=counts["ok"],
-        failed=counts["failed"],
-        extra=set(extra),
-        spread=spread_table(large[MANIFEST_KEY], document.columns),
-    )
-    small = {**told, **extra}
-    digests = {key: file_sha256(path) for key, path in large.items()}
-    described = croissant(
-        document,
-        ok=counts["ok"],
-        manifest_sha256=digests[MANIFEST_KEY],
-        manifest_bytes=large[MANIFEST_KEY].stat().st_size,
-    )
-    small[CROISSANT_KEY] = json_bytes(described)
-    digests |= {key: sha256(data) for key, data in small.items()}
-    release: dict[str, Any] = {
-        "format": RELEASE_FORMAT,
-        "version": RELEASE_VERSION,
-        "schema_version": SCHEMA_VERSION,
-        "counts": counts,
-        **document.to_json(),
-        **({"source": dict(source)} if source else {}),
-        "shard_size": shard_size,
-        "parts": list(parts),
-        "files": dict(sorted(digests.items())),
-    }
-    for key, data in small.items():
-        store.put(key, data)
-    for key, path in large.items():
-        store.put_file(key, path)
-    store.put(RELEASE_KEY, json_bytes(release))
-    return release
+        staged = stage(document, rows.close(), rows.counts, source=source)
+        staged.write(store)
+    return dict(staged.about)
 
 
 def read_release(store: Store) -> dict[str, Any]:
@@ -184,9 +149,8 @@ def _why_no_release(store: Store) -> str:
     return f"{store.uri}: no release there (no {RELEASE_KEY}); check the address"
 
 
-def _larger_release(
-    store: Store, plan: ShardPlan, document: ReleaseDocument
-) -> dict[str, Any] | None:
+def _current_release(store: Store, document: ReleaseDocument) -> dict[str, Any] | None:
+    """The release.json that is there; None where none is. One of other samples is an error."""
     try:
         store.get(RELEASE_KEY)
     except KeyError:
@@ -197,7 +161,12 @@ def _larger_release(
             f"{store.uri} holds a release with fingerprint {release['fingerprint']}, not"
             f" {document.fingerprint}; choose another place"
         )
-    return release if release["counts"]["samples"] > plan.n else None
+    return release
+
+
+def _kept_files(current: Mapping[str, Any], written: set[str]) -> dict[str, str]:
+    """Digests of what a published release has more: its page, and its earlier versions."""
+    return {k: v for k, v in current["files"].items() if k not in written and not is_document(k)}
 
 
 def _parts(
@@ -227,7 +196,7 @@ def _read_part(
     except KeyError:
         return None
     table = table_from_bytes(data, f"{store.uri}/{key}")
-    if not table.schema.equals(document.schema, check_metadata=True):
+    if not same_columns(table.schema, document.schema):
         raise ReleaseError(
             f"{store.uri}/{key}: its columns are not those of this release; it was made with"
             " another model or version",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
 from manifests.errors import ReleaseError
+from manifests.published import Published, check_date
 from manifests.schema import Column, manifest_schema
 
+# What a user may choose; else it comes from the model's card.
+CHOOSABLE = ("authors", "license", "name")
 DEMONSTRATION = (
     "This is a demonstration: its model is a small one that shows how the press works. Its images"
     " are for trying out tools, not for research about brains."
@@ -36,6 +38,8 @@ class ReleaseDocument:
         image: more about every image, for T1w.json, such as {"SpatialReference": ...}.
         date: of the release, YYYY-MM-DD. Nothing else in a release tells the time, so that the
             same release made twice has the same bytes.
+        chosen: which of `CHOOSABLE` the user chose for this release.
+        published: as what it was published; None where it was not.
     """
 
     name: str
@@ -52,6 +56,8 @@ class ReleaseDocument:
     software_version: str
     image: Mapping[str, Any] = field(default_factory=dict)
     date: str | None = None
+    chosen: tuple[str, ...] = ()
+    published: Published | None = None
 
     def __post_init__(self) -> None:
         for name in ("name", "license", "fingerprint", "software_version"):
@@ -59,8 +65,10 @@ class ReleaseDocument:
                 raise ReleaseError(f"release document: {name} is empty")
         if not self.model.get("name"):
             raise ReleaseError("release document: the model's card has no name")
-        if self.date is not None and not re.fullmatch(r"\d{4}-\d\d-\d\d", self.date):
-            raise ReleaseError(f"release document: date {self.date!r}, expected YYYY-MM-DD")
+        if self.date is not None:
+            check_date(self.date)
+        if not set(self.chosen) <= set(CHOOSABLE):
+            raise ReleaseError(f"release document: chosen is {self.chosen!a:.80}")
         manifest_schema(self.columns, self.quality)
 
     @property
@@ -79,6 +87,19 @@ class ReleaseDocument:
         """The Arrow schema of the release's manifest."""
         return manifest_schema(self.columns, self.quality)
 
+    def grown_from(self, before: ReleaseDocument) -> ReleaseDocument:
+        """This document, for the release that `before` tells of and that has grown.
+
+        What the user chose before stays, unless it is chosen anew; so does what was published.
+        """
+        kept = (set(CHOOSABLE) & set(before.chosen)) - set(self.chosen)
+        if before.published is not None:
+            kept = set(CHOOSABLE) - set(self.chosen)
+        chosen = tuple(sorted({*self.chosen, *before.chosen}))
+        date = before.date if before.published else self.date
+        fields: dict[str, Any] = {name: getattr(before, name) for name in kept}
+        return replace(self, **fields, chosen=chosen, date=date, published=before.published)
+
     def to_json(self) -> dict[str, Any]:
         """The part of release.json that is not counted from the samples."""
         return {
@@ -86,6 +107,7 @@ class ReleaseDocument:
             "demonstration": self.demonstration,
             "license": self.license,
             "authors": list(self.authors),
+            "chosen": sorted(self.chosen),
             "model": dict(self.model),
             "sampler": dict(self.sampler),
             "seed": self.seed,
@@ -95,6 +117,7 @@ class ReleaseDocument:
             "quality": [column.to_json() for column in self.quality],
             "image": dict(self.image),
             "date": self.date,
+            "published": self.published.to_json() if self.published else None,
             "software": {"name": "brainpress", "version": self.software_version},
         }
 
@@ -110,5 +133,7 @@ class ReleaseDocument:
             quality=tuple(Column.from_json(item) for item in release["quality"]),
             image=release.get("image", {}),
             date=release.get("date"),
+            chosen=tuple(release.get("chosen") or ()),
+            published=Published.from_json(release.get("published")),
             software_version=release["software"]["version"],
         )

@@ -50,11 +50,14 @@ def _check_about(release: Mapping[str, Any]) -> None:
     _text(release["software"]["version"], "software.version")
     _kind(release.get("image", {}), dict, "image")
     _kind(release.get("date") or "", str, "date")
+    for name in _kind(release.get("chosen") or [], list, "chosen"):
+        _text(name, "chosen")
     for author in _kind(release["authors"], list, "authors"):
         _text(author, "authors")
     counts = _kind(release["counts"], dict, "counts")
     for name in ("samples", "ok", "failed", "image_bytes"):
         _whole(counts[name], f"counts.{name}", least=0)
+    _whole(counts.get("withdrawn", 0), "counts.withdrawn", least=0)
     source = release.get("source")
     if source is not None:
         _kind(source, dict, "source")

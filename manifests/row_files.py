@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from manifests.documents import participants_header, participants_lines
 from manifests.layout import MANIFEST_KEY, PARTICIPANTS_KEY
 from manifests.parquet import ROW_GROUP_ROWS, parquet_writer
-from manifests.schema import OK, Column
+from manifests.schema import OK, WITHDRAWN, Column
 
 # Small tables, of a shard each, take more than their rows: they are merged when there are so many.
 MOST_TABLES = 256
@@ -25,7 +25,8 @@ class RowFiles:
     `parquet_bytes` and `participants_tsv` of all rows.
 
     Attributes:
-        counts: samples, ok, failed and image_bytes, as release.json tells them.
+        counts: samples, ok, failed and image_bytes, as release.json tells them; and withdrawn,
+            where some are.
     """
 
     def __init__(self, schema: pa.Schema, columns: tuple[Column, ...]) -> None:
@@ -84,9 +85,12 @@ class RowFiles:
             "ok": pc.sum(ok).as_py() or 0,
             "image_bytes": pc.sum(group["bytes"]).as_py() or 0,
         }
-        found["failed"] = found["samples"] - found["ok"]
+        withdrawn = pc.sum(pc.equal(group["status"], WITHDRAWN)).as_py() or 0
+        found["failed"] = found["samples"] - found["ok"] - withdrawn
+        if withdrawn:
+            found["withdrawn"] = withdrawn
         for name, number in found.items():
-            self.counts[name] += number
+            self.counts[name] = self.counts.get(name, 0) + number
         self._manifest.write_table(group, row_group_size=ROW_GROUP_ROWS)
         self._participants.write(participants_lines(group, self._columns))
 

@@ -17,7 +17,7 @@ from manifests.text import is_plain
 
 SCHEMA_VERSION = 1
 METADATA_KEY = b"brainpress"
-OK, FAILED = "ok", "failed"
+OK, FAILED, WITHDRAWN = "ok", "failed", "withdrawn"
 QUALITY_PREFIX = "quality_"
 SCALED_SUFFIX = "_scaled"
 
@@ -120,7 +120,7 @@ def manifest_schema(columns: Sequence[Column], quality: Sequence[Column] = ()) -
     fields = [
         _field("index", pa.int64(), "number of the sample within the release, from 0"),
         _field("participant_id", pa.string(), "BIDS key of the sample"),
-        _field("path", pa.string(), "image, relative to the release; null if it failed", null=True),
+        _field("path", pa.string(), "image, relative to the release; null if none", null=True),
         _field("bytes", pa.int64(), "size of the image file", "By", null=True),
         _field("sha256", pa.string(), "SHA-256 of the image file, hexadecimal", null=True),
     ]
@@ -132,8 +132,12 @@ def manifest_schema(columns: Sequence[Column], quality: Sequence[Column] = ()) -
         _field("extrapolated", pa.bool_(), "whether a covariate lies outside the model's range"),
         _field("seed", pa.int64(), "seed of the release"),
         _field("attempt", pa.int32(), "how many earlier draws failed the quality check"),
-        _field("status", pa.string(), "ok, or failed if no attempt passed the quality check"),
-        _field("error", pa.string(), "why it failed; null if it did not", null=True),
+        _field(
+            "status",
+            pa.string(),
+            "ok; failed if no attempt passed the quality check; withdrawn if found bad later",
+        ),
+        _field("error", pa.string(), "why it failed or was withdrawn; else null", null=True),
     ]
     for column in quality:
         name = QUALITY_PREFIX + column.name
@@ -174,6 +178,15 @@ def columns_of(schema: pa.Schema) -> tuple[tuple[Column, ...], tuple[Column, ...
     return columns, quality
 
 
+def same_columns(found: pa.Schema, expected: pa.Schema) -> bool:
+    """Whether two manifests have the same columns, of the same version.
+
+    How a field that every manifest has is described in words may differ: it is put better at times.
+    """
+    ours = (found.metadata or {}).get(METADATA_KEY) == (expected.metadata or {}).get(METADATA_KEY)
+    return ours and found.equals(expected)
+
+
 def rows_table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     """Rows of a manifest as a table, sorted by index.
 
@@ -202,11 +215,15 @@ def _check_row(row: Mapping[str, Any], schema: pa.Schema) -> None:
     if row["status"] == OK:
         if not all(present) or row["error"] is not None:
             raise ReleaseError(f"{place}: status ok needs path, bytes and sha256, and no error")
-    elif row["status"] == FAILED:
+    elif row["status"] in (FAILED, WITHDRAWN):
         if any(present) or not row["error"]:
-            raise ReleaseError(f"{place}: status failed needs an error, and no path, bytes, sha256")
+            raise ReleaseError(
+                f"{place}: status {row['status']} needs an error, and no path, bytes, sha256"
+            )
     else:
-        raise ReleaseError(f"{place}: status {row['status']!r} is neither {OK!r} nor {FAILED!r}")
+        raise ReleaseError(
+            f"{place}: status {row['status']!r} is none of {OK}, {FAILED}, {WITHDRAWN}"
+        )
     for field in schema:
         value = row[field.name]
         if value is None and not field.nullable:

@@ -12,6 +12,7 @@ from manifests.errors import ReleaseError
 from manifests.layout import RELEASE_KEY
 from manifests.ledger import Ledger, ShardPlan, in_threads
 from manifests.parquet import read_columns
+from manifests.published import Published, changed_since
 from manifests.release import read_release
 from manifests.schema import FAILED
 from manifests.store import Entry, Store
@@ -56,6 +57,8 @@ class Status:
         last_commit: UTC, ISO; None before the first.
         quiet_seconds: since then; None likewise.
         at_work: whether commits come as they did, as far as the storage's clock can tell.
+        published: the version under which it was published last; None where it was not.
+        changed: what has become of it since; None where nothing.
         finished: whether release.json stands and covers all that was asked for.
         by_shard: every shard, where it was asked for.
     """
@@ -77,6 +80,8 @@ class Status:
     at_work: bool
     finished: bool
     by_shard: list[ShardStatus] | None = None
+    published: str | None = None
+    changed: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +113,9 @@ def read_status(
         if _has_release(store):
             raise ReleaseError(f"{store.uri} is a downloaded part of a release: see `info`")
         raise ReleaseError(f"{store.uri}: no release was begun there; check the address")
-    released = read_release(store)["counts"]["samples"] if _has_release(store) else None
+    about = read_release(store) if _has_release(store) else None
+    released = about["counts"]["samples"] if about else None
+    published = Published.from_json(about.get("published")) if about else None
     wanted = n or ledger.target() or released
     parts = _parts(ledger)
     done = sum(part.rows for part in parts.values())
@@ -138,6 +145,8 @@ def read_status(
         at_work=at_work,
         finished=released is not None and wanted is not None and released >= wanted,
         by_shard=states if by_shard else None,
+        published=published.last.version if published else None,
+        changed=changed_since(about, published) if about else None,
     )
 
 

@@ -7,14 +7,16 @@ from itertools import islice
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from manifests.errors import ReleaseError, StorageError
 from manifests.findings import Finding, Report
 from manifests.json_text import MOST_JSON_BYTES, parse_json
-from manifests.layout import MANIFEST_KEY, RELEASE_KEY, image_path
+from manifests.layout import CHANGE_KEY, MANIFEST_KEY, RELEASE_KEY, image_path
 from manifests.ledger import PLAN_KEY, TARGET_KEY, in_threads, shard_of
 from manifests.parquet import MOST_PART_BYTES, sha256, table_from_bytes
 from manifests.query import Release
+from manifests.schema import WITHDRAWN, same_columns
 from manifests.storage import open_store
 from manifests.store import Store
 from manifests.verify_documents import check_documents, check_plan, check_tables, read_or_why
@@ -24,7 +26,7 @@ from manifests.verify_rows import check_rows
 __all__ = ["Finding", "Report", "open_to_verify", "verify"]
 
 CONNECTIONS = 8
-OWN_KEYS = {RELEASE_KEY, PLAN_KEY, TARGET_KEY}
+OWN_KEYS = {RELEASE_KEY, PLAN_KEY, TARGET_KEY, CHANGE_KEY}
 
 
 def open_to_verify(uri: str) -> Release | Report:
@@ -113,7 +115,7 @@ def _read_manifest(release: Release, report: Report) -> pa.Table | None:
     except ReleaseError as error:
         report.error("manifest-unreadable", MANIFEST_KEY, str(error))
         return None
-    if not table.schema.equals(release.schema, check_metadata=True):
+    if not same_columns(table.schema, release.schema):
         report.error("manifest-schema", MANIFEST_KEY, "its columns are not those of release.json")
         return None
     return table
@@ -190,10 +192,18 @@ def _check_orphans(
     known = OWN_KEYS | set(release.about["files"]) | set(table["path"].to_pylist())
     known |= {part["key"] for part in release.about["parts"]}
     growing = _grows(release, table, keys, known)
+    gone = table.filter(pc.equal(table["status"], WITHDRAWN))["index"].to_pylist()
+    withdrawn = set(map(image_path, gone))
+    if CHANGE_KEY in keys:
+        text = "publish or withdraw was interrupted: run the same command again"
+        report.warning("change-unfinished", CHANGE_KEY, text)
     for key in sorted(keys.keys() - known):
         if shard_of(key) is not None:
             text = "a part that release.json does not name: the release is being made larger"
             report.warning("part-unlisted", key, text)
+        elif key in withdrawn:
+            text = "its sample was withdrawn: run the same `brainpress withdraw` again"
+            report.error("image-withdrawn", key, text)
         elif key.startswith("sub-") and not (growing and _is_later(key, table.num_rows)):
             report.error("image-extra", key, "the manifest does not name it")
         else:

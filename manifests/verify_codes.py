@@ -11,6 +11,7 @@ CODES: dict[str, str] = {
     "file-refused": "a document is too large, or a link that leads out of the release",
     "file-changed": "a document's SHA-256 is not the one in release.json",
     "file-unnamed": "release.json gives no digest of a document that every release has",
+    "change-unfinished": "publish or withdraw was interrupted: run it again (a warning)",
     "file-unlisted": "a file that is not of the release (a warning)",
     "not-listed": "the storage does not list its files, so none too many is found (a warning)",
     # the ledger
@@ -36,7 +37,7 @@ CODES: dict[str, str] = {
     "row-name": "a row's participant_id is not that of its index",
     "row-path": "a row's path is not that of its index, or its size or digest is absent",
     "row-seed": "a row's seed is not the release's",
-    "row-status": "a row says both that the sample failed and where its image lies",
+    "row-status": "a row says both that the sample has no image and where it lies, or not why",
     "sample-failed": "no attempt at the sample passed the press's checks, so it has no image",
     "covariate": "a category that the model does not know",
     "covariate-scaled": "a covariate as scaled for the model is not that of its value",
@@ -51,6 +52,7 @@ CODES: dict[str, str] = {
     "image-content": "an image is no sound NIfTI volume: broken, empty, not finite, not 3-D",
     "image-header": "a NIfTI header without unit or space, or that contradicts itself",
     "image-geometry": "an image's grid, type or scaling is not that of the first",
+    "image-withdrawn": "the image of a withdrawn sample is still there: run `withdraw` again",
     "image-extra": "a file in a subject's folder that the manifest does not name",
     # the BIDS tables
     "participants": "participants.tsv says something else of a sample than the manifest",

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from manifests.findings import Report
 from manifests.layout import MANIFEST_KEY, image_path, participant_id
 from manifests.query import Release
-from manifests.schema import OK, SCALED_SUFFIX, Column
+from manifests.schema import OK, SCALED_SUFFIX, WITHDRAWN, Column
 
 SCALE_TOLERANCE = 1e-5  # scaled covariates may be kept in float32
 BATCH_ROWS = 4096
@@ -23,15 +23,18 @@ def check_rows(release: Release, table: pa.Table, report: Report) -> None:
     counts = release.about["counts"]
     ok = pc.sum(pc.equal(table["status"], OK)).as_py() or 0
     size = pc.sum(table["bytes"]).as_py() or 0
+    withdrawn = pc.sum(pc.equal(table["status"], WITHDRAWN)).as_py() or 0
     found = {
         "samples": table.num_rows,
         "ok": ok,
-        "failed": table.num_rows - ok,
+        "failed": table.num_rows - ok - withdrawn,
+        "withdrawn": withdrawn,
         "image_bytes": size,
     }
     for name, value in found.items():
-        if counts.get(name) != value:
-            text = f"the manifest has {value} {name}, release.json says {counts.get(name)}"
+        told = counts.get(name, 0)
+        if told != value:
+            text = f"the manifest has {value} {name}, release.json says {told}"
             report.error("counts", MANIFEST_KEY, text)
     indices = table["index"].to_pylist()
     whole = not release.about.get("source")
@@ -60,9 +63,13 @@ def _check_row(row: dict[str, Any], release: Release, report: Report) -> None:
         text = f"its seed is {row['seed']}, the release's is {release.document.seed}"
         report.error("row-seed", key, text)
     if row["status"] != OK:
-        report.error("sample-failed", key, f"it has no image: {row['error']}")
+        if row["status"] != WITHDRAWN:
+            report.error("sample-failed", key, f"it has no image: {row['error']}")
+        elif not row["error"]:
+            report.error("row-status", key, "it was withdrawn, and nothing says why")
         if row["path"] is not None:
-            report.error("row-status", key, "it failed, and has a path")
+            was = "was withdrawn" if row["status"] == WITHDRAWN else "failed"
+            report.error("row-status", key, f"it {was}, and has a path")
     elif row["path"] != image_path(index) or not row["sha256"] or row["bytes"] is None:
         report.error("row-path", key, f"path {row['path']!r}, expected {image_path(index)!r}")
     outside = False

@@ -24,6 +24,7 @@ class Verb(NamedTuple):
 
 
 TRAIN, PRINT, READ = "Train a model", "Print a release", "Read a release"
+PUBLISH = "Publish a release"
 
 VERBS: dict[str, Verb] = {
     "prepare": Verb("ray_jobs.prepare", "a BIDS cohort becomes prepared volumes", TRAIN),
@@ -44,6 +45,10 @@ VERBS: dict[str, Verb] = {
     "export-bundle": Verb(
         "ray_jobs.export_bundle", "write a model as a MONAI bundle, which MONAI alone runs", PRINT
     ),
+    "publish": Verb(
+        "manifests.commands.publish", "check it, stamp it, give it a page, open it", PUBLISH
+    ),
+    "withdraw": Verb("manifests.commands.withdraw", "take out samples found bad later", PUBLISH),
     "info": Verb("manifests.commands.info", "what a release holds, and how it was made", READ),
     "query": Verb("manifests.commands.query", "rows of the manifest, by a filter or SQL", READ),
     "download": Verb("manifests.commands.download", "a release, or a part of it, to disk", READ),

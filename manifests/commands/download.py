@@ -13,6 +13,7 @@ from manifests.commands.shared import (
     Progress,
     add_filter,
     add_release,
+    add_version,
     at_least_one,
     count,
     names,
@@ -30,6 +31,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_release(parser)
+    add_version(parser)
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write")
     add_filter(parser, "images", EXAMPLES)
     parser.add_argument("--ids", type=names, metavar="ID,ID", help="only these participants")
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from manifests.download import Existing, download
     from manifests.query import Release
 
-    release = Release.open(args.release)
+    release = Release.open(args.release, version=args.release_version)
     report = download(
         release,
         args.out,

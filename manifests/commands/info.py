@@ -7,7 +7,7 @@ import json
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from manifests.commands.shared import add_release
+from manifests.commands.shared import add_release, add_version
 from manifests.numbers import human_bytes, human_number
 from manifests.text import json_text, printable
 
@@ -22,6 +22,7 @@ WIDTH = 88
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_release(parser)
+    add_version(parser)
     parser.add_argument("--json", action="store_true", help="print release.json as it is")
     parser.epilog = "example:\n  brainpress info s3://bucket/release"
 
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from manifests.query import Release
 
-    release = Release.open(args.release)
+    release = Release.open(args.release, version=args.release_version)
     if args.json:
         print(json_text(json.dumps(release.about, indent=2, ensure_ascii=False)))
     else:
@@ -41,10 +42,12 @@ def _describe(release: Release) -> str:
     about, document = release.about, release.document
     counts, model = about["counts"], document.model
     failed = f", {counts['failed']:,} failed" if counts["failed"] else ""
+    withdrawn = f", {counts['withdrawn']:,} withdrawn" if counts.get("withdrawn") else ""
     facts = {
         "release": document.name,
         "at": release.store.uri,
-        "images": f"{counts['ok']:,}{failed}, {human_bytes(counts['image_bytes'])}",
+        "version": _version(release),
+        "images": f"{counts['ok']:,}{failed}{withdrawn}, {human_bytes(counts['image_bytes'])}",
         "model": f"{model['name']}: {model['description']}"
         if model.get("description")
         else model["name"],
@@ -68,6 +71,23 @@ def _describe(release: Release) -> str:
                 text, WIDTH, initial_indent=start, subsequent_indent=indent, break_long_words=False
             )
     return "\n".join([*lines, "", *_columns(release)])
+
+
+def _version(release: Release) -> str:
+    """Which version it is; of a release that has changed since, what has, and what to do."""
+    from manifests.published import changed_since
+
+    published = release.document.published
+    if published is None:
+        return ""
+    if changed := changed_since(release.about, published):
+        part = release.about.get("source")
+        return f"it has {changed}" if part else f"it has {changed}: run `brainpress publish`"
+    if release.about.get("opened_version"):
+        return f"{published.last.version} of {published.last.date}"
+    earlier = ", ".join(version.version for version in published.versions[1:6])
+    before = f" (before: {earlier})" if earlier else ""
+    return f"{published.last.version} of {published.last.date}{before}"
 
 
 def _source(about: dict[str, Any]) -> str:

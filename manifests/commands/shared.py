@@ -6,10 +6,18 @@ import argparse
 import shutil
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from manifests.numbers import human_bytes
+from manifests.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from manifests.findings import Finding
 
 BAR_WIDTH = 20
+SHOWN_FINDINGS = 50
 
 
 def add_release(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +61,25 @@ def names(text: str) -> list[str]:
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} names nothing; expected a,b,c")
     return found
+
+
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """The option that says which published version of the release."""
+    parser.add_argument(
+        "--release-version",
+        metavar="X.Y.Z",
+        help="an earlier version that was published (default: what lies there)",
+    )
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """What `verify` found, a line each on stderr; of many the first."""
+    for finding in findings[:SHOWN_FINDINGS]:
+        line = f"{finding.severity} {finding.code} {finding.key}: {finding.text}"
+        print(one_line(line), file=sys.stderr)
+    if len(findings) > SHOWN_FINDINGS:
+        left = len(findings) - SHOWN_FINDINGS
+        print(f"... and {left:,} more findings (verify --json shows all)", file=sys.stderr)
 
 
 class Progress:

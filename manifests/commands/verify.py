@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
-from manifests.commands.shared import Progress, add_release, at_least_one, count
+from manifests.commands.shared import (
+    Progress,
+    add_release,
+    at_least_one,
+    count,
+    print_findings,
+)
 from manifests.numbers import human_bytes
-from manifests.text import json_text, one_line
-
-SHOWN = 50
+from manifests.text import json_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,12 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json_text(json.dumps(report.to_json(), indent=2, ensure_ascii=False)))
         return 0 if report.ok else 1
-    for finding in report.findings[:SHOWN]:
-        line = f"{finding.severity} {finding.code} {finding.key}: {finding.text}"
-        print(one_line(line), file=sys.stderr)
-    if len(report.findings) > SHOWN:
-        left = len(report.findings) - SHOWN
-        print(f"... and {left:,} more findings (--json shows all)", file=sys.stderr)
+    print_findings(report.findings)
     errors = sum(finding.severity == "error" for finding in report.findings)
     warnings = len(report.findings) - errors
     what = f"{report.images:,} images ({human_bytes(report.image_bytes)}) of {report.uri}"

@@ -41,6 +41,7 @@ def release_document(
         fingerprint, fields: the plan's.
     """
     card = description.card
+    given = {"name": name, "license": license, "authors": authors}
     return ReleaseDocument(
         name=name or f"Synthetic T1-weighted brain MRI ({description.name})",
         model={**card, "name": description.name},
@@ -52,6 +53,7 @@ def release_document(
         quality=QUALITY_COLUMNS,
         license=license or card.get("release_license") or card.get("license") or "not stated",
         authors=tuple(authors) or ReleaseDocument.authors,
+        chosen=tuple(sorted(field for field, value in given.items() if value)),
         software_version=software_version(),
     )
 

@@ -170,6 +170,7 @@ def link_part(store: Store) -> None:
 
 ZEROS = np.zeros((10, 12, 8), np.int16)
 FAILED = {"status": "failed", "error": "empty", "bytes": None, "sha256": None}
+WITHDRAWN = FAILED | {"status": "withdrawn", "path": None}
 
 WAYS: dict[str, Callable[[Store], None]] = {
     "release-demonstration": about(lambda a: a.update(demonstration=False)),
@@ -212,6 +213,7 @@ WAYS: dict[str, Callable[[Store], None]] = {
     ),
     "image-header": image(header(xyzt_units=1)),
     "image-geometry": image(lambda data: image_bytes(1, shape=(6, 6, 6))),
+    "image-withdrawn": row(**WITHDRAWN),
     "image-extra": lambda s: s.put("sub-000001/anat/sub-000001_T2w.nii.gz", image_bytes(9)),
     "participants": replaced(PARTICIPANTS_KEY, b"\tfalse\n", b"\ttrue\n"),
     "participants-rows": replaced(PARTICIPANTS_KEY, b"sub-000001", b"sub-000002"),
@@ -220,7 +222,7 @@ WAYS: dict[str, Callable[[Store], None]] = {
 }
 # Told elsewhere: these leave no manifest to open, or are warnings.
 OPENING = {"release-missing", "release-damaged"}
-WARNINGS = {"file-unlisted", "not-listed", "part-grown", "part-unlisted"}
+WARNINGS = {"change-unfinished", "file-unlisted", "not-listed", "part-grown", "part-unlisted"}
 
 
 @pytest.mark.parametrize("code", WAYS)

@@ -1,0 +1,77 @@
+"""The files of a published release: its documents, and the page made of them and of its images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from manifests.layout import VERSIONS
+from manifests.overlay import Overlay
+from manifests.query import Release
+from manifests.release_document import ReleaseDocument
+from manifests.staging import Staged, stage
+from manifests.store import Store
+
+PAGE_KEY, LOCAL_VIEWER_KEY = "index.html", "page/niivue.umd.js"
+
+# Of a release and where its viewer comes from, the files of its page.
+MakePage = Callable[[Release, str | None], Mapping[str, bytes]]
+
+
+def make_page(release: Release, viewer: str | None) -> Mapping[str, bytes]:
+    """The page of `manifests.page`."""
+    from manifests.page import page_files
+
+    return page_files(release, viewer=viewer)
+
+
+def is_page(key: str) -> bool:
+    """Whether a file is of a release's page, and made anew with it."""
+    return key == PAGE_KEY or key.startswith("page/") or key == "previews/contact-sheet.png"
+
+
+def is_version(key: str) -> bool:
+    """Whether a file is of a version that was published, and never changes."""
+    return key.startswith(f"{VERSIONS}/")
+
+
+def stage_with_page(
+    store: Store,
+    document: ReleaseDocument,
+    large: Mapping[str, Path],
+    counts: Mapping[str, int],
+    *,
+    page: MakePage,
+    viewer: str | None,
+    kept: Mapping[str, str],
+    shard_size: int | None,
+    parts: list[dict[str, Any]],
+) -> Staged:
+    """A release's files with its page, which is made of the files as they are to be."""
+
+    def staged(extra: Mapping[str, bytes]) -> Staged:
+        return stage(
+            document, large, counts, extra=extra, kept=kept, shard_size=shard_size, parts=parts
+        )
+
+    bare = staged({})
+    view = Overlay(store, files={**bare.small, **bare.large})
+    return staged(page(Release(view, dict(bare.about)), viewer))
+
+
+@contextmanager
+def viewer_of(release: Release) -> Iterator[str | None]:
+    """Where the page of a published release has its viewer from, for `page_files`."""
+    published = release.document.published
+    if published is not None and published.viewer:
+        yield published.viewer
+    elif LOCAL_VIEWER_KEY in release.about["files"]:
+        with TemporaryDirectory(prefix="brainpress-") as folder:
+            path = Path(folder, "niivue.umd.js")
+            path.write_bytes(release.store.get(LOCAL_VIEWER_KEY))
+            yield str(path)
+    else:
+        yield None

@@ -1,0 +1,116 @@
+"""Everything of a release but its images and parts: composed first, then written, in its order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from manifests.croissant import croissant
+from manifests.documents import documents
+from manifests.json_text import json_bytes
+from manifests.layout import (
+    CROISSANT_KEY,
+    MANIFEST_KEY,
+    RELEASE_FORMAT,
+    RELEASE_KEY,
+    RELEASE_VERSION,
+)
+from manifests.parquet import file_sha256, sha256
+from manifests.published import changed_since
+from manifests.release_document import ReleaseDocument
+from manifests.schema import SCHEMA_VERSION
+from manifests.spread import spread_table
+from manifests.store import Store
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """The files of a release, by key, as they are to be.
+
+    Attributes:
+        small, large: those in memory, and those that are files on this machine.
+        about: the content of release.json.
+    """
+
+    small: Mapping[str, bytes]
+    large: Mapping[str, Path]
+    about: Mapping[str, Any]
+
+    @property
+    def release_json(self) -> bytes:
+        return json_bytes(self.about)
+
+    def write(self, store: Store, *, but: Mapping[str, str] = NOTHING) -> None:
+        """Put every file, release.json last: whoever finds it finds all of it.
+
+        Args:
+            but: digests of what lies there as it should, by key.
+        """
+        digests = self.about["files"]
+        for key, data in self.small.items():
+            if but.get(key) != digests[key]:
+                store.put(key, data)
+        for key, path in self.large.items():
+            if but.get(key) != digests[key]:
+                store.put_file(key, path)
+        store.put(RELEASE_KEY, self.release_json)
+
+
+def stage(
+    document: ReleaseDocument,
+    large: Mapping[str, Path],
+    counts: Mapping[str, int],
+    *,
+    extra: Mapping[str, bytes] = NOTHING,
+    kept: Mapping[str, str] = NOTHING,
+    shard_size: int | None = None,
+    parts: Sequence[Mapping[str, Any]] = (),
+    source: Mapping[str, Any] | None = None,
+) -> Staged:
+    """A release's files, from its rows and what it says about itself.
+
+    Args:
+        large: manifest.parquet and participants.tsv, on this machine.
+        counts: of the manifest, as release.json tells them.
+        extra: further files, such as previews, by key.
+        kept: digests of further files that lie there already and stay, by key.
+        parts, shard_size: as of release.json.
+        source: of a subset that was downloaded, where it comes from.
+    """
+    digests = {key: file_sha256(path) for key, path in large.items()}
+    told: dict[str, Any] = {"counts": dict(counts), "files": digests, "source": source}
+    small = documents(
+        document,
+        ok=counts["ok"],
+        failed=counts["failed"],
+        withdrawn=counts.get("withdrawn", 0),
+        extra={*extra, *kept},
+        spread=spread_table(large[MANIFEST_KEY], document.columns),
+        changed=changed_since(told, document.published),
+    )
+    small |= extra
+    described = croissant(
+        document,
+        ok=counts["ok"],
+        manifest_sha256=digests[MANIFEST_KEY],
+        manifest_bytes=large[MANIFEST_KEY].stat().st_size,
+    )
+    small[CROISSANT_KEY] = json_bytes(described)
+    digests |= {key: sha256(data) for key, data in small.items()}
+    about: dict[str, Any] = {
+        "format": RELEASE_FORMAT,
+        "version": RELEASE_VERSION,
+        "schema_version": SCHEMA_VERSION,
+        "counts": dict(counts),
+        **document.to_json(),
+        **({"source": dict(source)} if source else {}),
+        "shard_size": shard_size,
+        "parts": list(parts),
+        "files": dict(sorted({**kept, **digests}.items())),
+    }
+    return Staged(small=small, large=large, about=about)
