@@ -1,4 +1,4 @@
-"""How columns are spread, drawn as SVG: what page.js redraws for the samples that a filter keeps."""
+"""How columns are spread, drawn as SVG; figures.js redraws it for the samples that are kept."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def histogram(
 
 
 def bars(counts: np.ndarray, most: int, below: np.ndarray | None = None) -> str:
-    """The path of bars, each standing on the one below it. page.js draws the same."""
+    """The path of bars, each standing on the one below it. figures.js draws the same."""
     lines = []
     for place, count in enumerate(counts):
         if count:
@@ -100,7 +100,7 @@ def bars(counts: np.ndarray, most: int, below: np.ndarray | None = None) -> str:
 
 
 def outline(counts: np.ndarray, most: int) -> str:
-    """The path of a line over the bins. page.js draws the same."""
+    """The path of a line over the bins. figures.js draws the same."""
     heights = [_units(HEIGHT - min(1.0, count / most) * HEIGHT) for count in counts]
     steps = [f"V{height}h{WIDTH}" for height in heights]
     return f"M0 {HEIGHT}{''.join(steps)}V{HEIGHT}"

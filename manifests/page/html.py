@@ -47,7 +47,7 @@ def index_html(
     images = "image" if ok == 1 else "images"
     return template.substitute(
         policy=html.escape(" ".join(POLICY.format(viewer=viewer.allowed).split())),
-        title=_text(document.name),
+        title=_text(document.name).replace("T1-", "T1\u2011"),
         lede=f"{ok:,} synthetic T1-weighted brain {images}, drawn from a generative model. "
         + ("It shows no person." if ok == 1 else "None shows a person."),
         banner=f'<p class="banner">{_text(DEMONSTRATION)}</p>' if document.demonstration else "",
@@ -167,16 +167,19 @@ def _numbers_panel(column: PageColumn, bins: Bins, figure: str) -> str:
 <legend>{label}{_unit(column)}</legend>
 <p class="meaning">{_meaning(column)}{trained}</p>
 <div class="figure">{figure}
-<div class="thumbs"><input type="range" class="low" {ends} value="{low}" aria-label="{label}, least">
-<input type="range" class="high" {ends} value="{high}" aria-label="{label}, greatest"></div></div>
-<div class="ends"><label>from <input type="number" class="low" step="any" placeholder="{low}"></label>
-<label>to <input type="number" class="high" step="any" placeholder="{high}"></label></div>
+<div class="thumbs">
+<input type="range" class="low" {ends} value="{low}" aria-label="{label}, least">
+<input type="range" class="high" {ends} value="{high}" aria-label="{label}, greatest">
+</div></div>
+<div class="ends">
+<label>from <input type="number" class="low" step="any" placeholder="{low}"></label>
+<label>to <input type="number" class="high" step="any" placeholder="{high}"></label>
+</div>
 </fieldset>"""
 
 
 def _levels_panel(column: PageColumn, groups: PageColumn | None) -> str:
-    there = column.values[column.values == column.values].astype(int)
-    counts = [int((there == place).sum()) for place in range(len(column.levels))]
+    counts = [int((column.values == place).sum()) for place in range(len(column.levels))]
     most = max([1, *counts])
     items = []
     for place, (level, count) in enumerate(zip(column.levels, counts, strict=True)):
@@ -223,7 +226,7 @@ def _meaning(column: PageColumn) -> str:
     if column.name == "extrapolated":
         text = "whether a covariate lies outside the range that the model was trained on"
     if column.name == "status":
-        text = "whether there is an image that passed the quality check"
+        text = "ok; failed, where no draw passed the quality check; or withdrawn after release"
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 

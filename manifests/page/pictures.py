@@ -23,7 +23,7 @@ MARGIN = 2  # voxels of air around the heads
 BRIGHTEST = 99.8  # percentile of the voxels that is drawn white
 FOREGROUND = 0.1  # of the brightest
 ABOVE_CENTRE = 0.05  # of the head's height: where the lateral ventricles are
-EMPTY = "there is no image in it"
+TIMES = " \N{MULTIPLICATION SIGN} "
 
 Plane = Literal["sagittal", "coronal", "axial"]
 PLANES: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
@@ -36,7 +36,7 @@ class Sample:
     Attributes:
         row: its manifest row.
         views: plane -> uint8 (rows, columns) of square pixels, the right way up: left is left.
-        grid: of the volume, for people: "64 × 80 × 64 at 2.5 mm".
+        grid: of the volume, for people: its voxels along x, y and z, and their size.
     """
 
     row: dict[str, Any]
@@ -74,8 +74,8 @@ def contact_sheet(samples: Sequence[Sample]) -> bytes:
     """All samples in rows of four, three planes each, as a PNG file; a black one where none is."""
     cells = []
     for sample in samples:
-        tiles = [_resized(sample.views[plane], height=SHEET_HEIGHT) for plane in PLANES]
-        cells.append(_beside(tiles))
+        scale = SHEET_HEIGHT / max(sample.views[plane].shape[0] for plane in PLANES)
+        cells.append(_beside([_scaled(sample.views[plane], scale) for plane in PLANES]))
     if not cells:
         return png_bytes(np.zeros((SHEET_HEIGHT, SHEET_HEIGHT), np.uint8))
     width = max(cell.shape[1] for cell in cells)
@@ -99,15 +99,16 @@ def _views(volume: np.ndarray, affine: np.ndarray) -> dict[Plane, np.ndarray]:
         cut = np.clip(np.take(upright, centre[axis], axis=axis).T[::-1] / white, 0, 1)
         across, down = np.delete(sizes, axis)
         least = min(across, down)
-        shape = tuple(max(1, round(n * s / least)) for n, s in zip(cut.shape, (down, across)))
-        views[plane] = _resampled((cut * 255).round().astype(np.uint8), (shape[0], shape[1]))
+        height, width = cut.shape
+        square = (max(1, round(height * down / least)), max(1, round(width * across / least)))
+        views[plane] = _resampled((cut * 255).round().astype(np.uint8), square)
     return views
 
 
 def _grid(volume: np.ndarray, affine: np.ndarray) -> str:
     sizes = [f"{size:.4g}" for size in voxel_sizes(affine)]
-    spacing = sizes[0] if len(set(sizes)) == 1 else " × ".join(sizes)
-    return f"{' × '.join(map(str, volume.shape))} at {spacing} mm"
+    spacing = sizes[0] if len(set(sizes)) == 1 else TIMES.join(sizes)
+    return f"{TIMES.join(map(str, volume.shape))} at {spacing} mm"
 
 
 def _centre(foreground: np.ndarray) -> list[int]:
@@ -143,13 +144,17 @@ def _span(places: np.ndarray) -> slice:
 
 
 def _beside(tiles: Sequence[np.ndarray], *, gap: int = GAP) -> np.ndarray:
-    space = np.zeros((tiles[0].shape[0], gap), np.uint8)
-    line = [part for tile in tiles for part in (tile, space)]
-    return np.concatenate(line[:-1], axis=1)
+    """Tiles in a line, lower ones in the middle of its height."""
+    height = max(tile.shape[0] for tile in tiles)
+    line = []
+    for tile in tiles:
+        above = (height - tile.shape[0]) // 2
+        line += [np.pad(tile, ((above, height - tile.shape[0] - above), (0, gap)))]
+    return np.concatenate(line, axis=1)[:, :-gap]
 
 
-def _resized(view: np.ndarray, *, height: int) -> np.ndarray:
-    width = max(1, round(view.shape[1] * height / view.shape[0]))
+def _scaled(view: np.ndarray, scale: float) -> np.ndarray:
+    height, width = (max(1, round(side * scale)) for side in view.shape)
     return _resampled(view, (height, width))
 
 

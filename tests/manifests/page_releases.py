@@ -1,4 +1,4 @@
-"""Releases for the tests of the page: many rows, few images, each a head with a mark on its left."""
+"""Releases for the tests of the page: many rows, few images, each a head marked on its left."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.manifests.releases import document
 
 SHAPE, VOXEL = (32, 40, 36), 5.0
 # What a level may be and a shell, a filter and a page must take as it is.
-SITES = ("plain", "O'Hara \"x\"", "$(touch x) `y` </script><b>")
+SITES = ("plain", 'O\'Hara "x"', "$(touch x) `y` </script><b>")
 COLUMNS = (
     Column(name="sex", kind="categorical", levels=("F", "M"), description="F female, M male"),
     Column(name="age", unit="year", minimum=44.0, maximum=82.0, description="age at the scan"),
@@ -31,12 +31,12 @@ COLUMNS = (
 
 
 def head_volume(index: int = 0) -> np.ndarray:
-    """An ellipsoid, int16 (X, Y, Z) to right, front and top, brightest on its left side."""
+    """An ellipsoid, int16 (X, Y, Z) to right, front and top; a bright rod is left, front, up."""
     x, y, z = np.meshgrid(*(np.linspace(-1, 1, side) for side in SHAPE), indexing="ij")
     radius = np.sqrt((x / 0.7) ** 2 + (y / 0.85) ** 2 + (z / 0.8) ** 2)
     values = np.where(radius < 1, 1500 + 60 * (index % 20) + 400 * y, 0)
-    mark = (x + 0.4) ** 2 + (y - 0.3) ** 2 + (z - 0.1) ** 2 < 0.03
-    return np.where(mark, 4000, values).astype(np.int16)
+    rod = ((x + 0.4) ** 2 + (z - 0.2) ** 2 < 0.04) & (y > -0.15) & (y < 0.6)
+    return np.where(rod, 4000, values).astype(np.int16)
 
 
 def nifti_bytes(volume: np.ndarray, affine: np.ndarray) -> bytes:

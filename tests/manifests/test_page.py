@@ -24,7 +24,7 @@ from manifests.page.niivue import INTEGRITY, LOCAL_KEY, URL, niivue
 from manifests.page.pictures import PLANES, shown_samples
 from manifests.page.png import png_bytes
 from manifests.query import Release
-from manifests.schema import Column, manifest_schema, rows_table
+from manifests.schema import manifest_schema, rows_table
 from manifests.store import content_type_of
 from tests.manifests.page_releases import (
     COLUMNS,
@@ -107,9 +107,8 @@ def test_every_script_that_is_imported_is_there_and_served_as_script(
     scripts = {key for key in files if key.endswith(".js")}
     named = {"page/page.js"}
     for key in scripts:
-        named |= {f"page/{name}" for name in re.findall(rb'from "\./([^"]+)"', files[key])} if 0 else {
-            f"page/{name.decode()}" for name in re.findall(rb'from "\./([^"]+)"', files[key])
-        }
+        imported = re.findall(r'from "\./([^"]+)"', files[key].decode())
+        named |= {f"page/{name}" for name in imported}
     assert named == scripts
     assert {content_type_of(key) for key in scripts} == {"text/javascript; charset=utf-8"}
     assert content_type_of("page/page.css") == "text/css; charset=utf-8"

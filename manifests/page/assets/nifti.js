@@ -99,6 +99,27 @@ export class Volume {
     return this.affine.map((row) => row[0] * voxel[0] + row[1] * voxel[1] + row[2] * voxel[2] + row[3]);
   }
 
+  // The middle of the head, raised to the ventricles.
+  middle() {
+    const step = Math.max(1, Math.round(Math.cbrt(this.voxels.length / 100_000)));
+    const sums = [0, 0, 0], least = this.white / 10;
+    let count = 0, low = this.shape[2], high = 0;
+    for (let k = 0; k < this.shape[2]; k += step) {
+      for (let j = 0; j < this.shape[1]; j += step) {
+        for (let i = 0; i < this.shape[0]; i += step) {
+          if (this.at([i, j, k]) <= least) continue;
+          sums[0] += i; sums[1] += j; sums[2] += k;
+          count++;
+          if (k < low) low = k;
+          if (k > high) high = k;
+        }
+      }
+    }
+    if (!count) return this.shape.map((side) => side >> 1);
+    sums[2] += count * 0.05 * (high - low);
+    return sums.map((sum) => Math.round(sum / count));
+  }
+
   // The value below which this share of some 100,000 voxels lies.
   brightest(share) {
     const step = Math.max(1, Math.floor(this.voxels.length / 100_003));

@@ -14,7 +14,10 @@ export async function openNiiVue(place, address, { src, integrity }) {
   canvas.setAttribute("aria-label", "The volume in NiiVue");
   canvas.tabIndex = 0;
   place.replaceChildren(canvas);
-  const view = new Niivue({ backColor: [0, 0, 0, 1], dragAndDropEnabled: false, logLevel: "error" });
+  const view = new Niivue({
+    backColor: [0, 0, 0, 1], crosshairColor: [0.94, 0.7, 0.55, 1], crosshairWidth: 0.5,
+    dragAndDropEnabled: false, logLevel: "error",
+  });
   await view.attachToCanvas(canvas);
   await view.loadVolumes([{ url: new URL(address, location.href).href }]);
   view.setSliceType(view.sliceTypeMultiplanar);

@@ -77,18 +77,20 @@ export class Rows {
 
   // All rows in the order of a column, "-name" for the greatest first; rows without a value last.
   order(sort) {
-    if (!this.orders.has(sort)) {
-      const rows = Uint32Array.from({ length: this.count }, (_, row) => row);
-      const turned = sort.startsWith("-") ? -1 : 1;
-      const column = this.byName.get(sort.replace(/^-/, ""));
-      if (column && sort !== "index") {
-        const { values } = column;
-        const last = (row) => (Number.isNaN(values[row]) ? 1 : 0);
-        rows.sort((a, b) => last(a) - last(b) || turned * (values[a] - values[b]) || a - b);
-      }
-      this.orders.set(sort, rows);
-    }
+    if (!this.orders.has(sort)) this.orders.set(sort, this.sorted(sort));
     return this.orders.get(sort);
+  }
+
+  sorted(sort) {
+    const rows = Uint32Array.from({ length: this.count }, (_, row) => row);
+    if (sort === "index") return rows;
+    const { values } = this.byName.get(sort.replace(/^-/, ""));
+    const known = rows.filter((row) => !Number.isNaN(values[row]));
+    known.sort(sort.startsWith("-") ? (a, b) => values[b] - values[a] : (a, b) => values[a] - values[b]);
+    const unknown = rows.filter((row) => Number.isNaN(values[row]));
+    rows.set(known);
+    rows.set(unknown, known.length);
+    return rows;
   }
 }
 

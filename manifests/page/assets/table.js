@@ -59,7 +59,9 @@ export class Table {
     const shown = this.kept.subarray(first, first + ROWS);
     this.body.replaceChildren(...Array.from(shown, (row, place) => this.line(row, place)));
     for (let left = shown.length; left < ROWS; left++) {
-      this.body.insertRow().append(element("td", { colSpan: this.columns.length + 1 }, "\u00a0"));
+      const line = element("tr", { className: "blank" });
+      line.append(element("td", { colSpan: this.columns.length + 1 }, "\u00a0"));
+      this.body.append(line);
     }
     const last = Math.max(0, Math.ceil(this.kept.length / ROWS) - 1);
     this.told.textContent = `Page ${(this.page + 1).toLocaleString("en")} of ${(last + 1).toLocaleString("en")}`;

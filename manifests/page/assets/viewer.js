@@ -13,13 +13,12 @@ const PLANES = [
 export class Viewer {
   constructor(rows, { open, close, neighbour }) {
     Object.assign(this, { rows, open, close, neighbour, sample: null, ended: null });
-    for (const name of ["viewer", "viewer-title", "viewer-note", "viewer-facts", "viewer-file",
-      "viewer-niivue", "planes", "niivue", "before", "after"]) {
-      this[name.replace("viewer-", "")] = document.getElementById(name);
-    }
-    this.dialog = document.getElementById("viewer");
-    this.place = document.getElementById("niivue");
-    this.button = document.getElementById("viewer-niivue");
+    const parts = {
+      dialog: "viewer", title: "viewer-title", note: "viewer-note", facts: "viewer-facts",
+      file: "viewer-file", button: "viewer-niivue", planes: "planes", place: "niivue",
+      before: "before", after: "after", told: "readout",
+    };
+    for (const [name, id] of Object.entries(parts)) this[name] = document.getElementById(id);
     this.dialog.addEventListener("cancel", (event) => { event.preventDefault(); this.close(); });
     this.dialog.addEventListener("click", (event) => { if (event.target === this.dialog) this.close(); });
     document.getElementById("close").addEventListener("click", () => this.close());
@@ -27,7 +26,7 @@ export class Viewer {
     this.after.addEventListener("click", () => this.step(1));
     this.button.addEventListener("click", () => this.toggleNiiVue());
     this.planeViews = PLANES.map((plane) => this.plane(plane));
-    this.planes.append(...this.planeViews.map(({ figure }) => figure), this.readout());
+    this.planes.prepend(...this.planeViews.map(({ figure }) => figure));
   }
 
   // Open on a sample, or close where it is null.
@@ -56,22 +55,21 @@ export class Viewer {
     if (next !== null) this.open(next);
   }
 
+  // What the manifest says of it; what is the same of every sample is left out.
   tell(row) {
     const facts = [];
     for (const column of row < 0 ? [] : this.rows.columns) {
-      if (column.role === "key") continue;
-      const name = document.createElement("dt"), value = document.createElement("dd");
-      name.textContent = column.label;
-      value.textContent = this.rows.text(column, row);
-      if (column.unit) {
-        const unit = document.createElement("span");
-        unit.className = "unit";
-        unit.textContent = ` ${column.unit}`;
-        value.append(unit);
-      }
-      facts.push(name, value);
+      if (column.role === "key" || (column.role === "told" && column.levels.length < 2)) continue;
+      const value = element("dd", { textContent: this.rows.text(column, row) });
+      if (column.unit) value.append(element("span", { className: "unit", textContent: ` ${column.unit}` }));
+      const bins = column.bins ?? this.rows.byName.get(column.shows)?.bins;
+      if (bins) value.append(scale(bins, column.values[row]));
+      const fact = element("div", {});
+      fact.append(element("dt", { textContent: column.label }), value);
+      facts.push(fact);
     }
     this.facts.replaceChildren(...facts);
+    this.told.textContent = "";
   }
 
   async load(row) {
@@ -89,7 +87,7 @@ export class Viewer {
     try {
       const volume = await fetchVolume(address, this.loading.signal);
       if (address !== this.address) return;
-      this.at = volume.shape.map((side) => Math.floor(side / 2));
+      this.at = volume.middle();
       this.volume = volume;
       this.note.textContent = "";
       this.lay();
@@ -106,7 +104,7 @@ export class Viewer {
     const canvas = element("canvas", { width: 1, height: 1, tabIndex: 0 });
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `${name} slice; arrow keys move the cross, Page Up and Page Down the slice`);
-    const lines = ["upright", "level"].map((kind) => element("i", { className: kind }));
+    const lines = ["upright", "across"].map((kind) => element("i", { className: kind }));
     const marks = ends.map((end, side) => element("span", { className: `end end${side}`, textContent: end }));
     const slider = element("input", { type: "range", min: 0, step: 1 });
     slider.setAttribute("aria-label", `${name} slice`);
@@ -142,15 +140,11 @@ export class Viewer {
     return { figure, stage, canvas, lines, slider, across, up, through };
   }
 
-  readout() {
-    this.told = element("p", { className: "readout" });
-    return this.told;
-  }
-
   // The planes to one scale, so that a millimetre is as long in each.
   lay() {
     const length = this.volume.axes.map(({ side, size }) => side * size);
     this.planes.style.setProperty("--columns", `${length[0]}fr ${length[1]}fr`);
+    this.dialog.style.setProperty("--ratio", (length[0] + length[1]) / (length[2] + length[1]));
     for (const { stage, canvas, slider, across, up, through } of this.planeViews) {
       stage.style.aspectRatio = `${length[across]} / ${length[up]}`;
       canvas.width = this.volume.shape[across];
@@ -182,17 +176,17 @@ export class Viewer {
     const address = this.address;
     this.note.textContent = "Loading NiiVue…";
     this.button.disabled = true;
+    this.planes.classList.add("rich");
     this.place.hidden = false;
     try {
       const { niivue: src, integrity } = this.dialog.dataset;
       const end = await openNiiVue(this.place, address, { src, integrity });
       if (address !== this.address) { end(); return; }
       this.ended = end;
-      this.planes.hidden = true;
       this.button.textContent = "Back to the plain view";
       this.note.textContent = "";
     } catch (error) {
-      this.place.hidden = true;
+      this.endNiiVue();
       this.note.textContent = `${error.message}.`;
     } finally {
       this.button.disabled = false;
@@ -203,9 +197,18 @@ export class Viewer {
     this.ended?.();
     this.ended = null;
     this.place.hidden = true;
-    this.planes.hidden = false;
+    this.planes.classList.remove("rich");
     this.button.textContent = "Open in NiiVue";
   }
+}
+
+// Where a value stands between the ends of its figure.
+function scale({ low, step, count }, value) {
+  const line = element("span", { className: "scale" });
+  const mark = element("i", {});
+  mark.style.left = `${Math.min(1, Math.max(0, (value - low) / (step * count))) * 100}%`;
+  if (!Number.isNaN(value)) line.append(mark);
+  return line;
 }
 
 function element(name, properties) {
