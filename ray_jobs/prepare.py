@@ -68,10 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--measure",
-        choices=("auto", "synthseg", "atlas"),
+        choices=("auto", "synthseg", "atlas", "segmenter"),
         help="measure ventricular_volume and brain_volume where participants.tsv lacks them: with "
         "FreeSurfer's mri_synthseg, by registration of an atlas, or auto, the former where it is "
-        "on PATH; without it such subjects are unusable",
+        "on PATH; or with the shipped segmenter, which needs a brain cut out of its head "
+        "(--skull-strip does that); without it such subjects are unusable",
     )
     group.add_argument(
         "--normalise-brain-volume",

@@ -1,4 +1,4 @@
-"""Measuring ventricular and brain volume on a T1w image where the cohort's table lacks them."""
+"""Measuring structures of the brain on a T1w image: one interface, several engines."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ MEASURED = ("ventricular_volume", "brain_volume")
 
 
 def measure(image: nib.Nifti1Image, engine: str) -> dict[str, float]:
-    """Ventricular and brain volume (grey + white matter, not normalised) in mm3, by name.
+    """Volumes in mm3 by name, not normalised for head size.
+
+    Every engine tells `ventricular_volume`, the lateral ventricles, and `brain_volume`, grey and
+    white matter with the brain stem. The segmenter and SynthSeg also tell `grey_volume`,
+    `white_volume`, `brain_stem_volume`, `csf_volume` and `intracranial_volume`; see
+    `ldm.measuring.labels.volumes`.
 
     Args:
-        image: 3-D T1w, whole head or brain only, its affine in world mm.
+        image: 3-D T1w, its affine in world mm; whole head or brain only, for the segmenter
+            brain only.
         engine: one of `ENGINES`.
 
     Raises:
@@ -57,7 +63,14 @@ def _atlas(image: nib.Nifti1Image) -> dict[str, float]:
     return measure_by_atlas(image)
 
 
+def _segmenter(image: nib.Nifti1Image) -> dict[str, float]:
+    from ldm.measuring.segmenter import measure_by_segmenter
+
+    return measure_by_segmenter(image)
+
+
 ENGINES: dict[str, Callable[[nib.Nifti1Image], dict[str, float]]] = {
     "synthseg": _synthseg,
     "atlas": _atlas,
+    "segmenter": _segmenter,
 }

@@ -33,7 +33,7 @@ def warp(
 
 def _points(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
     """Where each voxel is read, (X, Y, Z, 3) mm from the middle of the box."""
-    turn = _rotation(np.deg2rad(np.clip(rng.standard_normal(3), -2, 2) * np.array(_TURN) / 1.5))
+    turn = rotation(np.deg2rad(np.clip(rng.standard_normal(3), -2, 2) * np.array(_TURN) / 1.5))
     size = np.exp(_STRETCH * rng.standard_normal() + _STRETCH / 2 * rng.standard_normal(3))
     shift = rng.uniform(-_SHIFT, _SHIFT, 3)
     axes = [
@@ -115,7 +115,7 @@ def _tensor(array: np.ndarray) -> Tensor:
     return tensor[None, None] if tensor.ndim == 3 else tensor[None]
 
 
-def _rotation(angles: np.ndarray) -> np.ndarray:
+def rotation(angles: np.ndarray) -> np.ndarray:
     (a, b, c), (d, e, f) = np.cos(angles), np.sin(angles)
     about_x = np.array([[1, 0, 0], [0, a, -d], [0, d, a]])
     about_y = np.array([[b, 0, e], [0, 1, 0], [-e, 0, b]])

@@ -64,11 +64,11 @@ def split_of(participant_id: str) -> str:
     return UNSEEN if held_out(participant_id, UNSEEN_SHARE) else TRAIN
 
 
-def real_subjects(bids: Path, split: str, shape: Shape = None) -> Iterator[Labelled]:
-    """Subjects of a BIDS folder whose derivatives hold MUSE label maps (`*_dseg.nii.gz`).
+def real_scans(bids: Path, split: str) -> Iterator[tuple[dict[str, Any], np.ndarray, np.ndarray]]:
+    """Rows of participants.tsv with their T1w (X, Y, Z) and its affine, those of a split.
 
     Raises:
-        LdmError: no participants.tsv, or an image or a label map is missing.
+        LdmError: no participants.tsv, or an image is missing.
     """
     try:
         table = pd.read_csv(bids / "participants.tsv", sep="\t")
@@ -78,17 +78,28 @@ def real_subjects(bids: Path, split: str, shape: Shape = None) -> Iterator[Label
         name = str(row["participant_id"])
         if split_of(name) == split:
             data, affine = read_image(_one(bids, f"{name}/**/*_T1w.nii.gz"))
-            muse, placed = read_image(_one(bids, f"derivatives/**/{name}*_dseg.nii.gz"))
-            box = to_box(data, affine, shape)
-            known = in_box(muse, placed, box)
-            yield Labelled(
-                name=name,
-                box=box,
-                labels=labels.from_muse(known),
-                parts=labels.parts_of_muse(known),
-                has_stem=True,
-                row={str(key): value for key, value in row.items()},
-            )
+            yield {str(key): value for key, value in row.items()}, data, affine
+
+
+def real_subjects(bids: Path, split: str, shape: Shape = None) -> Iterator[Labelled]:
+    """Subjects of a BIDS folder whose derivatives hold MUSE label maps (`*_dseg.nii.gz`).
+
+    Raises:
+        LdmError: no participants.tsv, or an image or a label map is missing.
+    """
+    for row, data, affine in real_scans(bids, split):
+        name = str(row["participant_id"])
+        muse, placed = read_image(_one(bids, f"derivatives/**/{name}*_dseg.nii.gz"))
+        box = to_box(data, affine, shape)
+        known = in_box(muse, placed, box)
+        yield Labelled(
+            name=name,
+            box=box,
+            labels=labels.from_muse(known),
+            parts=labels.parts_of_muse(known),
+            has_stem=True,
+            row=row,
+        )
 
 
 def virtual_subjects(split: str, count: int, shape: Shape = None) -> Iterator[Labelled]:

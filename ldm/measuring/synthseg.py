@@ -16,13 +16,14 @@ VENTRICLES = tuple(
     for side in ("left", "right")
     for name in ("lateral ventricle", "inferior lateral ventricle")
 )
+_FLUID = ("3rd ventricle", "4th ventricle", "csf")
 # Columns that are no grey or white matter.
-_NOT_BRAIN = {*VENTRICLES, "3rd ventricle", "4th ventricle", "csf", "total intracranial"}
+_NOT_BRAIN = {*VENTRICLES, *_FLUID, "total intracranial"}
 _PATIENCE_S = 1800
 
 
 def measure_by_synthseg(image: nib.Nifti1Image) -> dict[str, float]:
-    """The four lateral ventricles, and all grey and white matter with the brain stem, in mm3.
+    """The volumes of `ldm.measuring.measure`: of the ventricles the four lateral ones.
 
     Raises:
         LdmError: mri_synthseg fails, takes over half an hour, or writes no such table.
@@ -54,7 +55,7 @@ def measure_by_synthseg(image: nib.Nifti1Image) -> dict[str, float]:
 
 
 def read_volumes(table: Path) -> dict[str, float]:
-    """The two volumes from the table that `mri_synthseg --vol` writes, mm3 by structure.
+    """The volumes from the table that `mri_synthseg --vol` writes, mm3 by name.
 
     Raises:
         LdmError: no such columns, or no numbers below them.
@@ -73,7 +74,18 @@ def read_volumes(table: Path) -> dict[str, float]:
         }
     except ValueError:
         raise LdmError("measuring failed: mri_synthseg's table holds no numbers") from None
+    for name in ("brain-stem", "total intracranial", *_FLUID):
+        if name not in volumes:
+            raise LdmError(f"measuring failed: mri_synthseg's table has no column {name!r}")
+    brain = {name: volume for name, volume in volumes.items() if name not in _NOT_BRAIN}
+    stem = brain["brain-stem"]
+    white = sum(v for name, v in brain.items() if name.endswith(("white matter", "ventral DC")))
     return {
         "ventricular_volume": sum(volumes[name] for name in VENTRICLES),
-        "brain_volume": sum(v for name, v in volumes.items() if name not in _NOT_BRAIN),
+        "brain_volume": sum(brain.values()),
+        "grey_volume": sum(brain.values()) - white - stem,
+        "white_volume": white,
+        "brain_stem_volume": stem,
+        "csf_volume": sum(volumes[name] for name in _FLUID),
+        "intracranial_volume": volumes["total intracranial"],
     }

@@ -79,7 +79,7 @@ def train_segmenter(args: argparse.Namespace) -> None:
     shape = SegmenterConfig(channels=CHANNELS, patch=PATCH)
     identity = {
         "config": config.identity(),
-        "network": shape.to_json(),
+        "network": {"channels": list(shape.channels), "patch": shape.patch},
         "subjects": [subject.name for subject in subjects],
     }
     print(f"{len(subjects)} subjects, {args.virtual} of them virtual", flush=True)

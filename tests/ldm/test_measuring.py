@@ -75,6 +75,12 @@ def test_synthsegs_table_becomes_the_two_volumes(tmp_path: Path, ctx: bool) -> N
     assert len(VENTRICLES) == 4
     assert found["ventricular_volume"] == sum(VALUES[name] for name in VENTRICLES)
     assert found["brain_volume"] == sum(v for name, v in VALUES.items() if name not in OTHER)
+    parts = ("grey_volume", "white_volume", "brain_stem_volume")
+    assert sum(found[name] for name in parts) == found["brain_volume"]
+    white = [name for name in COLUMNS if name.endswith(("white matter", "ventral DC"))]
+    assert len(white) == 6
+    assert found["white_volume"] == sum(VALUES[name] for name in white)
+    assert found["intracranial_volume"] == VALUES["total intracranial"]
 
 
 def test_synthseg_is_run_on_the_image_and_its_table_is_read(
@@ -121,7 +127,7 @@ def test_without_synthseg_auto_is_the_atlas(
     assert choose_engine("auto") == "atlas"
     with pytest.raises(LdmError, match="mri_synthseg is not on PATH: install FreeSurfer"):
         choose_engine("synthseg")
-    with pytest.raises(LdmError, match="engine 'x': expected one of synthseg, atlas"):
+    with pytest.raises(LdmError, match="engine 'x': expected one of synthseg, atlas, segmenter"):
         measure(image(), "x")
 
 

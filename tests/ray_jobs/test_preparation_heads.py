@@ -104,8 +104,10 @@ def test_the_mask_is_sought_upright_where_the_head_is_registered(
     assert here == ["strip", "register", "strip upright"]
 
 
-@pytest.mark.parametrize(("engine", "seen"), [("atlas", "brain"), ("synthseg", "head")])
-def test_the_atlas_measures_the_brain_and_synthseg_the_head(
+@pytest.mark.parametrize(
+    ("engine", "seen"), [("atlas", "brain"), ("segmenter", "brain"), ("synthseg", "head")]
+)
+def test_synthseg_measures_the_head_and_the_others_the_brain(
     tmp_path: Path, here: list[str], engine: str, seen: str
 ) -> None:
     outcome, _ = run(tmp_path, Work(placement="centre", skull_strip=True, measure=engine))
