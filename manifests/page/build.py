@@ -16,6 +16,7 @@ from manifests.page.pictures import Sample, contact_sheet, shown_samples
 from manifests.page.png import png_bytes
 from manifests.parquet import sha256
 from manifests.query import Release
+from manifests.schema import WITHDRAWN
 from manifests.text import json_text, one_line
 
 PAGE_KEY, SHEET_KEY = "index.html", "previews/contact-sheet.png"
@@ -50,7 +51,8 @@ def page_files(release: Release, *, viewer: str | None = None) -> dict[str, byte
     """
     source = niivue(viewer)
     covariates = release.document.columns
-    table = release.query(columns=wanted_columns(release.schema, covariates))
+    wanted = wanted_columns(release.schema, covariates)
+    table = release.query(f"status != '{WITHDRAWN}'", columns=wanted)
     columns = page_columns(table, covariates)
     bins = _bins(columns)
     specs, rows = packed(columns)

@@ -22,6 +22,7 @@ try {
 function start(rows) {
   let choice = Choice.read(location.hash, rows);
   let kept = new Uint32Array(0);
+  let shown = null; // the address of what is shown, without the sample
   let waiting = false;
 
   const figures = new Figures(rows, change);
@@ -78,7 +79,7 @@ function start(rows) {
   function followAddress() {
     choice = Choice.read(location.hash, rows);
     if (find.value !== choice.find) find.value = choice.find;
-    show();
+    if (address(null) !== shown) show(); // else the row that was chosen keeps the focus
     viewer.show(choice.sample);
   }
 
@@ -91,6 +92,7 @@ function start(rows) {
 
   function show() {
     const started = performance.now();
+    shown = address(null);
     kept = rows.kept(choice);
     performance.measure("filter", { start: started, end: performance.now() });
     figures.show(choice, kept);
