@@ -153,22 +153,26 @@ def read_features(folder: Path) -> FeatureNetwork:
     return network
 
 
-def read_medicalnet(path: Path) -> nn.Module:
+def read_medicalnet(path: Path, *, option: str = "--perceptual") -> nn.Module:
     """A MedicalNet ResNet-10 or -50 from its file of weights; no pickled code is run.
+
+    Args:
+        option: of the command line that named the file, for errors.
 
     Raises:
         LdmError: no such file, or other weights.
     """
     from monai.networks.nets import resnet10, resnet50
 
+    instead = f"; {CHOICES}" if option == "--perceptual" else ""
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         saved = saved.get("state_dict", saved)
         tensors = {name.removeprefix("module."): tensor for name, tensor in saved.items()}
     except FileNotFoundError:
-        raise LdmError(f"--perceptual {path}: no such file; {CHOICES}") from None
+        raise LdmError(f"{option} {path}: no such file{instead}") from None
     except Exception as error:  # torch.load has many
-        raise LdmError(f"--perceptual {path}: not PyTorch weights ({_line(error)})") from None
+        raise LdmError(f"{option} {path}: not PyTorch weights ({_line(error)})") from None
     make = resnet50 if "layer1.0.conv3.weight" in tensors else resnet10
     network: nn.Module = make(
         pretrained=False,
@@ -188,7 +192,7 @@ def read_medicalnet(path: Path) -> nn.Module:
         missing.append(_line(error))
     if missing:
         raise LdmError(
-            f"--perceptual {path}: not the weights of a MedicalNet resnet_10 or resnet_50 "
+            f"{option} {path}: not the weights of a MedicalNet resnet_10 or resnet_50 "
             f"({missing[0]} is missing or differs)"
         )
     return network
