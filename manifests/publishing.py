@@ -187,6 +187,11 @@ def _stage(
     number = next_version(before, new, options.version, uri=store.uri)
     versions = before.versions if before else ()
     if number is not None:
+        if before and options.date < before.last.date:
+            last = before.last
+            raise ReleaseError(
+                f"date {options.date}: version {last.version} is of {last.date}, and this is later"
+            )
         counts = about["counts"]
         version = Version(
             version=number,

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.errors import ReleaseError
-from manifests.schema import FAILED, OK, Column, columns_of
+from manifests.schema import FAILED, OK, WITHDRAWN, Column, columns_of
 from manifests.where_tokens import Token, scan, shown, unquote
 
 COMPARE: dict[str, Callable[[Any, Any], Any]] = {
@@ -214,7 +214,7 @@ class _Parser:
     def _check_level(self, name: str, value: str) -> None:
         levels: Sequence[str] = self.columns[name].levels if name in self.columns else ()
         if name == "status":
-            levels = (OK, FAILED)
+            levels = (OK, FAILED, WITHDRAWN)
         if levels and value not in levels:
             self.position -= 1
             self._fail(f"{name} is one of {', '.join(map(repr, levels))}")

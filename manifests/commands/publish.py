@@ -91,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
             " was written",
             file=sys.stderr,
         )
+        if any(finding.code == "sample-failed" for finding in done.report.findings):
+            print("samples that failed can be taken out: brainpress withdraw", file=sys.stderr)
         return 1
     if done.warning:
         print(one_line(f"warning: {done.warning}"), file=sys.stderr)

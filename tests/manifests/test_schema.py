@@ -61,6 +61,7 @@ def test_rows_become_a_table_in_order_of_their_index() -> None:
         ({"path": None}, "status ok needs path"),
         ({"error": "but why"}, "and no error"),
         ({"status": "failed"}, "status failed needs an error"),
+        ({"status": "withdrawn", "error": "bad"}, "status withdrawn needs an error, and no path"),
         ({"status": "fine"}, "none of ok, failed, withdrawn"),
         ({"age": None}, "age is null"),
         ({"age": float("nan")}, "age is nan"),

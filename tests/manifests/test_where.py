@@ -90,7 +90,7 @@ def test_a_filter_finds(where: str, indices: list[int]) -> None:
         ("sex = 1", "sex is text: put it in quotes, sex = '1', at '1'"),
         ("sex = 'f'", "sex is one of 'F', 'M', at \"'f'\""),
         ("sex in ('F', 'X')", "sex is one of 'F', 'M', at \"'X')\""),
-        ("status = 'good'", "status is one of 'ok', 'failed'"),
+        ("status = 'good'", "status is one of 'ok', 'failed', 'withdrawn'"),
         ("sex = 'F", 'cannot read "\'F"'),
         ("sex > age", "cannot be compared: one is text, one is a number"),
         ("age like '6%'", "'like' needs text, and age holds double"),
