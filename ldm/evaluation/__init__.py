@@ -1,0 +1,1 @@
+"""How good a model or a release is: similarity, distances, coverage, conditioning, privacy."""
