@@ -11,8 +11,8 @@ import nibabel as nib
 import numpy as np
 
 from manifests.layout import image_path, participant_id
-from manifests.ledger import Ledger, ShardPlan
-from manifests.parquet import sha256
+from manifests.ledger import Ledger, ShardPlan, part_key
+from manifests.parquet import read_columns, sha256
 from manifests.release import ReleaseDocument, finalise
 from manifests.schema import Column, manifest_schema, rows_table
 from manifests.storage import open_store
@@ -99,15 +99,25 @@ def row(index: int, data: bytes | None = None, **changes: Any) -> dict[str, Any]
 
 
 def write_shard(store: Store, plan: ShardPlan, shard: int, *, failed: Iterable[int] = ()) -> str:
-    """What a worker does: the images of a shard, then its part."""
-    rows = []
-    for index in plan.indices(shard):
+    """What a worker does: the images of a shard that no row tells of yet, then its part."""
+    indices = plan.indices(shard)
+    rows = [row for row in rows_of(store, shard) if row["index"] in indices]
+    for index in indices[len(rows) :]:
         data = None if index in failed else image_bytes(index)
         rows.append(row(index, data))
         if data is not None:
             store.put(image_path(index), data)
     table = rows_table(rows, SCHEMA)
     return Ledger(store).commit(shard, table, plan.expected_rows(shard))
+
+
+def rows_of(store: Store, shard: int) -> list[dict[str, Any]]:
+    """The rows that a part has by now."""
+    try:
+        rows: list[dict[str, Any]] = read_columns(store, part_key(shard)).to_pylist()
+    except KeyError:
+        return []
+    return rows
 
 
 def begin(store: Store, plan: ShardPlan) -> None:
