@@ -11,7 +11,6 @@ import gzip
 import hashlib
 import http.server
 import io
-import re
 import shlex
 import shutil
 import subprocess
@@ -225,35 +224,50 @@ def test_a_hundred_thousand_rows_are_there_at_once_and_filtered_while_one_types(
     rows = site.release.query(where)
     assert rows.num_rows == kept > 0
     assert set(rows["site"].to_pylist()) == set(SITES[1:])
+    page.click("nav a[href='#take']")
+    assert found(page) == kept  # a link within the page leaves the filter alone
     page.click("#clear")
     assert found(page) == ROWS
     assert command(page) == ["brainpress", "download", "RELEASE", "brains"]
     seen.check()
 
 
-@pytest.mark.parametrize(
-    ("where", "same"),
-    [
-        ("#where.age=60..70", "age >= 60 and age <= 70"),
-        ("#where.age=..50.1234&where.extrapolated=true", "age <= 50.1234 and extrapolated"),
-        ("#where.status=failed", "status = 'failed'"),
-        ("#where.sex=F&where.sex=M&find=sub-0000", "participant_id like '%sub-0000%'"),
-        ("#where.nothing=1&where.age=x..y&where.sex=Z&sort=%3Cb%3E", "index >= 0"),
-        ("#where.age=-1..1e3&find=%27%25_%22", "index >= 0"),
-    ],
-    ids=lambda text: re.sub(r"\W+", "-", text),
-)
-def test_an_address_is_a_filter_and_the_command_says_the_same(
-    browser: Any, site: Site, where: str, same: str
-) -> None:
-    seen = visit(browser, site, where)
-    expected = site.release.query(same, columns=["index"]).num_rows
-    assert found(seen.page) == expected
-    words = command(seen.page)
-    if "--where" in words:
-        text = words[words.index("--where") + 1]
-        assert site.release.query(text, columns=["index"]).num_rows == expected
+def test_an_address_is_a_filter_and_the_command_says_the_same(browser: Any, site: Site) -> None:
+    seen = visit(browser, site)
+    for where, same in {
+        "where.age=60..70": "age >= 60 and age <= 70",
+        "where.age=..50.1234&where.extrapolated=true": "age <= 50.1234 and extrapolated",
+        "where.status=failed": "status = 'failed'",
+        "where.sex=F&where.sex=M&find=sub-0000": "participant_id like '%sub-0000%'",
+        "where.nothing=1&where.age=x..y&where.sex=Z&sort=%3Cb%3E": "index >= 0",
+        "where.age=-1..1e3&find=%27%25_%22": "index >= 0",
+    }.items():
+        seen.page.goto(f"{site.url}index.html#{where}")
+        expected = site.release.query(same, columns=["index"]).num_rows
+        assert found(seen.page) == expected, where
+        words = command(seen.page)
+        if "--where" in words:
+            text = words[words.index("--where") + 1]
+            assert site.release.query(text, columns=["index"]).num_rows == expected, text
     seen.check()
+
+
+def test_a_page_knows_the_bucket_that_serves_it(browser: Any, site: Site) -> None:
+    page = visit(browser, site).page
+    script = """async (addresses) => {
+      const { s3Address } = await import("./page/commands.js");
+      return addresses.map((address) => s3Address(new URL(address)));
+    }"""
+    known = {
+        "https://b.s3.amazonaws.com/a/r/index.html": "s3://b/a/r",
+        "https://b.c.s3.eu-west-1.amazonaws.com/": "s3://b.c",
+        "http://b.s3-website-us-east-1.amazonaws.com/r%20x/": "s3://b/r x",
+        "http://b.s3-website.eu-central-1.amazonaws.com/r/index.html": "s3://b/r",
+        "https://s3.us-west-2.amazonaws.com/b/r/index.html": "s3://b/r",
+        "https://b.s3.amazonaws.com.example.org/r/": None,
+        "http://localhost:8000/r/": None,
+    }
+    assert page.evaluate(script, list(known)) == list(known.values())
 
 
 def test_columns_sort_both_ways(browser: Any, site: Site) -> None:
@@ -325,17 +339,22 @@ def test_a_volume_opens_and_the_keyboard_is_enough(browser: Any, site: Site) -> 
     seen.check()
 
 
-def test_what_has_no_image_is_told(browser: Any, site: Site) -> None:
+def test_what_cannot_be_shown_is_told(browser: Any, site: Site) -> None:
+    page = visit(browser, site, errors=False).page
     for sample, told in {
         f"sub-{ROWS - 1:06d}": "This sample has no image.",
         "sub-999999": "This release has no image of that name.",
         "javascript:alert(1)": "This release has no image of that name.",
+        "sub-000001": "404",  # which is not in this copy
     }.items():
-        page = visit(browser, site, f"#sample={sample}").page
-        assert page.inner_text("#viewer-note") == told
-        page.close()
-    page = visit(browser, site, "#sample=sub-000001", errors=False).page  # not in this copy
-    page.wait_for_selector("#viewer-note:text('404')")
+        page.goto(f"{site.url}index.html#sample={sample}")
+        page.wait_for_selector(f"#viewer-note:text('{told}')")
+    page.goto(f"{site.url}index.html#sample=sub-000000")
+    page.wait_for_selector("#planes:not(.empty)")
+    page.evaluate("HTMLCanvasElement.prototype.getContext = () => null")
+    page.click("#viewer-niivue")
+    assert "needs WebGL 2" in page.inner_text("#viewer-note")
+    assert page.is_visible(".axial canvas")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

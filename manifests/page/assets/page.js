@@ -77,6 +77,7 @@ function start(rows) {
   }
 
   function followAddress() {
+    if (shown !== null && /^#[a-z]+$/.test(location.hash)) return; // a place on the page
     choice = Choice.read(location.hash, rows);
     if (find.value !== choice.find) find.value = choice.find;
     if (address(null) !== shown) show(); // else the row that was chosen keeps the focus
