@@ -7,7 +7,8 @@ export function showCommands(where) {
   set("download", `brainpress download ${release} brains${where && ` --where ${quoted(where)}`}`);
   set("sync", `aws s3 sync --no-sign-request ${release} brains`);
   set("query", `brainpress query ${release} "SELECT count(*) FROM manifest"`);
-  if (location.protocol !== "file:") {
+  // On this machine the file itself is there; a simple server does not serve the ranges polars asks.
+  if (location.protocol !== "file:" && !/^(localhost|127\.|\[::1\])/.test(location.hostname)) {
     const manifest = new URL("manifest.parquet", location.href.split(/[?#]/)[0]).href.replaceAll("'", "%27");
     set("python", `import pandas as pd
 pd.read_parquet("${manifest}").describe()
