@@ -41,9 +41,9 @@ def auc(positives: ArrayLike, negatives: ArrayLike, *, confidence: float = CONFI
     def outside(a: float) -> float:
         return abs(value - a) - z * math.sqrt(_variance(a, p, q))
 
-    tiny = 1e-12
-    low = 0.0 if value <= tiny else float(brentq(outside, 0.0, value))
-    high = 1.0 if value >= 1 - tiny else float(brentq(outside, value, 1.0))
+    tiny = 1e-9  # at 0 and 1 itself the variance vanishes, a root that is not meant
+    low = 0.0 if value <= tiny else float(brentq(outside, 0.0, min(value, 1 - tiny)))
+    high = 1.0 if value >= 1 - tiny else float(brentq(outside, max(value, tiny), 1.0))
     return Estimate(value=value, low=low, high=high, n=p, n_reference=q)
 
 
