@@ -180,10 +180,15 @@ def mean_over_pairs(
     return Estimate(value=float(found.mean()), low=float(low), high=float(high), n=n)
 
 
-def correlation(r: float, n: int, *, confidence: float = CONFIDENCE) -> Estimate:
-    """Pearson's r of `n` pairs with Fisher's interval, tanh(atanh r ± z / sqrt(n - 3)).
+def correlation(
+    r: float, n: int, *, variance: float = 1.0, confidence: float = CONFIDENCE
+) -> Estimate:
+    """Pearson's r of `n` pairs with Fisher's interval, tanh(atanh r ± z sqrt(v / (n - 3))).
 
     Source: Fisher 1921, Metron 1:3. Assumes about bivariate normal data.
+
+    Args:
+        variance: v; 1.06 where `r` is Spearman's (Fieller, Hartley & Pearson 1957).
 
     Raises:
         LdmError: r not in -1..1, or n below 4.
@@ -193,7 +198,7 @@ def correlation(r: float, n: int, *, confidence: float = CONFIDENCE) -> Estimate
     if not -1 - 1e-9 <= r <= 1 + 1e-9 or n < 4:
         raise LdmError(f"correlation {r:g} of {n} pairs: expected -1 to 1, of at least 4")
     z = math.atanh(min(1 - 1e-15, max(-1 + 1e-15, r)))
-    half = float(ndtri((1 + confidence) / 2)) / math.sqrt(n - 3)
+    half = float(ndtri((1 + confidence) / 2)) * math.sqrt(variance / (n - 3))
     return Estimate(value=r, low=math.tanh(z - half), high=math.tanh(z + half), n=n)
 
 

@@ -36,10 +36,18 @@ def blocks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         yield rows, np.sqrt(found, out=found)
 
 
-def nearest(x: np.ndarray, y: np.ndarray, k: int, *, exclude_self: bool = False) -> Nearest:
+def nearest(
+    x: np.ndarray,
+    y: np.ndarray,
+    k: int,
+    *,
+    mirrored: np.ndarray | None = None,
+    exclude_self: bool = False,
+) -> Nearest:
     """The k nearest rows of `y` (M, D) to each row of `x` (N, D).
 
     Args:
+        mirrored: (N, D), each row of `x` seen in a mirror: the nearer of the two counts.
         exclude_self: x and y are one set, and no row is its own neighbour.
 
     Raises:
@@ -49,7 +57,10 @@ def nearest(x: np.ndarray, y: np.ndarray, k: int, *, exclude_self: bool = False)
     if not 1 <= k <= candidates:
         raise LdmError(f"{k} nearest of {candidates} candidates: expected 1 to {candidates}")
     distances, indices = np.empty((len(x), k)), np.empty((len(x), k), dtype=np.int64)
+    reflections = None if mirrored is None else blocks(mirrored, y)
     for rows, found in blocks(x, y):
+        if reflections is not None:
+            np.minimum(found, next(reflections)[1], out=found)
         if exclude_self:
             found[np.arange(len(found)), np.arange(rows.start, rows.stop)] = np.inf
         if k < found.shape[1]:
