@@ -124,11 +124,24 @@ def read_policy(store: S3Store) -> dict[str, Any] | None:
 
 
 def check_strangers(store: S3Store) -> None:
-    """Read and list the release as whoever has no credentials.
+    """Read and list the release as whoever has no credentials, until the policy is taken in.
 
     Raises:
         PolicyError: it cannot be.
     """
+    until = time.monotonic() + SEEN_WITHIN_SECONDS
+    while (refusal := why_closed(store)) is not None:
+        if time.monotonic() > until:
+            raise PolicyError(
+                f"{store.uri}: the policy is set, and yet a stranger cannot read the release"
+                f" ({refusal}); look for a Deny in the policy of bucket {store.bucket!r}, and for"
+                " Block Public Access"
+            )
+        time.sleep(0.2)
+
+
+def why_closed(store: S3Store) -> str | None:
+    """What a stranger is told who reads and lists the release; None where nothing is refused."""
     import boto3
     from botocore import UNSIGNED
     from botocore.config import Config
@@ -139,20 +152,12 @@ def check_strangers(store: S3Store) -> None:
         region_name=store.client.meta.region_name,
         config=Config(signature_version=UNSIGNED),
     )
-    until = time.monotonic() + SEEN_WITHIN_SECONDS
-    while True:
-        try:
-            stranger.head_object(Bucket=store.bucket, Key=store.prefix + RELEASE_KEY)
-            stranger.list_objects_v2(Bucket=store.bucket, Prefix=store.prefix, MaxKeys=1)
-            return
-        except Exception as error:
-            if time.monotonic() > until:
-                raise PolicyError(
-                    f"{store.uri}: the policy is set, and yet a stranger cannot read the release"
-                    f" ({code_of(error) or type(error).__name__}); look for a Deny in the policy of"
-                    f" bucket {store.bucket!r}, and for Block Public Access"
-                ) from error
-            time.sleep(0.2)
+    try:
+        stranger.head_object(Bucket=store.bucket, Key=store.prefix + RELEASE_KEY)
+        stranger.list_objects_v2(Bucket=store.bucket, Prefix=store.prefix, MaxKeys=1)
+    except Exception as error:
+        return code_of(error) or type(error).__name__
+    return None
 
 
 def public_address(store: S3Store) -> str:

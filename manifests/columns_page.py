@@ -28,9 +28,9 @@ Units and meanings are in the file too, as metadata of its fields:
 Units are UCUM (`By` is a byte, `mm3` a cubic millimetre) but for `year`; where there is none, it is
 a number without dimension. A column that may be null says so.
 
-A sample with the status `withdrawn` was found bad after the release (`brainpress withdraw`): its row
-stays as a tombstone, with what was asked of it, the reason in `error`, and no path, size or digest,
-as its image was removed. It is a tombstone in every published version, also in those before it."""
+A sample with the status `withdrawn` was found bad after the release (`brainpress withdraw`): its
+row stays as a tombstone, with what was asked of it, the reason in `error`, and no path, size or
+digest, as its image was removed. It is one in every published version, also in those before it."""
 
 
 def columns_page(columns: Sequence[Column], quality: Sequence[Column]) -> str:

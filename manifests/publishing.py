@@ -18,11 +18,11 @@ from manifests.errors import ReleaseError
 from manifests.findings import Finding, Report
 from manifests.journal import PUBLISH, Change, read_change, refuse_other
 from manifests.layout import MANIFEST_KEY, PARTICIPANTS_KEY, RELEASE_KEY
-from manifests.ledger import Ledger
-from manifests.licenses import check_license, license_warning
+from manifests.licenses import license_warning
 from manifests.pages import MakePage, is_page, is_version, make_page, stage_with_page, viewer_of
 from manifests.parquet import read_columns, sha256
 from manifests.published import Published, Version
+from manifests.publishing_checks import refuse_unfinished, settled
 from manifests.publishing_plan import (
     Differences,
     PublishOptions,
@@ -38,10 +38,6 @@ from manifests.tombstones import tombstones
 from manifests.verify import verify
 from manifests.verify_images import OnProgress
 from manifests.versions import GRAVES, archive, read_version, version_file
-
-
-class UnchosenLicenseError(ReleaseError):
-    """Nobody chose a licence for this release, and there is no silent default."""
 
 
 @dataclass(kw_only=True)
@@ -102,45 +98,6 @@ def publish(
         done.warning = license_warning(document.license, document.model) if done.new else None
         _write(release, staged, done, begun, dry_run=dry_run)
     return done
-
-
-def refuse_unfinished(release: Release, verb: str) -> None:
-    """Raise where a release is not the whole and finished one that can be changed.
-
-    Raises:
-        ReleaseError: it is a downloaded part (exit code 2), or is being made larger (1).
-    """
-    store, samples = release.store, release.about["counts"]["samples"]
-    if source := release.about.get("source"):
-        raise ReleaseError(
-            f"{store.uri} is a downloaded part of {source['uri']}: {verb} works on a release itself"
-        )
-    asked = Ledger(store).target()
-    if asked is not None and asked > samples:
-        raise ReleaseError(
-            f"{store.uri} is not finished: {asked:,} samples were asked for, and the release has"
-            f" {samples:,}; see `brainpress status`, run its `generate` again, then {verb}",
-            exit_code=1,
-        )
-
-
-def settled(document: ReleaseDocument, options: PublishOptions) -> ReleaseDocument:
-    """The document with what the publisher chooses.
-
-    Raises:
-        UnchosenLicenseError: a public release whose licence nobody chose.
-    """
-    wanted: dict[str, Any] = {}
-    if options.license is not None:
-        wanted["license"] = check_license(options.license)
-    elif "license" not in document.chosen and not options.private:
-        raise UnchosenLicenseError("")
-    if options.name is not None:
-        wanted["name"] = options.name.strip()
-    if options.authors:
-        wanted["authors"] = options.authors
-    chosen = tuple(sorted({*document.chosen, *wanted}))
-    return replace(document, **wanted, chosen=chosen)
 
 
 def _explained(finding: Finding, store: Store, begun: Change | None) -> bool:

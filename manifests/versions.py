@@ -19,8 +19,9 @@ from manifests.layout import MANIFEST_KEY, PARTICIPANTS_KEY, RELEASE_KEY, VERSIO
 from manifests.overlay import Overlay
 from manifests.parquet import parquet_bytes, read_columns, sha256
 from manifests.published import Published, version_key
+from manifests.release_document import ReleaseDocument
 from manifests.release_shape import check_release
-from manifests.schema import OK, WITHDRAWN
+from manifests.schema import OK, WITHDRAWN, same_columns
 from manifests.staging import Staged
 from manifests.store import Store
 from manifests.tombstones import bury, tombstones
@@ -88,10 +89,15 @@ def open_version(
     moved = {key: version_file(version, key) for key in about["files"]}
     about["opened_version"] = version
     view = Overlay(store, moved=moved)
-    gone = tombstones(read_columns(store, MANIFEST_KEY, columns=GRAVES))
-    if not gone:
+    try:
+        gone = tombstones(read_columns(store, MANIFEST_KEY, columns=GRAVES))
+        rows = read_columns(view, MANIFEST_KEY) if gone else None
+    except KeyError:
+        line = f"{store.uri}: {MANIFEST_KEY} is missing; see `brainpress verify`"
+        raise ReleaseError(line, exit_code=1) from None
+    # Of other columns than release.json tells, its reader complains.
+    if rows is None or not same_columns(rows.schema, ReleaseDocument.from_json(about).schema):
         return view, about
-    rows = read_columns(view, MANIFEST_KEY)
     buried = bury(rows, gone)
     if buried is rows:
         return view, about

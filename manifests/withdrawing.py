@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from manifests.errors import ReleaseError
 from manifests.journal import WITHDRAW, Change, read_change, refuse_other
-from manifests.layout import MANIFEST_KEY, image_path, participant_id
+from manifests.layout import image_path, participant_id
 from manifests.ledger import part_key
 from manifests.numbers import ranges
 from manifests.pages import (
@@ -28,8 +28,8 @@ from manifests.pages import (
     stage_with_page,
     viewer_of,
 )
-from manifests.parquet import MOST_PART_BYTES, parquet_bytes, read_columns, sha256, table_from_bytes
-from manifests.publishing import refuse_unfinished
+from manifests.parquet import MOST_PART_BYTES, parquet_bytes, sha256, table_from_bytes
+from manifests.publishing_checks import refuse_unfinished
 from manifests.query import Release
 from manifests.row_files import RowFiles
 from manifests.staging import Staged, stage
@@ -94,7 +94,7 @@ def withdraw(
     refuse_other(store, begun, WITHDRAW)
     if not dry_run:
         store.check_writable()
-    table = read_columns(store, MANIFEST_KEY)
+    table = release.query()
     gone = tombstones(table)
     reasons = {index: why for index in asked if index not in gone}
     if begun is not None:

@@ -67,7 +67,7 @@ def describe(status: Status) -> str:
         lines.append(f"left      {human_seconds(status.seconds_left)} at that rate")
     lines.append(f"finished  {_finished(status)}")
     if status.changed:
-        lines.append(f"published it has {status.changed}: run `brainpress publish`")
+        lines.append(f"changed   {status.changed}: run `brainpress publish`")
     elif status.published:
         lines.append(f"published version {status.published}")
     return "\n".join([*lines, *_by_shard(status)])

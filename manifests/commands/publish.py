@@ -111,7 +111,7 @@ def _with_license(release: Release, options: PublishOptions) -> PublishOptions:
     from dataclasses import replace
 
     from manifests.licenses import LICENSE_URLS, license_of_model
-    from manifests.publishing import UnchosenLicenseError, settled
+    from manifests.publishing_checks import UnchosenLicenseError, settled
 
     try:
         settled(release.document, options)
@@ -150,7 +150,7 @@ def _tell(store: Store, done: Publication, *, dry_run: bool) -> None:
         would = "would be published" if dry_run else "published"
         print(f"{images}; version {done.version} of {done.date} {would}: {store.uri}")
         for line in done.changes:
-            print(one_line(f"  - {line}"))
+            print(f"  - {one_line(line)}")
         if dry_run:
             print(f"{len(done.written):,} files would be written: {_some(done.written)}")
     if done.removed:
@@ -172,10 +172,12 @@ def _refuse_wildcards(store: Store) -> None:
 def _open(store: Store, *, dry_run: bool, url: str | None) -> int:
     """Let strangers in, and say where."""
     from manifests.bucket_policy import (
+        PolicyError,
         check_strangers,
         open_to_everyone,
         public_address,
         public_statements,
+        why_closed,
     )
     from manifests.storage_s3 import S3Store
 
@@ -185,8 +187,13 @@ def _open(store: Store, *, dry_run: bool, url: str | None) -> int:
         print(f"the policy of bucket {store.bucket} would have, besides what it has:")
         print(json.dumps(statements, indent=2))
         return 0
-    changed = open_to_everyone(store)
-    check_strangers(store)
-    now = "now" if changed else "already, the policy stays,"
-    print(f"anyone can {now} list and read {store.uri}/: {url or public_address(store)}")
+    try:
+        changed = open_to_everyone(store)
+        check_strangers(store)
+    except PolicyError:
+        if why_closed(store) is not None:
+            raise
+        changed = False  # somebody else opened it, who may
+    now = "can now" if changed else "could already"
+    print(f"anyone {now} list and read {store.uri}/: {url or public_address(store)}")
     return 0

@@ -10,6 +10,8 @@ import argparse
 
 from manifests.commands.shared import add_release
 
+SHOWN = 10
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_release(parser)
@@ -39,8 +41,12 @@ def run(args: argparse.Namespace) -> int:
         print(f"an interrupted withdrawal {would}finished: {told(list(done.withdrawn))}")
     elif done.withdrawn:
         print(f"{told(list(done.withdrawn))} {would}withdrawn from {release.store.uri}")
-    if done.removed:
-        print(f"{len(done.removed):,} files {would}removed: {', '.join(done.removed[:6])}")
+    images = [key for key in done.removed if key.startswith("sub-")]
+    if images:
+        more = f" and {len(images) - SHOWN:,} more" if len(images) > SHOWN else ""
+        print(f"{would}removed: {', '.join(images[:SHOWN])}{more}")
+    if pictures := len(done.removed) - len(images):
+        print(f"{would}removed too, as they may show one of these: {pictures:,} pictures")
     if not done.withdrawn and not done.removed:
         print(f"nothing to do: {release.store.uri} stays as it is")
     elif release.document.published and not args.dry_run:

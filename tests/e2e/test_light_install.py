@@ -95,8 +95,9 @@ def test_it_installs_nothing_of_the_press(environment: Path) -> None:
 def test_the_modules_of_the_light_verbs_import(environment: Path) -> None:
     program = (
         "import importlib, manifests;"
-        "from ray_jobs.cli import VERBS, READ;"
-        "light = [v.module for n, v in VERBS.items() if v.group == READ or n == 'status'];"
+        "from ray_jobs.cli import VERBS, PUBLISH, READ;"
+        "light = [v.module for n, v in VERBS.items() if v.group in (PUBLISH, READ)"
+        " or n == 'status'];"
         "[importlib.import_module(name) for name in light];"
         "print(len(light), manifests.__file__)"
     )
@@ -109,7 +110,7 @@ def test_the_modules_of_the_light_verbs_import(environment: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     count, place = done.stdout.split()
-    assert int(count) == 6
+    assert int(count) == 8
     assert Path(place).is_relative_to(environment)
 
 

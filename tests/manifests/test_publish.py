@@ -14,7 +14,8 @@ import pytest
 from manifests.layout import CROISSANT_KEY, image_path
 from manifests.ledger import Ledger, ShardPlan
 from manifests.parquet import sha256
-from manifests.publishing import Publication, UnchosenLicenseError, publish
+from manifests.publishing import Publication, publish
+from manifests.publishing_checks import UnchosenLicenseError
 from manifests.publishing_plan import PublishOptions
 from manifests.query import Release
 from manifests.release import finalise, read_release
@@ -52,9 +53,11 @@ def grow(uri: str | Path, n: int, **changes: Any) -> None:
     finalise(store, plan, document(**changes), extra={"previews/mosaic.png": b"\x89PNG"})
 
 
-def test_a_published_release_says_its_version_wherever_one_looks(place: str) -> None:
-    store = make_release(place, N)
-    done = publishes(place, authors=("A. Lab", "B. Lab"), name="Brains", url="https://b.example/r/")
+def test_a_published_release_says_its_version_wherever_one_looks(tmp_path: Path) -> None:
+    store = make_release(tmp_path, N)
+    done = publishes(
+        tmp_path, authors=("A. Lab", "B. Lab"), name="Brains", url="https://b.example/r/"
+    )
     assert (done.version, done.date, done.new) == ("1.0.0", DAY, True)
     about = read_release(store)
     assert about["published"]["version"] == "1.0.0"
@@ -72,7 +75,7 @@ def test_a_published_release_says_its_version_wherever_one_looks(place: str) -> 
     assert "index.html" in about["files"]
     kept = {key.removeprefix("versions/1.0.0/") for key in about["files"] if "versions" in key}
     assert kept == KEPT
-    assert verify(Release.open(place)).findings == []
+    assert verify(Release.open(tmp_path)).findings == []
 
 
 def test_the_real_page_is_part_of_it_and_every_tool_still_reads_it(tmp_path: Path) -> None:
@@ -104,12 +107,12 @@ def test_publishing_again_writes_nothing(place: str) -> None:
 
 
 def test_a_release_that_does_not_verify_is_not_published(
-    place: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store = make_release(place, N)
+    store = make_release(tmp_path, N)
     store.put(image_path(1), image_bytes(1)[:-7])
     before = etags(store)
-    assert main(["publish", place, "--license", "CC0-1.0", "--private"]) == 1
+    assert main(["publish", str(tmp_path), "--license", "CC0-1.0", "--private"]) == 1
     told = capsys.readouterr()
     assert f"error image-size {image_path(1)}" in told.err
     assert "does not verify (2 errors); nothing was written" in told.err
@@ -175,7 +178,11 @@ def test_what_generate_is_told_anew_holds_and_the_rest_stays(tmp_path: Path) -> 
     grow(tmp_path, 5, license="CC0-1.0", chosen=("license",))
     grow(tmp_path, 6, authors=("C",), chosen=("authors",))
     about = Release.open(tmp_path).document
-    assert (about.license, about.authors, about.chosen) == ("CC0-1.0", ("C",), ("authors", "license"))
+    assert (about.license, about.authors, about.chosen) == (
+        "CC0-1.0",
+        ("C",),
+        ("authors", "license"),
+    )
 
 
 def test_other_terms_are_another_version(tmp_path: Path) -> None:
@@ -226,7 +233,7 @@ def test_a_version_that_was_tampered_with_is_not_read(tmp_path: Path) -> None:
     publishes(tmp_path)
     key = "versions/1.0.0/release.json"
     store.put(key, store.get(key).replace(b"CC-BY-4.0", b"CC0-1.0"))
-    with pytest.raises(ValueError, match="is not the file that release.json names"):
+    with pytest.raises(ValueError, match=r"is not the file that release\.json names"):
         Release.open(tmp_path, version="1.0.0")
     assert "file-changed" in {finding.code for finding in verify(Release.open(tmp_path)).findings}
 

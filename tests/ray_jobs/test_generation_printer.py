@@ -18,8 +18,9 @@ from ldm.model_folder import ModelDescription, describe
 from ldm.quality import check
 from manifests.errors import ReleaseError
 from manifests.ledger import Ledger, ShardPlan, part_key
-from manifests.parquet import table_from_bytes
+from manifests.parquet import parquet_bytes, table_from_bytes
 from manifests.storage import open_store
+from manifests.tombstones import bury
 from ray_jobs.generation.covariates import covariate_source
 from ray_jobs.generation.environment import ONE_THREAD, Secrets
 from ray_jobs.generation.printer import Printer, PrintJob, patiently
@@ -114,6 +115,20 @@ def test_growing_completes_the_last_part_and_rewrites_no_volume(
     assert volume.stat().st_ino == before
     loaded(job(model, tmp_path / "at-once", n=12)).print_shard(1)
     assert rows(tmp_path / "at-once", 1) == rows(tmp_path, 1)
+
+
+def test_growing_brings_no_withdrawn_sample_back(model: Path, tmp_path: Path) -> None:
+    loaded(job(model, tmp_path, n=6)).print_shard(1)
+    store, key = open_store(tmp_path), part_key(1)
+    data, etag = store.get_with_etag(key)
+    buried = bury(table_from_bytes(data, key), {5: "no cerebellum"})
+    assert store.replace(key, parquet_bytes(buried), etag=etag)
+    store.delete("sub-000005/anat/sub-000005_T1w.nii.gz")
+    loaded(job(model, tmp_path, n=8)).print_shard(1)
+    found = {row["index"]: (row["status"], row["error"]) for row in rows(tmp_path, 1)}
+    assert found[5] == ("withdrawn", "no cerebellum")
+    assert [found[index][0] for index in (4, 6, 7)] == ["ok"] * 3
+    assert not (tmp_path / "sub-000005").exists()
 
 
 def test_two_workers_on_one_shard_commit_it_once(model: Path, tmp_path: Path) -> None:
