@@ -51,6 +51,8 @@ class PublishOptions:
                 raise ReleaseError(f"--author {author!a:.60}: expected a name")
         if self.url is not None and not self.url.startswith(("https://", "http://")):
             raise ReleaseError(f"--url {self.url!a:.60}: expected an address, https://...")
+        if self.url is not None and "@" in self.url.split("/")[2]:
+            raise ReleaseError("--url has a user name or a password in it, for everyone to read")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,6 +127,7 @@ def test_of_many_withdrawn_samples_changes_name_the_first_and_count_the_rest() -
         {"authors": ("A\x1b[31m",)},
         {"url": "example.org"},
         {"url": "javascript:alert(1)"},
+        {"url": "https://me:hunter2@example.org/"},
     ],
     ids=lambda changes: str(*changes.values()).strip().encode("ascii", "replace").decode()[:16],
 )
