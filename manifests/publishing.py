@@ -35,7 +35,7 @@ from manifests.release_document import ReleaseDocument
 from manifests.staging import Staged
 from manifests.store import Store
 from manifests.tombstones import tombstones
-from manifests.verify import verify
+from manifests.verify import CONNECTIONS, verify
 from manifests.verify_images import OnProgress
 from manifests.versions import GRAVES, archive, read_version, version_file
 
@@ -69,12 +69,14 @@ def publish(
     *,
     dry_run: bool = False,
     page: MakePage = make_page,
+    connections: int = CONNECTIONS,
     on_progress: OnProgress | None = None,
 ) -> Publication:
     """Publish a finished release as a version of its own; nothing where it is published as it is.
 
     Args:
         page: makes the files of its page.
+        connections: of the check before.
 
     Raises:
         UnchosenLicenseError: nobody chose its licence.
@@ -88,7 +90,7 @@ def publish(
     document = settled(release.document, options)
     if not dry_run:
         store.check_writable()
-    report = verify(release, on_progress=on_progress)
+    report = verify(release, connections=connections, on_progress=on_progress)
     report.findings = [f for f in report.findings if not _explained(f, store, begun)]
     if not report.ok:
         return Publication(report=report)

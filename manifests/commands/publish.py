@@ -12,7 +12,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from manifests.commands.shared import Progress, add_release, print_findings
+from manifests.commands.shared import Progress, add_release, at_least_one, print_findings
 from manifests.errors import ReleaseError
 from manifests.text import one_line
 
@@ -57,6 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a niivue.umd.js for the page (default: a pinned one from a public mirror)",
     )
     parser.add_argument(
+        "--connections",
+        type=at_least_one,
+        default=8,
+        metavar="N",
+        help="at once, to check the release (default: 8)",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="write nothing, say what would be written"
     )
     parser.epilog = EXAMPLES
@@ -82,7 +89,13 @@ def run(args: argparse.Namespace) -> int:
     if not args.private:
         _refuse_wildcards(release.store)
     options = _with_license(release, options)
-    done = publish(release, options, dry_run=args.dry_run, on_progress=Progress("checked"))
+    done = publish(
+        release,
+        options,
+        dry_run=args.dry_run,
+        connections=args.connections,
+        on_progress=Progress("checked"),
+    )
     if not done.report.ok:
         print_findings(done.report.findings)
         errors = sum(finding.severity == "error" for finding in done.report.findings)
