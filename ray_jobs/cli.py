@@ -42,6 +42,9 @@ VERBS: dict[str, Verb] = {
     ),
     "generate": Verb("ray_jobs.generate", "print N synthetic volumes into a release", PRINT),
     "status": Verb("ray_jobs.status", "how much of a release is done", PRINT),
+    "evaluate": Verb(
+        "ray_jobs.evaluate", "Table 1, conditioning, privacy: a release against real people", PRINT
+    ),
     "export-bundle": Verb(
         "ray_jobs.export_bundle", "write a model as a MONAI bundle, which MONAI alone runs", PRINT
     ),

@@ -14,10 +14,11 @@ FOLDERS = {
     "encode-latents": "latents",
     "train-diffusion": "diffusion",
     "train-gan": "gan",
+    "evaluate": "report",
 }
 # Options that say how the work is spread over machines, and do not shape what comes out.
 _SPREAD = frozenset({"workers", "gpu", "cpus_per_worker", "retries", "activation_checkpointing"})
-_INPUTS = {"autoencoder": "train-autoencoder", "latents": "encode-latents"}
+_INPUTS = {"autoencoder": "train-autoencoder", "latents": "encode-latents", "real": "prepare"}
 
 
 def command_line(verb: str, args: argparse.Namespace) -> str:
@@ -27,11 +28,12 @@ def command_line(verb: str, args: argparse.Namespace) -> str:
         value = getattr(args, action.dest, None)
         if action.dest in _SPREAD or value in (None, action.default):
             continue
-        word = _role(verb, action.dest, str(value))
         if action.nargs == 0:
             words += [action.option_strings[0]]
         else:
-            words += [*action.option_strings[:1], word]
+            values = value if isinstance(value, list) else [value]
+            words += action.option_strings[:1]
+            words += [_role(verb, action.dest, str(each)) for each in values]
     return shlex.join(["brainpress", verb, *words])
 
 
@@ -42,6 +44,9 @@ def _role(verb: str, option: str, value: str) -> str:
         return FOLDERS["prepare"]
     if option in _INPUTS:
         return FOLDERS[_INPUTS[option]]
-    if option in ("bids", "covariates", "start", "perceptual"):
+    if option in ("bids", "covariates", "start", "perceptual", "medicalnet", "model"):
         return value.rstrip("/").rpartition("/")[2]
+    if option == "releases":
+        label, equals, place = value.rpartition("=")
+        return f"{label}{equals}{place.rstrip('/').rpartition('/')[2]}"
     return value

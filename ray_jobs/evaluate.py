@@ -1,0 +1,59 @@
+"""Is it any good? Measure a release, or several, against a real cohort, on Ray.
+
+Table 1 of the paper (FID, MS-SSIM, 4-G-R-SSIM), how well volumes follow what was asked of them,
+morphometry, coverage, and a privacy audit: as JSON, and as a report with pictures in Markdown and
+HTML. Run the same command again to go on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "releases",
+        metavar="[NAME=]RELEASE",
+        nargs="+",
+        help="a folder or s3://bucket/prefix, with a name for the tables; the first is the one "
+        "that the report is about",
+    )
+    parser.add_argument(
+        "--real", required=True, metavar="FOLDER", help="what brainpress prepare wrote"
+    )
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="folder for the report")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="volumes of each release; by default all"
+    )
+    parser.add_argument(
+        "--pairs", type=int, default=1000, help="for MS-SSIM and 4-G-R-SSIM (default 1000)"
+    )
+    parser.add_argument(
+        "--model", help="what the releases were printed with, for sweeps of one covariate at a time"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the pairs and intervals")
+    parser.add_argument(
+        "--medicalnet",
+        metavar="FILE",
+        help="resnet_50_23dataset.pth, for FID on the paper's features beside our own",
+    )
+    parser.add_argument("--workers", type=int, help="how many at once; by default one a CPU")
+    parser.epilog = """example:
+  brainpress generate --n 500 --out release
+  brainpress evaluate release --real prepared --out report
+the paper's table, each row a release:
+  brainpress evaluate ldm=ldm ddim=ddim lsgan=lsgan --real prepared --out table1
+
+Exit code 1 where the privacy audit fails."""
+
+
+def run(args: argparse.Namespace) -> int:
+    from ray_jobs.evaluation.job import evaluate
+
+    return evaluate(args)
+
+
+if __name__ == "__main__":
+    from ray_jobs.cli import script
+
+    raise SystemExit(script("evaluate"))

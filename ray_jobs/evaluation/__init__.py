@@ -1,0 +1,1 @@
+"""Evaluating releases against a real cohort."""

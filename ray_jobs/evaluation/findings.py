@@ -1,0 +1,286 @@
+"""From what was measured to figures, each with its number of volumes and its interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ldm import noise
+from ldm.covariates import CovariateSchema
+from ldm.evaluation import conditioning, distances, intervals
+from ldm.evaluation.coverage import coverage
+from ldm.evaluation.margins import margins, ties
+from ldm.evaluation.morphometry import age_and_sex, morphometry
+from ldm.evaluation.privacy import Space, audit
+from ldm.evaluation.transfer import FOLDS, transfer
+from ray_jobs.errors import JobError
+from ray_jobs.evaluation.pairs import SIMILARITIES
+from ray_jobs.evaluation.sources import REAL
+from ray_jobs.evaluation.sweeps import MEASURE_OF
+from ray_jobs.evaluation.tables import arrays
+
+TRAIN, HELD_OUT = "train", "validation"
+REGIONS = (
+    "ventricular_volume",
+    "grey_volume",
+    "white_volume",
+    "brain_stem_volume",
+    "csf_volume",
+    "intracranial_volume",
+)
+
+
+@dataclass(kw_only=True)
+class Measured:
+    """What was measured of a source: its volumes' rows, those refused apart, and its pairs."""
+
+    rows: pd.DataFrame
+    pairs: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        self.refused = self.rows[self.rows["error"] != ""]
+        self.whole = self.rows[self.rows["error"] == ""].reset_index(drop=True)
+
+    def of(self, group: str) -> pd.DataFrame:
+        """The whole rows of one group."""
+        return self.whole[self.whole["group"] == group].reset_index(drop=True)
+
+
+@dataclass(kw_only=True)
+class Features:
+    """Features of the volumes of every source, from one network.
+
+    Attributes:
+        name: of the network, for tables.
+        of: (N, F) by source; real ones standardise our own network's.
+    """
+
+    name: str
+    of: dict[str, np.ndarray]
+
+
+def own_features(measured: dict[str, Measured]) -> Features:
+    """The segmenter's, each in standard deviations of the real ones, as their units say nothing."""
+    found = {label: arrays(m.whole["features"], "<f4") for label, m in measured.items()}
+    middle, spread = found[REAL].mean(axis=0), found[REAL].std(axis=0)
+    kept = spread > 1e-6
+    return Features(
+        name="segmenter",
+        of={k: ((v - middle)[:, kept] / spread[kept]).astype(np.float64) for k, v in found.items()},
+    )
+
+
+def papers_features(measured: dict[str, Measured]) -> Features | None:
+    """MedicalNet's, as they are; None where they were not asked for."""
+    if measured[REAL].whole["medicalnet"].isna().any():
+        return None
+    found = {label: arrays(m.whole["medicalnet"], "<f4") for label, m in measured.items()}
+    return Features(name="MedicalNet", of={k: v.astype(np.float64) for k, v in found.items()})
+
+
+def in_the_cohorts_convention(measured: dict[str, Measured]) -> float | None:
+    """Bring normalised brain volumes to the head size that the cohort's own are normalised to.
+
+    Which head that is, every study chooses; what is measured here is normalised to the template's.
+    The factor, the mean of the training subjects' covariate over the mean of what is measured of
+    them, is applied to all sources; it changes no correlation.
+
+    Returns:
+        The factor; None where the cohort has no brain volumes.
+    """
+    train = measured[REAL].of(TRAIN)
+    if not _asked(train, "brain_volume"):
+        return None
+    name = f"measured_{MEASURE_OF['brain_volume']}"
+    factor = float(train["brain_volume"].mean() / train[name].mean())
+    for found in measured.values():
+        found.whole[name] *= factor
+    return factor
+
+
+def reckon(
+    measured: dict[str, Measured], schema: CovariateSchema, command: str, *, seed: int
+) -> dict[str, Any]:
+    """All figures of an evaluation, as JSON holds them.
+
+    Raises:
+        JobError: a source of which nearly every volume was refused.
+    """
+    for label, found in measured.items():
+        if len(found.whole) < 2 * FOLDS:
+            reason = found.refused["error"].iloc[0] if len(found.refused) else "too few"
+            raise JobError(
+                f"{label}: {len(found.whole)} of {len(found.rows)} volumes could be measured "
+                f"({reason}); expected at least {2 * FOLDS}",
+                exit_code=1,
+            )
+    factor = in_the_cohorts_convention(measured)
+    features = [f for f in (own_features(measured), papers_features(measured)) if f]
+    releases = [label for label in measured if label != REAL]
+    return {
+        "format": "brainpress-evaluation",
+        "version": 1,
+        "command": command,
+        "seed": seed,
+        "head_size_factor": factor,
+        "volumes": {
+            label: {"measured": len(m.whole), "refused": len(m.refused)}
+            for label, m in measured.items()
+        },
+        "table_1": {label: _table_1(label, measured, features, seed) for label in measured},
+        "conditioning": {
+            label: _conditioning(found.whole, schema, seed) for label, found in measured.items()
+        },
+        "coverage": {
+            label: coverage(features[0].of[REAL], features[0].of[label], seed=seed).to_json()
+            for label in releases
+        },
+        "morphometry": {
+            label: _morphometry(measured[REAL].whole, measured[label].whole, seed)
+            for label in releases
+        },
+        "covariates": {
+            label: _covariates(measured[REAL].whole, measured[label].whole, schema, seed)
+            for label in releases
+        },
+        "transfer": {
+            label: _transfer(measured, features[0], label, seed)
+            for label in releases
+            if _asked(measured[label].whole, "age")
+        },
+        "privacy": {
+            label: audit(*privacy_spaces(measured, features[0], label)).to_json()
+            for label in releases
+        },
+    }
+
+
+def _table_1(
+    label: str, measured: dict[str, Measured], features: list[Features], seed: int
+) -> dict[str, Any]:
+    pairs = measured[label].pairs
+    found: dict[str, Any] = {}
+    for network in features:
+        synthetic, real = network.of[label], network.of[REAL]
+        if label == REAL:  # the real cohort against itself: two halves drawn by chance
+            order = noise.generator(noise.EVALUATION, seed, len(real)).permutation(len(real))
+            synthetic, real = real[order[::2]], real[order[1::2]]
+        found[f"fid_{network.name.lower()}"] = distances.frechet_distance(
+            synthetic, real, seed=seed
+        ).to_json()
+        found[f"kid_{network.name.lower()}"] = distances.kernel_distance(
+            synthetic, real, seed=seed
+        ).to_json()
+    for name in SIMILARITIES:
+        mean = intervals.mean_over_pairs(pairs[name], pairs["first"], pairs["second"], seed=seed)
+        found[name] = {**mean.to_json(), "pairs": len(pairs)}
+    return found
+
+
+def _conditioning(rows: pd.DataFrame, schema: CovariateSchema, seed: int) -> dict[str, Any]:
+    """Of a release, measured against asked; of the real cohort, the tools against the truth, on
+    subjects that no tool was trained on."""
+    if (rows["group"] == HELD_OUT).any():
+        rows = rows[rows["group"] == HELD_OUT]
+    found: dict[str, Any] = {}
+    for covariate in schema.covariates:
+        if not _asked(rows, covariate.name):
+            continue
+        asked = rows[covariate.name]
+        if covariate.name in MEASURE_OF and asked.nunique() > 1:
+            measured = rows[f"measured_{MEASURE_OF[covariate.name]}"]
+            found[covariate.name] = conditioning.relation(asked, measured, seed=seed).to_json()
+        elif covariate.name == "sex" and set(asked) == {"F", "M"}:
+            scores = rows["measured_male"]
+            found["sex"] = conditioning.agreement(
+                list(asked), scores, positive="M", seed=seed
+            ).to_json()
+    return found
+
+
+def _asked(rows: pd.DataFrame, name: str) -> bool:
+    """Whether every volume has that covariate; those of an unconditional model have none."""
+    return name in rows and not rows[name].isna().any()
+
+
+def _morphometry(real: pd.DataFrame, made: pd.DataFrame, seed: int) -> dict[str, Any]:
+    """Regional volumes, adjusted for age and sex where both were asked."""
+    columns = [
+        {name: rows[f"measured_{name}"].to_numpy(float) for name in REGIONS}
+        for rows in (real, made)
+    ]
+    adjusted = all(_asked(rows, name) for rows in (real, made) for name in ("age", "sex"))
+    covariates = [
+        age_and_sex(rows["age"], list(rows["sex"])) if adjusted else np.zeros((len(rows), 1))
+        for rows in (real, made)
+    ]
+    regions = morphometry(
+        columns[0],
+        columns[1],
+        real_covariates=covariates[0],
+        synthetic_covariates=covariates[1],
+        seed=seed,
+    )
+    return {
+        "adjusted": ["age", "sex"] if adjusted else [],
+        "regions": {name: region.to_json() for name, region in regions.items()},
+    }
+
+
+def _covariates(
+    real: pd.DataFrame, made: pd.DataFrame, schema: CovariateSchema, seed: int
+) -> dict[str, Any]:
+    """What was asked against who the cohort is: margins, and ties of every two."""
+    names = [name for name in schema.names if _asked(made, name) and _asked(real, name)]
+    if not names:
+        return {"margins": {}, "ties": []}
+    release, cohort = ({name: list(rows[name]) for name in names} for rows in (made, real))
+    return {
+        "margins": {
+            name: margin.to_json() for name, margin in margins(release, cohort, seed=seed).items()
+        },
+        "ties": [tie.to_json() for tie in ties(release, cohort)],
+    }
+
+
+def _transfer(
+    measured: dict[str, Measured], features: Features, label: str, seed: int
+) -> dict[str, Any]:
+    real, made = measured[REAL].whole, measured[label].whole
+    found = transfer(
+        features.of[REAL],
+        real["age"].to_numpy(float),
+        features.of[label],
+        made["age"].to_numpy(float),
+        seed=seed,
+    )
+    return found.to_json()
+
+
+def privacy_spaces(
+    measured: dict[str, Measured], features: Features, label: str
+) -> tuple[Space, Space]:
+    """A release, the training and the held-out subjects in feature and in image space."""
+    real, made = measured[REAL].whole, measured[label].whole
+    train, held_out = (np.flatnonzero(real["group"] == group) for group in (TRAIN, HELD_OUT))
+    image, mirrored = (arrays(real[name], "<f4") for name in ("image", "mirrored"))
+    return (
+        # The segmenter's features are those of a volume and its mirror image.
+        Space(
+            name="features",
+            training=features.of[REAL][train],
+            held_out=features.of[REAL][held_out],
+            synthetic=features.of[label],
+        ),
+        Space(
+            name="images",
+            training=image[train],
+            held_out=image[held_out],
+            synthetic=arrays(made["image"], "<f4"),
+            held_out_mirrored=mirrored[held_out],
+            synthetic_mirrored=arrays(made["mirrored"], "<f4"),
+        ),
+    )

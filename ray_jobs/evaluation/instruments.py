@@ -1,0 +1,91 @@
+"""What is measured of one volume, and the actor that measures blocks of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ldm.errors import LdmError
+from ldm.evaluation.image_space import image_vectors, mirror
+from ldm.grid import Grid
+from ray_jobs.evaluation.sources import Source
+from ray_jobs.evaluation.tables import write_part
+
+# mm3 by the segmenter; `normalised_brain_volume` is brain_volume at the template's head size.
+VOLUMES = (
+    "ventricular_volume",
+    "brain_volume",
+    "grey_volume",
+    "white_volume",
+    "brain_stem_volume",
+    "csf_volume",
+    "intracranial_volume",
+    "normalised_brain_volume",
+)
+PEOPLE = ("age", "male")
+
+
+class Instruments:
+    """Measures a block of volumes a call, and writes its part.
+
+    Args:
+        sources: by label.
+        grid: of every volume.
+        out: the evaluation's folder.
+        medicalnet: a file of MedicalNet weights, or None.
+    """
+
+    def __init__(
+        self, sources: dict[str, Source], grid: Grid, out: str, medicalnet: str | None
+    ) -> None:
+        import torch
+
+        from ldm.measuring.people import load_people
+        from ldm.measuring.segmenter import load_segmenter
+
+        torch.set_num_threads(1)
+        self._sources, self._grid, self._out = sources, grid, Path(out)
+        self._segmenter, self._people = load_segmenter(), load_people()
+        self._medicalnet = None
+        if medicalnet is not None:
+            from ldm.evaluation.medicalnet import MedicalNet
+
+            self._medicalnet = MedicalNet(Path(medicalnet))
+
+    def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
+        """Write part `number` of `source`: items `start` to `stop`. Gives how many were refused."""
+        source = self._sources[block["source"]]
+        items = source.items[block["start"] : block["stop"]]
+        rows = [self._row(source, item) for item in items]
+        write_part(self._out, block["source"], block["number"], rows)
+        return {"rows": len(rows), "refused": sum(bool(row["error"]) for row in rows)}
+
+    def _row(self, source: Source, item: dict[str, Any]) -> dict[str, Any]:
+        row = {"name": item["name"], "group": item["group"], **item["asked"], "error": ""}
+        row |= dict.fromkeys(f"measured_{name}" for name in (*VOLUMES, *PEOPLE))
+        volume = source.read(item)
+        row |= dict.fromkeys(("image", "mirrored", "features", "medicalnet"))
+        try:
+            for name, pictured in (("image", volume[None]), ("mirrored", mirror(volume[None]))):
+                row[name] = image_vectors(pictured)[0].astype(np.float32).tobytes()
+            found = self._segmenter.segment(volume, self._grid.affine)
+            row |= {f"measured_{k}": v for k, v in volumes_of(found.volumes()).items()}
+            person = self._people.judge(found)
+        except LdmError as error:
+            return {**row, "error": str(error)}
+        row |= {"measured_age": person.age, "measured_male": person.male}
+        row["features"] = found.features.astype(np.float32).tobytes()
+        if self._medicalnet is not None:
+            features = self._medicalnet.features(volume)
+            row["medicalnet"] = features.astype(np.float32).tobytes()
+        return row
+
+
+def volumes_of(found: dict[str, float]) -> dict[str, float]:
+    """The volumes of `VOLUMES`. Raises LdmError where the head has no plausible size."""
+    from ldm.head_size import head_scale, normalised
+
+    scale = head_scale(found["intracranial_volume"])
+    return {**found, "normalised_brain_volume": normalised(found["brain_volume"], scale)}

@@ -1,0 +1,164 @@
+"""The job of `brainpress evaluate`: measure on Ray Data, then reckon, then report."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from ldm.covariates import CovariateSchema
+from ldm.evaluation.similarity import draw_pairs
+from ldm.measuring.people import load_people
+from ldm.measuring.segmenter import load_segmenter
+from ray_jobs import cluster
+from ray_jobs.command_line import command_line
+from ray_jobs.errors import JobError
+from ray_jobs.evaluation.findings import Measured, reckon
+from ray_jobs.evaluation.instruments import Instruments
+from ray_jobs.evaluation.pairs import PairMeter
+from ray_jobs.evaluation.report import write_report
+from ray_jobs.evaluation.sources import (
+    REAL,
+    RealVolumes,
+    ReleaseVolumes,
+    Source,
+    check_grid,
+)
+from ray_jobs.evaluation.sweeps import Sweep, make_sweeps, middle
+from ray_jobs.evaluation.tables import blocks, read_parts
+from ray_jobs.files import digest, output_folder, refuse_other_run
+from ray_jobs.preparation.cohort import PreparedCohort
+
+LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9+_.-]{0,30}")
+FEWEST = 10  # volumes of a source: below that no figure means anything
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Evaluate releases against a cohort; 1 where the privacy audit of the first one fails.
+
+    Raises:
+        JobError: a wrong option, volumes on another grid, or another run in --out.
+        ReleaseError: a release that cannot be read.
+    """
+    for name in ("limit", "pairs", "workers"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise JobError(f"--{name} {value}: expected at least 1")
+    if args.medicalnet is not None and not Path(args.medicalnet).is_file():
+        raise JobError(f"--medicalnet {args.medicalnet}: no such file")
+    cohort = PreparedCohort.open(Path(args.real).expanduser().absolute())
+    sources: dict[str, Source] = {REAL: RealVolumes.of(cohort)}
+    for label, uri in labelled(args.releases).items():
+        release = ReleaseVolumes.of(label, uri, cohort.schema, args.limit)
+        check_grid(release, cohort.grid)
+        sources[label] = release
+    for label, source in sources.items():
+        if len(source.items) < FEWEST:
+            raise JobError(f"{label}: {len(source.items)} volumes, expected at least {FEWEST}")
+    out = output_folder(args.out, what="the report")
+    medicalnet = None if args.medicalnet is None else str(Path(args.medicalnet).absolute())
+    identity = {
+        "sources": {label: source.identity for label, source in sources.items()},
+        "volumes": {label: len(source.items) for label, source in sources.items()},
+        "pairs": args.pairs,
+        "seed": args.seed,
+        "medicalnet": medicalnet is not None,
+        "tools": digest([load_segmenter().document["files"], load_people().document["files"]]),
+    }
+    refuse_other_run(out / "run.json", identity)
+    with cluster.session() as found, cluster.failures_told("evaluating"):
+        measured = _measure(sources, cohort, out, medicalnet, args, found.cpus)
+        sweeps = _sweeps(args, sources[REAL], cohort.schema, gpu=found.gpus > 0)
+    findings = reckon(measured, cohort.schema, command_line("evaluate", args), seed=args.seed)
+    findings["sweeps"] = [sweep.to_json() for sweep in sweeps]
+    report = write_report(out, findings, measured, sources, cohort.schema, sweeps)
+    print(report.summary)
+    return 0 if report.passed else 1
+
+
+def labelled(words: list[str]) -> dict[str, str]:
+    """The releases by their label: NAME=RELEASE, or the last part of its address.
+
+    Raises:
+        JobError: a label that is no plain word, or two the same.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        label, equals, uri = word.partition("=")
+        if not equals or "/" in label:
+            label, uri = word.rstrip("/").rpartition("/")[2], word
+        if not LABEL.fullmatch(label) or label == REAL:
+            raise JobError(f"{word!r}: expected NAME=RELEASE, with a plain word as NAME")
+        if label in found:
+            raise JobError(f"{label} is named twice; give each release a NAME=")
+        found[label] = uri
+    return found
+
+
+def _measure(
+    sources: dict[str, Source],
+    cohort: PreparedCohort,
+    out: Path,
+    medicalnet: str | None,
+    args: argparse.Namespace,
+    cpus: int,
+) -> dict[str, Measured]:
+    """Measure what is not measured yet; every row and every pair of each source."""
+    pairs = {
+        f"{label}-pairs": draw_pairs(len(source.items), args.pairs, seed=args.seed)
+        for label, source in sources.items()
+    }
+    of_pairs = {f"{label}-pairs": source for label, source in sources.items()}
+    volumes = [b for label, s in sources.items() for b in blocks(out, label, len(s.items))]
+    both = [b for kind, drawn in pairs.items() for b in blocks(out, kind, len(drawn))]
+    workers = args.workers or cpus
+    first = (sources, cohort.grid, str(out), medicalnet)
+    _run(Instruments, first, volumes, workers, "measuring")
+    _run(PairMeter, (of_pairs, pairs, str(out)), both, workers, "comparing")
+    return {
+        label: Measured(
+            rows=read_parts(out, label, len(source.items)),
+            pairs=read_parts(out, f"{label}-pairs", len(pairs[f"{label}-pairs"])),
+        )
+        for label, source in sources.items()
+    }
+
+
+def _run(
+    actor: Any, arguments: tuple[Any, ...], work: list[dict[str, Any]], workers: int, what: str
+) -> None:
+    """Give every block to an actor of the class `actor`."""
+    if not work:
+        return
+    import ray.data
+    from tqdm import tqdm
+
+    cluster.quiet_ray_data()
+    workers = min(workers, len(work))
+    dataset = ray.data.from_items(work, override_num_blocks=len(work)).map(
+        actor,
+        fn_constructor_args=arguments,
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        num_cpus=1,
+    )
+    total = sum(block["stop"] - block["start"] for block in work)
+    with tqdm(total=total, desc=what, disable=not sys.stderr.isatty()) as bar:
+        for done in dataset.iter_rows():
+            bar.update(done["rows"])
+
+
+def _sweeps(
+    args: argparse.Namespace, real: Source, schema: CovariateSchema, *, gpu: bool
+) -> list[Sweep]:
+    """The sweeps of `--model`; none without it."""
+    if args.model is None:
+        return []
+    import ray
+
+    person = middle(schema, [item["asked"] for item in real.items])
+    task = ray.remote(make_sweeps).options(num_cpus=1, num_gpus=1 if gpu else 0)
+    model = args.model if Path(args.model).name == args.model else str(Path(args.model).absolute())
+    sweeps: list[Sweep] = ray.get(task.remote(model, person, args.seed, "cuda" if gpu else "cpu"))
+    return sweeps

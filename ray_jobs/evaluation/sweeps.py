@@ -1,0 +1,103 @@
+"""One covariate varied, the rest and the noise held: what is asked, and what is measured there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ldm.covariates import CovariateSchema, Row
+
+# What the segmenter and the regressions say of a covariate.
+MEASURE_OF = {
+    "ventricular_volume": "ventricular_volume",
+    "brain_volume": "normalised_brain_volume",
+    "age": "age",
+}
+# Scaled values: within the cohort's range, and those of the paper's figure 4, beyond it.
+WITHIN = (0.0, 0.25, 0.5, 0.75, 1.0)
+BEYOND = {"ventricular_volume": (-0.5, 1.5, 1.9), "brain_volume": (-0.5, -0.3, -0.1)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Volumes that differ in one covariate.
+
+    Attributes:
+        covariate: which.
+        asked: its values, in its unit, from low to high.
+        measured: of each volume; NaN where the segmenter refuses it.
+        extrapolated: whether the value lies beyond the cohort's range.
+        volumes: (N, X, Y, Z) float32 in [0, 1].
+    """
+
+    covariate: str
+    asked: tuple[float, ...]
+    measured: tuple[float, ...]
+    extrapolated: tuple[bool, ...]
+    volumes: np.ndarray
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the volumes."""
+        measured = [round(m, 3) if np.isfinite(m) else None for m in self.measured]
+        return {
+            "covariate": self.covariate,
+            "asked": [round(a, 3) for a in self.asked],
+            "measured": measured,
+            "extrapolated": list(self.extrapolated),
+        }
+
+
+def middle(schema: CovariateSchema, rows: list[dict[str, Any]]) -> Row:
+    """The person whom every sweep varies: medians of the real cohort, the first level of others."""
+    found: Row = {}
+    for covariate in schema.covariates:
+        if covariate.kind == "continuous":
+            values = [float(row[covariate.name]) for row in rows]
+            found[covariate.name] = covariate.round(float(np.median(values)))
+        else:
+            found[covariate.name] = covariate.levels[0]
+    return found
+
+
+def make_sweeps(model: str, person: Row, seed: int, device: str) -> list[Sweep]:
+    """The sweeps of a model over each continuous covariate that can be measured.
+
+    Raises:
+        LdmError: no model there.
+    """
+    from ldm.errors import LdmError
+    from ldm.measuring.people import load_people
+    from ldm.measuring.segmenter import load_segmenter
+    from ldm.model import load
+    from ldm.volumes import dequantise
+    from ray_jobs.evaluation.instruments import volumes_of
+
+    loaded, segmenter, people = load(model, device=device), load_segmenter(), load_people()
+    sweeps = []
+    for covariate in loaded.schema.continuous:
+        if covariate.name not in MEASURE_OF:
+            continue
+        scaled = sorted((*WITHIN, *BEYOND.get(covariate.name, ())))
+        asked = [covariate.round(float(covariate.unscale(value))) for value in scaled]
+        rows = [{**person, covariate.name: value} for value in asked]
+        levels = np.concatenate([loaded.generate([row], [(seed,)]) for row in rows])
+        volumes, measured = dequantise(levels), []
+        for volume in volumes:
+            try:
+                found = segmenter.segment(volume, loaded.grid.affine)
+                values = {**volumes_of(found.volumes()), "age": people.judge(found).age}
+                measured.append(values[MEASURE_OF[covariate.name]])
+            except LdmError:
+                measured.append(float("nan"))
+        sweeps.append(
+            Sweep(
+                covariate=covariate.name,
+                asked=tuple(asked),
+                measured=tuple(measured),
+                extrapolated=tuple(not 0 <= value <= 1 for value in scaled),
+                volumes=volumes,
+            )
+        )
+    return sweeps
