@@ -9,6 +9,7 @@ import numpy as np
 from ldm.errors import LdmError
 from ldm.evaluation.neighbours import nearest
 
+CEILING = 0.5  # alpha of Carlini et al. 2023: what is no nearer than this is no copy
 OTHERS = 10  # further training subjects that a nearest one is measured against
 FEWEST_HELD_OUT = 10
 
@@ -58,7 +59,7 @@ def copy_threshold(held_out: np.ndarray, count: int, level: float) -> float:
     as its rate is estimated from h of them, a further volume lies x beyond the median with
     probability (1 + x / S)^-h / 2, S the sum of their excesses (the predictive distribution of
     Lomax). The threshold is where that probability is level / count (Bonferroni); never above
-    the nearest held-out subject.
+    the nearest held-out subject, nor above `CEILING`.
 
     Args:
         held_out: (H,) relative distances of real subjects that were not trained on.
@@ -79,9 +80,9 @@ def copy_threshold(held_out: np.ndarray, count: int, level: float) -> float:
     median = float(np.median(nearer))
     excess = nearer[nearer > median] - median
     if not len(excess):
-        return float(held_out.min())
+        return min(CEILING, float(held_out.min()))
     reach = float(excess.sum()) * ((count / (2 * level)) ** (1 / len(excess)) - 1)
-    return min(float(np.exp(-median - reach)), float(held_out.min()))
+    return min(CEILING, float(np.exp(-median - reach)), float(held_out.min()))
 
 
 def crowding_p(below: int, count: int, rank: int, held_out: int) -> float:

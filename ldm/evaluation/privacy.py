@@ -219,8 +219,8 @@ def _finding(space: Space, level: float) -> Finding:
         n_training=len(space.training),
         n_held_out=held_out,
         n_synthetic=count,
-        to_training=_median(made.distance),
-        reference=_median(real.distance),
+        to_training=intervals.median(made.distance),
+        reference=intervals.median(real.distance),
         threshold=threshold,
         near_copies=intervals.proportion(int((made.relative < threshold).sum()), count),
         quantile=rank / (held_out + 1),
@@ -283,15 +283,6 @@ def _detectable(n: int, m: int, level: float) -> float:
     share = n / (n + m)
     reach = float(ndtri(1 - level) + ndtri(0.9))
     return min(1.0, 0.5 + reach / np.sqrt(12 * share * (1 - share) * (n + m)))
-
-
-def _median(values: np.ndarray) -> Estimate:
-    if len(values) < 2:
-        only = float(values[0])
-        return Estimate(value=only, low=float("nan"), high=float("nan"), n=1)
-    return intervals.bootstrap(
-        lambda x: float(np.median(x)), values, method="percentile", draws=1000
-    )
 
 
 def _closest(made: Nearness) -> tuple[Near, ...]:

@@ -26,14 +26,14 @@ _FLAT = (1 / 4095) ** 2
 
 
 def scales_that_fit(shape: tuple[int, ...], kernel: int = 7) -> int:
-    """How many of the five scales a grid has room for, by MONAI's rule.
+    """How many of the five scales a grid has room for; 0 where the kernel itself does not fit.
 
-    MONAI asks that side // (S - 1)^2 be at least the kernel at S scales, which is stricter than
-    the coarsest grid itself, side // 2^(S - 1): 112 voxels for five scales of kernel 7.
+    By MONAI's rule, side // (S - 1)^2 at least the kernel at S scales, which at four and five is
+    stricter than the coarsest grid, side // 2^(S - 1): 112 voxels for five scales of kernel 7.
     """
     side = min(shape)
-    fitting = [s for s in range(1, 6) if side // max(1, s - 1) ** 2 >= kernel]
-    return max(fitting, default=0)
+    coarsest = {s: side // max(2 ** (s - 1), (s - 1) ** 2) for s in range(1, 6)}
+    return max((s for s, voxels in coarsest.items() if voxels >= kernel), default=0)
 
 
 def ms_ssim(a: Volumes, b: Volumes, *, kernel: int = 7) -> float:
