@@ -15,17 +15,17 @@ from tests.e2e.running import ROOT, environment
 pytestmark = pytest.mark.e2e
 
 README = (ROOT / "README.md").read_text()
-READS = ("status", "info", "query", "download", "verify")
+OF_A_RELEASE = ("status", "publish", "withdraw", "info", "query", "download", "verify")
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
-def reading_commands() -> list[str]:
+def commands_on_a_release() -> list[str]:
     lines = "".join(blocks("sh")).splitlines()
     commands = [line.split("  #")[0].strip() for line in lines]
-    return [c for c in commands if c.startswith("brainpress") and c.split()[1] in READS]
+    return [c for c in commands if c.startswith("brainpress") and c.split()[1] in OF_A_RELEASE]
 
 
 def brainpress(command: str, folder: Path) -> str:
@@ -44,9 +44,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_reading_commands_run_on_the_demo_release(folder: Path) -> None:
-    commands = reading_commands()
-    assert {command.split()[1] for command in commands} == set(READS)
+def test_the_commands_on_a_release_run_on_the_demo_release(folder: Path) -> None:
+    commands = commands_on_a_release()
+    assert {command.split()[1] for command in commands} == set(OF_A_RELEASE)
     for command in commands:
         assert brainpress(command, folder), command
 
