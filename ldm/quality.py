@@ -15,9 +15,13 @@ FIGURES = {
     "foreground_fraction": "share of the grid's voxels brighter than 0.1",
     "mean_intensity": "mean intensity (0..1) of the foreground",
     "edge_strength": "mean absolute difference (0..1) of neighbouring foreground voxels",
+    "tissue_contrast": "interquartile range of the foreground's intensities over their median",
+    "symmetry": "correlation (-1..1) of the volume with its left-right mirror image",
 }
 
 Bounds = dict[str, tuple[float, float]]
+# Of a model of which nothing is known. How contrasted and symmetric its heads are depends on the
+# grid and on what was cut away, so those two have bounds only where they were fitted to a cohort.
 DEFAULT_BOUNDS: Bounds = {
     "foreground_fraction": (0.02, 0.98),
     "mean_intensity": (0.12, 0.95),
@@ -67,7 +71,22 @@ def measure(levels: np.ndarray) -> dict[str, float]:
         "foreground_fraction": count / head.size,
         "mean_intensity": float(volume[head].mean(dtype=np.float64)),
         "edge_strength": edges / max(pairs, 1),
+        "tissue_contrast": _contrast(volume[head]),
+        "symmetry": _symmetry(volume),
     }
+
+
+def _contrast(values: np.ndarray) -> float:
+    """Of the foreground's intensities: grey and white matter far apart, or all one grey."""
+    low, middle, high = np.percentile(values, (25, 50, 75))
+    return float((high - low) / middle)
+
+
+def _symmetry(volume: np.ndarray) -> float:
+    """Of the whole grid, whose middle lies between the hemispheres; x runs from left to right."""
+    centred = volume - np.float32(volume.mean(dtype=np.float64))
+    spread = float(np.square(centred).sum(dtype=np.float64))
+    return float((centred * centred[::-1]).sum(dtype=np.float64)) / spread if spread else 1.0
 
 
 def fit_bounds(figures: list[dict[str, float]], margin: float = 1.0) -> Bounds:

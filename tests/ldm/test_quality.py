@@ -28,8 +28,36 @@ def test_figures_of_a_volume_worked_out_by_hand() -> None:
     levels = np.zeros((2, 2, 2), dtype=np.uint16)
     levels[0, 0, 0], levels[1, 0, 0], levels[1, 1, 0] = LEVELS, LEVELS // 5, LEVELS // 5
     assert measure(levels) == pytest.approx(
-        {"foreground_fraction": 3 / 8, "mean_intensity": 1.4 / 3, "edge_strength": 0.8 / 2}
+        {
+            "foreground_fraction": 3 / 8,
+            "mean_intensity": 1.4 / 3,
+            "edge_strength": 0.8 / 2,
+            "tissue_contrast": (0.6 - 0.2) / 0.2,
+            "symmetry": 0.155 / 0.835,
+        }
     )
+
+
+def test_half_a_head_is_refused_and_a_mirrored_one_is_as_symmetric() -> None:
+    whole = head()
+    assert measure(whole)["symmetry"] > 0.8
+    assert measure(whole[::-1]) == pytest.approx(measure(whole))
+    half = whole.copy()
+    half[:8] = 0
+    figures = [measure(head(radius=radius)) for radius in (0.68, 0.7, 0.72)]
+    bounds = {**fit_bounds(figures), "foreground_fraction": (0.0, 1.0)}
+    assert check(whole, bounds).ok
+    quality = check(half, bounds)
+    assert quality.error is not None
+    assert quality.error.startswith("symmetry")
+
+
+def test_tissues_of_one_grey_are_told_from_tissues_apart() -> None:
+    x = np.linspace(-1, 1, 16)[:, None, None]
+    ball = np.broadcast_to(np.abs(x) < 0.7, (16, 20, 16))
+    apart = quantise(ball * np.where(np.abs(x) < 0.3, 0.4, 0.8))
+    assert measure(apart)["tissue_contrast"] == pytest.approx(0.5, abs=0.01)
+    assert measure(quantise(ball * 0.6))["tissue_contrast"] == 0
 
 
 @pytest.mark.parametrize(
