@@ -16,6 +16,17 @@ _BEND, _KNOTS = 2.0, (6, 7, 6)  # mm: standard deviation of the field's knots
 _COARSEST = 4.0  # mm
 
 
+def moved(
+    image: np.ndarray, maps: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """An image (X, Y, Z) and its label maps (M, X, Y, Z), mirrored half the time and moved by
+    whole voxels, so that the image stays as sharp as it is."""
+    if rng.random() < 0.5:
+        image, maps = image[::-1], maps[:, ::-1]
+    steps = [int(step) for step in rng.integers(-2, 3, 3)]
+    return np.roll(image, steps, (0, 1, 2)), np.roll(maps, steps, (1, 2, 3))
+
+
 def warp(
     image: np.ndarray, maps: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -63,24 +74,25 @@ def contrast(parts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return blurred(np.maximum(image, 0), rng.uniform(0.3, 0.8))
 
 
-def scanned(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def scanned(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
     """What another scanner, or another network, would have made of an image: float32, normalised.
 
-    A gamma curve, a bias field, a lower resolution along all axes or one, and noise in the brain.
+    A gamma curve, a bias field, noise in the brain; for half of the images, times `strength`, a
+    lower resolution along all axes or one.
     """
     brain = image > 0.02
-    seen = np.clip(image, 0, 1.2) ** np.exp(0.25 * rng.standard_normal())
-    knots = rng.uniform(0, 0.25) * rng.standard_normal((1, 1, 4, 4, 4))
+    seen = np.clip(image, 0, 1.2) ** np.exp(0.25 * strength * rng.standard_normal())
+    knots = strength * rng.uniform(0, 0.25) * rng.standard_normal((1, 1, 4, 4, 4))
     bias = functional.interpolate(
         torch.from_numpy(knots).float(), image.shape, mode="trilinear", align_corners=True
     )
     seen = seen * np.exp(bias[0, 0].numpy())
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 * strength:
         seen = _coarser(seen, rng)
-    noise = 0.06 * rng.uniform() ** 2 * rng.standard_normal(image.shape, dtype=np.float32)
+    noise = 0.06 * strength * rng.uniform() * rng.standard_normal(image.shape, dtype=np.float32)
     if rng.random() < 0.2:
-        noise = blurred(noise, rng.uniform(0.3, 0.8)) * 2
-    elsewhere = 1.0 if rng.random() < 0.1 else 0.0
+        noise = 2 * blurred(noise, rng.uniform(0.3, 0.8))
+    elsewhere = 1.0 if rng.random() < 0.1 * strength else 0.0
     return normalise(np.maximum(seen + noise * np.where(brain, 1.0, elsewhere), 0))
 
 

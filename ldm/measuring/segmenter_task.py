@@ -12,7 +12,8 @@ from ldm import noise
 from ldm.measuring import augment, labels
 from ldm.measuring.subjects import Labelled
 
-SYNTHETIC_SHARE = 0.3  # of the samples: contrast made from the label map, not the T1w image
+STRONG_SHARE = 0.5  # of the samples: bent, and of any resolution; the others nearly as scanned
+SYNTHETIC_SHARE = 0.3  # of those: contrast made from the label map, not the T1w image
 _SMOOTH = 1.0  # voxels: added to both sides of Dice's fraction
 
 
@@ -56,12 +57,12 @@ class SegmenterTask:
 
 def sample(subject: Labelled, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A volume of the subject and its labels, each (X, Y, Z), as random as the training wants."""
-    synthetic = rng.random() < SYNTHETIC_SHARE
     image, maps = subject.box.voxels, np.stack([subject.labels, subject.parts])
-    if rng.random() < 0.85:
-        image, maps = augment.warp(image, maps, rng)
-    elif rng.random() < 0.5:
-        image, maps = image[::-1], maps[:, ::-1]
+    if rng.random() >= STRONG_SHARE:
+        image, maps = augment.moved(image, maps, rng)
+        return augment.scanned(image, rng, strength=0.3), np.ascontiguousarray(maps[0])
+    synthetic = rng.random() < SYNTHETIC_SHARE
+    image, maps = augment.warp(image, maps, rng)
     if synthetic:
         image = augment.contrast(maps[1], rng)
     return augment.scanned(image, rng), np.ascontiguousarray(maps[0])
@@ -83,7 +84,7 @@ def soft_dice(share: Tensor, known: Tensor) -> Tensor:
         share: (B, 6, X, Y, Z) probabilities.
         known: (B, X, Y, Z) labels.
     """
-    wanted = nn.functional.one_hot(known, labels.COUNT).movedim(-1, 1).to(share.dtype)
+    wanted = torch.stack([known == structure for structure in range(labels.COUNT)], dim=1)
     over = (0, 2, 3, 4)
     both = (share * wanted).sum(over)
     sizes = share.sum(over) + wanted.sum(over)

@@ -19,8 +19,8 @@ from typing import Any
 
 from ldm.errors import LdmError
 
-VIRTUAL = 40  # virtual subjects, beside the real ones
-CHANNELS, PATCH = (24, 48, 72, 96), 2
+VIRTUAL = 30  # virtual subjects, beside the real ones
+CHANNELS, PATCH = (16, 32, 64, 96), 2
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,13 +31,15 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--bids", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--virtual", type=int, default=VIRTUAL, help="virtual subjects (40)")
-    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--virtual", type=int, default=VIRTUAL, help="virtual subjects (30)")
+    parser.add_argument("--steps", type=int, default=1700)
     parser.add_argument("--batch-size", type=int, default=2)
-    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
-    parser.add_argument("--cooldown-steps", type=int, default=900)
-    parser.add_argument("--save-every", type=int, default=100)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--cooldown-steps", type=int, default=850)
+    parser.add_argument("--save-every", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--refine", type=int, default=16, help="channels of the last convolution")
+    parser.add_argument("--from", dest="begin", type=Path, help="RUN whose weights to begin with")
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
     args = parser.parse_args(argv)
     try:
@@ -76,15 +78,18 @@ def train_segmenter(args: argparse.Namespace) -> None:
         *real_subjects(args.bids, TRAIN, SHAPE),
         *virtual_subjects(TRAIN, args.virtual, SHAPE),
     ]
-    shape = SegmenterConfig(channels=CHANNELS, patch=PATCH)
+    shape = SegmenterConfig(channels=CHANNELS, patch=PATCH, refine=args.refine)
     identity = {
         "config": config.identity(),
-        "network": {"channels": list(shape.channels), "patch": shape.patch},
+        "network": {**shape.to_json(), "channels": list(shape.channels)},
         "subjects": [subject.name for subject in subjects],
     }
     print(f"{len(subjects)} subjects, {args.virtual} of them virtual", flush=True)
     torch.manual_seed(config.seed)
-    state = TrainingState(SegmenterNetwork(shape), config, torch.device("cpu"))
+    network = SegmenterNetwork(shape)
+    if args.begin is not None:
+        identity["from"] = begin_with(network, args.begin)
+    state = TrainingState(network, config, torch.device("cpu"))
     done, log = args.out / "checkpoint", args.out / "log.jsonl"
     if done.is_dir():
         meta = state.restore(done)
@@ -103,6 +108,24 @@ def train_segmenter(args: argparse.Namespace) -> None:
     card = _card(args, identity)
     write_segmenter(args.out / "tool", state.average, card)  # type: ignore[arg-type]
     print(f"{args.out / 'tool'}: trained for {state.step} steps")
+
+
+def begin_with(network: Any, run: Path) -> dict[str, Any]:
+    """Give `network` the averaged weights of a run, those layers that the run has; and tell it.
+
+    Raises:
+        LdmError: no such run, or layers of other shapes.
+    """
+    from ldm.training import checkpoint
+
+    groups, meta = checkpoint.read(run / "checkpoint")
+    try:
+        strange = network.load_state_dict(groups["average"], strict=False).unexpected_keys
+    except RuntimeError as error:
+        raise LdmError(f"{run}: a network of another shape ({str(error)[:200]})") from None
+    if strange:
+        raise LdmError(f"{run}: layers that this network lacks: {', '.join(strange[:3])}")
+    return {"step": meta["step"], **{k: meta["identity"].get(k) for k in ("network", "from")}}
 
 
 def _save(state: Any, folder: Path, meta: dict[str, Any]) -> None:
@@ -131,7 +154,9 @@ def _card(args: argparse.Namespace, identity: dict[str, Any]) -> dict[str, Any]:
             "command": "python -m ldm.measuring.train --bids "
             f"{args.bids.name} --virtual {args.virtual} --steps {args.steps} --batch-size "
             f"{args.batch_size} --learning-rate {args.learning_rate:g} --cooldown-steps "
-            f"{args.cooldown_steps} --seed {args.seed} --out segmenter",
+            f"{args.cooldown_steps} --seed {args.seed} --refine {args.refine}"
+            f"{' --from begun' if args.begin else ''} --out segmenter",
+            **({"from": identity["from"]} if args.begin else {}),
             "real_subjects": len(real),
             "virtual_subjects": args.virtual,
             "virtual_seed": VIRTUAL_SEEDS["train"],

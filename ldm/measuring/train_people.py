@@ -21,7 +21,7 @@ from ldm.errors import LdmError
 from ldm.grid import Grid
 from ldm.measuring.people import ENCODER, MAPS, VOLUMES
 
-COPIES = 4  # of a subject: as it is, then turned and at another voxel size
+COPIES = 3  # of a subject: as it is, turned, and turned on the demo model's grid
 FOLDS = 10
 CHOICES = ((VOLUMES,), (ENCODER,), (MAPS,), (VOLUMES, ENCODER), (VOLUMES, MAPS),
            (VOLUMES, ENCODER, MAPS))  # fmt: skip
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _fit(args: argparse.Namespace) -> None:
     from ldm.measuring.people import write_people
-    from ldm.measuring.segmenter import load_segmenter
+    from ldm.measuring.segmenter import WEIGHTS, load_segmenter
 
     segmenter = load_segmenter(args.segmenter)
     table = gather(args.bids, segmenter, args.out / "predictors", args.seed)
@@ -66,7 +66,7 @@ def _fit(args: argparse.Namespace) -> None:
         print(f"{what}: {' + '.join(chosen)}, penalty {penalty:g}")
         for line in tried:
             print("  ", json.dumps(line))
-    document["segmenter"] = segmenter.document["files"]
+    document["segmenter"] = segmenter.document["files"][WEIGHTS]
     document["card"] = {
         **{k: v for k, v in segmenter.document["card"].items() if k != "training"},
         "training": {
@@ -86,10 +86,12 @@ def gather(bids: Path, segmenter: Any, kept: Path, seed: int) -> dict[str, np.nd
     import hashlib
 
     from ldm.measuring.people import GROUPS, predictors
+    from ldm.measuring.segmenter import WEIGHTS
     from ldm.measuring.subjects import TRAIN, real_scans
 
     kept.mkdir(parents=True, exist_ok=True)
-    state = json.dumps([segmenter.document["files"], seed, COPIES], sort_keys=True)
+    weights = segmenter.document["files"][WEIGHTS]["sha256"]
+    state = json.dumps([weights, seed, COPIES])
     digest = hashlib.sha256(state.encode()).hexdigest()[:12]
     columns: dict[str, list[Any]] = {name: [] for name in ("name", "age", "sex", *GROUPS)}
     for number, (row, data, affine) in enumerate(real_scans(bids, TRAIN)):

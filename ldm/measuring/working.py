@@ -114,7 +114,8 @@ def _placed(
     )
     origin = (low + high) / 2 - SPACING * (np.array(shape) - 1) / 2
     steps = (origin - affine[:3, 3]) / SPACING
-    origin -= SPACING * (steps - np.round(steps))
+    # Halves go down, whichever corner the image's first voxel is in.
+    origin -= SPACING * (steps - np.floor(steps + 0.499))
     place = np.diag([SPACING] * 3 + [1.0])
     place[:3, 3] = origin
     return place, shape

@@ -125,7 +125,11 @@ def decoded(segmenter: Segmenter, args: argparse.Namespace) -> Iterator[Found]:
         volume = to_grid(data, places[name], model.grid, placement="affine", order=3)
         made = np.clip(model.reconstruct(volume[None])[0], 0, 1)
         found = segmenter.segment(made, model.grid.affine)
-        yield judged(found, labels.from_muse(muse), found.labels_on(muse.shape, places[name]))
+        yield judged(
+            found,
+            labels.from_muse(muse.astype(np.uint8)),
+            found.labels_on(muse.shape, places[name]),
+        )
 
 
 def virtual(segmenter: Segmenter, count: int) -> Iterator[Found]:
