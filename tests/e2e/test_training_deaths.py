@@ -78,6 +78,7 @@ def test_a_killed_worker_and_later_a_killed_driver_change_no_bit_of_the_end(
     assert history(out) == history(trained / "autoencoder")
 
 
+@pytest.mark.slow
 def test_a_driver_that_died_before_the_result_was_written_writes_it_without_training(
     head: RayHead, trained: Path, tmp_path: Path
 ) -> None:
@@ -109,6 +110,7 @@ def test_two_workers_give_the_losses_of_one(head: RayHead, trained: Path, tmp_pa
         assert one == pytest.approx(two, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_for_good_ends_with_the_cause_in_one_line(
     head: RayHead, trained: Path, tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ def test_without_synthseg_auto_is_the_atlas(
         measure(image(), "x")
 
 
+@pytest.mark.slow
 def test_the_atlas_tells_the_volumes_of_virtual_subjects_apart() -> None:
     """Their dark third ventricle, not in the truth, is counted where it meets the lateral ones."""
     true, found = [], []

@@ -1,0 +1,74 @@
+"""`brainpress evaluate` on real Ray: a virtual cohort, a release of the demo model, and a death."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.running import ROOT, RayHead, environment, generate
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+N = 24
+
+
+def words(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "ray_jobs.cli", *map(str, arguments)]
+
+
+@pytest.fixture(scope="module")
+def made(head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared virtual cohort, and a release of the demo model on its grid."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    about = environment(head.environment() | {"PYTHONPATH": str(ROOT)})
+    cohort = words("prepare", "--cohort", "virtual", "--n", 70, "--out", folder / "prepared")
+    done = subprocess.run(cohort, env=about, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    drawn = ("--n", N, "--sampler", "unipc", "--steps", 5, "--out", folder / "release")
+    printed = generate(*drawn, extra=head.environment())
+    assert printed.returncode == 0, printed.stderr
+    return folder
+
+
+def test_a_killed_evaluation_goes_on_and_ends_in_a_report(made: Path, head: RayHead) -> None:
+    out = made / "report"
+    command = words("evaluate", made / "release", "--real", made / "prepared", "--pairs", 20)
+    command += ["--out", str(out)]
+    about = environment(head.environment() | {"PYTHONPATH": str(ROOT)})
+    killed = subprocess.Popen(command, env=about, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not list(out.glob("parts/real-*.parquet")):
+        assert killed.poll() is None, killed.communicate()
+        time.sleep(0.2)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    there = {path: path.stat().st_mtime_ns for path in out.glob("parts/*.parquet")}
+    assert not (out / "evaluation.json").exists()
+    done = subprocess.run(command, env=about, capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr
+    assert all(path.stat().st_mtime_ns == at for path, at in there.items())
+    findings = json.loads((out / "evaluation.json").read_text())
+    assert findings["volumes"]["release"] == {"measured": N, "refused": 0}
+    assert findings["volumes"]["real"]["measured"] == 70
+    assert findings["table_1"]["release"]["ms_ssim"]["pairs"] == 20
+    assert set(findings["conditioning"]["release"]) >= {"ventricular_volume", "sex"}
+    assert findings["privacy"]["release"]["passed"] == (done.returncode == 0)
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png") >= 4
+    assert "Pinaya et al. 2022" in page
+    assert "report: " in done.stdout
+
+
+def test_other_options_in_the_same_folder_are_refused(made: Path, head: RayHead) -> None:
+    about = environment(head.environment() | {"PYTHONPATH": str(ROOT)})
+    command = words("evaluate", made / "release", "--real", made / "prepared", "--pairs", 21)
+    done = subprocess.run(
+        [*command, "--out", str(made / "report")], env=about, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "holds another run: pairs 20 -> 21" in done.stderr
