@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from manifests.measured import MEASURED_VERSION, measured_schema
 from manifests.schema import (
     QUALITY_PREFIX,
     SCALED_SUFFIX,
@@ -33,6 +34,26 @@ row stays as a tombstone, with what was asked of it, the reason in `error`, and 
 digest, as its image was removed. It is one in every published version, also in those before it."""
 
 
+_MEASURED = f"""\
+## What was measured afterwards: `measured.parquet`
+
+Where a release was published with an evaluation (`brainpress evaluate`, then `brainpress publish
+--evaluation`), this file has a row for each image that was measured, in order of its index. This is
+version {MEASURED_VERSION} of its schema. It joins the manifest by `index`:
+
+    brainpress query RELEASE \\
+        "SELECT m.age, x.measured_age FROM manifest m JOIN measured x USING (index)"
+
+or in Python `Release.open(RELEASE).measured()`. An image that the tools refused has its reason in
+`error`, and no figures. Samples that failed or were withdrawn, and those that were made after the
+evaluation, have no row. Held against what was asked are `ventricular_volume` and
+`measured_ventricular_volume`, `age` and `measured_age`, `brain_volume` and
+`measured_normalised_brain_volume` (`measured_brain_volume` is not normalised). The tools err too:
+the report in `evaluation/` says by how much on real people.
+
+"""
+
+
 def columns_page(columns: Sequence[Column], quality: Sequence[Column]) -> str:
     """The page for manifests with these covariates and quality figures, as Markdown."""
     schema = manifest_schema(columns, quality)
@@ -47,6 +68,7 @@ def columns_page(columns: Sequence[Column], quality: Sequence[Column]) -> str:
         + _table(schema, asked),
         "## Quality: what was measured on the image\n\n" + _table(schema, measured),
     ]
+    sections.append(_MEASURED + _table(measured_schema(), measured_schema().names))
     return "\n\n".join(sections) + "\n"
 
 

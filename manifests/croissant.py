@@ -6,14 +6,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from manifests.layout import MANIFEST_KEY
+from manifests.layout import MANIFEST_KEY, MEASURED_KEY
 from manifests.licenses import LICENSE_URLS
+from manifests.measured import measured_schema
 from manifests.published import FIRST_VERSION
 from manifests.release_document import DEMONSTRATION, ReleaseDocument
 from manifests.text import one_line
 
 FORMAT = "http://mlcommons.org/croissant/1.0"
-RECORDS = "manifest"
+RECORDS, MEASURED = "manifest", "measured"
 # The specification's own: tools take no other.
 CONTEXT: dict[str, Any] = {
     "@language": "en",
@@ -56,12 +57,18 @@ CONTEXT: dict[str, Any] = {
 
 
 def croissant(
-    document: ReleaseDocument, *, ok: int, manifest_sha256: str, manifest_bytes: int
+    document: ReleaseDocument,
+    *,
+    ok: int,
+    manifest_sha256: str,
+    manifest_bytes: int,
+    measured_sha256: str | None = None,
 ) -> dict[str, Any]:
     """The content of croissant.json of a release with so many images.
 
-    Its records are the manifest's rows; a field has the column's meaning and unit. Addresses are
-    relative to the file, for a release does not know where it lies.
+    Its records are the manifest's rows, and those of measured.parquet where it has one; a field
+    has the column's meaning and unit. Addresses are relative to the file, for a release does not
+    know where it lies.
     """
     made = (
         f"{ok:,} synthetic T1-weighted brain images (NIfTI, BIDS), drawn from the generative model"
@@ -104,23 +111,49 @@ def croissant(
             "name": RECORDS,
             "description": "the samples in order of their index; images lie at `path`",
             "key": {"@id": f"{RECORDS}/index"},
-            "field": [_field(field) for field in document.schema],
+            "field": [_field(field, RECORDS, MANIFEST_KEY) for field in document.schema],
         }
     ]
+    if measured_sha256 is not None:
+        _add_measured(about, measured_sha256)
     return about
 
 
-def _field(field: pa.Field) -> dict[str, Any]:
+def _add_measured(about: dict[str, Any], sha256: str) -> None:
+    about["distribution"].append(
+        {
+            "@type": "cr:FileObject",
+            "@id": MEASURED_KEY,
+            "name": MEASURED_KEY,
+            "description": "what was measured on each image",
+            "contentUrl": MEASURED_KEY,
+            "encodingFormat": "application/x-parquet",
+            "sha256": sha256,
+        }
+    )
+    about["recordSet"].append(
+        {
+            "@type": "cr:RecordSet",
+            "@id": MEASURED,
+            "name": MEASURED,
+            "description": f"what was measured on each image, by the index of `{RECORDS}`",
+            "key": {"@id": f"{MEASURED}/index"},
+            "field": [_field(field, MEASURED, MEASURED_KEY) for field in measured_schema()],
+        }
+    )
+
+
+def _field(field: pa.Field, records: str, file: str) -> dict[str, Any]:
     metadata = field.metadata or {}
     meaning = metadata.get(b"description", b"").decode() or field.name
     unit = metadata.get(b"unit", b"").decode()
     return {
         "@type": "cr:Field",
-        "@id": f"{RECORDS}/{field.name}",
+        "@id": f"{records}/{field.name}",
         "name": field.name,
         "description": f"{meaning} ({unit})" if unit else meaning,
         "dataType": _data_type(field.type),
-        "source": {"fileObject": {"@id": MANIFEST_KEY}, "extract": {"column": field.name}},
+        "source": {"fileObject": {"@id": file}, "extract": {"column": field.name}},
     }
 
 

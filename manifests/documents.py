@@ -26,18 +26,26 @@ def documents(
     spread: str = "",
     withdrawn: int = 0,
     changed: str | None = None,
+    part: bool = False,
 ) -> dict[str, bytes]:
     """The explaining files of a release with so many samples, by key; but for participants.tsv.
 
     Args:
         changed: what has become of it since it was published, as of `published.changed_since`.
+        part: whether it is a downloaded part of a release.
         extra: the keys of files that came from elsewhere, for .bidsignore.
         spread: how the covariates are spread, as Markdown, for the README.
     """
     return {
         "dataset_description.json": json_bytes(_dataset_description(document)),
         "README.md": readme(
-            document, ok=ok, failed=failed, spread=spread, withdrawn=withdrawn, changed=changed
+            document,
+            ok=ok,
+            failed=failed,
+            spread=spread,
+            withdrawn=withdrawn,
+            changed=changed,
+            part=part,
         ).encode(),
         "CHANGES": _changes(document, ok).encode(),
         "LICENSE": _license(document).encode(),

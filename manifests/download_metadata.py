@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.errors import ReleaseError, StorageError
-from manifests.layout import MANIFEST_KEY, RELEASE_KEY
-from manifests.parquet import sha256
+from manifests.layout import MANIFEST_KEY, MEASURED_KEY, RELEASE_KEY
+from manifests.measured import only
+from manifests.parquet import parquet_bytes, sha256
 from manifests.query import Release
 from manifests.release import write_release
 from manifests.release_document import ReleaseDocument
@@ -83,7 +84,10 @@ def staged_metadata(
     }
     with TemporaryDirectory(prefix="brainpress-") as folder:
         store = LocalStore(Path(folder))
-        write_release(store, rows, _with_license(release), source=source)
+        extra = {}
+        if release.is_measured:
+            extra[MEASURED_KEY] = parquet_bytes(only(release.measured(), rows["index"]))
+        write_release(store, rows, _with_license(release), source=source, extra=extra)
         keys = sorted(entry.key for entry in store.list() if entry.key != RELEASE_KEY)
         # The description first: with it, a folder says whose download was under way.
         keys = [DESCRIPTION_KEY, *(key for key in keys if key != DESCRIPTION_KEY), RELEASE_KEY]

@@ -12,7 +12,7 @@ from manifests.layout import VERSIONS
 from manifests.overlay import Overlay
 from manifests.query import Release
 from manifests.release_document import ReleaseDocument
-from manifests.staging import Staged, stage
+from manifests.staging import NOTHING, Staged, stage
 from manifests.store import Store
 
 PAGE_KEY, LOCAL_VIEWER_KEY = "index.html", "page/niivue.umd.js"
@@ -47,14 +47,25 @@ def stage_with_page(
     page: MakePage,
     viewer: str | None,
     kept: Mapping[str, str],
+    carried: Mapping[str, bytes] = NOTHING,
     shard_size: int | None,
     parts: list[dict[str, Any]],
 ) -> Staged:
-    """A release's files with its page, which is made of the files as they are to be."""
+    """A release's files with its page, which is made of the files as they are to be.
+
+    Args:
+        carried: the files of its evaluation, by key.
+    """
 
     def staged(extra: Mapping[str, bytes]) -> Staged:
         return stage(
-            document, large, counts, extra=extra, kept=kept, shard_size=shard_size, parts=parts
+            document,
+            large,
+            counts,
+            extra={**carried, **extra},
+            kept=kept,
+            shard_size=shard_size,
+            parts=parts,
         )
 
     bare = staged({})

@@ -15,6 +15,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from manifests.errors import ReleaseError
+from manifests.evaluation_folder import (
+    EvaluationFolder,
+    carried_files,
+    check_belongs,
+    read_evaluation,
+    refuse_failed,
+)
 from manifests.findings import Finding, Report
 from manifests.journal import PUBLISH, Change, read_change, refuse_other
 from manifests.layout import MANIFEST_KEY, PARTICIPANTS_KEY, RELEASE_KEY
@@ -32,6 +39,7 @@ from manifests.publishing_plan import (
 )
 from manifests.query import Release
 from manifests.release_document import ReleaseDocument
+from manifests.schema import OK
 from manifests.staging import Staged
 from manifests.store import Store
 from manifests.tombstones import tombstones
@@ -81,13 +89,21 @@ def publish(
     Raises:
         UnchosenLicenseError: nobody chose its licence.
         ReleaseError: it is not finished, or a part of another one; a version that is too low; a
-            place that cannot be written to.
+            place that cannot be written to; an evaluation of another release, or one whose privacy
+            audit failed.
     """
     store = release.store
     refuse_unfinished(release, PUBLISH)
     begun = read_change(store)
     refuse_other(store, begun, PUBLISH)
     document = settled(release.document, options)
+    evaluated = None
+    if options.evaluation is not None:
+        evaluated = read_evaluation(options.evaluation)
+        check_belongs(evaluated, release)
+        if not options.despite_failed_audit:
+            refuse_failed(evaluated)
+        document = replace(document, evaluation=evaluated.evaluation)
     if not dry_run:
         store.check_writable()
     report = verify(release, connections=connections, on_progress=on_progress)
@@ -95,7 +111,9 @@ def publish(
     if not report.ok:
         return Publication(report=report)
     with _row_files(store) as large, _viewer(release, options) as viewer:
-        done, staged = _stage(release, document, options, large, page=page, viewer=viewer)
+        done, staged = _stage(
+            release, document, options, large, page=page, viewer=viewer, evaluated=evaluated
+        )
         done.report = report
         done.warning = license_warning(document.license, document.model) if done.new else None
         _write(release, staged, done, begun, dry_run=dry_run)
@@ -139,6 +157,7 @@ def _stage(
     *,
     page: MakePage,
     viewer: str | None,
+    evaluated: EvaluationFolder | None,
 ) -> tuple[Publication, Staged]:
     """The files as they are to be, and what that publishes."""
     store, about, before = release.store, release.about, document.published
@@ -176,6 +195,7 @@ def _stage(
         page=page,
         viewer=viewer,
         kept=_kept(about),
+        carried=_carried(release, evaluated),
         shard_size=about["shard_size"],
         parts=about["parts"],
     )
@@ -204,6 +224,13 @@ def _differences(release: Release, document: ReleaseDocument) -> Differences | N
         buried_before=tombstones(then),
         buried=tombstones(now),
     )
+
+
+def _carried(release: Release, evaluated: EvaluationFolder | None) -> dict[str, bytes]:
+    if evaluated is None and release.document.evaluation is None:
+        return {}
+    gone = release.query(f"status != '{OK}'", columns=["index"])["index"].to_pylist()
+    return carried_files(release, evaluated, set(gone))
 
 
 def _kept(about: Mapping[str, Any]) -> dict[str, str]:

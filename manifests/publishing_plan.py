@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from manifests.errors import ReleaseError
+from manifests.evaluated import Evaluation
 from manifests.numbers import ranges
 from manifests.published import FIRST_VERSION, Published, check_date, version_key
 from manifests.text import is_plain, one_line
@@ -27,6 +29,8 @@ class PublishOptions:
         url: the public address of the release's page.
         private: leave the bucket's policy alone.
         viewer: as of `manifests.page.page_files`.
+        evaluation: the folder of an evaluation that it is to carry.
+        despite_failed_audit: whether that may be one whose privacy audit failed.
     """
 
     date: str
@@ -38,6 +42,8 @@ class PublishOptions:
     url: str | None = None
     private: bool = False
     viewer: str | None = None
+    evaluation: Path | None = None
+    despite_failed_audit: bool = False
 
     def __post_init__(self) -> None:
         check_date(self.date)
@@ -49,6 +55,8 @@ class PublishOptions:
         for author in self.authors:
             if not author.strip() or not is_plain(author):
                 raise ReleaseError(f"--author {author!a:.60}: expected a name")
+        if self.despite_failed_audit and self.evaluation is None:
+            raise ReleaseError("--despite-failed-audit goes with --evaluation")
         if self.url is not None and not self.url.startswith(("https://", "http://")):
             raise ReleaseError(f"--url {self.url!a:.60}: expected an address, https://...")
         if self.url is not None and "@" in self.url.split("/")[2]:
@@ -62,7 +70,7 @@ class Differences:
     Attributes:
         samples, before: now and then.
         withdrawn: since then, by index, and why.
-        terms: what else is new: the licence, the authors, the name; in words.
+        terms: what else is new: the licence, the authors, the name, the evaluation; in words.
         relicensed: whether the licence is.
     """
 
@@ -109,6 +117,10 @@ def differences(
         if before[field] != now[field]:
             then, new = (_shown(document[field]) for document in (before, now))
             terms.append(one_line(f"{word}: {new}, was {then}"))
+    evaluation = now.get("evaluation")
+    if evaluation is not None and evaluation != before.get("evaluation"):
+        told = Evaluation.from_json(evaluation)
+        terms.append(f"new {told.told}" if told else "")
     return Differences(
         samples=now["counts"]["samples"],
         before=before["counts"]["samples"],
@@ -124,7 +136,7 @@ def next_version(
     """The number of the version to publish; None where the last one still says all.
 
     A release that has grown, or has another licence, gets the next minor version; one of which
-    samples were withdrawn, or that has other authors or another name, the next patch.
+    samples were withdrawn, or that has other authors, name or evaluation, the next patch.
 
     Args:
         new: since the last version; None where there is none.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from manifests.errors import ReleaseError
-from manifests.layout import MANIFEST_KEY
+from manifests.layout import MANIFEST_KEY, MEASURED_KEY
+from manifests.measured import measured_schema, same_measures
 from manifests.release import read_release
 from manifests.release_document import ReleaseDocument
 from manifests.release_shape import check_release
@@ -93,10 +95,39 @@ class Release:
         with self._rows() as rows:
             return rows.table(names, expression, limit=limit)
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether it has a table of what was measured on its images."""
+        return MEASURED_KEY in self.about["files"]
+
+    def measured(self, *, columns: Sequence[str] | None = None) -> pa.Table:
+        """What was measured on each image, in order of the index; only those columns are fetched.
+
+            release.measured(columns=["index", "measured_age"]).to_pandas()
+
+        Its columns, their units and meanings are those of `manifests.measured`.
+
+        Raises:
+            ReleaseError: the release was published without an evaluation, or has no such column.
+        """
+        if not self.is_measured:
+            raise ReleaseError(
+                f"{self.store.uri} has no {MEASURED_KEY}: it was not published with an evaluation"
+                " (`brainpress evaluate`, then `brainpress publish --evaluation`)"
+            )
+        schema = measured_schema()
+        names = schema.names
+        if columns is not None:
+            names = list(dict.fromkeys(find_column(name, schema) for name in columns))
+        with ExitStack() as stack:
+            return self._measured_rows(stack).table(names)
+
     def sql(self, text: str, *, limit: int | None = None) -> pa.Table:
         """The result of a SELECT over the table `manifest`; only what it needs is fetched.
 
             release.sql("SELECT sex, count(*), avg(age) FROM manifest GROUP BY sex")
+
+        Where the release was evaluated, the table `measured` joins it by `index`.
 
         DuckDB runs it, with no way to any other file, and in one thread, so that the same text
         gives the same rows.
@@ -110,8 +141,27 @@ class Release:
         """
         from manifests.sql import run_sql
 
-        with self._rows() as rows:
-            return run_sql(rows, text, limit=limit)
+        with ExitStack() as stack:
+            manifest = stack.enter_context(self._rows())
+            tables = {"manifest": (manifest.schema, lambda: manifest)}
+            if self.is_measured:
+                opened = partial(self._measured_rows, stack)
+                tables["measured"] = (measured_schema(), opened)
+            return run_sql(tables, text, limit=limit)
+
+    def _measured_rows(self, stack: ExitStack) -> StoredRows:
+        try:
+            rows = stack.enter_context(stored_rows(self.store, MEASURED_KEY))
+        except KeyError:
+            line = f"{self.store.uri}: {MEASURED_KEY} is missing; see `brainpress verify`"
+            raise ReleaseError(line, exit_code=1) from None
+        if not same_measures(rows.schema):
+            raise ReleaseError(
+                f"{self.store.uri}: the columns of {MEASURED_KEY} are not those of this version"
+                " of brainpress; see `brainpress verify`",
+                exit_code=1,
+            )
+        return rows
 
     @contextmanager
     def _rows(self) -> Iterator[StoredRows]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from manifests.evaluated import quality_section
+from manifests.layout import MEASURED_KEY
 from manifests.numbers import human_number
 from manifests.release_document import DEMONSTRATION, ReleaseDocument
 from manifests.schema import Column
@@ -18,11 +20,12 @@ def readme(
     spread: str = "",
     withdrawn: int = 0,
     changed: str | None = None,
+    part: bool = False,
 ) -> str:
     """README.md of a release with so many samples: its data card, for who knows MRI and not us.
 
     `spread` tells how the covariates are spread, as Markdown; `changed` what has become of the
-    release since it was published.
+    release since it was published; `part` whether it is a downloaded part of one.
     """
     model = document.model
     sections = [
@@ -43,7 +46,12 @@ def readme(
         f"- `participants.tsv`: {_participants(document.columns)}.\n"
         "- `manifest.parquet`: the same and more, with the SHA-256 of every image.\n"
         "- `croissant.json`: the manifest's columns for machine-learning tools.\n"
-        "- `release.json`: how it was made.",
+        "- `release.json`: how it was made."
+        + (
+            f"\n- `{MEASURED_KEY}`: what was measured on each image, by `index`."
+            if document.evaluation
+            else ""
+        ),
         "## What the columns mean\n\n" + _column_table(document.columns),
         f"## Covariate distributions\n\nOf the images that are here, as asked for:\n\n{spread}"
         if spread
@@ -54,6 +62,9 @@ def readme(
         f" Made with brainpress {markdown(document.software_version)}.\n\n"
         "The same model, sampler and seed give the same samples again.",
         f"## What the model was trained on\n\n{_training(document)}",
+        quality_section(document.evaluation, samples=ok + failed + withdrawn, images=ok, part=part)
+        if document.evaluation
+        else "",
         f"## Known limits\n\n{_limits(document)}",
         "## How to use a part of it\n\n"
         "    pip install brainpress\n"
@@ -111,8 +122,11 @@ def _limits(document: ReleaseDocument) -> str:
     lines = [
         "- The images are synthetic: they show what the model has learnt, with its faults and with"
         " the selection of its training data.",
-        "- How like real images they are, and how private, is not measured in this release.",
     ]
+    if document.evaluation is None:
+        lines.append(
+            "- How like real images they are, and how private, is not measured in this release."
+        )
     if document.columns:
         lines += [
             "- `participants.tsv` has what was asked of the model; what an image shows may differ.",

@@ -27,7 +27,7 @@ from manifests.release_document import ReleaseDocument
 from manifests.release_shape import check_release
 from manifests.row_files import RowFiles
 from manifests.schema import same_columns
-from manifests.staging import stage
+from manifests.staging import NOTHING, stage
 from manifests.store import Store
 
 ROW_FILES = (MANIFEST_KEY, PARTICIPANTS_KEY)
@@ -101,16 +101,18 @@ def write_release(
     document: ReleaseDocument,
     *,
     source: Mapping[str, Any] | None = None,
+    extra: Mapping[str, bytes] = NOTHING,
 ) -> dict[str, Any]:
     """Write everything of a release but its images and parts; release.json last.
 
     Args:
         table: all rows, in order of their index.
         source: of a subset that was downloaded, where it comes from.
+        extra: further files, by key.
     """
     with RowFiles(table.schema, document.columns) as rows:
         rows.add(table)
-        staged = stage(document, rows.close(), rows.counts, source=source)
+        staged = stage(document, rows.close(), rows.counts, source=source, extra=extra)
         staged.write(store)
     return dict(staged.about)
 

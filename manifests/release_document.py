@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from manifests.errors import ReleaseError
+from manifests.evaluated import Evaluation
 from manifests.published import Published, check_date
 from manifests.schema import Column, manifest_schema
 
@@ -40,6 +41,7 @@ class ReleaseDocument:
             same release made twice has the same bytes.
         chosen: which of `CHOOSABLE` the user chose for this release.
         published: as what it was published; None where it was not.
+        evaluation: what it tells of its evaluation; None where it was published without one.
     """
 
     name: str
@@ -58,6 +60,7 @@ class ReleaseDocument:
     date: str | None = None
     chosen: tuple[str, ...] = ()
     published: Published | None = None
+    evaluation: Evaluation | None = None
 
     def __post_init__(self) -> None:
         for name in ("name", "license", "fingerprint", "software_version"):
@@ -98,7 +101,14 @@ class ReleaseDocument:
         chosen = tuple(sorted({*self.chosen, *before.chosen}))
         date = before.date if before.published else self.date
         fields: dict[str, Any] = {name: getattr(before, name) for name in kept}
-        return replace(self, **fields, chosen=chosen, date=date, published=before.published)
+        return replace(
+            self,
+            **fields,
+            chosen=chosen,
+            date=date,
+            published=before.published,
+            evaluation=before.evaluation,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The part of release.json that is not counted from the samples."""
@@ -118,6 +128,7 @@ class ReleaseDocument:
             "image": dict(self.image),
             "date": self.date,
             "published": self.published.to_json() if self.published else None,
+            **({"evaluation": self.evaluation.to_json()} if self.evaluation else {}),
             "software": {"name": "brainpress", "version": self.software_version},
         }
 
@@ -135,5 +146,6 @@ class ReleaseDocument:
             date=release.get("date"),
             chosen=tuple(release.get("chosen") or ()),
             published=Published.from_json(release.get("published")),
+            evaluation=Evaluation.from_json(release.get("evaluation")),
             software_version=release["software"]["version"],
         )

@@ -1,8 +1,8 @@
-"""SQL over a manifest: DuckDB, shut off from all but the rows, which it fetches as it goes."""
+"""SQL over a release's tables: DuckDB, shut off from all but their rows, fetched as it goes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,7 +16,8 @@ from manifests.text import one_line
 if TYPE_CHECKING:
     import duckdb
 
-TABLE = "manifest"
+# Columns of a table, and its rows, opened when a query comes to them.
+Source = tuple[pa.Schema, Callable[[], StoredRows]]
 MEMORY = "2GiB"  # of DuckDB; what it has no room for it does not write to the disk
 MOST_RESULT_BYTES = 4 * 2**30
 BATCH_ROWS = 65_536
@@ -36,42 +37,45 @@ LOCKED: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
-def run_sql(rows: StoredRows, text: str, *, limit: int | None = None) -> pa.Table:
-    """The result of one SELECT over the table `manifest`, at most `limit` rows of it.
+def run_sql(tables: Mapping[str, Source], text: str, *, limit: int | None = None) -> pa.Table:
+    """The result of one SELECT over these tables, by name, at most `limit` rows of it.
 
     Raises:
         ReleaseError: SQL that DuckDB does not understand, that does more than read, or that looks
-            at anything but the manifest; a result that is too large (exit code 1).
+            at anything but these tables; a result that is too large (exit code 1).
     """
     import duckdb
 
-    source = _Manifest(rows)
+    sources = {name: _Rows(*source) for name, source in tables.items()}
     connection = duckdb.connect(config=LOCKED)
     try:
-        connection.register(TABLE, source)
+        for name, source in sources.items():
+            connection.register(name, source)
         connection.execute("SET lock_configuration = true")
         _check_reads(connection, text)
         size = BATCH_ROWS if limit is None else min(max(limit, 1), BATCH_ROWS)
         reader = connection.sql(text).to_arrow_reader(size)
         return _plain(_collected(reader, limit))
     except (duckdb.Error, pa.ArrowException, RuntimeError) as error:
-        if source.failure is not None:
-            raise source.failure from None
-        raise _told(error, rows.schema) from None
+        for source in sources.values():
+            if source.failure is not None:
+                raise source.failure from None
+        raise _told(error, {name: schema for name, (schema, _) in tables.items()}) from None
     finally:
         connection.close()
 
 
-class _Manifest(ds.InMemoryDataset):
+class _Rows(ds.InMemoryDataset):
     """What DuckDB takes for an Arrow dataset: it is asked for columns and a filter, and reads on.
 
     Attributes:
         failure: what went wrong in reading, which DuckDB would tell in its own words.
     """
 
-    def __init__(self, rows: StoredRows) -> None:
-        super().__init__(rows.schema.remove_metadata().empty_table())
-        self._rows = rows
+    def __init__(self, schema: pa.Schema, opened: Callable[[], StoredRows]) -> None:
+        super().__init__(schema.remove_metadata().empty_table())
+        self._open = opened
+        self._opened: StoredRows | None = None
         self.failure: BaseException | None = None
 
     def scanner(
@@ -87,7 +91,8 @@ class _Manifest(ds.InMemoryDataset):
 
     def _batches(self, schema: pa.Schema, where: pc.Expression | None) -> Iterator[pa.RecordBatch]:
         try:
-            for batch in self._rows.batches(schema.names, where):
+            self._opened = rows = self._opened or self._open()
+            for batch in rows.batches(schema.names, where):
                 yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
         except GeneratorExit:
             raise
@@ -160,7 +165,7 @@ def _number(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.float64())
 
 
-def _told(error: Exception, schema: pa.Schema) -> ReleaseError:
+def _told(error: Exception, tables: Mapping[str, pa.Schema]) -> ReleaseError:
     """DuckDB's error as one line that says what to do."""
     import duckdb
 
@@ -173,8 +178,10 @@ def _told(error: Exception, schema: pa.Schema) -> ReleaseError:
         return ReleaseError(f"SQL that needs more than {MEMORY} of memory: ask for less", 1)
     if isinstance(error, duckdb.CatalogException) and "Table with name" in reason:
         reason = reason.partition(" Did you mean")[0].rstrip("!")
-        return ReleaseError(f"SQL: {reason}; the only table is {TABLE}")
+        names = " and ".join(tables)
+        told = f"the only table is {names}" if len(tables) == 1 else f"the tables are {names}"
+        return ReleaseError(f"SQL: {reason}; {told}")
     if isinstance(error, duckdb.BinderException):
-        columns = ", ".join(schema.names)
-        return ReleaseError(f"SQL: {reason}; the columns of {TABLE} are {columns}")
+        columns = [f"the columns of {n} are {', '.join(s.names)}" for n, s in tables.items()]
+        return ReleaseError(f"SQL: {reason}; {'; '.join(columns)}")
     return ReleaseError(f"SQL: {reason}")

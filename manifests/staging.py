@@ -14,6 +14,7 @@ from manifests.json_text import json_bytes
 from manifests.layout import (
     CROISSANT_KEY,
     MANIFEST_KEY,
+    MEASURED_KEY,
     RELEASE_FORMAT,
     RELEASE_KEY,
     RELEASE_VERSION,
@@ -92,6 +93,7 @@ def stage(
         extra={*extra, *kept},
         spread=spread_table(large[MANIFEST_KEY], document.columns),
         changed=changed_since(told, document.published),
+        part=source is not None,
     )
     small |= extra
     described = croissant(
@@ -99,6 +101,9 @@ def stage(
         ok=counts["ok"],
         manifest_sha256=digests[MANIFEST_KEY],
         manifest_bytes=large[MANIFEST_KEY].stat().st_size,
+        measured_sha256=sha256(extra[MEASURED_KEY])
+        if MEASURED_KEY in extra
+        else kept.get(MEASURED_KEY),
     )
     small[CROISSANT_KEY] = json_bytes(described)
     digests |= {key: sha256(data) for key, data in small.items()}

@@ -21,6 +21,7 @@ from manifests.storage import open_store
 from manifests.store import Store
 from manifests.verify_documents import check_documents, check_plan, check_tables, read_or_why
 from manifests.verify_images import OnProgress, check_images
+from manifests.verify_measured import check_measured
 from manifests.verify_rows import check_rows
 
 __all__ = ["Finding", "Report", "open_to_verify", "verify"]
@@ -81,6 +82,7 @@ def verify(
     check_rows(release, table, report)
     _check_parts(release, table, report)
     check_tables(release, table, report)
+    check_measured(release, table, report)
     check_images(
         release.store,
         table,

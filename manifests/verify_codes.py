@@ -43,6 +43,12 @@ CODES: dict[str, str] = {
     "covariate-scaled": "a covariate as scaled for the model is not that of its value",
     "extrapolated": "a row says of its covariates' range what is not so",
     "image-repeated": "several rows have one and the same image",
+    # measured.parquet
+    "measured-unreadable": "measured.parquet is no whole Parquet file",
+    "measured-schema": "the columns of measured.parquet are not those of its version",
+    "measured-repeated": "an image is in measured.parquet twice, or it is not sorted by index",
+    "measured-sample": "a row of measured.parquet is of no sample that has an image here",
+    "measured-row": "a row of measured.parquet lacks a figure, or is called after another sample",
     # the images
     "image-missing": "an image of the manifest is not there",
     "image-key": "an image is a link that leads out of the release, or no plain file",

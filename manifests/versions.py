@@ -14,8 +14,16 @@ from typing import Any
 import pyarrow.compute as pc
 
 from manifests.errors import ReleaseError
+from manifests.evaluated import is_evaluation
 from manifests.json_text import MOST_JSON_BYTES, json_bytes, parse_json
-from manifests.layout import MANIFEST_KEY, PARTICIPANTS_KEY, RELEASE_KEY, VERSIONS
+from manifests.layout import (
+    MANIFEST_KEY,
+    MEASURED_KEY,
+    PARTICIPANTS_KEY,
+    RELEASE_KEY,
+    VERSIONS,
+)
+from manifests.measured import without
 from manifests.overlay import Overlay
 from manifests.parquet import parquet_bytes, read_columns, sha256
 from manifests.published import Published, version_key
@@ -26,7 +34,7 @@ from manifests.staging import Staged
 from manifests.store import Store
 from manifests.tombstones import bury, tombstones
 
-# What is kept of a version, beside its release.json.
+# What is kept of a version, beside its release.json and its evaluation.
 KEPT = (MANIFEST_KEY, PARTICIPANTS_KEY, "README.md", "CHANGES", "LICENSE")
 GRAVES = ("index", "status", "error")
 
@@ -41,9 +49,10 @@ def archive(staged: Staged, version: str) -> tuple[dict[str, bytes], dict[str, P
 
     Its release.json names these alone: images, parts and pages may change.
     """
-    small = {version_file(version, k): staged.small[k] for k in KEPT if k in staged.small}
-    large = {version_file(version, k): staged.large[k] for k in KEPT if k in staged.large}
-    digests = {key: staged.about["files"][key] for key in sorted(KEPT)}
+    kept = sorted([*KEPT, *filter(is_evaluation, staged.about["files"])])
+    small = {version_file(version, k): staged.small[k] for k in kept if k in staged.small}
+    large = {version_file(version, k): staged.large[k] for k in kept if k in staged.large}
+    digests = {key: staged.about["files"][key] for key in kept}
     about = {**staged.about, "shard_size": None, "parts": [], "files": digests}
     small[version_file(version, RELEASE_KEY)] = json_bytes(about)
     return small, large
@@ -109,4 +118,7 @@ def open_version(
         "image_bytes": pc.sum(buried["bytes"]).as_py() or 0,
     }
     counts["failed"] = counts["samples"] - counts["ok"] - counts["withdrawn"]
-    return Overlay(store, moved=moved, files={MANIFEST_KEY: data}), {**about, "counts": counts}
+    files = {MANIFEST_KEY: data}
+    if MEASURED_KEY in about["files"]:
+        files[MEASURED_KEY] = parquet_bytes(without(read_columns(view, MEASURED_KEY), gone))
+    return Overlay(store, moved=moved, files=files), {**about, "counts": counts}

@@ -16,8 +16,10 @@ from typing import Any
 import pyarrow as pa
 
 from manifests.errors import ReleaseError
+from manifests.evaluated import is_evaluation
+from manifests.evaluation_folder import measured_without
 from manifests.journal import WITHDRAW, Change, read_change, refuse_other
-from manifests.layout import image_path, participant_id
+from manifests.layout import MEASURED_KEY, image_path, participant_id
 from manifests.ledger import part_key
 from manifests.numbers import ranges
 from manifests.pages import (
@@ -198,8 +200,15 @@ def _staged(
     shards: dict[str, Any] = {
         "shard_size": about["shard_size"],
         "parts": [{**p, "sha256": digests.get(p["key"], p["sha256"])} for p in about["parts"]],
-        "kept": {key: digest for key, digest in about["files"].items() if is_version(key)},
+        "kept": {
+            key: digest
+            for key, digest in about["files"].items()
+            if is_version(key) or (is_evaluation(key) and key != MEASURED_KEY)
+        },
     }
+    carried = {}
+    if MEASURED_KEY in about["files"]:
+        carried[MEASURED_KEY] = measured_without(release, set(tombstones(table)))
     with RowFiles(table.schema, document.columns) as rows:
         rows.add(table)
         large = rows.close()
@@ -208,11 +217,18 @@ def _staged(
                 f"{store.uri}: no image would be left; remove the release instead, or make another"
             )
         if PAGE_KEY not in about["files"]:
-            yield stage(document, large, rows.counts, **shards)
+            yield stage(document, large, rows.counts, extra=carried, **shards)
             return
         with viewer_of(release) as viewer:
             yield stage_with_page(
-                store, document, large, rows.counts, page=page, viewer=viewer, **shards
+                store,
+                document,
+                large,
+                rows.counts,
+                page=page,
+                viewer=viewer,
+                carried=carried,
+                **shards,
             )
 
 

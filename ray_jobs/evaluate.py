@@ -3,6 +3,10 @@
 Table 1 of the paper (FID, MS-SSIM, 4-G-R-SSIM), how well volumes follow what was asked of them,
 morphometry, coverage, and a privacy audit: as JSON, and as a report with pictures in Markdown and
 HTML. Run the same command again to go on where it stopped.
+
+What a release may carry of it (`brainpress publish RELEASE --evaluation FOLDER`): measured.parquet,
+with what was measured on each image of the first release, and public/, the report without a picture
+of any real person.
 """
 
 from __future__ import annotations
@@ -41,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """example:
   brainpress generate --n 500 --out release
   brainpress evaluate release --real prepared --out report
+  brainpress publish release --license CC-BY-4.0 --evaluation report
 the paper's table, each row a release:
   brainpress evaluate ldm=ldm ddim=ddim lsgan=lsgan --real prepared --out table1
 

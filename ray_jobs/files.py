@@ -24,9 +24,14 @@ def write_bytes(path: Path, data: bytes) -> None:
     os.replace(side, path)
 
 
+def json_bytes(document: dict[str, Any]) -> bytes:
+    """A document as the JSON files of a job have it."""
+    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+
+
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """A JSON file, written whole."""
-    write_bytes(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
+    write_bytes(path, json_bytes(document))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

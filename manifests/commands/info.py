@@ -53,6 +53,7 @@ def _describe(release: Release) -> str:
         else model["name"],
         "sampler": document.sampler_text,
         "seed": str(document.seed),
+        "evaluation": document.evaluation.told if document.evaluation else "",
         "licence": document.license,
         "attribution": str(model.get("attribution") or ""),
         "made with": f"brainpress {document.software_version}",
@@ -107,6 +108,12 @@ def _columns(release: Release) -> list[str]:
     lines += ["", "more columns"]
     text = ", ".join(others)
     lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
+    if release.is_measured:
+        from manifests.measured import measured_schema
+
+        lines += ["", "columns of the table measured, which joins by index"]
+        text = ", ".join(measured_schema().names)
+        lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
     return lines
 
 

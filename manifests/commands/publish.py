@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manifests.commands.shared import Progress, add_release, at_least_one, print_findings
@@ -26,6 +27,7 @@ EXAMPLES = """\
 examples:
   brainpress publish s3://bucket/release --license CC-BY-4.0 --author "The Example Lab"
   brainpress publish RELEASE --license CC0-1.0 --private
+  brainpress publish RELEASE --license CC0-1.0 --evaluation report
   brainpress publish s3://bucket/release --changes "A sample was withdrawn." --dry-run"""
 
 
@@ -45,12 +47,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--release-version",
         metavar="X.Y.Z",
-        help="default: 1.0.0, then the next minor (grown) or patch (withdrawn from)",
+        help="default: 1.0.0, then the next minor (grown) or patch (withdrawn from, evaluated)",
     )
     parser.add_argument("--date", metavar="YYYY-MM-DD", help="of the version (default: today, UTC)")
     parser.add_argument("--changes", metavar="TEXT", help="what is new, for CHANGES")
     parser.add_argument("--url", metavar="ADDRESS", help="the public address of its page")
     parser.add_argument("--private", action="store_true", help="leave the bucket's policy as it is")
+    parser.add_argument(
+        "--evaluation",
+        metavar="FOLDER",
+        type=Path,
+        help="the --out of `brainpress evaluate RELEASE`: for the data card and the page",
+    )
+    parser.add_argument(
+        "--despite-failed-audit",
+        action="store_true",
+        help="publish though the privacy audit of the evaluation failed; the data card says so",
+    )
     parser.add_argument(
         "--viewer",
         metavar="PATH|URL",
@@ -84,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
         url=args.url,
         private=args.private,
         viewer=args.viewer,
+        evaluation=args.evaluation,
+        despite_failed_audit=args.despite_failed_audit,
     )
     release = Release.open(args.release)
     if not args.private:

@@ -30,6 +30,8 @@ examples:
   brainpress query s3://bucket/release --where "age > 70 and sex = 'F'"
   brainpress query s3://bucket/release \
       "SELECT sex, count(*), avg(ventricular_volume) FROM manifest GROUP BY sex"
+  brainpress query RELEASE \
+      "SELECT m.age, x.measured_age FROM manifest m JOIN measured x USING (index)"
   brainpress query RELEASE --where "extrapolated" --columns participant_id,age --format csv
   brainpress query RELEASE --format parquet --out rows.parquet
 
@@ -43,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sql",
         metavar="SQL",
         nargs="?",
-        help="a SELECT over the table `manifest` (DuckDB), instead of --where and --columns",
+        help="a SELECT over the table `manifest`, and `measured` of an evaluated release (DuckDB),"
+        " instead of --where and --columns",
     )
     add_filter(parser, "rows", EXAMPLES)
     parser.add_argument(

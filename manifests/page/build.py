@@ -8,6 +8,7 @@ from typing import Any
 
 from manifests.errors import ReleaseError
 from manifests.layout import image_path
+from manifests.measured import beside
 from manifests.page.columns import PageColumn, packed, page_columns, wanted_columns
 from manifests.page.figures import Bins, bins_of, group_column
 from manifests.page.html import index_html, mosaic_column
@@ -39,8 +40,8 @@ MOST_CARD_BYTES = 2**20
 def page_files(release: Release, *, viewer: str | None = None) -> dict[str, bytes]:
     """The page of a release, by key: `index.html`, `page/...`, `previews/contact-sheet.png`.
 
-    Read are the manifest, README.md, CHANGES and some 24 images; the same release gives the same
-    bytes.
+    Read are the manifest, measured.parquet where there is one, README.md, CHANGES and some 24
+    images; the same release gives the same bytes.
 
     Args:
         viewer: where NiiVue comes from, see `manifests.page.niivue.niivue`; None for the pinned
@@ -53,6 +54,8 @@ def page_files(release: Release, *, viewer: str | None = None) -> dict[str, byte
     covariates = release.document.columns
     wanted = wanted_columns(release.schema, covariates)
     table = release.query(f"status != '{WITHDRAWN}'", columns=wanted)
+    if release.is_measured:
+        table = beside(table, release.measured())
     columns = page_columns(table, covariates)
     bins = _bins(columns)
     specs, rows = packed(columns)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import html
 import re
 
+from manifests.evaluated import REPORT_KEY
 from manifests.text import printable
 
 _INLINE = re.compile(
-    r"\\(?P<literal>[^\w\s])|`(?P<code>[^`]+)`|\*\*(?P<bold>[^*]+)\*\*|(?P<text>[^\\`*]+|.)"
+    r"\\(?P<literal>[^\w\s])|(?P<report>\[evaluation/report\.html\]\(evaluation/report\.html\))"
+    r"|`(?P<code>[^`]+)`|\*\*(?P<bold>[^*]+)\*\*|(?P<text>[^\\`*\[]+|.)"
 )
 
 
 def card_html(markdown: str) -> str:
     r"""Headings, paragraphs, lists, tables and code; all else is shown as it stands.
 
-    There are no links and no pictures, and nothing in the text becomes a tag. The title, `# ...`,
-    is left out: the page has it.
+    There are no pictures, no links but that to the report of the evaluation, and nothing in the
+    text becomes a tag. The title, `# ...`, is left out: the page has it.
 
     >>> card_html("# Title\n\n## Use\n\n- a `b` <i>\n- \\*c\\*\n")
     '<h3>Use</h3>\n<ul><li>a <code>b</code> &lt;i&gt;</li><li>*c*</li></ul>'
@@ -64,5 +66,7 @@ def _inline(text: str) -> str:
 
 def _piece(match: re.Match[str]) -> str:
     kind = match.lastgroup or "text"
+    if kind == "report":
+        return f'<a href="{REPORT_KEY}">{REPORT_KEY}</a>'
     shown = html.escape(match[kind])
     return {"code": f"<code>{shown}</code>", "bold": f"<strong>{shown}</strong>"}.get(kind, shown)

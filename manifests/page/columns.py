@@ -65,17 +65,19 @@ def page_columns(table: pa.Table, covariates: Sequence[Column]) -> list[PageColu
     Args:
         table: all rows of a manifest, with the columns of `wanted_columns`. Columns of numbers
             that are called measured_... are figures measured on the image; measured_age, in the
-            unit of age, is drawn beside what was asked.
+            unit of age, is drawn beside what was asked, unless its metadata says what it shows.
     """
     columns = [PageColumn("index", "key", _numbers(table["index"]))]
     columns += [_asked(column, table[column.name]) for column in covariates]
     asked = {column.name: column for column in columns}
     for name in _measured_names(table.schema):
         metadata = table.schema.field(name).metadata or {}
-        unit, description = (
-            metadata.get(key, b"").decode(errors="replace") for key in (b"unit", b"description")
+        unit, description, shows = (
+            metadata.get(key, b"").decode(errors="replace")
+            for key in (b"unit", b"description", b"shows")
         )
-        shown = asked.get(name.removeprefix(MEASURED_PREFIX))
+        by_name = "" if b"shows" in metadata else name.removeprefix(MEASURED_PREFIX)
+        shown = asked.get(shows or by_name)
         same = shown is not None and not shown.levels and shown.unit == unit
         columns.append(
             PageColumn(

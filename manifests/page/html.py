@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from string import Template
 
+from manifests.evaluated import REPORT_KEY
 from manifests.layout import participant_id
 from manifests.licenses import LICENSE_URLS
 from manifests.numbers import human_bytes, human_number
@@ -88,6 +89,7 @@ def _facts(release: Release, changes: str, samples: Sequence[Sample]) -> str:
         ("Date", _text(document.date or date)),
         ("Model", _text(document.model["name"])),
         ("Licence", _licence(document.license)),
+        ("Privacy audit", _audit(release)),
     ]
     return "\n".join(
         f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts if value
@@ -103,6 +105,17 @@ def _version(changes: str) -> tuple[str, str]:
 def _licence(name: str) -> str:
     url = LICENSE_URLS.get(name, "LICENSE")
     return f'<a href="{html.escape(url)}" rel="license">{_text(name)}</a>'
+
+
+def _audit(release: Release) -> str:
+    """The verdict, with the report where it lies here."""
+    evaluation = release.document.evaluation
+    if evaluation is None:
+        return ""
+    verdict = "passed" if evaluation.passed else "FAILED"
+    if REPORT_KEY not in release.about["files"]:
+        return verdict
+    return f'<a href="{REPORT_KEY}">{verdict}</a>'
 
 
 def _tile(sample: Sample, columns: Sequence[PageColumn]) -> str:

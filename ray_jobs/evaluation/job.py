@@ -15,6 +15,7 @@ from ldm.measuring.segmenter import load_segmenter
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
+from ray_jobs.evaluation.carried import EvaluatedRelease
 from ray_jobs.evaluation.findings import Measured, reckon
 from ray_jobs.evaluation.instruments import Instruments
 from ray_jobs.evaluation.pairs import PairMeter
@@ -50,10 +51,18 @@ def evaluate(args: argparse.Namespace) -> int:
         raise JobError(f"--medicalnet {args.medicalnet}: no such file")
     cohort = PreparedCohort.open(Path(args.real).expanduser().absolute())
     sources: dict[str, Source] = {REAL: RealVolumes.of(cohort)}
+    releases = []
     for label, uri in labelled(args.releases).items():
         release = ReleaseVolumes.of(label, uri, cohort.schema, args.limit)
         check_grid(release, cohort.grid)
         sources[label] = release
+        releases.append(release)
+    main = EvaluatedRelease(
+        label=releases[0].label,
+        fingerprint=releases[0].identity,
+        samples=releases[0].samples,
+        images=releases[0].images,
+    )
     for label, source in sources.items():
         if len(source.items) < FEWEST:
             raise JobError(f"{label}: {len(source.items)} volumes, expected at least {FEWEST}")
@@ -73,7 +82,7 @@ def evaluate(args: argparse.Namespace) -> int:
         sweeps = _sweeps(args, sources[REAL], cohort.schema, gpu=found.gpus > 0)
     findings = reckon(measured, cohort.schema, command_line("evaluate", args), seed=args.seed)
     findings["sweeps"] = [sweep.to_json() for sweep in sweeps]
-    report = write_report(out, findings, measured, sources, cohort.schema, sweeps)
+    report = write_report(out, findings, measured, sources, cohort.schema, sweeps, main)
     print(report.summary)
     return 0 if report.passed else 1
 

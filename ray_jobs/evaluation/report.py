@@ -1,4 +1,8 @@
-"""The report of an evaluation: evaluation.json, report.md with its pictures, report.html."""
+"""The report of an evaluation, and what of it is for everyone.
+
+In --out: evaluation.json, report.md with its pictures, report.html, measured.parquet; in public/
+the same report without a picture of any real person, as `brainpress publish` copies it.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,10 @@ import numpy as np
 from ldm import previews
 from ldm.covariates import CovariateSchema
 from ldm.evaluation.nearness import nearness
+from manifests.evaluation_folder import JSON_KEY, PUBLIC
+from manifests.layout import MEASURED_KEY
+from manifests.parquet import sha256
+from ray_jobs.evaluation.carried import EvaluatedRelease, for_everyone, measured_file
 from ray_jobs.evaluation.findings import (
     HELD_OUT,
     REGIONS,
@@ -24,7 +32,7 @@ from ray_jobs.evaluation.page import Block, Heading, Picture, Table, Text, to_ht
 from ray_jobs.evaluation.pictures import nearest, scatters, spreads
 from ray_jobs.evaluation.sources import REAL, Source
 from ray_jobs.evaluation.sweeps import MEASURE_OF, Sweep
-from ray_jobs.files import write_bytes, write_json
+from ray_jobs.files import json_bytes, write_bytes
 
 # Pinaya et al. 2022, table 1: FID, MS-SSIM, 4-G-R-SSIM.
 PAPER = (
@@ -34,7 +42,7 @@ PAPER = (
     ("LDM + DDIM, 50 steps", "0.0080", "0.6704", "0.3957"),
     ("real images", "0.0005", "0.6536", "0.3909"),
 )
-SHOWN = 6  # volumes of each source in the picture
+MOSAIC, SHOWN = "volumes.png", 6  # a picture of volumes, so many of each source
 WORDS = {name: name.removesuffix("_volume").replace("_", " ") for name in REGIONS}
 
 
@@ -53,22 +61,47 @@ def write_report(
     sources: dict[str, Source],
     schema: CovariateSchema,
     sweeps: list[Sweep],
+    release: EvaluatedRelease,
 ) -> Report:
-    """Write the report; evaluation.json last."""
+    """Write the report; evaluation.json last, with the digests of what a release may carry."""
     blocks = list(_blocks(findings, measured, sources, schema, sweeps))
-    for block in blocks:
-        if isinstance(block, Picture):
-            write_bytes(out / block.name, block.png)
-    write_bytes(out / "report.md", to_markdown(blocks).encode())
-    write_bytes(out / "report.html", to_html(blocks, "Evaluation").encode())
-    write_json(out / "evaluation.json", findings)
-    main = next(label for label in sources if label != REAL)
+    findings = {**findings, "release": release.to_json(findings)}
+    public = {
+        **_files([_without_real(block, sources) for block in blocks]),
+        JSON_KEY: json_bytes(for_everyone(findings)),
+    }
+    carried = {MEASURED_KEY: measured_file(measured[release.label])}
+    carried |= {f"{PUBLIC}/{name}": data for name, data in public.items()}
+    digests = {name: sha256(data) for name, data in sorted(carried.items())}
+    (out / PUBLIC).mkdir(exist_ok=True)
+    for name, data in {**_files(blocks), **carried}.items():
+        write_bytes(out / name, data)
+    write_bytes(out / JSON_KEY, json_bytes({**findings, "files": digests}))
+    main = release.label
     audit = findings["privacy"][main]
     lines = [
         *(f"{name}: {text}" for name, text in _headlines(findings, main)),
         f"report: {out / 'report.html'}",
     ]
     return Report("\n".join(lines), bool(audit["passed"]))
+
+
+def _files(blocks: list[Block]) -> dict[str, bytes]:
+    """A report's files, by name."""
+    pictures = {block.name: block.png for block in blocks if isinstance(block, Picture)}
+    return {
+        **pictures,
+        "report.md": to_markdown(blocks).encode(),
+        "report.html": to_html(blocks, "Evaluation").encode(),
+    }
+
+
+def _without_real(block: Block, sources: dict[str, Source]) -> Block:
+    """The block as everyone may see it: the cohort's images are not ours to publish."""
+    if not isinstance(block, Picture) or block.name != MOSAIC:
+        return block
+    made = {label: source for label, source in sources.items() if label != REAL}
+    return Picture(MOSAIC, _mosaic(made), f"{', '.join(made)}.")
 
 
 def _headlines(findings: dict[str, Any], main: str) -> Iterator[tuple[str, str]]:
@@ -111,7 +144,7 @@ def _blocks(
         "on, give by the same figure stands beside it."
     )
     yield Table([("", "found"), *_headlines(findings, main)])
-    yield Picture("volumes.png", _mosaic(sources), f"Real people and {', '.join(releases)}.")
+    yield Picture(MOSAIC, _mosaic(sources), f"Real people and {', '.join(releases)}.")
     yield from _table_1(findings)
     yield from _conditioning(findings, measured, schema, releases)
     yield from _sweeps(sweeps, schema)

@@ -69,12 +69,18 @@ class RealVolumes:
 
 @dataclass(kw_only=True)
 class ReleaseVolumes:
-    """The images of a release."""
+    """The images of a release.
+
+    Attributes:
+        samples, images: how many it has, measured or not.
+    """
 
     label: str
     uri: str
     items: list[dict[str, Any]]
     identity: str
+    samples: int
+    images: int
 
     @classmethod
     def of(cls, label: str, uri: str, schema: CovariateSchema, limit: int | None) -> ReleaseVolumes:
@@ -100,7 +106,15 @@ class ReleaseVolumes:
             }
             for row in rows.select(columns).to_pylist()
         ]
-        return cls(label=label, uri=uri, items=items, identity=release.about["fingerprint"])
+        counts = release.about["counts"]
+        return cls(
+            label=label,
+            uri=uri,
+            items=items,
+            identity=release.about["fingerprint"],
+            samples=counts["samples"],
+            images=counts["ok"],
+        )
 
     def read(self, item: dict[str, Any]) -> np.ndarray:
         from ldm.nifti import from_bytes

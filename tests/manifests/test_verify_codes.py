@@ -16,8 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manifests.layout import MANIFEST_KEY, PARTICIPANTS_KEY, RELEASE_KEY, image_path
+from manifests.layout import (
+    MANIFEST_KEY,
+    MEASURED_KEY,
+    PARTICIPANTS_KEY,
+    RELEASE_KEY,
+    image_path,
+)
 from manifests.ledger import PLAN_KEY, part_key
+from manifests.measured import measured_table
 from manifests.parquet import parquet_bytes, sha256, table_from_bytes
 from manifests.query import Release
 from manifests.release import write_release
@@ -26,6 +33,7 @@ from manifests.store import Store
 from manifests.verify import verify
 from manifests.verify_codes import CODES
 from ray_jobs.cli import main
+from tests.manifests.evaluations import measured_rows
 from tests.manifests.releases import SCHEMA, document, image_bytes, make_release
 
 N = 6
@@ -172,12 +180,44 @@ ZEROS = np.zeros((10, 12, 8), np.int16)
 FAILED = {"status": "failed", "error": "empty", "bytes": None, "sha256": None}
 WITHDRAWN = FAILED | {"status": "withdrawn", "path": None}
 
+
+def measured(change: Callable[[pa.Table], pa.Table]) -> Callable[[Store], None]:
+    """With a table of measures that is another."""
+
+    def act(store: Store) -> None:
+        table = change(measured_table(measured_rows(range(N), refused=(2,))))
+        put_measured(store, parquet_bytes(table))
+
+    return act
+
+
+def put_measured(store: Store, data: bytes) -> None:
+    store.put(MEASURED_KEY, data)
+    seal(store, files={**json.loads(store.get(RELEASE_KEY))["files"], MEASURED_KEY: ""})
+
+
+def with_column(name: str, values: list[Any]) -> Callable[[pa.Table], pa.Table]:
+    def change(table: pa.Table) -> pa.Table:
+        field = table.schema.field(name)
+        array = pa.array(values, field.type)
+        return table.set_column(table.schema.get_field_index(name), field, array)
+
+    return change
+
+
 WAYS: dict[str, Callable[[Store], None]] = {
     "release-demonstration": about(lambda a: a.update(demonstration=False)),
     "file-missing": lambda s: s.delete("LICENSE"),
     "file-refused": link_document,
     "file-changed": lambda s: s.put("README.md", b"nothing to see"),
     "file-unnamed": about(lambda a: a["files"].pop("README.md")),
+    "measured-unreadable": lambda s: put_measured(s, b"PAR1"),
+    "measured-schema": measured(lambda t: t.drop_columns(["measured_age"])),
+    "measured-repeated": measured(lambda t: pa.concat_tables([t, t.slice(3, 1)])),
+    "measured-sample": measured(
+        lambda t: pa.concat_tables([t, measured_table(measured_rows([N]))])
+    ),
+    "measured-row": measured(with_column("measured_age", [None] * N)),
     "plan-missing": lambda s: s.delete(PLAN_KEY),
     "plan-differs": lambda s: s.put(PLAN_KEY, s.get(PLAN_KEY).replace(b"ffff", b"eeee")),
     "part-missing": lambda s: s.delete(part_key(0)),
@@ -241,6 +281,8 @@ def test_what_was_not_broken_has_no_finding(store: Store) -> None:
     seal(store)
     assert verify(Release.open(store.uri)).findings == []
     rows(lambda table: None)(store)
+    assert verify(Release.open(store.uri)).findings == []
+    measured(lambda table: table)(store)
     assert verify(Release.open(store.uri)).findings == []
 
 

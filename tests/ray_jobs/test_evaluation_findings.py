@@ -12,6 +12,7 @@ import pytest
 
 from ldm.covariates import PAPER_SCHEMA
 from ray_jobs.errors import JobError
+from ray_jobs.evaluation.carried import EvaluatedRelease
 from ray_jobs.evaluation.findings import REGIONS, Measured, reckon
 from ray_jobs.evaluation.instruments import PEOPLE, VOLUMES
 from ray_jobs.evaluation.report import write_report
@@ -19,6 +20,7 @@ from ray_jobs.evaluation.sources import REAL
 from ray_jobs.evaluation.sweeps import Sweep
 
 SHAPE = (10, 12, 10)
+RELEASE = EvaluatedRelease(label="made", fingerprint="f" * 64, samples=62, images=60)
 WIDTH = 24
 
 
@@ -111,12 +113,13 @@ def test_what_shows_what_was_asked_is_told_with_interval_and_number(tmp_path: Pa
     )
     findings["sweeps"] = [sweep.to_json()]
     sources: Any = {REAL: Pictured(75), "made": Pictured(60)}
-    report = write_report(tmp_path, findings, measured(release), sources, PAPER_SCHEMA, [sweep])
+    report = write_report(
+        tmp_path, findings, measured(release), sources, PAPER_SCHEMA, [sweep], RELEASE
+    )
     assert report.passed
     assert "ventricular_volume measured against asked: r 0.99" in report.summary
-    assert json.loads((tmp_path / "evaluation.json").read_text()) == json.loads(
-        json.dumps(findings)
-    )
+    written = json.loads((tmp_path / "evaluation.json").read_text())
+    assert {**written, **json.loads(json.dumps(findings))} == written
     text = (tmp_path / "report.md").read_text()
     for name in ("volumes", "conditioning", "sweep-ventricular_volume", "privacy"):
         assert f"]({name}.png)" in text
@@ -136,7 +139,7 @@ def test_copies_of_training_subjects_fail_the_audit(tmp_path: Path) -> None:
     findings = reckon(found, PAPER_SCHEMA, "brainpress evaluate made", seed=0)
     findings["sweeps"] = []
     sources: Any = {REAL: Pictured(75), "made": Pictured(60)}
-    report = write_report(tmp_path, findings, found, sources, PAPER_SCHEMA, [])
+    report = write_report(tmp_path, findings, found, sources, PAPER_SCHEMA, [], RELEASE)
     assert not report.passed
     assert "privacy audit: FAILED: features: 10 of 60" in report.summary
     assert "near-copies" in report.summary

@@ -1,0 +1,87 @@
+"""Evaluations for the tests: the folder that `evaluate` writes, with figures that are made up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from manifests.evaluated import Evaluation, Figure
+from manifests.json_text import json_bytes
+from manifests.layout import MEASURED_KEY, participant_id
+from manifests.measured import MEASURES, PREFIX, measured_table
+from manifests.parquet import parquet_bytes, sha256
+from manifests.query import Release
+
+FIGURES = (
+    Figure(name="ventricles, correlation", value=0.951, low=0.94, high=0.962, n=6),
+    Figure(name="share <script>", value=0.5, n=6),
+)
+WHY = "images: 1 of 6 synthetic volumes are near-copies of a training subject"
+
+
+def measured_rows(indices: range | list[int], *, refused: tuple[int, ...] = ()) -> list[Any]:
+    rows = []
+    for index in indices:
+        rng = np.random.default_rng(index)
+        row = {PREFIX + m.name: float(rng.uniform(0, 1e5)) for m in MEASURES}
+        error = "no brain" if index in refused else ""
+        rows.append({"index": index, "participant_id": participant_id(index), "error": error} | row)
+    return rows
+
+
+def evaluation(release: Release, **changes: Any) -> Evaluation:
+    counts = release.about["counts"]
+    fields: dict[str, Any] = {
+        "sha256": "0" * 64,
+        "samples": counts["samples"],
+        "images": counts["ok"],
+        "measured": counts["ok"],
+        "refused": 0,
+        "reference": 75,
+        "figures": FIGURES,
+        "passed": True,
+        "reasons": (),
+        "rule": "no synthetic volume is a near-copy",
+    }
+    return Evaluation(**{**fields, **changes})
+
+
+def evaluate(
+    folder: Path,
+    uri: str | Path,
+    *,
+    failed: bool = False,
+    refused: tuple[int, ...] = (),
+    limit: int | None = None,
+    report: str = "report",
+    **changes: Any,
+) -> Path:
+    """What `brainpress evaluate` leaves of the first `limit` images of the release."""
+    release = Release.open(uri)
+    indices = release.query("status = 'ok'", columns=["index"])["index"].to_pylist()[:limit]
+    verdict = {"passed": False, "reasons": (WHY,)} if failed else {}
+    counts = {"measured": len(indices) - len(refused), "refused": len(refused)}
+    told = evaluation(release, **counts, **verdict).to_json()
+    told.pop("sha256")
+    about: dict[str, Any] = {
+        "format": "brainpress-evaluation",
+        "version": 1,
+        "release": {"label": "r", "fingerprint": release.about["fingerprint"], "evaluation": told},
+        **changes,
+    }
+    files = {
+        MEASURED_KEY: parquet_bytes(measured_table(measured_rows(indices, refused=refused))),
+        "public/report.html": f"<!doctype html><title>{report}</title>".encode(),
+        "public/report.md": report.encode(),
+        "public/privacy.png": b"\x89PNG",
+        "public/evaluation.json": json_bytes(about),
+    }
+    (folder / "public").mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    digests = {name: sha256(data) for name, data in files.items()}
+    (folder / "evaluation.json").write_bytes(json_bytes({"files": digests, **about}))
+    (folder / "volumes.png").write_bytes(b"real people")
+    return folder
