@@ -19,7 +19,8 @@ from scipy.ndimage import gaussian_filter
 
 from ldm.evaluation.image_space import image_vectors, mirror
 from ldm.evaluation.intervals import proportion
-from ldm.evaluation.privacy import Audit, Space, audit
+from ldm.evaluation.privacy import Space, audit
+from ldm.evaluation.verdict import Audit
 
 Draw = Callable[[np.random.Generator, int, int], np.ndarray]
 

@@ -13,7 +13,8 @@ from scipy.spatial.distance import cdist
 from ldm.errors import LdmError
 from ldm.evaluation.image_space import image_vectors, mirror
 from ldm.evaluation.nearness import copy_threshold, crowding_p, nearness
-from ldm.evaluation.privacy import Audit, Space, audit
+from ldm.evaluation.privacy import Space, audit
+from ldm.evaluation.verdict import Audit
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
