@@ -44,7 +44,8 @@ version {MEASURED_VERSION} of its schema. It joins the manifest by `index`:
     brainpress query RELEASE \\
         "SELECT m.age, x.measured_age FROM manifest m JOIN measured x USING (index)"
 
-or in Python `Release.open(RELEASE).measured()`. An image that the tools refused has its reason in
+or in Python `Release.open(RELEASE).measured()`; filters take its columns as they take the
+manifest's, `--where "measured_age > 70"`. An image that the tools refused has its reason in
 `error`, and no figures. Samples that failed or were withdrawn, and those that were made after the
 evaluation, have no row. Held against what was asked are `ventricular_volume` and
 `measured_ventricular_volume`, `age` and `measured_age`, `brain_volume` and

@@ -120,7 +120,7 @@ class Evaluation:
     def told(self) -> str:
         """On one line: of what, and the verdict."""
         verdict = "passed" if self.passed else "FAILED"
-        return f"evaluation of {self.measured:,} images; its privacy audit {verdict}"
+        return f"of {self.measured:,} images; its privacy audit {verdict}"
 
 
 def is_evaluation(key: str) -> bool:
@@ -145,6 +145,8 @@ def quality_section(evaluation: Evaluation, *, samples: int, images: int, part: 
         "The release that this is a part of was evaluated" if part else "It was evaluated",
         f" when it had {one.samples:,} samples: {held}, against {one.reference:,} real people.",
     ]
+    if one.measured + one.refused < one.images:
+        lines.append(" The others are neither measured nor audited.")
     if one.refused:
         lines.append(
             f" {one.refused:,} image{'' if one.refused == 1 else 's'} could not be measured."

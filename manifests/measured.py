@@ -40,20 +40,20 @@ MEASURES = (
         "ventricular_volume",
         "mm3",
         1,
-        "cerebrospinal fluid of the lateral ventricles, not normalised",
+        "cerebrospinal fluid of the lateral ventricles, not normalised for head size",
         "ventricular_volume",
     ),
-    Measure("brain_volume", "mm3", 1, "grey and white matter, not normalised for head size"),
+    Measure("brain_volume", "mm3", 1, "grey and white matter and brain stem, not normalised"),
     Measure("grey_volume", "mm3", 1, "grey matter"),
     Measure("white_volume", "mm3", 1, "white matter"),
     Measure("brain_stem_volume", "mm3", 1, "brain stem"),
-    Measure("csf_volume", "mm3", 1, "cerebrospinal fluid outside the lateral ventricles"),
-    Measure("intracranial_volume", "mm3", 1, "everything within the skull"),
+    Measure("csf_volume", "mm3", 1, "cerebrospinal fluid but for the lateral ventricles"),
+    Measure("intracranial_volume", "mm3", 1, "brain and cerebrospinal fluid"),
     Measure(
         "normalised_brain_volume",
         "mm3",
         1,
-        "grey and white matter, normalised for head size as the cohort's brain_volume is",
+        "the same as measured_brain_volume, normalised for head size as the cohort's is",
         "brain_volume",
     ),
     Measure("age", "year", 2, "age that a regression reads from the image", "age"),
@@ -136,9 +136,19 @@ def only(table: pa.Table, indices: pa.ChunkedArray) -> pa.Table:
 
 
 def beside(rows: pa.Table, measured: pa.Table) -> pa.Table:
-    """Rows of a manifest with the figures measured on each image; null where there are none."""
+    """Rows of a manifest with the figures measured on each image; null where there are none.
+
+    Args:
+        rows, measured: with the column index, and the figures that are wanted.
+    """
     places = pc.index_in(rows["index"], measured["index"].combine_chunks())
     found = measured.take(places)
-    for name in (PREFIX + measure.name for measure in MEASURES):
+    for name in figures_of(measured.schema):
         rows = rows.append_column(measured.schema.field(name), found[name])
     return rows
+
+
+def figures_of(schema: pa.Schema) -> list[str]:
+    """The figures among the columns."""
+    ours = {PREFIX + measure.name for measure in MEASURES}
+    return [name for name in schema.names if name in ours]

@@ -120,7 +120,7 @@ def differences(
     evaluation = now.get("evaluation")
     if evaluation is not None and evaluation != before.get("evaluation"):
         told = Evaluation.from_json(evaluation)
-        terms.append(f"new {told.told}" if told else "")
+        terms.append(f"new evaluation, {told.told}" if told else "")
     return Differences(
         samples=now["counts"]["samples"],
         before=before["counts"]["samples"],

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from manifests.errors import ReleaseError
 from manifests.layout import MANIFEST_KEY, MEASURED_KEY
-from manifests.measured import measured_schema, same_measures
+from manifests.measured import beside, figures_of, measured_schema, same_measures
 from manifests.release import read_release
 from manifests.release_document import ReleaseDocument
 from manifests.release_shape import check_release
 from manifests.storage import open_store
 from manifests.store import Store
-from manifests.stored_rows import StoredRows, stored_rows
+from manifests.stored_rows import StoredRows, columns_of_filter, stored_rows
 from manifests.where import find_column, parse_where
 
 
@@ -78,22 +79,49 @@ class Release:
     ) -> pa.Table:
         """Rows of the manifest in order of their index; only what is asked for is fetched.
 
+        What was measured on the images of an evaluated release (`measured_age`, ...) may be asked
+        for and filtered by as well; null where nothing was measured.
+
         Args:
             where: a filter, in the language of `manifests.where_tokens.GRAMMAR`.
-            columns: which, and in what order; all where None.
+            columns: which, and in what order; all of the manifest where None.
             limit: at most so many rows.
 
         Raises:
             ReleaseError: a filter or a column that cannot be understood.
         """
-        names = self.schema.names
+        names, known = self.schema.names, self._known_columns
         if columns is not None:
-            names = list(dict.fromkeys(find_column(name, self.schema) for name in columns))
+            names = list(dict.fromkeys(find_column(name, known) for name in columns))
         if limit is not None and limit < 0:
             raise ReleaseError(f"limit {limit}: expected 0 or more")
-        expression = None if where is None else parse_where(where, self.schema)
+        expression = None if where is None else parse_where(where, known)
+        needed = list(names)
+        if expression is not None and known is not self.schema:
+            needed += [name for name in columns_of_filter(expression, known) if name not in names]
+        if not set(needed) <= set(self.schema.names):
+            return self._joined(needed, expression).select(names).slice(0, limit)
         with self._rows() as rows:
             return rows.table(names, expression, limit=limit)
+
+    @property
+    def _known_columns(self) -> pa.Schema:
+        """The columns of the manifest, and what was measured."""
+        schema, more = self.schema, measured_schema()
+        if self.is_measured:
+            for name in figures_of(more):
+                if name not in schema.names:
+                    schema = schema.append(more.field(name))
+        return schema
+
+    def _joined(self, names: Sequence[str], where: pc.Expression | None) -> pa.Table:
+        """Those columns of the rows that satisfy `where`, some of them measured."""
+        own = set(self.schema.names)
+        with self._rows() as manifest:
+            rows = manifest.table(list(dict.fromkeys(["index", *filter(own.__contains__, names)])))
+        figures = [name for name in names if name not in own]
+        rows = beside(rows, self.measured(columns=["index", *figures]))
+        return rows if where is None else rows.filter(where)
 
     @property
     def is_measured(self) -> bool:

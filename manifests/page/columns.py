@@ -44,7 +44,7 @@ class PageColumn:
 
     @property
     def label(self) -> str:
-        text = self.name.removeprefix(MEASURED_PREFIX).replace("_", " ")
+        text = self.name.removeprefix(MEASURED_PREFIX).replace("_", " ").replace("csf ", "CSF ")
         measured = ", measured" if self.role == "measured" else ""
         return text[:1].upper() + text[1:] + measured
 

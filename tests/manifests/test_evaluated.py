@@ -13,7 +13,7 @@ import pytest
 from manifests.download import download
 from manifests.errors import ReleaseError
 from manifests.evaluated import Evaluation
-from manifests.layout import CROISSANT_KEY, MEASURED_KEY
+from manifests.layout import CROISSANT_KEY, MEASURED_KEY, participant_id
 from manifests.measured import MEASURES, PREFIX
 from manifests.publishing import Publication, publish
 from manifests.publishing_plan import PublishOptions
@@ -90,7 +90,7 @@ def test_the_same_evaluation_again_changes_nothing_and_another_is_a_patch(folder
     done = publishes(folder / "r", evaluate(folder / "e2", folder / "r", report="better"))
     assert (done.version, done.changes) == (
         "1.0.1",
-        ("new evaluation of 6 images; its privacy audit passed",),
+        ("new evaluation, of 6 images; its privacy audit passed",),
     )
     assert findings(folder / "r") == []
     first, now = Release.open(folder / "r", version="1.0.0"), Release.open(folder / "r")
@@ -212,9 +212,28 @@ def test_sql_joins_what_was_asked_and_what_was_measured(folder: Path) -> None:
         release.sql("SELECT measured_ages FROM measured")
 
 
+def test_filters_and_columns_take_measures_too(folder: Path) -> None:
+    uri = folder / "r"
+    release = Release.open(uri)
+    ages = release.measured()["measured_age"].to_pylist()
+    above = sorted(age for age in ages if age is not None)[2]
+    wanted = [i for i, age in enumerate(ages) if age is not None and age > above]
+    where = f"MEASURED_AGE > {above} and age > 0"
+    rows = release.query(where, columns=["participant_id", "measured_age"], limit=9)
+    assert rows.to_pydict() == {
+        "participant_id": [participant_id(i) for i in wanted],
+        "measured_age": [ages[i] for i in wanted],
+    }
+    assert release.query(where).schema == release.schema
+    assert download(release, folder / "part", where=where).fetched == len(wanted)
+    unmeasured = release.query("measured_age is null", columns=["index"])
+    assert unmeasured["index"].to_pylist() == [4]
+
+
 def test_a_query_that_does_not_mention_the_measures_does_not_read_them(folder: Path) -> None:
     (folder / "r" / MEASURED_KEY).unlink()
     release = Release.open(folder / "r")
+    assert release.query("age > 0", columns=["index"]).num_rows == N
     assert release.sql("SELECT count(*) AS n FROM manifest").to_pylist() == [{"n": N}]
     with pytest.raises(ReleaseError, match=r"measured\.parquet is missing"):
         release.sql("SELECT count(measured_age) FROM measured")

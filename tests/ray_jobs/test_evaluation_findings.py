@@ -11,13 +11,16 @@ import pandas as pd
 import pytest
 
 from ldm.covariates import PAPER_SCHEMA
+from manifests.errors import ReleaseError
+from manifests.evaluation_folder import read_evaluation, refuse_failed
+from manifests.measured import MEASURES
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.carried import EvaluatedRelease
 from ray_jobs.evaluation.findings import REGIONS, Measured, reckon
 from ray_jobs.evaluation.instruments import PEOPLE, VOLUMES
 from ray_jobs.evaluation.report import write_report
 from ray_jobs.evaluation.sources import REAL
-from ray_jobs.evaluation.sweeps import Sweep
+from ray_jobs.evaluation.sweeps import MEASURE_OF, Sweep
 
 SHAPE = (10, 12, 10)
 RELEASE = EvaluatedRelease(label="made", fingerprint="f" * 64, samples=62, images=60)
@@ -89,7 +92,8 @@ def measured(release: pd.DataFrame, count: int = 75) -> dict[str, Measured]:
 def test_what_shows_what_was_asked_is_told_with_interval_and_number(tmp_path: Path) -> None:
     release = people(60, 1)
     release.loc[3, "error"] = "no brain"
-    findings = reckon(measured(release), PAPER_SCHEMA, "brainpress evaluate made", seed=0)
+    rows = measured(release)
+    findings = reckon(rows, PAPER_SCHEMA, "brainpress evaluate made", seed=0)
     assert findings["volumes"] == {
         "real": {"measured": 75, "refused": 0},
         "made": {"measured": 59, "refused": 1},
@@ -113,9 +117,7 @@ def test_what_shows_what_was_asked_is_told_with_interval_and_number(tmp_path: Pa
     )
     findings["sweeps"] = [sweep.to_json()]
     sources: Any = {REAL: Pictured(75), "made": Pictured(60)}
-    report = write_report(
-        tmp_path, findings, measured(release), sources, PAPER_SCHEMA, [sweep], RELEASE
-    )
+    report = write_report(tmp_path, findings, rows, sources, PAPER_SCHEMA, [sweep], RELEASE)
     assert report.passed
     assert "ventricular_volume measured against asked: r 0.99" in report.summary
     written = json.loads((tmp_path / "evaluation.json").read_text())
@@ -127,6 +129,41 @@ def test_what_shows_what_was_asked_is_told_with_interval_and_number(tmp_path: Pa
     assert "Pinaya et al. 2022 | FID" in text
     assert "9\\* -> no brain" not in text  # inside the picture alone
     assert (tmp_path / "report.html").read_text().count("data:image/png") == 5
+    what_a_release_carries(tmp_path, release)
+
+
+def what_a_release_carries(out: Path, release: pd.DataFrame) -> None:
+    carried = read_evaluation(out)
+    told, table = carried.evaluation, carried.measured.to_pandas()
+    assert (carried.fingerprint, told.passed) == ("f" * 64, True)
+    assert (told.samples, told.images, told.measured, told.refused) == (62, 60, 59, 1)
+    assert told.reference == 75
+    names = {figure.name: figure for figure in told.figures}
+    slope = names["ventricular_volume, measured against asked: slope"]
+    assert slope.value == pytest.approx(1.02, abs=0.02)
+    assert slope.low is not None
+    assert slope.n == 59
+    assert list(table["index"]) == list(range(60))
+    assert table["error"][3] == "no brain"
+    assert table.loc[3].filter(like="measured_").isna().all()
+    rest = table.drop(index=3)
+    asked = release.drop(index=3)
+    assert list(rest["measured_age"]) == pytest.approx(asked["measured_age"], abs=0.005)
+    # In the cohort's convention, so that it can be held against what was asked.
+    normalised = rest["measured_normalised_brain_volume"]
+    assert list(normalised) == pytest.approx(asked["brain_volume"], rel=1e-6)
+    page = carried.files["evaluation/report.html"].decode()
+    assert "Real people and" not in page
+    assert carried.files["evaluation/volumes.png"] != (out / "volumes.png").read_bytes()
+    assert b"closest" not in carried.files["evaluation/evaluation.json"]
+    assert b"closest" in (out / "evaluation.json").read_bytes()
+
+
+def test_the_table_has_every_figure_that_is_measured() -> None:
+    assert {measure.name for measure in MEASURES} == {*VOLUMES, *PEOPLE}
+    for name, measured_as in MEASURE_OF.items():
+        (found,) = [measure for measure in MEASURES if measure.shows == name]
+        assert found.name == measured_as
 
 
 def test_copies_of_training_subjects_fail_the_audit(tmp_path: Path) -> None:
@@ -143,6 +180,10 @@ def test_copies_of_training_subjects_fail_the_audit(tmp_path: Path) -> None:
     assert not report.passed
     assert "privacy audit: FAILED: features: 10 of 60" in report.summary
     assert "near-copies" in report.summary
+    with pytest.raises(
+        ReleaseError, match=r"privacy audit failed: features: 10 of 60 .*near-copies"
+    ):
+        refuse_failed(read_evaluation(tmp_path))
 
 
 def test_volumes_that_nobody_can_measure_are_told() -> None:
