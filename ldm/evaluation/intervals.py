@@ -168,7 +168,6 @@ def mean_over_pairs(
     second: ArrayLike,
     *,
     confidence: float = CONFIDENCE,
-    seed: int = 0,
 ) -> Estimate:
     """The mean of a figure of pairs, when volumes occur in several pairs.
 
@@ -179,7 +178,6 @@ def mean_over_pairs(
     Args:
         values: (P,) figures.
         first, second: (P,) ids of each pair's volumes. Ids of two different sets must differ.
-        seed: taken so that `mean` and this are called alike; nothing here is drawn by chance.
 
     Returns:
         The estimate; `n` is the number of volumes.

@@ -175,7 +175,7 @@ def _table_1(
             synthetic, real, seed=seed
         ).to_json()
     for name in SIMILARITIES:
-        mean = intervals.mean_over_pairs(pairs[name], pairs["first"], pairs["second"], seed=seed)
+        mean = intervals.mean_over_pairs(pairs[name], pairs["first"], pairs["second"])
         found[name] = {**mean.to_json(), "pairs": len(pairs)}
     return found
 
