@@ -157,7 +157,7 @@ def quality_section(evaluation: Evaluation, *, samples: int, images: int, part: 
             " nothing is measured, and the audit did not see them.**"
         )
     elif not part and (gone := one.images - images) > 0:
-        lines.append(f" {gone:,} of them were withdrawn since.")
+        lines.append(f" {gone:,} of the images {'was' if gone == 1 else 'were'} withdrawn since.")
     rows = ["| figure | value (95 % interval) | n |", "|---|---|---|"]
     rows += [f"| {markdown(f.name)} | {markdown(f.told)} | {f.n:,} |" for f in one.figures]
     where = f"[{REPORT_KEY}]({REPORT_KEY})" if not part else f"`{REPORT_KEY}` of that release"

@@ -81,6 +81,17 @@ def test_a_release_carries_table_report_figures_and_verdict(folder: Path) -> Non
     assert bids_errors(str(folder / "r")) == ""
 
 
+def test_in_a_bucket_it_is_the_same(bucket: str, tmp_path: Path) -> None:
+    uri = f"s3://{bucket}/a/release"
+    make_release(uri, 3)
+    publishes(uri, evaluate(tmp_path / "e", uri, limit=2))
+    release = Release.open(uri)
+    assert verify(release).findings == []
+    rows = release.sql("SELECT index FROM manifest SEMI JOIN measured USING (index)")
+    assert rows["index"].to_pylist() == release.measured()["index"].to_pylist() == [0, 1]
+    assert b"neither measured nor audited" in release.store.get("README.md")
+
+
 def test_the_same_evaluation_again_changes_nothing_and_another_is_a_patch(folder: Path) -> None:
     store = open_store(folder / "r")
     before = etags(store)
@@ -176,7 +187,7 @@ def test_of_withdrawn_samples_no_measure_survives(folder: Path) -> None:
     release = Release.open(folder / "r")
     assert release.measured()["index"].to_pylist() == [0, 1, 3, 4, 5]
     assert findings(folder / "r") == []
-    assert "1 of them were withdrawn since" in (folder / "r" / "README.md").read_text()
+    assert "1 of the images was withdrawn since" in (folder / "r" / "README.md").read_text()
     first = Release.open(folder / "r", version="1.0.0")
     assert first.measured()["index"].to_pylist() == [0, 1, 3, 4, 5]
     # An evaluation of the day before still has the row; publish leaves it out.
@@ -291,7 +302,8 @@ def test_what_release_json_tells_of_an_evaluation_may_be_anybodys(made: Path) ->
     ):
         with pytest.raises(ReleaseError, match="evaluation"):
             Release(open_store(made / "r"), {**about, "evaluation": {**evaluation, **changes}})
-    for other in (3, [], {}):
+    others: list[Any] = [3, [], {}]
+    for other in others:
         with pytest.raises(ReleaseError, match="evaluation"):
             Evaluation.from_json(other)
 
