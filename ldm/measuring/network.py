@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ldm.errors import LdmError
 from ldm.measuring import labels
+from ldm.measuring.working import DARK
 from ldm.networks import channels_last, depth_to_space, space_to_depth
 from ldm.sizes import MOST_CHANNELS, MOST_PATCH, check_whole
 
@@ -110,11 +111,11 @@ class SegmenterNetwork(nn.Module):
             beside = torch.cat([logits, volume.to(logits.dtype)], dim=1)
             beside = beside.contiguous(memory_format=torch.channels_last_3d)
             logits = logits + self.refine(beside)
-        return logits, _pooled(levels)
+        return logits, _pooled(levels, volume)
 
     def features(self, volume: Tensor) -> Tensor:
-        """The two deepest levels of the encoder, averaged over space, (B, F) float32."""
-        return _pooled(self._encode(space_to_depth(volume, self.config.patch)))
+        """Every level of the encoder averaged over the brain, (B, sum of channels) float32."""
+        return _pooled(self._encode(space_to_depth(volume, self.config.patch)), volume)
 
     def _encode(self, hidden: Tensor) -> list[Tensor]:
         levels = []
@@ -124,5 +125,13 @@ class SegmenterNetwork(nn.Module):
         return levels
 
 
-def _pooled(levels: list[Tensor]) -> Tensor:
-    return torch.cat([level.float().mean(dim=(2, 3, 4)) for level in levels[-2:]], dim=1)
+def _pooled(levels: list[Tensor], volume: Tensor) -> Tensor:
+    """Means over the brain: over the whole box, normalisation has made them all alike."""
+    brain = (volume > DARK).float()
+    found = []
+    for level in levels:
+        x, y, z = level.shape[2:]
+        weight = nn.functional.adaptive_avg_pool3d(brain, (x, y, z))
+        share = weight / weight.sum(dim=(2, 3, 4), keepdim=True).clamp_min(1e-6)
+        found.append((level.float() * share).sum(dim=(2, 3, 4)))
+    return torch.cat(found, dim=1)

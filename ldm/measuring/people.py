@@ -16,6 +16,7 @@ from ldm.measuring.tool_folder import PEOPLE, read, shipped, write
 
 WEIGHTS = "people.safetensors"
 # Groups of predictors: shares of the head, the encoder's features, tissue maps at _NODES.
+PREDICTORS = 2  # goes up when the same segmentation gives other predictors
 VOLUMES, ENCODER, MAPS = "volumes", "encoder", "maps"
 GROUPS = (VOLUMES, ENCODER, MAPS)
 _NODES = (8, 10, 8)  # points of the maps along each axis, symmetric ones are averaged

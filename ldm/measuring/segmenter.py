@@ -29,7 +29,7 @@ class Segmentation:
     Attributes:
         box: the brain in the segmenter's box, 2 mm.
         shares: (6, X, Y, Z) float32, the probability of each structure (`labels.NAMES`) there.
-        features: (F,) float32, the encoder's two deepest levels averaged over space.
+        features: (208,) float32, every level of the encoder averaged over the brain.
     """
 
     box: Box

@@ -3,7 +3,8 @@
     python -m ldm.measuring.train --bids COHORT --out RUN
 
 COHORT is a BIDS folder with T1w images cut out of their heads and label maps
-derivatives/**/*_dseg.nii.gz. A quarter of its subjects, by their id, is never looked at.
+derivatives/**/*_dseg.nii.gz. A quarter of its subjects, by their id, is never looked at. The
+shipped tool was trained in three stages, which its card tells: --refine 0, then twice --from.
 To resume training, run the same command again. RUN/tool is the trained tool.
 """
 
@@ -125,7 +126,10 @@ def begin_with(network: Any, run: Path) -> dict[str, Any]:
         raise LdmError(f"{run}: a network of another shape ({str(error)[:200]})") from None
     if strange:
         raise LdmError(f"{run}: layers that this network lacks: {', '.join(strange[:3])}")
-    return {"step": meta["step"], **{k: meta["identity"].get(k) for k in ("network", "from")}}
+    return {
+        "step": meta["step"],
+        **{k: meta["identity"].get(k) for k in ("config", "network", "from")},
+    }
 
 
 def _save(state: Any, folder: Path, meta: dict[str, Any]) -> None:
@@ -155,7 +159,7 @@ def _card(args: argparse.Namespace, identity: dict[str, Any]) -> dict[str, Any]:
             f"{args.bids.name} --virtual {args.virtual} --steps {args.steps} --batch-size "
             f"{args.batch_size} --learning-rate {args.learning_rate:g} --cooldown-steps "
             f"{args.cooldown_steps} --seed {args.seed} --refine {args.refine}"
-            f"{' --from begun' if args.begin else ''} --out segmenter",
+            f"{' --from stage' if args.begin else ''} --out segmenter",
             **({"from": identity["from"]} if args.begin else {}),
             "real_subjects": len(real),
             "virtual_subjects": args.virtual,

@@ -85,13 +85,13 @@ def gather(bids: Path, segmenter: Any, kept: Path, seed: int) -> dict[str, np.nd
     and name; a subject's are kept in a file, for the next run of the command."""
     import hashlib
 
-    from ldm.measuring.people import GROUPS, predictors
+    from ldm.measuring.people import GROUPS, PREDICTORS, predictors
     from ldm.measuring.segmenter import WEIGHTS
     from ldm.measuring.subjects import TRAIN, real_scans
 
     kept.mkdir(parents=True, exist_ok=True)
     weights = segmenter.document["files"][WEIGHTS]["sha256"]
-    state = json.dumps([weights, seed, COPIES])
+    state = json.dumps([weights, seed, COPIES, PREDICTORS])
     digest = hashlib.sha256(state.encode()).hexdigest()[:12]
     columns: dict[str, list[Any]] = {name: [] for name in ("name", "age", "sex", *GROUPS)}
     for number, (row, data, affine) in enumerate(real_scans(bids, TRAIN)):

@@ -13,7 +13,7 @@ SHAPE = (80, 96, 80)  # voxels; a larger brain gets a larger box
 MULTIPLE = 16  # of which every side is one
 _MARGIN = 1  # voxels around the brain at least
 _STRAY = 0.0005  # share of bright voxels at either end of an axis that may be no brain
-_DARK = 0.05  # of the brain's brightness: below it is background
+DARK = 0.05  # of the brain's brightness: below it is background
 # Litres that are brighter than background: what a brain with its fluid may have.
 LITRES = (0.3, 2.5)
 _WHITEST = 1.2  # of the brightness that the brightest 0.5 % exceed: brighter is cut
@@ -50,7 +50,7 @@ def to_box(data: np.ndarray, affine: np.ndarray, shape: tuple[int, int, int] | N
     _check(data, affine)
     low, bright = _range(data)
     grey = np.clip((data - low) / (bright - low), 0, _WHITEST).astype(np.float32)
-    brain = grey > _DARK
+    brain = grey > DARK
     litres = brain.sum() * abs(np.linalg.det(affine[:3, :3])) / 1e6
     if not LITRES[0] <= litres <= LITRES[1]:
         raise LdmError(
@@ -72,7 +72,7 @@ def to_box(data: np.ndarray, affine: np.ndarray, shape: tuple[int, int, int] | N
 
 def normalise(voxels: np.ndarray) -> np.ndarray:
     """Brightness as the network expects it: the brain's 99.5 percentile becomes 1, float32."""
-    brain = voxels[voxels > _DARK * voxels.max()]
+    brain = voxels[voxels > DARK * voxels.max()]
     bright = float(np.percentile(brain, 99.5)) if brain.size else 1.0
     return np.asarray(np.clip(voxels / bright, 0, _WHITEST), dtype=np.float32)
 
@@ -95,7 +95,7 @@ def _range(data: np.ndarray) -> tuple[float, float]:
     """Background, and the 99.5 percentile of what is brighter."""
     low = float(data.min())
     bright = float(np.percentile(data[data > low], 99.5))
-    seen = data[data > low + _DARK * (bright - low)]
+    seen = data[data > low + DARK * (bright - low)]
     return low, float(np.percentile(seen, 99.5)) if seen.size else bright
 
 
