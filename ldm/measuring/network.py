@@ -24,17 +24,20 @@ class SegmenterConfig:
     Attributes:
         channels: width of each level; every level but the first halves the sides.
         patch: side of the space-to-depth step before the network.
-        refine: channels of a last convolution over single voxels; 0 leaves it out.
+        refine: channels of the last convolutions over single voxels; 0 leaves them out.
+        refinements: how often they refine, each time with weights of their own: 1 or 2.
     """
 
     channels: tuple[int, ...]
     patch: int
     refine: int = 0
+    refinements: int = 1
 
     def __post_init__(self) -> None:
         check_whole("segmenter", 1, MOST_PATCH, patch=self.patch)
         check_whole("segmenter", 1, MOST_CHANNELS, channels=self.channels)
         check_whole("segmenter", 0, MOST_CHANNELS, refine=self.refine)
+        check_whole("segmenter", 1, 2, refinements=self.refinements)
         if len(self.channels) < 3:
             raise LdmError(f"segmenter channels {self.channels}: expected three levels or more")
 
@@ -48,18 +51,16 @@ class SegmenterConfig:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> SegmenterConfig:
-        return cls(
-            channels=tuple(document["channels"]), patch=document["patch"], refine=document["refine"]
-        )
+        return cls(**{**document, "channels": tuple(document["channels"])})
 
 
 class SegmenterNetwork(nn.Module):
     """Volumes (B, 1, X, Y, Z) to the logits of the structures, (B, 6, X, Y, Z).
 
     MONAI's nnU-Net (Isensee et al. 2021): two convolutions a level, instance normalisation. It
-    works on 2 x 2 x 2 voxels at once, which a CPU does four times as fast. A last convolution over
-    single voxels sets what was found beside the image: it learns one edge for all places in a
-    block, and sharpens them.
+    works on 2 x 2 x 2 voxels at once, which a CPU does four times as fast. Last convolutions over
+    single voxels set what was found beside the image: they learn one edge for all places in a
+    block, and sharpen them.
     """
 
     def __init__(self, config: SegmenterConfig) -> None:
@@ -86,13 +87,9 @@ class SegmenterNetwork(nn.Module):
             nn.LeakyReLU(0.01),
             nn.Conv3d(_HEAD, labels.COUNT * cells, 1),
         )
-        self.refine: nn.Module | None = None
-        if config.refine:
-            self.refine = nn.Sequential(
-                nn.Conv3d(labels.COUNT + 1, config.refine, 3, padding=1),
-                nn.LeakyReLU(0.01),
-                nn.Conv3d(config.refine, labels.COUNT, 1),
-            )
+        self.refine = refinement(config.refine, 1) if config.refine else None
+        twice = config.refine and config.refinements == 2
+        self.again = refinement(config.refine, 3) if twice else None
         channels_last(self)
 
     def forward(self, volume: Tensor) -> Tensor:
@@ -107,10 +104,9 @@ class SegmenterNetwork(nn.Module):
             hidden = block(hidden, skipped)
         logits = self.last(torch.cat([hidden, cells.to(hidden.dtype)], dim=1))
         logits = depth_to_space(logits, self.config.patch)
-        if self.refine is not None:
+        for step in filter(None, (self.refine, self.again)):
             beside = torch.cat([logits, volume.to(logits.dtype)], dim=1)
-            beside = beside.contiguous(memory_format=torch.channels_last_3d)
-            logits = logits + self.refine(beside)
+            logits = logits + step(beside.contiguous(memory_format=torch.channels_last_3d))
         return logits, _pooled(levels, volume)
 
     def features(self, volume: Tensor) -> Tensor:
@@ -123,6 +119,15 @@ class SegmenterNetwork(nn.Module):
             hidden = block(hidden)
             levels.append(hidden)
         return levels
+
+
+def refinement(channels: int, side: int) -> nn.Sequential:
+    """From logits and the image (B, 7, X, Y, Z) to what is added to the logits."""
+    return nn.Sequential(
+        nn.Conv3d(labels.COUNT + 1, channels, 3, padding=1),
+        nn.LeakyReLU(0.01),
+        nn.Conv3d(channels, labels.COUNT, side, padding=side // 2),
+    )
 
 
 def _pooled(levels: list[Tensor], volume: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ from ldm import noise
 from ldm.measuring import augment, labels
 from ldm.measuring.subjects import Labelled
 
-STRONG_SHARE = 0.5  # of the samples: bent, and of any resolution; the others nearly as scanned
-SYNTHETIC_SHARE = 0.3  # of those: contrast made from the label map, not the T1w image
+SYNTHETIC_SHARE = (
+    0.3  # of the strongly augmented samples: contrast made from the label map, not the T1w image
+)
 _SMOOTH = 1.0  # voxels: added to both sides of Dice's fraction
 
 
@@ -23,17 +24,24 @@ class SegmenterTask:
     Args:
         subjects: all of one shape.
         seed: of the augmentation.
+        strong: share of the samples that are bent, and of any contrast and resolution; the others
+            are nearly as scanned.
     """
 
-    def __init__(self, subjects: Sequence[Labelled], seed: int) -> None:
+    def __init__(self, subjects: Sequence[Labelled], seed: int, strong: float) -> None:
         self.subjects = subjects
         self.count = len(subjects)
         self.seed = seed
+        self.strong = strong
 
     def load(self, indices: np.ndarray, step: int, positions: range) -> dict[str, Tensor]:
         """`volume` (B, 1, X, Y, Z), `labels` (B, X, Y, Z) and `has_stem` (B,)."""
         drawn = [
-            sample(self.subjects[i], noise.generator(noise.AUGMENT, self.seed, step, position))
+            sample(
+                self.subjects[i],
+                noise.generator(noise.AUGMENT, self.seed, step, position),
+                self.strong,
+            )
             for i, position in zip(indices, positions, strict=True)
         ]
         has_stem = torch.tensor([self.subjects[i].has_stem for i in indices])
@@ -55,10 +63,12 @@ class SegmenterTask:
         return entropy + dice, {"cross_entropy": entropy, "dice_loss": dice}
 
 
-def sample(subject: Labelled, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A volume of the subject and its labels, each (X, Y, Z), as random as the training wants."""
+def sample(
+    subject: Labelled, rng: np.random.Generator, strong: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """A volume of the subject and its labels, each (X, Y, Z); `strong` is a share."""
     image, maps = subject.box.voxels, np.stack([subject.labels, subject.parts])
-    if rng.random() >= STRONG_SHARE:
+    if rng.random() >= strong:
         image, maps = augment.moved(image, maps, rng)
         return augment.scanned(image, rng, strength=0.3), np.ascontiguousarray(maps[0])
     synthetic = rng.random() < SYNTHETIC_SHARE

@@ -40,6 +40,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--save-every", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--refine", type=int, default=16, help="channels of the last convolution")
+    parser.add_argument("--refinements", type=int, default=1, help="1, or 2 for one more")
+    parser.add_argument(
+        "--strong", type=float, default=0.5, help="share of samples that are strongly augmented"
+    )
     parser.add_argument("--from", dest="begin", type=Path, help="RUN whose weights to begin with")
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
     args = parser.parse_args(argv)
@@ -79,10 +83,13 @@ def train_segmenter(args: argparse.Namespace) -> None:
         *real_subjects(args.bids, TRAIN, SHAPE),
         *virtual_subjects(TRAIN, args.virtual, SHAPE),
     ]
-    shape = SegmenterConfig(channels=CHANNELS, patch=PATCH, refine=args.refine)
+    shape = SegmenterConfig(
+        channels=CHANNELS, patch=PATCH, refine=args.refine, refinements=args.refinements
+    )
     identity = {
         "config": config.identity(),
         "network": {**shape.to_json(), "channels": list(shape.channels)},
+        "strong": args.strong,
         "subjects": [subject.name for subject in subjects],
     }
     print(f"{len(subjects)} subjects, {args.virtual} of them virtual", flush=True)
@@ -97,7 +104,7 @@ def train_segmenter(args: argparse.Namespace) -> None:
         if meta["identity"] != identity:
             raise LdmError(f"{args.out} holds another run: give another folder")
     begun, told = time.monotonic(), state.step
-    for step in train(state, SegmenterTask(subjects, config.seed)):
+    for step in train(state, SegmenterTask(subjects, config.seed, args.strong)):
         if step.number % config.save_every and step.number != config.steps:
             continue
         _save(state, done, {"identity": identity})
@@ -128,7 +135,7 @@ def begin_with(network: Any, run: Path) -> dict[str, Any]:
         raise LdmError(f"{run}: layers that this network lacks: {', '.join(strange[:3])}")
     return {
         "step": meta["step"],
-        **{k: meta["identity"].get(k) for k in ("config", "network", "from")},
+        **{k: meta["identity"].get(k) for k in ("config", "network", "strong", "from")},
     }
 
 
@@ -158,7 +165,8 @@ def _card(args: argparse.Namespace, identity: dict[str, Any]) -> dict[str, Any]:
             "command": "python -m ldm.measuring.train --bids "
             f"{args.bids.name} --virtual {args.virtual} --steps {args.steps} --batch-size "
             f"{args.batch_size} --learning-rate {args.learning_rate:g} --cooldown-steps "
-            f"{args.cooldown_steps} --seed {args.seed} --refine {args.refine}"
+            f"{args.cooldown_steps} --seed {args.seed} --refine {args.refine} "
+            f"--refinements {args.refinements} --strong {args.strong:g}"
             f"{' --from stage' if args.begin else ''} --out segmenter",
             **({"from": identity["from"]} if args.begin else {}),
             "real_subjects": len(real),

@@ -9,10 +9,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from ldm import noise
+from ldm.errors import LdmError
 from ldm.grid import Grid
 from ldm.measuring import accuracy, augment, labels, train, train_people
+from ldm.measuring.network import SegmenterConfig, SegmenterNetwork
 from ldm.measuring.segmenter_task import sample, soft_dice, without_stem
 from ldm.measuring.subjects import TRAIN, UNSEEN, UNSEEN_SHARE, Labelled, real_subjects, split_of
 from ldm.measuring.working import Box
@@ -99,8 +102,10 @@ def test_image_and_labels_are_warped_alike_and_the_same_key_gives_the_same() -> 
         inside = image > 0.65
         assert inside.any()
         assert (maps[0][inside] == labels.WHITE).mean() > 0.9
-    drawn = [sample(subject, noise.generator(3)) for _ in range(2)]
+    drawn = [sample(subject, noise.generator(3), 1.0) for _ in range(2)]
     assert all(np.array_equal(a, b) for a, b in zip(*drawn, strict=True))
+    mild = sample(subject, noise.generator(3), 0.0)
+    assert not np.array_equal(mild[0], drawn[0][0])
     assert drawn[0][0].dtype == np.float32
 
 
@@ -138,10 +143,20 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
     whole, parts = (tmp_path / out / "tool" / "model.json" for out in ("whole", "parts"))
     assert json.loads(whole.read_text())["files"] == json.loads(parts.read_text())["files"]
     assert json.loads(whole.read_text())["card"]["training"]["real_subjects"] == 2
+    later = SegmenterNetwork(SegmenterConfig(channels=(4, 4, 6), patch=2, refine=16))
+    assert train.begin_with(later, tmp_path / "whole")["step"] == 2
+    assert torch.equal(later.last[0].weight.half(), weights(tmp_path / "whole")["last.0.weight"])
+    other = SegmenterNetwork(SegmenterConfig(channels=(4, 4, 8), patch=2))
+    with pytest.raises(LdmError, match="a network of another shape"):
+        train.begin_with(other, tmp_path / "whole")
     capsys.readouterr()
     again = [*words, "--seed", "1", "--steps", "2", "--out", str(tmp_path / "whole")]
     assert train.main(again) == 2
     assert "holds another run: give another folder" in capsys.readouterr().err
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "tool" / "segmenter.safetensors")
 
 
 def people(count: int, copies: int = 2) -> dict[str, np.ndarray]:
