@@ -103,7 +103,7 @@ def real_subjects(bids: Path, split: str, shape: Shape = None) -> Iterator[Label
 
 
 def virtual_subjects(split: str, count: int, shape: Shape = None) -> Iterator[Labelled]:
-    """The first virtual subjects of a split; no anatomy of anybody is shared between splits but
+    """The first virtual subjects of a split: no anatomy of anybody is shared between splits but
     the template's."""
     table = np.array([_VIRTUAL[number] for number in range(len(_VIRTUAL))], dtype=np.uint8)
     for number in range(count):

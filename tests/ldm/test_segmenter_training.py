@@ -143,9 +143,11 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
     whole, parts = (tmp_path / out / "tool" / "model.json" for out in ("whole", "parts"))
     assert json.loads(whole.read_text())["files"] == json.loads(parts.read_text())["files"]
     assert json.loads(whole.read_text())["card"]["training"]["real_subjects"] == 2
-    later = SegmenterNetwork(SegmenterConfig(channels=(4, 4, 6), patch=2, refine=16))
+    shape = SegmenterConfig(channels=(4, 4, 6), patch=2, refine=16, refinements=2)
+    later = SegmenterNetwork(shape)
     assert train.begin_with(later, tmp_path / "whole")["step"] == 2
     assert torch.equal(later.last[0].weight.half(), weights(tmp_path / "whole")["last.0.weight"])
+    assert later(torch.rand(1, 1, 16, 16, 16)).shape == (1, labels.COUNT, 16, 16, 16)
     other = SegmenterNetwork(SegmenterConfig(channels=(4, 4, 8), patch=2))
     with pytest.raises(LdmError, match="a network of another shape"):
         train.begin_with(other, tmp_path / "whole")
