@@ -24,9 +24,9 @@ _ABOUT = {
         "brain-only T1w image, at 2 mm. Not a medical device.",
         "The reference is not drawn by hand: real subjects' label maps are DLMUSE's, a network "
         "trained on multi-atlas labels, resampled to 2 mm. Virtual subjects' are true, but their "
-        "fluid is drawn wider. The unseen subjects gave no weight, but were looked at: five of them "
-        "while it trained, when its last layers were added, and all of them when it was decided to "
-        "train it longer. So its accuracy may be told a little too high.",
+        "fluid is drawn wider. The unseen subjects gave no weight, but were looked at: five "
+        "of them while it trained, when its last layers were added, and all of them "
+        "when it was decided to train it longer. So its accuracy may be told a little too high.",
     ),
     PEOPLE: (
         "Age and sex",
