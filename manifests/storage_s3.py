@@ -64,7 +64,9 @@ class S3Store(Store):
         self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
         self.signed = True
         self._client: Any = None
-        self._session: Any = None
+        # A function, not the session itself: MONAI looks for things to seed in all that a dataset
+        # holds, and finds no end in a session.
+        self._make_stream: Callable[[Any], Streams] | None = None
         self._stream: Streams | None = None
         self._bucket_seen = False
         self._lock = threading.Lock()
@@ -149,14 +151,8 @@ class S3Store(Store):
         client = self.client
         with self._lock:
             if self._stream is None:
-                self._stream = Streams(
-                    self._session,
-                    client,
-                    self.bucket,
-                    signed=self.signed,
-                    connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
-                    read_timeout_seconds=READ_TIMEOUT_SECONDS,
-                )
+                assert self._make_stream is not None
+                self._stream = self._make_stream(client)
             return self._stream
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
@@ -206,7 +202,7 @@ class S3Store(Store):
         from botocore import UNSIGNED
         from botocore.config import Config
 
-        session = self._session = boto3.session.Session()
+        session = boto3.session.Session()
         self.signed = session.get_credentials() is not None
         config = Config(
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
@@ -219,6 +215,14 @@ class S3Store(Store):
             config = config.merge(Config(signature_version=UNSIGNED))
         client = session.client("s3", config=config)
         refuse_credentials_in(client.meta.endpoint_url)
+        self._make_stream = lambda client: Streams(
+            session,
+            client,
+            self.bucket,
+            signed=self.signed,
+            connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
+            read_timeout_seconds=READ_TIMEOUT_SECONDS,
+        )
         return client
 
     def _key(self, key: str) -> str:

@@ -27,6 +27,8 @@ class Streams:
         signed: whether there are credentials.
     """
 
+    __slots__ = ("_failures", "_lock", "_store")
+
     def __init__(
         self,
         session: Any,
