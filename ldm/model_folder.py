@@ -112,19 +112,28 @@ def write(folder: Path, description: ModelDescription, files: dict[str, bytes]) 
     files[CARD] = render_card(description).encode()
     described = replace(
         description,
-        files={
-            name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-            for name, data in sorted(files.items())
-        },
+        files=digests(files),
     )
+    write_folder(folder, {**files, CONFIG: _dump(described.to_json())})
+    return described
+
+
+def digests(files: dict[str, bytes]) -> dict[str, Any]:
+    """Size and digest of each file, by name, as a description tells them."""
+    return {
+        name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        for name, data in sorted(files.items())
+    }
+
+
+def write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Write files to a side folder, then rename it over `folder`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     side = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     side.chmod(0o755)
     for name, data in files.items():
         (side / name).write_bytes(data)
-    (side / CONFIG).write_bytes(_dump(described.to_json()))
     replace_folder(side, folder)
-    return described
 
 
 def replace_folder(side: Path, folder: Path) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ldm.errors import LdmError
 from ldm.json_text import MOST_BYTES, parse_object
-from ldm.model_folder import SHIPPED, replace_folder
+from ldm.model_folder import SHIPPED, digests, write_folder
 
 FORMAT, VERSION = "brainpress-tool", 1
 CONFIG, CARD = "model.json", "README.md"
@@ -28,18 +27,9 @@ def write(folder: Path, document: dict[str, Any], files: dict[str, bytes]) -> No
         "format": FORMAT,
         "version": VERSION,
         **document,
-        "files": {
-            name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-            for name, data in sorted(files.items())
-        },
+        "files": digests(files),
     }
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    side = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    side.chmod(0o755)
-    for name, data in files.items():
-        (side / name).write_bytes(data)
-    (side / CONFIG).write_text(json.dumps(told, indent=1) + "\n")
-    replace_folder(side, folder)
+    write_folder(folder, {**files, CONFIG: (json.dumps(told, indent=1) + "\n").encode()})
 
 
 def read(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, bytes]]:
