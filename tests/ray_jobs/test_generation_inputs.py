@@ -11,7 +11,7 @@ import pytest
 from manifests.ledger import Ledger
 from manifests.storage import open_store
 from ray_jobs import cli
-from ray_jobs.cluster import Cluster, joins
+from ray_jobs.cluster import Cluster
 from ray_jobs.errors import JobError
 from ray_jobs.generation import cluster as clusters
 from ray_jobs.generation.cluster import device_of, refuse_fleeting, refuse_scattered, workers_of
@@ -320,21 +320,6 @@ def test_cuda_on_a_machine_without_gpu_is_refused() -> None:
 def test_a_cluster_that_offers_nothing_yet_needs_to_be_told_how_many_to_wait_for() -> None:
     with pytest.raises(JobError, match="how many workers to wait for with --actors"):
         workers_of(cluster(cpus=0, gpus=0), options(), Device.CPU)
-
-
-def test_an_address_that_nobody_answers_at_any_more_is_no_cluster(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    assert not joins()
-    (tmp_path / "ray").mkdir()
-    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:1")
-    assert not joins()
-    monkeypatch.setenv("RAY_ADDRESS", "local")
-    assert not joins()
-    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert joins()
 
 
 def test_only_aws_settings_travel_to_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,46 @@
+"""Which Ray a job joins, and what it says where there is none."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from ray_jobs import cluster
+from ray_jobs.errors import JobError
+from tests.ports import free_ports
+
+
+def test_a_ray_is_joined_where_one_is_named_or_still_answers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert not cluster.joins()
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:1")
+    assert not cluster.joins()
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert not cluster.joins()
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert cluster.joins()
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_where_nobody_listens_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    [port] = free_ports(1)
+    monkeypatch.setenv("RAY_ADDRESS", f"{scheme}127.0.0.1:{port}")
+    monkeypatch.setenv("RAY_NUM_REDIS_GET_RETRIES", "20")  # not to be changed for later tests
+    monkeypatch.setattr(cluster, "PATIENCE_SECONDS", 0.3)
+    begun = time.monotonic()
+    with pytest.raises(JobError) as refusal:
+        cluster.connect()
+    assert time.monotonic() - begun < 20, "Ray itself was asked, which takes 20 minutes"
+    assert str(refusal.value).startswith(
+        f"Ray on {scheme}127.0.0.1:{port}: nobody answers there (Connection refused); "
+    )
+    assert "RAY_ADDRESS=local uses this machine alone" in str(refusal.value)
+    assert refusal.value.exit_code == 1
