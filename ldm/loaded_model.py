@@ -60,9 +60,9 @@ class LoadedModel(ABC):
         noise_keys: Sequence[tuple[int, ...]],
         *,
         steps: int | None = ...,
-        sampler: str = ...,
-        eta: float = ...,
-        guidance: float = ...,
+        sampler: str | None = ...,
+        eta: float | None = ...,
+        guidance: float | None = ...,
     ) -> np.ndarray:
         """Volumes (B, X, Y, Z) uint16, 0..4095; `ldm.volumes.NOT_FINITE` marks NaN.
 
@@ -70,7 +70,7 @@ class LoadedModel(ABC):
             covariates: B complete rows in physical units.
             noise_keys: B integer tuples; all noise of a sample is a function of its own.
             steps, sampler, eta, guidance: how to denoise, as in `ldm.sampling.Sampling`; of a
-                model that does not, one step of "generator".
+                model that does not, one step of "generator"; None takes the model's own.
         """
 
     @abstractmethod

@@ -32,7 +32,6 @@ from ldm.model_folder import (
 from ldm.networks import Autoencoder, AutoencoderConfig, Denoiser, DenoiserConfig, channels_last
 from ldm.precision import PRECISIONS, autocast, cast, resolve
 from ldm.samplers import sample
-from ldm.sampling import Sampling
 from ldm.schedule import Schedule
 from ldm.volumes import to_image
 from ldm.weights import Network, build, load_weights, weight_bytes
@@ -85,16 +84,16 @@ class Model(LoadedModel):
         noise_keys: Sequence[tuple[int, ...]],
         *,
         steps: int | None = None,
-        sampler: str = "ddim",
-        eta: float = 0.0,
-        guidance: float = 1.0,
+        sampler: str | None = None,
+        eta: float | None = None,
+        guidance: float | None = None,
     ) -> np.ndarray:
         """Volumes (B, X, Y, Z) uint16, 0..4095; `ldm.volumes.NOT_FINITE` marks NaN.
 
         Args:
             covariates: B complete rows in physical units.
             noise_keys: B integer tuples; all noise of a sample is a function of its own.
-            steps, sampler, eta, guidance: see `ldm.sampling.Sampling`.
+            steps, sampler, eta, guidance: see `ldm.sampling.Sampling`; None takes the model's.
 
         Raises:
             LdmError: a covariate that the schema refuses, an unknown sampler, an option that it
@@ -114,12 +113,14 @@ class Model(LoadedModel):
         noise_keys: Sequence[tuple[int, ...]],
         *,
         steps: int | None = None,
-        sampler: str = "ddim",
-        eta: float = 0.0,
-        guidance: float = 1.0,
+        sampler: str | None = None,
+        eta: float | None = None,
+        guidance: float | None = None,
     ) -> Tensor:
         """Latents (B, C, x, y, z) float32, in the autoencoder's own scale."""
-        sampling = Sampling(sampler=sampler, steps=steps, eta=eta, guidance=guidance)
+        sampling = self.description.sampling.altered(
+            sampler=sampler, steps=steps, eta=eta, guidance=guidance
+        )
         rows = np.stack([self.schema.scale(row) for row in covariates])
         conditions = torch.from_numpy(rows).to(self.device)
 
@@ -142,7 +143,7 @@ class Model(LoadedModel):
         ahead = Ahead(step_noise) if on_gpu else None  # on a CPU a worker keeps to its core
         try:
             latents = sample(
-                guided(predict, partial(predict, dropped=everywhere), guidance),
+                guided(predict, partial(predict, dropped=everywhere), sampling.guidance),
                 draw(noise.LATENT),
                 self.schedule,
                 sampling,
@@ -182,9 +183,9 @@ class Model(LoadedModel):
         *,
         seed: int = 0,
         steps: int | None = None,
-        sampler: str = "ddim",
-        eta: float = 0.0,
-        guidance: float = 1.0,
+        sampler: str | None = None,
+        eta: float | None = None,
+        guidance: float | None = None,
         unconditional: bool = False,
         **covariates: Any,
     ) -> nib.Nifti1Image:
@@ -197,13 +198,13 @@ class Model(LoadedModel):
 
         Args:
             seed: one seed, one volume.
-            steps, sampler, eta, guidance: see `ldm.sampling.Sampling`.
+            steps, sampler, eta, guidance: see `ldm.sampling.Sampling`; None takes the model's.
             unconditional: leave the covariates out, as `guidance=0` does.
 
         Raises:
             LdmError: an unknown covariate or value, and what `generate` raises.
         """
-        if unconditional and (covariates or guidance not in (0.0, 1.0)):
+        if unconditional and (covariates or guidance not in (None, 0.0, 1.0)):
             found = ", ".join(covariates) or f"guidance {guidance:g}"
             raise LdmError(f"unconditional sampling with {found}: give one or the other")
         row = self.distribution.sample(noise.generator(noise.COVARIATES, seed), covariates)

@@ -20,6 +20,7 @@ from ldm.errors import LdmError
 from ldm.grid import Grid
 from ldm.json_text import MOST_BYTES, parse_object
 from ldm.quality import DEFAULT_BOUNDS, Bounds
+from ldm.sampling import Sampling
 from ldm.text import is_text, markdown, one_line
 
 FORMAT = "brainpress-model"
@@ -54,6 +55,7 @@ class ModelDescription:
         latent_mean, latent_std: per channel; the diffusion model sees (z - mean) / std.
         generator: the config of `ldm.gan.networks.Generator`, of a GAN alone.
         bounds: what `ldm.quality.check` accepts.
+        sampling: how it is sampled where the user does not say.
         files: sha256 and bytes of every other file of the folder.
     """
 
@@ -70,13 +72,16 @@ class ModelDescription:
     latent_std: tuple[float, ...] = ()
     generator: dict[str, Any] = field(default_factory=dict)
     bounds: Bounds = field(default_factory=lambda: dict(DEFAULT_BOUNDS))
+    sampling: Sampling = field(default_factory=Sampling)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
-        """sha256, hexadecimal, of everything that shapes a sample; the card does not."""
+        """sha256, hexadecimal, of everything that shapes a sample drawn in a given way; the card
+        does not, nor does the way that is usual."""
         document = self.to_json()
         document.pop("card")
+        document.pop("sampling", None)
         document["files"].pop(CARD, None)
         text = json.dumps(document, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -84,6 +89,7 @@ class ModelDescription:
     def to_json(self) -> dict[str, Any]:
         """The document of model.json: the fields of this kind, and no word of the default kind."""
         own = {name: _plain(getattr(self, name)) for name in _OF_KIND[self.kind]}
+        sampling = self.sampling.to_json()
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -94,6 +100,7 @@ class ModelDescription:
             "grid": self.grid.to_json(),
             **own,
             "bounds": {name: [float(x) for x in pair] for name, pair in self.bounds.items()},
+            **({"sampling": sampling} if sampling else {}),
             "files": dict(self.files),
         }
 
@@ -198,6 +205,7 @@ def describe(source: str | Path) -> ModelDescription:
             kind=kind,
             **own,
             bounds={n: (float(p[0]), float(p[1])) for n, p in document["bounds"].items()},
+            sampling=Sampling.from_json(document.get("sampling", {})),
             files=files,
         )
 
@@ -315,8 +323,10 @@ def render_card(description: ModelDescription) -> str:
     if card.get("demo"):
         lines += ["**A demonstration**: not for research conclusions.", ""]
     side = " x ".join(map(str, description.grid.shape))
+    drawn = description.kind == LATENT_DIFFUSION
     lines += [
         f"- Volumes: {side} voxels, {description.grid.spacing:g} mm, MNI space",
+        *([f"- Sampled with {description.sampling.text}, unless told otherwise"] if drawn else []),
         f"- Licence: {markdown(card.get('license', 'not stated'))}",
         f"- Attribution: {markdown(card.get('attribution', 'none'))}",
         "",

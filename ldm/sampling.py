@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from ldm.errors import LdmError
+from ldm.sizes import check_whole
 
 
 class Sampler(StrEnum):
@@ -26,6 +27,7 @@ class Sampler(StrEnum):
 
 
 SAMPLERS = tuple(str(sampler) for sampler in Sampler)
+MOST_STEPS = 1_000_000
 # Calls of the denoiser where the user does not say.
 DEFAULT_STEPS = {Sampler.DDIM: 50, Sampler.DDPM: 1000, Sampler.DPM_2M: 20, Sampler.UNIPC: 15}
 
@@ -79,3 +81,32 @@ class Sampling:
     def options(self) -> dict[str, Any]:
         """As keywords of `Model.generate`."""
         return asdict(self)
+
+    def altered(self, **given: Any) -> Sampling:
+        """This, with what is given and not None in its place.
+
+        Another sampler comes with steps and eta of its own; guidance stays, being the model's.
+
+        Raises:
+            LdmError: options that do not go together.
+        """
+        given = {name: value for name, value in given.items() if value is not None}
+        kept = self.options()
+        if given.get("sampler", self.sampler) != self.sampler:
+            del kept["steps"], kept["eta"]
+        return Sampling(**{**kept, **given})
+
+    def to_json(self) -> dict[str, Any]:
+        """What differs from `Sampling()`."""
+        usual = Sampling().options()
+        return {name: value for name, value in self.options().items() if value != usual[name]}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Sampling:
+        """Raises LdmError, TypeError or ValueError where it is no such document."""
+        steps = document.get("steps")
+        if steps is not None:
+            check_whole("sampling", 1, MOST_STEPS, steps=steps)
+        found = dict(document)
+        found.update({name: float(found[name]) for name in ("eta", "guidance") if name in found})
+        return cls(**found)

@@ -36,11 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     drawing.add_argument(
         "--sampler",
         choices=SAMPLERS,
-        help="ddim (default); ddpm, noise at every step; dpm++2m and unipc, fewer steps; of no GAN",
+        help="ddim; ddpm, noise at every step; dpm++2m and unipc, fewer steps; of no GAN "
+        "(default: what the model recommends, else ddim)",
     )
     steps = ", ".join(f"{count} of {sampler}" for sampler, count in DEFAULT_STEPS.items())
     drawing.add_argument(
-        "--steps", type=int, help=f"calls of the denoiser (default {steps}); of no GAN"
+        "--steps",
+        type=int,
+        help=f"calls of the denoiser (default: with the model's own sampler what it recommends, "
+        f"else {steps}); of no GAN",
     )
     drawing.add_argument(
         "--eta",
@@ -51,9 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--guidance",
         type=float,
         metavar="SCALE",
-        help="how much more closely to follow the covariates (classifier-free guidance); 1 "
-        "(default) is none, and only models trained with --condition-dropout take another; it "
-        "doubles the time",
+        help="how much more closely to follow the covariates (classifier-free guidance); 1 is "
+        "none, and only models trained with --condition-dropout take another, which doubles the "
+        "time (default: what the model recommends, else 1)",
     )
     drawing.add_argument(
         "--covariates",

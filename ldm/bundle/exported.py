@@ -243,8 +243,8 @@ def readme(description: ModelDescription, name: str) -> str:
     lines += [
         "",
         "The same seed, index, attempt, covariates and steps give the volume that `brainpress "
-        "generate --sampler ddim --precision fp32` gives: to the bit on the same kind of machine, "
-        "one thread and a batch of one, and to rounding elsewhere.",
+        "generate --sampler ddim --guidance 1 --precision fp32` gives: to the bit on the same kind "
+        "of machine, one thread and a batch of one, and to rounding elsewhere.",
         "",
     ]
     return "\n".join(lines)

@@ -47,10 +47,10 @@ class GanModel(LoadedModel):
         covariates: Sequence[Row],
         noise_keys: Sequence[tuple[int, ...]],
         *,
-        steps: int | None = 1,
-        sampler: str = ONE_PASS,
-        eta: float = 0.0,
-        guidance: float = 1.0,
+        steps: int | None = None,
+        sampler: str | None = None,
+        eta: float | None = None,
+        guidance: float | None = None,
     ) -> np.ndarray:
         """Volumes (B, X, Y, Z) uint16, 0..4095; `ldm.volumes.NOT_FINITE` marks NaN.
 
@@ -64,7 +64,9 @@ class GanModel(LoadedModel):
         Raises:
             LdmError: a covariate, other steps or a sampler: the model has none.
         """
-        if (steps, sampler, eta, guidance) != (1, ONE_PASS, 0.0, 1.0):
+        usual = ((None, 1), (None, ONE_PASS), (None, 0.0), (None, 1.0))
+        given = (steps, sampler, eta, guidance)
+        if not all(one in pair for one, pair in zip(given, usual, strict=True)):
             raise LdmError(
                 f"{steps} {sampler} steps: a GAN makes a volume in one pass; leave them out"
             )

@@ -213,7 +213,9 @@ def subject(order: Order) -> str:
     grid, options = order.description.grid, order.options
     demo = " (a demonstration)" if order.description.card.get("demo") else ""
     shape = " x ".join(map(str, grid.shape))
-    how = "unconditional, one pass" if options.sampler == ONE_PASS else sampling_of(options).text
+    how = "unconditional, one pass"
+    if options.sampler != ONE_PASS:
+        how = sampling_of(options, order.description.sampling).text
     return (
         f"{counted(options.n, 'volume')} of {shape} voxels, {grid.spacing:g} mm: "
         f"model {order.description.name}{demo}, seed {options.seed}, {how}"

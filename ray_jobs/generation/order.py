@@ -10,7 +10,7 @@ from typing import Any
 
 from ldm.bundle.source import is_bundle
 from ldm.bundle.source import located as located_bundle
-from ldm.model_folder import GAN, ModelDescription, describe, verified
+from ldm.model_folder import GAN, ONE_PASS, ModelDescription, describe, verified
 from ldm.schedule import step_pairs
 from ldm.sizing import batch_size as largest_batch
 from manifests.ledger import Ledger, ShardPlan
@@ -20,7 +20,15 @@ from ray_jobs.errors import JobError
 from ray_jobs.generation.cluster import refuse_fleeting
 from ray_jobs.generation.covariates import CovariateSource, covariate_source
 from ray_jobs.generation.environment import Native
-from ray_jobs.generation.plan import Device, Options, fingerprint, plan_fields, settled, sizes
+from ray_jobs.generation.plan import (
+    Device,
+    Options,
+    fingerprint,
+    plan_fields,
+    sampling_in,
+    settled,
+    sizes,
+)
 
 # A model's files are checked before any worker starts where that takes no time.
 CHECKED_BYTES = 200 * 1000**2
@@ -76,7 +84,7 @@ def take(options: Options) -> Order:
     description = describe(options.model)
     _check_files(options.model, description)
     one_pass = description.kind == GAN
-    options = settled(options, one_pass=one_pass)
+    given, options = options, settled(options, description.sampling, one_pass=one_pass)
     if not one_pass:
         step_pairs(int(description.schedule["steps"]), options.steps or 0)  # refuses too many
         _check_guidance(options, description)
@@ -90,6 +98,8 @@ def take(options: Options) -> Order:
     store = open_store(options.out)
     store.check_writable()
     stored = Ledger(store).plan()
+    if stored is not None and not one_pass and stored["fields"]["sampler"] != ONE_PASS:
+        options = settled(given, sampling_in(stored["fields"]), one_pass=False)
     return Order(
         options=options,
         store=store,

@@ -120,20 +120,27 @@ class Options:
             )
 
 
-def sampling_of(options: Options) -> Sampling:
-    """How to sample; what the user left out is the sampler's own.
+def sampling_of(options: Options, usual: Sampling) -> Sampling:
+    """How to sample; what the user left out is as usual.
 
     Raises:
         LdmError: an unknown sampler, or options that do not go together.
     """
-    given = {name: getattr(options, name) for name in SAMPLING}
-    return Sampling(**{name: value for name, value in given.items() if value is not None})
+    return usual.altered(**{name: getattr(options, name) for name in SAMPLING})
 
 
-def settled(options: Options, *, one_pass: bool) -> Options:
+def sampling_in(fields: Mapping[str, Any]) -> Sampling:
+    """How the release of a plan's fields was begun; of a diffusion model."""
+    eta = 0.0 if fields["sampler"] == Sampler.DDPM else fields["eta"]
+    guidance = fields.get("guidance", 1.0)
+    return Sampling(sampler=fields["sampler"], steps=fields["steps"], eta=eta, guidance=guidance)
+
+
+def settled(options: Options, usual: Sampling, *, one_pass: bool) -> Options:
     """The options with a sampler, steps, eta and guidance, where they were left to the model.
 
     Args:
+        usual: what those that were left out are taken from.
         one_pass: whether the model is a GAN, which makes a volume in one pass.
 
     Raises:
@@ -141,7 +148,7 @@ def settled(options: Options, *, one_pass: bool) -> Options:
         LdmError: they do not go together.
     """
     if not one_pass:
-        sampling = sampling_of(options)
+        sampling = sampling_of(options, usual)
         if not sampling.guidance:
             raise JobError(
                 "--guidance 0: it leaves the covariates out, and a release tells of each volume "

@@ -105,6 +105,19 @@ def test_guidance_of_1_changes_nothing_and_more_goes_on_where_the_conditions_poi
     torch.testing.assert_close(more - without, 2 * (with_ - without), rtol=1e-3, atol=1e-4)
 
 
+def test_a_model_samples_as_it_recommends_where_nothing_else_is_asked_for(model: Model) -> None:
+    best = Sampling(sampler="unipc", steps=4, guidance=2.0)
+    better = Model(replace(model.description, sampling=best), model.autoencoder, model.denoiser)
+    keys = [(1,)]
+    found = better.sample_latents(ROWS[:1], keys)
+    asked = model.sample_latents(ROWS[:1], keys, sampler="unipc", steps=4, guidance=2.0)
+    torch.testing.assert_close(found, asked, rtol=0, atol=0)
+    first = better.sample(seed=5, **ROWS[0])
+    again = model.sample(seed=5, sampler="unipc", steps=4, guidance=2.0, **ROWS[0])
+    np.testing.assert_array_equal(first.get_fdata(), again.get_fdata())
+    assert better.description.fingerprint == model.description.fingerprint
+
+
 def test_a_volume_without_conditions_is_one_call_away(model: Model) -> None:
     first = model.sample(seed=5, steps=2, unconditional=True)
     again = model.sample(seed=5, steps=2, guidance=0.0)

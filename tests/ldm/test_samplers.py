@@ -278,3 +278,12 @@ def test_every_sampler_has_its_own_number_of_steps_and_words_for_people() -> Non
     assert Sampling().text == "50 ddim steps"
     how = Sampling(steps=20, eta=0.25, guidance=3)
     assert how.text == "20 ddim steps, eta 0.25, guidance 3"
+
+
+def test_altered_takes_what_is_given_and_keeps_the_rest() -> None:
+    usual = Sampling(steps=20, eta=0.25, guidance=3)
+    assert usual.altered() == usual
+    assert usual.altered(sampler="ddim", eta=0.0) == Sampling(steps=20, guidance=3)
+    assert usual.altered(sampler="unipc") == Sampling(sampler="unipc", guidance=3)
+    assert Sampling.from_json(usual.to_json()) == usual
+    assert Sampling().to_json() == {}

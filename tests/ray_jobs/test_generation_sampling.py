@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from torch import nn
 
 from ldm.errors import LdmError
 from ldm.model import save
+from ldm.model_folder import CONFIG
 from ldm.networks import Denoiser
-from ldm.sampling import DEFAULT_STEPS
+from ldm.sampling import DEFAULT_STEPS, Sampling
 from manifests.storage import open_store
 from ray_jobs.errors import JobError
 from ray_jobs.generation.environment import ONE_THREAD, Native
@@ -47,6 +49,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def recommending(model: Path, folder: Path, **how: Any) -> Path:
+    """A copy of a model that says how it is best sampled."""
+    shutil.copytree(model, folder)
+    document = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps({**document, "sampling": how}))
+    return folder
+
+
 def ordered(model: Path, out: Path, **how: Any) -> tuple[Order, Work]:
     options = Options(n=2, out=str(out), model=str(model), shard_size=2, batch_size=2, **how)
     order = take(options)
@@ -68,10 +78,46 @@ def printed(model: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **how: Any)
 def test_what_is_left_out_is_the_sampler_s_own() -> None:
     options = Options(n=1, out="release")
     for sampler, steps in DEFAULT_STEPS.items():
-        found = settled(replace(options, sampler=sampler), one_pass=False)
+        found = settled(replace(options, sampler=sampler), Sampling(), one_pass=False)
         assert (found.sampler, found.steps, found.eta, found.guidance) == (sampler, steps, 0.0, 1.0)
-    found = settled(options, one_pass=False)
+    found = settled(options, Sampling(), one_pass=False)
     assert (found.sampler, found.steps) == ("ddim", 50)
+
+
+def test_what_is_left_out_is_what_the_model_recommends(model: Path, tmp_path: Path) -> None:
+    best = {"sampler": "unipc", "steps": 7, "guidance": 1.5}
+    better = recommending(model, tmp_path / "model", **best)
+    for given, expected in (
+        ({}, ("unipc", 7, 0.0, 1.5)),
+        ({"steps": 9}, ("unipc", 9, 0.0, 1.5)),
+        ({"guidance": 1.0}, ("unipc", 7, 0.0, 1.0)),
+        ({"sampler": "ddim"}, ("ddim", 50, 0.0, 1.5)),
+    ):
+        fields = ordered(better, tmp_path / f"{given}", **given)[1].fields
+        found = (fields["sampler"], fields["steps"], fields["eta"], fields.get("guidance", 1.0))
+        assert found == expected
+
+
+def test_a_release_goes_on_as_it_was_begun_whatever_the_model_recommends_since(
+    model: Path, tmp_path: Path
+) -> None:
+    _, before = ordered(model, tmp_path / "out", sampler="dpm++2m")
+    better = recommending(model, tmp_path / "model", sampler="unipc", guidance=1.5)
+    _, after = ordered(better, tmp_path / "out")
+    assert after.fingerprint == before.fingerprint
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"steps": "7"}, {"steps": 0}, {"guidance": -1}, {"sampler": "best"}, {"speed": 1}, [1], None],
+)
+def test_a_recommendation_that_is_none_is_told(model: Path, tmp_path: Path, how: Any) -> None:
+    folder = recommending(model, tmp_path / "model")
+    document = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps({**document, "sampling": how}))
+    with pytest.raises(LdmError, match=r"model\.json is damaged") as caught:
+        take(Options(n=1, out=str(tmp_path / "out"), model=str(folder)))
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -85,14 +131,14 @@ def test_what_is_left_out_is_the_sampler_s_own() -> None:
 )
 def test_options_that_do_not_go_together_are_refused(how: dict[str, Any], message: str) -> None:
     with pytest.raises((JobError, LdmError), match=message) as caught:
-        settled(Options(n=1, out="release", **how), one_pass=False)
+        settled(Options(n=1, out="release", **how), Sampling(), one_pass=False)
     assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize("how", [{"eta": 0.5}, {"guidance": 2.0}, {"sampler": "unipc"}])
 def test_a_gan_takes_none_of_them(how: dict[str, Any]) -> None:
     with pytest.raises(JobError, match="is a GAN, which makes a volume in one pass"):
-        settled(Options(n=1, out="release", **how), one_pass=True)
+        settled(Options(n=1, out="release", **how), Sampling(), one_pass=True)
 
 
 def test_guidance_of_a_model_not_trained_for_it_is_refused_before_any_worker_starts(
