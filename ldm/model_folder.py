@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ldm.brain_size import BrainSize
 from ldm.bundle.source import INFERENCE, is_bundle
 from ldm.cohort_distribution import CohortDistribution
 from ldm.covariates import CovariateSchema
@@ -55,6 +56,7 @@ class ModelDescription:
         latent_mean, latent_std: per channel; the diffusion model sees (z - mean) / std.
         generator: the config of `ldm.gan.networks.Generator`, of a GAN alone.
         bounds: what `ldm.quality.check` accepts.
+        brain_size: what tells it the size of a brain; None where the cohort does not.
         sampling: how it is sampled where the user does not say.
         files: sha256 and bytes of every other file of the folder.
     """
@@ -72,6 +74,7 @@ class ModelDescription:
     latent_std: tuple[float, ...] = ()
     generator: dict[str, Any] = field(default_factory=dict)
     bounds: Bounds = field(default_factory=lambda: dict(DEFAULT_BOUNDS))
+    brain_size: BrainSize | None = None
     sampling: Sampling = field(default_factory=Sampling)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -100,6 +103,7 @@ class ModelDescription:
             "grid": self.grid.to_json(),
             **own,
             "bounds": {name: [float(x) for x in pair] for name, pair in self.bounds.items()},
+            **({"brain_size": self.brain_size.to_json()} if self.brain_size else {}),
             **({"sampling": sampling} if sampling else {}),
             "files": dict(self.files),
         }
@@ -193,6 +197,7 @@ def describe(source: str | Path) -> ModelDescription:
         )
     distribution = _parse(source, DISTRIBUTION, verified(source, DISTRIBUTION, files))
     with reading(source):
+        size = document.get("brain_size")
         own = {name: document[name] for name in _OF_KIND[kind]}
         for name in {"latent_mean", "latent_std"} & own.keys():
             own[name] = tuple(float(x) for x in own[name])
@@ -205,6 +210,7 @@ def describe(source: str | Path) -> ModelDescription:
             kind=kind,
             **own,
             bounds={n: (float(p[0]), float(p[1])) for n, p in document["bounds"].items()},
+            brain_size=BrainSize.from_json(size) if size is not None else None,
             sampling=Sampling.from_json(document.get("sampling", {})),
             files=files,
         )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from ldm.brain_size import BrainSize
 from ldm.volumes import LEVELS, NOT_FINITE
 
 # A voxel this bright (of 0..1) belongs to the head.
 FOREGROUND = 0.1
+# And one this bright, of the foreground's median, to grey or white matter.
+BRIGHT = 0.7
 
 FIGURES = {
     "foreground_fraction": "share of the grid's voxels brighter than 0.1",
@@ -17,6 +23,14 @@ FIGURES = {
     "edge_strength": "mean absolute difference (0..1) of neighbouring foreground voxels",
     "tissue_contrast": "interquartile range of the foreground's intensities over their median",
     "symmetry": "correlation (-1..1) of the volume with its left-right mirror image",
+    "bright_fraction": "share of the foreground's voxels brighter than 0.7 times their median",
+}
+SIZE_ERROR = "brain_size_error"
+# What is compared with the covariates that were asked for.
+ALL_FIGURES = {
+    **FIGURES,
+    SIZE_ERROR: "log of the size that the brain seems to have over the one asked for; 0.05 is 5 % "
+    "too large",
 }
 
 Bounds = dict[str, tuple[float, float]]
@@ -41,12 +55,27 @@ class Quality:
         return self.error is None
 
 
-def check(levels: np.ndarray, bounds: Bounds = DEFAULT_BOUNDS) -> Quality:
-    """Finite, not empty, and each figure within `bounds`; `levels` is (X, Y, Z) uint16."""
+def check(
+    levels: np.ndarray,
+    bounds: Bounds = DEFAULT_BOUNDS,
+    *,
+    size: BrainSize | None = None,
+    asked: Mapping[str, Any] | None = None,
+) -> Quality:
+    """Finite, not empty, and each figure within `bounds`.
+
+    Args:
+        levels: (X, Y, Z) uint16.
+        size: what tells the brain's size, of a model that knows its cohort's.
+        asked: the covariates asked for, physical units.
+    """
     if (levels == NOT_FINITE).any():
-        return Quality(figures=dict.fromkeys(FIGURES, float("nan")), error="not finite")
+        return Quality(figures=dict.fromkeys(ALL_FIGURES, float("nan")), error="not finite")
     found = measure(levels)
+    found[SIZE_ERROR] = size.error(found, asked or {}) if size else float("nan")
     for name, (low, high) in bounds.items():
+        if name == SIZE_ERROR and math.isnan(found[name]):
+            continue  # nothing to compare with
         if not low <= found[name] <= high:
             return Quality(
                 figures=found,
@@ -73,6 +102,7 @@ def measure(levels: np.ndarray) -> dict[str, float]:
         "edge_strength": edges / max(pairs, 1),
         "tissue_contrast": _contrast(volume[head]),
         "symmetry": _symmetry(volume),
+        "bright_fraction": _bright(volume[head]),
     }
 
 
@@ -80,6 +110,10 @@ def _contrast(values: np.ndarray) -> float:
     """Of the foreground's intensities: grey and white matter far apart, or all one grey."""
     low, middle, high = np.percentile(values, (25, 50, 75))
     return float((high - low) / middle)
+
+
+def _bright(values: np.ndarray) -> float:
+    return float((values > BRIGHT * np.median(values)).mean())
 
 
 def _symmetry(volume: np.ndarray) -> float:
@@ -93,8 +127,9 @@ def fit_bounds(figures: list[dict[str, float]], margin: float = 1.0) -> Bounds:
     """Bounds around the figures of real volumes: their 1 to 99 percentiles, widened by
     `margin` times that range to each side (quantiles of the cohort, no subject's own)."""
     bounds: Bounds = {}
-    for name in FIGURES:
+    for name in (name for name in ALL_FIGURES if name in figures[0]):
         low, high = np.percentile([f[name] for f in figures], (1, 99))
         slack = margin * max(high - low, 0.1 * abs(high))
-        bounds[name] = (round(float(max(low - slack, 1e-6)), 6), round(float(high + slack), 6))
+        least = -np.inf if name == SIZE_ERROR else 1e-6  # of the others none is 0 in a head
+        bounds[name] = (round(float(max(low - slack, least)), 6), round(float(high + slack), 6))
     return bounds

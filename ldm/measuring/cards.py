@@ -84,7 +84,7 @@ def render(document: dict[str, Any], accuracy: dict[str, Any]) -> str:
         "",
         "## Accuracy on subjects it never saw",
         "",
-        "95 % bootstrap intervals over subjects.",
+        "95 % intervals over subjects.",
     ]
     for name, rows in accuracy.items():
         lines += ["", f"### {name}", "", *_table(rows)]
@@ -119,7 +119,9 @@ def _table(rows: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _told(figure: dict[str, float]) -> str:
+def _told(figure: dict[str, float | None]) -> str:
+    if figure["value"] is None or figure["low"] is None:
+        return "undefined"
     return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 

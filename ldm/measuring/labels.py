@@ -78,3 +78,10 @@ def volumes(counts: np.ndarray, voxel_volume: float) -> dict[str, float]:
         "csf_volume": float(mm3[CSF]),
         "intracranial_volume": float(mm3[1:].sum()),
     }
+
+
+def dice(found: np.ndarray, known: np.ndarray, structure: int) -> float:
+    """Overlap of a structure in two label maps (Dice 1945); NaN where neither has it."""
+    a, b = found == structure, known == structure
+    both = float(a.sum() + b.sum())
+    return 2 * float((a & b).sum()) / both if both else float("nan")

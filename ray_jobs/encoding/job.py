@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ldm.brain_size import COVARIATE, fit_brain_size
 from ldm.presets import preset
-from ldm.quality import fit_bounds
+from ldm.quality import SIZE_ERROR, fit_bounds
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.latents import ARRAYS, MARK, EncodedCohort
@@ -115,9 +116,16 @@ def collect(
     command: str,
 ) -> EncodedCohort:
     """The encoded cohort; statistics over the training subjects, in the order of their ids."""
-    training = [rows[name] for name in cohort.split("train")["participant_id"]]
+    subjects = cohort.split("train")
+    training = [rows[name] for name in subjects["participant_id"]]
     first, second = np.mean([row["sums"] for row in training], axis=0)
     std = np.sqrt(second - first**2)
+    size = None
+    if COVARIATE in {covariate.name for covariate in cohort.schema.continuous}:
+        size = fit_brain_size(training, subjects[COVARIATE].to_numpy())
+    if size is not None:
+        for row, known in zip(training, subjects[COVARIATE], strict=True):
+            row[SIZE_ERROR] = size.error(row, {COVARIATE: known})
     columns = ["participant_id", "split", "latent", *cohort.schema.names]
     return EncodedCohort(
         folder=out,
@@ -126,6 +134,7 @@ def collect(
         latent_mean=tuple(float(m) for m in first),
         latent_std=tuple(float(s) for s in std),
         bounds=fit_bounds(training),
+        brain_size=size,
         copies=copies,
         cohort=cohort.fingerprint,
         source=cohort.source,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ldm.brain_size import BrainSize
 from ldm.covariates import CovariateSchema
 from ldm.quality import Bounds
 from ray_jobs.errors import JobError
@@ -28,6 +29,7 @@ class EncodedCohort:
             covariates. A latent is `.npy`, (copies, 2, C, x, y, z) float32: mean and log-variance.
         latent_mean, latent_std: per channel, over the training subjects.
         bounds: what the quality check accepts, from the training subjects' reconstructions.
+        brain_size: what tells the size of a brain; None where it could not be fitted.
         copies: how many copies of a volume were encoded.
         cohort: the prepared cohort's fingerprint; source: what it was made from.
         command: the encode-latents that made them.
@@ -39,6 +41,7 @@ class EncodedCohort:
     latent_mean: tuple[float, ...]
     latent_std: tuple[float, ...]
     bounds: Bounds
+    brain_size: BrainSize | None
     copies: int
     cohort: str
     source: dict[str, Any]
@@ -79,6 +82,7 @@ class EncodedCohort:
                 "latent_mean": list(self.latent_mean),
                 "latent_std": list(self.latent_std),
                 "bounds": {name: list(pair) for name, pair in self.bounds.items()},
+                **({"brain_size": self.brain_size.to_json()} if self.brain_size else {}),
                 **self.schema.to_json(),
                 "fingerprint": self.fingerprint,
             },
@@ -101,6 +105,7 @@ class EncodedCohort:
         for path in table["latent"]:
             if not (folder / path).exists():
                 raise JobError(f"{folder / path} is missing; run {again} again")
+        size = document.get("brain_size")
         return cls(
             folder=folder,
             schema=CovariateSchema.from_json(document),
@@ -108,6 +113,7 @@ class EncodedCohort:
             latent_mean=tuple(document["latent_mean"]),
             latent_std=tuple(document["latent_std"]),
             bounds={name: (low, high) for name, (low, high) in document["bounds"].items()},
+            brain_size=BrainSize.from_json(size) if size else None,
             copies=document["copies"],
             cohort=document["cohort"],
             source=document["source"],

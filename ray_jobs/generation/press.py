@@ -49,7 +49,7 @@ class Draw:
 
 def draw_batch(
     model: Generates,
-    check: Callable[[np.ndarray], Quality],
+    check: Callable[[np.ndarray, Row], Quality],
     covariates: list[Row],
     *,
     batch: range,
@@ -69,7 +69,7 @@ def draw_batch(
 
     Args:
         model: what draws.
-        check: the quality check of one volume.
+        check: the quality check of one volume, and of what was asked of it.
         covariates: of every index of the batch, wanted or not.
         batch: indices, as many as a forward pass takes.
         wanted: those to draw; the others (past the end of the release) are made and dropped.
@@ -89,7 +89,7 @@ def draw_batch(
         for index in open_indices:
             position = index - batch.start
             levels = volumes[position]
-            quality = check(levels)
+            quality = check(levels, covariates[position])
             last = attempt == attempts - 1
             if not quality.ok and not last:
                 failed.append(index)

@@ -26,7 +26,12 @@ from ray_jobs.generation.rows import QUALITY_COLUMNS, Stored, covariate_columns,
 from ray_jobs.generation.writers import Writers
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from ldm.covariates import Row
     from ldm.loaded_model import LoadedModel
+    from ldm.model_folder import ModelDescription
+    from ldm.quality import Quality
 
 
 LOAD_PAUSE_SECONDS = 2.0
@@ -217,8 +222,6 @@ class Printer:
                 yield future.result()
 
     def _draw(self, indices: list[int], tally: Tally) -> Iterator[Draw]:
-        from ldm.quality import check
-
         assert self._model is not None
         job, model, wanted = self.job, self._model, set(indices)
         for batch in batches(range(indices[0], indices[-1] + 1), job.batch_size):
@@ -226,7 +229,7 @@ class Printer:
                 continue
             yield from draw_batch(
                 OneAtATime(model, self._drawing, tally),
-                tally.timed(Stage.CHECK, partial(check, bounds=model.description.bounds)),
+                tally.timed(Stage.CHECK, partial(check_asked, model.description)),
                 [job.source.draw(job.seed, index) for index in batch],
                 batch=batch,
                 wanted=wanted,
@@ -255,6 +258,20 @@ class Printer:
         with self._counting:
             self._stored[shard] += 1
         return row
+
+
+def check_asked(description: ModelDescription, levels: np.ndarray, asked: Row) -> Quality:
+    """The quality check of a volume, by its model's bounds.
+
+    Of covariates beyond the cohort's nobody knows how large a brain they make: that figure is
+    told, and refuses nothing.
+    """
+    from ldm.quality import SIZE_ERROR, check
+
+    bounds = description.bounds
+    if description.schema.is_extrapolated(asked):
+        bounds = {name: pair for name, pair in bounds.items() if name != SIZE_ERROR}
+    return check(levels, bounds, size=description.brain_size, asked=asked)
 
 
 class OneAtATime:

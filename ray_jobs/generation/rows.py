@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ldm.covariates import CovariateSchema
-from ldm.quality import FIGURES
+from ldm.quality import ALL_FIGURES
 from manifests.release import image_path, participant_id
 from manifests.schema import FAILED, OK, QUALITY_PREFIX, SCALED_SUFFIX, Column
 from ray_jobs.generation.press import Draw
 
-QUALITY_COLUMNS = tuple(Column(name=name, description=text) for name, text in FIGURES.items())
+QUALITY_COLUMNS = tuple(Column(name=name, description=text) for name, text in ALL_FIGURES.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def manifest_row(
     for name, value in zip(schema.names, scaled, strict=True):
         row[name] = draw.covariates[name]
         row[name + SCALED_SUFFIX] = float(value)
-    for name in FIGURES:
+    for name in ALL_FIGURES:
         figure = draw.quality.figures[name]
         row[QUALITY_PREFIX + name] = figure if math.isfinite(figure) else None
     return row

@@ -217,6 +217,7 @@ def describe_model(
         latent_mean=latents.latent_mean,
         latent_std=latents.latent_std,
         bounds=latents.bounds,
+        brain_size=latents.brain_size,
     )
 
 

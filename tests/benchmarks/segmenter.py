@@ -21,9 +21,11 @@ import numpy as np
 import torch
 
 import ldm
+from ldm.evaluation.conditioning import relation
+from ldm.evaluation.intervals import Estimate, bootstrap, proportion
 from ldm.grid import Grid
 from ldm.measuring import labels, measure
-from ldm.measuring.accuracy import Figure, correlation, dice, mean_error, over_subjects, slope
+from ldm.measuring.labels import dice
 from ldm.measuring.people import PeopleTool, load_people
 from ldm.measuring.segmenter import Segmentation, Segmenter, load_segmenter
 from ldm.measuring.subjects import UNSEEN, real_scans, real_subjects, virtual_subjects
@@ -42,7 +44,7 @@ STRUCTURES = {
 }
 SUMS = {"brain": "brain_volume", "intracranial": "intracranial_volume"}
 MODEL_SHARE = 0.1  # of the subjects, held out from the training of models
-Rows = dict[str, dict[str, Figure]]
+Rows = dict[str, dict[str, Estimate]]
 
 
 def main() -> None:
@@ -159,21 +161,16 @@ def structures(found: Iterator[Found]) -> Rows:
     for name, (structure, volume) in STRUCTURES.items():
         if structure in every[0][0]:
             overlap = np.array([each[0][structure] for each in every])
-            rows[name] = {"Dice": over_subjects(np.mean, overlap), **volumetric(every, volume)}
+            rows[name] = {"Dice": bootstrap(np.mean, overlap), **volumetric(every, volume)}
     return rows | {name: volumetric(every, volume) for name, volume in SUMS.items()}
 
 
-def volumetric(every: list[Found], name: str) -> dict[str, Figure]:
+def volumetric(every: list[Found], name: str) -> dict[str, Estimate]:
     seen = np.array([each[1][name] for each in every]) / 1000
     known = np.array([each[2][name] for each in every]) / 1000
-    return {
-        "r": over_subjects(correlation, seen, known),
-        "slope": over_subjects(slope, seen, known),
-        "bias, mL": over_subjects(lambda a, b: float((a - b).mean()), seen, known),
-        "error, %": over_subjects(
-            lambda a, b: float(100 * np.abs(a / b - 1).mean()), seen, known
-        ),
-    }  # fmt: skip
+    found = relation(known, seen)
+    error = bootstrap(lambda a, b: float(100 * np.abs(a / b - 1).mean()), seen, known)
+    return {"r": found.r, "slope": found.slope, "bias, mL": found.bias, "error, %": error}
 
 
 def show(title: str, rows: Rows) -> dict[str, Any]:
@@ -181,9 +178,13 @@ def show(title: str, rows: Rows) -> dict[str, Any]:
     count = next(iter(rows.values()))["r"].n
     print(f"\n{title}, n = {count}\n\n| | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
     for name, figures in rows.items():
-        cells = [str(figures[column]) if column in figures else "" for column in columns]
+        cells = [told(figures[column]) if column in figures else "" for column in columns]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     return {name: {k: v.to_json() for k, v in row.items()} for name, row in rows.items()}
+
+
+def told(figure: Estimate) -> str:
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
 
 
 def engines(args: argparse.Namespace, segmenter: Segmenter) -> dict[str, Any]:
@@ -221,16 +222,17 @@ def persons(
         male.append(row["sex"] == "M")
         right.append(person.sex == row["sex"])
     ages, found = np.array(age), np.array(seen)
+    relates = relation(ages, found)
     figures = {
-        "age, mean absolute error, years": over_subjects(mean_error, found, ages),
-        "age, r": over_subjects(correlation, found, ages),
-        "age, slope": over_subjects(slope, found, ages),
-        "age, bias, years": over_subjects(lambda a, b: float((a - b).mean()), found, ages),
-        "sex, share right": over_subjects(np.mean, np.array(right, dtype=float)),
+        "age, mean absolute error, years": relates.error,
+        "age, r": relates.r,
+        "age, slope": relates.slope,
+        "age, bias, years": relates.bias,
+        "sex, share right": proportion(sum(right), len(right)),
     }
     print(f"\nage and sex, {title}, n = {len(ages)}\n\n| | |\n|---|---|")
     for name, figure in figures.items():
-        print(f"| {name} | {figure} |")
+        print(f"| {name} | {told(figure)} |")
     blind = float(np.abs(ages - ages.mean()).mean())
     print(f"| always their mean age: error, years | {blind:.3f} |")
     print(f"| always the commoner sex: share right | {max(np.mean(male), 1 - np.mean(male)):.3f} |")

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from ldm.quality import DEFAULT_BOUNDS, FIGURES, check, fit_bounds, measure
+from ldm.quality import ALL_FIGURES, DEFAULT_BOUNDS, FIGURES, check, fit_bounds, measure
 from ldm.volumes import LEVELS, NOT_FINITE, quantise
 
 
@@ -21,7 +21,7 @@ def head(brightness: float = 0.7, radius: float = 0.7) -> np.ndarray:
 def test_a_head_passes_with_all_figures() -> None:
     quality = check(head())
     assert (quality.ok, quality.error) == (True, None)
-    assert list(quality.figures) == list(FIGURES)
+    assert list(quality.figures) == list(ALL_FIGURES)
 
 
 def test_figures_of_a_volume_worked_out_by_hand() -> None:
@@ -34,6 +34,7 @@ def test_figures_of_a_volume_worked_out_by_hand() -> None:
             "edge_strength": 0.8 / 2,
             "tissue_contrast": (0.6 - 0.2) / 0.2,
             "symmetry": 0.155 / 0.835,
+            "bright_fraction": 1.0,
         }
     )
 

@@ -15,7 +15,7 @@ from scipy.ndimage import binary_dilation
 
 from ldm.errors import LdmError
 from ldm.measuring import labels, measure
-from ldm.measuring.accuracy import dice
+from ldm.measuring.labels import dice
 from ldm.measuring.people import load_people, predictors
 from ldm.measuring.segmenter import load_segmenter
 from ldm.measuring.subjects import UNSEEN, Labelled, virtual_subjects

@@ -135,7 +135,7 @@ class Numbers:
 def draw(model: Numbers, bad: dict[int, int], wanted: Sequence[int]) -> list[Draw]:
     """Draw the batch 4..7; sample `index` fails the check on its first `bad[index]` attempts."""
 
-    def check(levels: np.ndarray) -> Quality:
+    def check(levels: np.ndarray, asked: Row) -> Quality:
         attempt, index = divmod(int(levels[0, 0, 0]), 1000)
         failed = attempt < bad.get(index, 0)
         return Quality(figures={}, error="empty" if failed else None)

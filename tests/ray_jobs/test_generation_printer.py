@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from ldm.brain_size import BrainSize
 from ldm.errors import LdmError
 from ldm.model_folder import ModelDescription, describe
 from ldm.quality import check
@@ -153,6 +156,25 @@ def test_a_sample_that_fails_every_attempt_is_a_failed_row_without_a_file(
     assert (row["status"], row["attempt"], row["path"], row["sha256"]) == ("failed", 1, None, None)
     assert "mean_intensity" in row["error"]
     assert [name for name in files(tmp_path / "out") if name.endswith(".nii.gz")] == []
+
+
+def test_a_brain_of_another_size_than_asked_for_is_drawn_again_unless_nobody_knows_that_size(
+    tmp_path: Path,
+) -> None:
+    tenfold = BrainSize(intercept=math.log(1e7), bright=0.0, head=0.0)
+    bounds = {**LOOSE, "brain_size_error": (-0.5, 0.5)}
+    strict = tiny_model(tmp_path / "strict", bounds=bounds, brain_size=tenfold)
+    loaded(job(strict, tmp_path / "within")).print_shard(0)
+    for row in rows(tmp_path / "within", 0):
+        assert (row["status"], row["attempt"]) == ("failed", 1)
+        assert row["error"].startswith("brain_size_error ")
+        expected = math.log(1e7 / row["brain_volume"])
+        assert row["quality_brain_size_error"] == pytest.approx(expected)
+    beyond = replace(job(strict, tmp_path / "beyond").source, fixed={"brain_volume": 3e6})
+    loaded(job(strict, tmp_path / "beyond", source=beyond)).print_shard(0)
+    for row in rows(tmp_path / "beyond", 0):
+        assert (row["status"], row["extrapolated"]) == ("ok", True)
+        assert row["quality_brain_size_error"] == pytest.approx(math.log(1e7 / 3e6))
 
 
 def test_a_store_that_refuses_fails_the_shard_and_commits_nothing(
