@@ -117,12 +117,14 @@ class ReleaseVolumes:
         )
 
     def read(self, item: dict[str, Any]) -> np.ndarray:
+        return np.asarray(self.image(item).dataobj, dtype=np.float32)
+
+    def image(self, item: dict[str, Any]) -> Any:
+        """The nibabel image of an item, its bytes checked."""
         from ldm.nifti import from_bytes
         from manifests.images import Image, fetch
 
-        image = Image(item["path"], item["bytes"], item["sha256"])
-        found: Any = from_bytes(fetch(self._store, image))
-        return np.asarray(found.dataobj, dtype=np.float32)
+        return from_bytes(fetch(self._store, Image(item["path"], item["bytes"], item["sha256"])))
 
     @cached_property
     def _store(self) -> Store:
@@ -135,9 +137,18 @@ def check_grid(source: ReleaseVolumes, grid: Grid) -> None:
     Raises:
         JobError: what was found, and what to do.
     """
-    shape = source.read(source.items[0]).shape
-    if shape != grid.shape:
-        raise JobError(
-            f"{source.uri}: its volumes have {shape} voxels, the real cohort's {grid.shape}; "
-            "prepare the cohort with the preset of the release's model"
-        )
+    image = source.image(source.items[0])
+    if image.shape == grid.shape and np.allclose(image.affine, grid.affine, atol=0.01):
+        return
+    raise JobError(
+        f"{source.uri}: its volumes have {_place(image.shape, image.affine)}, the real cohort's "
+        f"{_place(grid.shape, grid.affine)}; prepare the cohort with the preset of the release's "
+        "model"
+    )
+
+
+def _place(shape: tuple[int, ...], affine: np.ndarray) -> str:
+    """`64 x 80 x 64 voxels of 2.5 x 2.5 x 2.5 mm from (-78.8, -115.8, -73.8)`."""
+    sides = " x ".join(f"{side:g}" for side in np.round(np.linalg.norm(affine[:3, :3], axis=0), 2))
+    corner = ", ".join(f"{x:.1f}" for x in affine[:3, 3])
+    return f"{' x '.join(map(str, shape))} voxels of {sides} mm from ({corner})"

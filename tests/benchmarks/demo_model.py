@@ -32,7 +32,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(2)
     model = ldm.load(args.model)
-    print(f"seconds a volume, 2 cores, 50 DDIM steps: {seconds_a_volume(model):.2f}")
+    how = model.description.sampling.text
+    print(f"seconds a volume, 2 cores, {how}: {seconds_a_volume(model):.2f}")
     if args.bids:
         psnr, ssim, count = reconstruction(model, args.bids)
         print(f"{count} held-out subjects: PSNR {psnr:.2f} dB, SSIM {ssim:.4f}")

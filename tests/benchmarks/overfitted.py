@@ -3,8 +3,8 @@
     python -m tests.benchmarks.overfitted --latents LATENTS --real PREPARED --out FOLDER
 
 LATENTS and PREPARED are what encode-latents and prepare wrote of one cohort. The demo model's
-diffusion network is trained on with ten of its training subjects alone; 100 volumes are printed for
-the ten's own covariates, and 100 with the demo model as it is for the same ones. `evaluate` audits
+diffusion network is trained on with ten of its training subjects alone; 50 volumes are printed for
+the ten's own covariates, and 50 with the demo model as it is for the same ones. `evaluate` audits
 both. Resumed by the same command.
 """
 
@@ -24,7 +24,7 @@ import pandas as pd
 from ray_jobs.encoding.latents import ARRAYS, EncodedCohort
 from ray_jobs.training.autoencoder_folder import FOLDER
 
-COPIES = 10  # volumes asked for of each subject
+COPIES = 5  # volumes asked for of each subject
 MODELS = ("overfitted", "innocent")
 
 

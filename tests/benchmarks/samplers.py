@@ -83,7 +83,8 @@ def draw(model: LoadedModel, way: Way, count: int, batch: int = 4) -> Drawn:
     latents, begun = [], time.process_time()
     for first in range(0, count, batch):
         cut = slice(first, first + batch)
-        latents.append(model.sample_latents(rows[cut], keys[cut], steps=steps, sampler=sampler))
+        how = {"steps": steps, "sampler": sampler, "guidance": 1.0}
+        latents.append(model.sample_latents(rows[cut], keys[cut], **how))
     seconds = (time.process_time() - begun) / count
     found = torch.cat(latents)
     levels = np.stack([quantise(model.decode(latent[None])[0]) for latent in found])

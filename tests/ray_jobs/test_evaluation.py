@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ldm.covariates import CovariateSchema
+from ldm.grid import Grid
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.job import labelled
 from ray_jobs.evaluation.page import Heading, Picture, Table, Text, to_html, to_markdown
 from ray_jobs.evaluation.pictures import nearest, scatters, spreads
+from ray_jobs.evaluation.sources import ReleaseVolumes, check_grid
 from ray_jobs.evaluation.tables import arrays, blocks, part_path, read_parts, write_part
+from tests.manifests.releases import make_release
 
 HOSTILE = "</script><img src=x onerror=alert(1)> | `x` [a](javascript:b)"
 
@@ -29,6 +34,23 @@ def test_releases_are_named_or_take_the_end_of_their_address() -> None:
 def test_a_label_that_is_none_is_refused(words: list[str]) -> None:
     with pytest.raises(JobError, match=r"NAME="):
         labelled(words)
+
+
+def test_a_release_on_another_grid_than_the_cohorts_is_refused(tmp_path: Path) -> None:
+    make_release(tmp_path, 4)
+    release = ReleaseVolumes.of("release", str(tmp_path), CovariateSchema(()), None)
+    same = Grid(shape=(10, 12, 8), spacing=2.0, centre=(9.0, 11.0, 7.0))
+    check_grid(release, same)
+    for other, told in (
+        (replace(same, shape=(10, 12, 10)), "10 x 12 x 10 voxels of 2 x 2 x 2 mm"),
+        (replace(same, spacing=2.5), "10 x 12 x 8 voxels of 2.5 x 2.5 x 2.5 mm"),
+        (replace(same, centre=(9.0, 12.0, 7.0)), "from (0.0, 1.0, 0.0)"),
+    ):
+        with pytest.raises(JobError) as refusal:
+            check_grid(release, other)
+        assert "its volumes have 10 x 12 x 8 voxels of 2 x 2 x 2 mm from (0.0" in str(refusal.value)
+        assert told in str(refusal.value)
+        assert "prepare the cohort with the preset" in str(refusal.value)
 
 
 def test_what_is_measured_is_not_measured_again(tmp_path: Path) -> None:
