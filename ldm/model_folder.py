@@ -48,7 +48,8 @@ class ModelDescription:
 
     Attributes:
         name: short name, used in releases.
-        card: name, description, license, attribution, demo (bool), training (dict).
+        card: name, description, license, attribution, demo (bool), training (dict), and where it
+            was made better step by step, `tries`: what was tried and what was found.
         schema, distribution: the covariates and how the cohort's are distributed.
         grid: where its voxels lie.
         kind: "latent-diffusion" (where the file says nothing) or "gan".
@@ -340,9 +341,20 @@ def render_card(description: ModelDescription) -> str:
         "",
         *_covariate_table(description.schema),
     ]
+    lines += _tries(card.get("tries"))
     lines += ["", "## How it was trained", "", "```json"]
     lines += [json.dumps(card.get("training", {}), indent=1), "```", ""]
     return "\n".join(lines)
+
+
+def _tries(tries: Any) -> list[str]:
+    """A table of them; nothing of what is none."""
+    told = [one for one in tries if isinstance(one, dict)] if isinstance(tries, list) else []
+    if not told:
+        return []
+    rows = [[markdown(one.get(name, "")) for name in ("tried", "found")] for one in told]
+    head = ["", "## What was tried", "", "| tried | found |", "|---|---|"]
+    return [*head, *(f"| {tried} | {found} |" for tried, found in rows)]
 
 
 def _covariate_table(schema: CovariateSchema) -> list[str]:

@@ -233,6 +233,7 @@ EVIL = "x](javascript:alert(1)) | <script>alert(1)</script> `rm -rf` **b**\n# ti
 def test_text_of_a_card_does_nothing_on_a_page(folder: Path) -> None:
     description = describe(folder)
     card = {"name": EVIL, "description": EVIL, "license": EVIL, "attribution": EVIL}
+    card["tries"] = [{"tried": EVIL, "found": EVIL}, {}, 7]
     first = replace(description.schema.covariates[1], description=EVIL.replace("\n", " "), unit="|")
     schema = replace(description.schema, covariates=(first,))
     shown = replace(description, card=card, schema=schema)
@@ -240,6 +241,7 @@ def test_text_of_a_card_does_nothing_on_a_page(folder: Path) -> None:
         assert "<script" not in page.replace("\\<script", "")
         assert "](java" not in page.replace("\\](java", "")
         assert "\n# title" not in page
+    assert "What was tried" not in render_card(replace(shown, card={**card, "tries": EVIL}))
     assert "cd 'bundle; rm -rf ~'" in readme(shown, "bundle; rm -rf ~")
 
 
