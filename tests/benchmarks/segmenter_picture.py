@@ -1,10 +1,11 @@
 """What the segmenter sees in subjects it never saw and in the demo model's volumes, as a picture.
 
-    python -m tests.benchmarks.segmenter_picture --bids COHORT --picture docs/segmenter.png
+    python -m tests.benchmarks.segmenter_picture --picture docs/segmenter.png
 
-COHORT has MUSE label maps; its subjects are the three unseen ones with the smallest, the median
-and the largest ventricles. Above the image, below the structures: the segmenter's, and in a third
-row the label map's (real) or the truth (virtual) where there is one.
+With --bids COHORT, which has MUSE label maps, its three unseen subjects with the smallest, the
+median and the largest ventricles stand in front: a picture to keep to oneself. Above the image,
+below the structures: the segmenter's, and in a third row the label map's (real) or the truth
+(virtual) where there is one.
 """
 
 from __future__ import annotations
@@ -44,14 +45,16 @@ class Cell:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bids", type=Path, required=True)
+    parser.add_argument("--bids", type=Path)
     parser.add_argument("--segmenter", type=Path)
     parser.add_argument("--model", default="demo")
     parser.add_argument("--picture", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(2)
     segmenter = load_segmenter(args.segmenter)
-    cells = [*real(args.bids, segmenter), *virtual(segmenter), *printed(args.model, segmenter)]
+    cells = [*virtual(segmenter), *printed(args.model, segmenter)]
+    if args.bids:
+        cells = [*real(args.bids, segmenter), *cells]
     args.picture.parent.mkdir(parents=True, exist_ok=True)
     page(cells).save(args.picture, optimize=True)
     print(f"wrote {args.picture}")
@@ -89,7 +92,7 @@ def printed(source: str, segmenter: Segmenter) -> list[Cell]:
 def page(cells: Sequence[Cell]) -> Image.Image:
     columns = [column(cell) for cell in cells]
     width = sum(c.width for c in columns) + GAP * (len(columns) + 1)
-    height = max(c.height for c in columns) + 3 * GAP + 34
+    height = max(c.height for c in columns) + 4 * GAP + 46
     sheet = Image.new("RGB", (width, height), BACKGROUND)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
     x = GAP
@@ -97,13 +100,13 @@ def page(cells: Sequence[Cell]) -> Image.Image:
         draw.text((x + picture.width // 2, GAP), cell.caption, TEXT, font, anchor="ma")
         sheet.paste(picture, (x, GAP + 20))
         x += picture.width + GAP
-    x, y = GAP, height - GAP - 12
+    x, y = GAP, height - 2 * GAP - 24
     rows = "rows: image, segmenter, label map (virtual: the truth)"
     for name, colour in zip(labels.NAMES[1:], COLOURS[1:], strict=True):
         draw.rectangle((x, y, x + 12, y + 12), tuple(int(c) for c in colour))
         draw.text((x + 18, y - 2), name, TEXT, font)
         x += 34 + int(draw.textlength(name, font))
-    draw.text((width - GAP, y - 2), rows, TEXT, font, anchor="ra")
+    draw.text((GAP, y + GAP + 10), rows, TEXT, font)
     return sheet
 
 
