@@ -75,8 +75,8 @@ def fit_brain_size(
         return None
     design = np.column_stack([np.ones(len(known)), np.log(shares)])
     weights, _, rank, _ = np.linalg.lstsq(design, np.log(known), rcond=None)
-    spread = (design @ weights).std() / max(np.log(known).std(), 1e-12)
-    if rank < design.shape[1] or spread < LEAST_CORRELATION:
+    correlation = (design @ weights).std() / max(np.log(known).std(), 1e-12)
+    if rank < design.shape[1] or correlation < LEAST_CORRELATION:
         return None
     intercept, bright, head = (round(float(weight), 6) for weight in weights)
     return BrainSize(intercept=intercept, bright=bright, head=head)

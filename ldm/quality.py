@@ -91,6 +91,8 @@ def measure(levels: np.ndarray) -> dict[str, float]:
     count = int(head.sum())
     if count == 0:
         return dict.fromkeys(FIGURES, 0.0)
+    values = volume[head]
+    low, median, high = np.percentile(values, (25, 50, 75))
     edges, pairs = 0.0, 0
     for axis in range(3):
         ahead = np.delete(head, 0, axis) & np.delete(head, -1, axis)
@@ -98,22 +100,12 @@ def measure(levels: np.ndarray) -> dict[str, float]:
         pairs += int(ahead.sum())
     return {
         "foreground_fraction": count / head.size,
-        "mean_intensity": float(volume[head].mean(dtype=np.float64)),
+        "mean_intensity": float(values.mean(dtype=np.float64)),
         "edge_strength": edges / max(pairs, 1),
-        "tissue_contrast": _contrast(volume[head]),
+        "tissue_contrast": float((high - low) / median),  # all one grey, or tissues far apart
         "symmetry": _symmetry(volume),
-        "bright_fraction": _bright(volume[head]),
+        "bright_fraction": float((values > BRIGHT * median).mean()),
     }
-
-
-def _contrast(values: np.ndarray) -> float:
-    """Of the foreground's intensities: grey and white matter far apart, or all one grey."""
-    low, middle, high = np.percentile(values, (25, 50, 75))
-    return float((high - low) / middle)
-
-
-def _bright(values: np.ndarray) -> float:
-    return float((values > BRIGHT * np.median(values)).mean())
 
 
 def _symmetry(volume: np.ndarray) -> float:

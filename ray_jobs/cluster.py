@@ -109,7 +109,7 @@ def connect(**own_settings: Any) -> Cluster:
 
 def _expect_an_answer() -> None:
     """Refuse an address of RAY_ADDRESS where nobody listens."""
-    named = os.environ.get("RAY_ADDRESS", "").strip()
+    named = _named()
     host, _, port = named.rpartition("://")[2].rpartition(":")
     if not (host and port.isdecimal()):
         return  # "auto", or a kind of address that Ray knows and we do not
@@ -126,11 +126,16 @@ def _expect_an_answer() -> None:
         time.sleep(0.2)
 
 
+def _named() -> str:
+    """The address of RAY_ADDRESS; empty where none is named."""
+    return os.environ.get("RAY_ADDRESS", "").strip()
+
+
 def _silence() -> None:
     """Ray reads these when it is imported."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    if joins():  # each try takes a minute where something listens that is no Ray
+    if _named() not in ("", "local"):  # each try takes a minute where something else listens
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
 
 
@@ -163,8 +168,7 @@ def _hushed() -> Iterator[None]:
 def joins() -> bool:
     """Whether there is a Ray to join: RAY_ADDRESS (which `ray job submit` sets) names one, or
     `ray start` left its address on this machine and somebody still answers there."""
-    named = os.environ.get("RAY_ADDRESS", "").strip()
-    if named:
+    if named := _named():
         return named != "local"
     note = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray/ray_current_cluster")
     try:

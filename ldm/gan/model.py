@@ -64,9 +64,9 @@ class GanModel(LoadedModel):
         Raises:
             LdmError: a covariate, other steps or a sampler: the model has none.
         """
-        usual = ((None, 1), (None, ONE_PASS), (None, 0.0), (None, 1.0))
-        given = (steps, sampler, eta, guidance)
-        if not all(one in pair for one, pair in zip(given, usual, strict=True)):
+        steps = 1 if steps is None else steps
+        sampler = sampler or ONE_PASS
+        if (steps, sampler, eta or 0.0) != (1, ONE_PASS, 0.0) or guidance not in (None, 1.0):
             raise LdmError(
                 f"{steps} {sampler} steps: a GAN makes a volume in one pass; leave them out"
             )

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from ldm.model_folder import ONE_PASS
-from ldm.sampling import Sampler
 from manifests.errors import ReleaseError, StorageError
 from manifests.ledger import ShardPlan
 from manifests.numbers import ranges
@@ -35,6 +34,7 @@ from ray_jobs.generation.plan import (
     WRITERS,
     Device,
     Options,
+    sampling_in,
     sampling_of,
 )
 from ray_jobs.generation.policy import Policy, PolicyConfig
@@ -121,10 +121,7 @@ def print_job(order: Order, work: Work) -> PrintJob:
         precision=fields["precision"],
         compiled=fields.get("compiled", False),
         seed=fields["seed"],
-        steps=fields["steps"],
-        sampler=fields["sampler"],
-        eta=0.0 if fields["sampler"] == Sampler.DDPM else fields["eta"],
-        guidance=fields.get("guidance", 1.0),
+        **sampling_in(fields),
         attempts=fields["attempts"],
         batch_size=fields["batch_size"],
         shards=work.shards,

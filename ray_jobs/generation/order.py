@@ -11,6 +11,7 @@ from typing import Any
 from ldm.bundle.source import is_bundle
 from ldm.bundle.source import located as located_bundle
 from ldm.model_folder import GAN, ONE_PASS, ModelDescription, describe, verified
+from ldm.sampling import Sampling
 from ldm.schedule import step_pairs
 from ldm.sizing import batch_size as largest_batch
 from manifests.ledger import Ledger, ShardPlan
@@ -99,7 +100,7 @@ def take(options: Options) -> Order:
     store.check_writable()
     stored = Ledger(store).plan()
     if stored is not None and not one_pass and stored["fields"]["sampler"] != ONE_PASS:
-        options = settled(given, sampling_in(stored["fields"]), one_pass=False)
+        options = settled(given, Sampling(**sampling_in(stored["fields"])), one_pass=False)
     return Order(
         options=options,
         store=store,

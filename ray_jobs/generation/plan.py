@@ -129,11 +129,14 @@ def sampling_of(options: Options, usual: Sampling) -> Sampling:
     return usual.altered(**{name: getattr(options, name) for name in SAMPLING})
 
 
-def sampling_in(fields: Mapping[str, Any]) -> Sampling:
-    """How the release of a plan's fields was begun; of a diffusion model."""
-    eta = 0.0 if fields["sampler"] == Sampler.DDPM else fields["eta"]
-    guidance = fields.get("guidance", 1.0)
-    return Sampling(sampler=fields["sampler"], steps=fields["steps"], eta=eta, guidance=guidance)
+def sampling_in(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """How a plan's fields say that volumes are drawn, as keywords of a model's `generate`."""
+    return {
+        "sampler": fields["sampler"],
+        "steps": fields["steps"],
+        "eta": 0.0 if fields["sampler"] == Sampler.DDPM else fields["eta"],
+        "guidance": fields.get("guidance", 1.0),
+    }
 
 
 def settled(options: Options, usual: Sampling, *, one_pass: bool) -> Options:

@@ -25,7 +25,6 @@ from ray_jobs.encoding.latents import ARRAYS, EncodedCohort
 from ray_jobs.training.autoencoder_folder import FOLDER
 
 COPIES = 5  # volumes asked for of each subject
-MODELS = ("overfitted", "innocent")
 
 
 def main() -> int:
@@ -45,7 +44,7 @@ def main() -> int:
     for name, model in models.items():
         drawn = ("--covariates", asked, "--n", COPIES * args.subjects, "--out", args.out / name)
         brainpress("generate", "--model", model, *drawn)
-    passed = {name: audit(name, args) for name in MODELS}
+    passed = {name: audit(name, args) for name in models}
     return 0 if passed == {"overfitted": False, "innocent": True} else 1
 
 
