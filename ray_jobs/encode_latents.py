@@ -1,8 +1,9 @@
 """Encode a prepared cohort once with a trained autoencoder, on Ray Data.
 
 Writes mean and log-variance of every subject's latent, for train-diffusion. Copies moved rigidly
-by a few degrees and millimetres, and mirrored, are encoded too. Run the same command again to
-encode only what is missing.
+by a few degrees and millimetres, and mirrored, are encoded too; with --deform they are bent into
+other anatomies, with covariates of their own. Run the same command again to encode only what is
+missing.
 """
 
 from __future__ import annotations
@@ -33,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--copies",
         type=int,
         help="of each volume, itself and its mirror image first; by default the preset's number",
+    )
+    parser.add_argument(
+        "--deform",
+        action="store_true",
+        help="bend the third copy and all later ones into other anatomies, ventricular and brain "
+        "volume with them, so that a small cohort's covariates do not tell who it is; for brains "
+        "cut out of their heads",
     )
     parser.add_argument("--workers", type=int, help="how many at once; by default one a CPU or GPU")
     parser.add_argument("--gpu", action="store_true", help="one GPU a worker")

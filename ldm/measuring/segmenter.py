@@ -48,17 +48,20 @@ class Segmentation:
 
     def labels_on(self, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
         """The label map on another lattice, (X, Y, Z) uint8, say that of the image measured."""
+        return np.asarray(self.shares_on(shape, affine).argmax(axis=0), dtype=np.uint8)
+
+    def shares_on(self, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+        """The structures' probabilities on another lattice, (6, X, Y, Z) float32."""
         from scipy.ndimage import affine_transform
 
         matrix = np.linalg.inv(self.box.affine) @ affine
-        found = [
+        return np.stack([
             affine_transform(
                 share, matrix[:3, :3], matrix[:3, 3], shape, order=1, mode="grid-constant",
                 cval=float(structure == labels.BACKGROUND),
             )
             for structure, share in enumerate(self.shares)
-        ]  # fmt: skip
-        return np.asarray(np.argmax(found, axis=0), dtype=np.uint8)
+        ])  # fmt: skip
 
 
 class Segmenter:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ldm import noise
 
 LARGEST_ANGLE = 5.0  # degrees about each axis
 LARGEST_SHIFT = 1.5  # voxels along each axis
+
+
+class Pose(NamedTuple):
+    """Where a copy's voxel lies in the volume: `matrix` (3, 3) times its index plus `offset`."""
+
+    matrix: np.ndarray
+    offset: np.ndarray
 
 
 def moved(volume: np.ndarray, seed: int, copy: int) -> np.ndarray:
@@ -23,12 +32,17 @@ def moved(volume: np.ndarray, seed: int, copy: int) -> np.ndarray:
         return np.ascontiguousarray(volume, dtype=np.float32)
     from scipy.ndimage import affine_transform
 
+    turned = affine_transform(volume, *pose(volume.shape, seed, copy), order=3)
+    return np.clip(turned, 0, 1).astype(np.float32)
+
+
+def pose(shape: tuple[int, ...], seed: int, copy: int) -> Pose:
+    """A small random rotation about the middle of a volume of `shape`, and shift."""
     rng = noise.generator(noise.AUGMENT, seed, copy)
     matrix = _rotation(np.deg2rad(rng.uniform(-LARGEST_ANGLE, LARGEST_ANGLE, size=3)))
-    centre = (np.array(volume.shape) - 1) / 2
+    centre = (np.array(shape) - 1) / 2
     shift = rng.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, size=3)
-    turned = affine_transform(volume, matrix, centre - matrix @ (centre + shift), order=3)
-    return np.clip(turned, 0, 1).astype(np.float32)
+    return Pose(matrix, centre - matrix @ (centre + shift))
 
 
 def _rotation(angles: np.ndarray) -> np.ndarray:

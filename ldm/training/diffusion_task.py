@@ -23,7 +23,7 @@ class DiffusionTask:
 
     Args:
         paths: one `.npy` a subject, (copies, 2, C, x, y, z): mean and log-variance.
-        conditions: (N, K) scaled covariates.
+        conditions: (N, K) scaled covariates; (N, copies, K) where those of copies differ.
         latent_mean, latent_std: (C,); the network sees (z - mean) / std.
     """
 
@@ -38,7 +38,8 @@ class DiffusionTask:
     ) -> None:
         self.paths = list(paths)
         self.count = len(self.paths)
-        self.conditions = np.asarray(conditions, dtype=np.float32)
+        given = np.asarray(conditions, dtype=np.float32)
+        self.conditions = given[:, None] if given.ndim == 2 else given
         self.mean = np.array(latent_mean, dtype=np.float32).reshape(-1, 1, 1, 1)
         self.std = np.array(latent_std, dtype=np.float32).reshape(-1, 1, 1, 1)
         self.schedule = schedule
@@ -50,11 +51,13 @@ class DiffusionTask:
         Time steps are stratified over the global batch, which lowers the loss's variance.
         `dropped` is there only where conditions are ever dropped.
         """
-        latents, noises, times, dropped = [], [], [], []
+        latents, noises, times, given, dropped = [], [], [], [], []
         for index, position in zip(indices, positions, strict=True):
             rng = noise.generator(noise.TRAINING, self.config.seed, step, position)
             stored = np.load(self.paths[index], mmap_mode="r")
-            mean, log_variance = np.asarray(stored[rng.integers(len(stored))], dtype=np.float32)
+            copy = int(rng.integers(len(stored)))
+            mean, log_variance = np.asarray(stored[copy], dtype=np.float32)
+            given.append(self.conditions[index, min(copy, self.conditions.shape[1] - 1)])
             z = mean + np.exp(0.5 * log_variance) * rng.standard_normal(mean.shape, np.float32)
             latents.append((z - self.mean) / self.std)
             noises.append(rng.standard_normal(mean.shape, np.float32))
@@ -66,7 +69,7 @@ class DiffusionTask:
             "latent": torch.from_numpy(np.stack(latents)),
             "noise": torch.from_numpy(np.stack(noises)),
             "step": torch.tensor(times),
-            "conditions": torch.from_numpy(self.conditions[indices]),
+            "conditions": torch.from_numpy(np.stack(given)),
         }
         if self.config.condition_dropout:
             samples["dropped"] = torch.tensor(dropped)
@@ -101,7 +104,7 @@ class DiffusionTask:
                 "latent": torch.from_numpy(np.repeat(latent[None], len(times), axis=0)),
                 "noise": torch.from_numpy(drawn),
                 "step": torch.tensor(times),
-                "conditions": torch.from_numpy(self.conditions[[index] * len(times)]),
+                "conditions": torch.from_numpy(self.conditions[[index] * len(times), 0]),
             }
             samples = {name: tensor.to(device) for name, tensor in samples.items()}
             sums["loss"] += float(self.loss(network, samples)[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,24 @@ from ldm.networks import channels_last
 from ldm.precision import PRECISIONS, autocast, resolve
 from ldm.quality import FIGURES, measure
 from ldm.training.autoencoder_task import read_volume
-from ldm.training.copies import moved
 from ldm.volumes import quantise
-from ray_jobs.files import write_array
+from ray_jobs.encoding.copier import Copier
+from ray_jobs.encoding.latents import factor_column
+from ray_jobs.files import read_json, write_array, write_json
 from ray_jobs.training.autoencoder_folder import open_run
 
 
 class Encoder:
     """Encodes one subject a call and writes its latents; what is there already is kept."""
 
-    def __init__(self, out: str, cohort: str, copies: int, gpu: bool) -> None:
+    def __init__(self, out: str, cohort: str, copies: int, gpu: bool, deform: bool = False) -> None:
         self._out, self._cohort, self._copies = Path(out), Path(cohort), copies
         self._device = torch.device("cuda" if gpu else "cpu")
         if not gpu:
             torch.set_num_threads(1)
         trained = open_run(self._out)
         self._network = trained.network().to(self._device)
+        self._copier = Copier(trained.grid, copies, deform)
         channels_last(self._network)
         self._dtype = PRECISIONS[resolve("auto", self._device.type)]
 
@@ -36,9 +39,12 @@ class Encoder:
         """Adds `sums` (2, C): of the mean and of its square over the first copy's voxels, and
         the quality figures of the first copy's reconstruction."""
         path = self._out / row["latent"]
-        encoded = _kept(path)
+        encoded, factors = _kept(path), read_json(_factors_path(path)) or {}
         if encoded is None:
-            encoded = self._encode(read_volume(self._cohort / row["volume"]))
+            volumes, factors = self._copier.copies(read_volume(self._cohort / row["volume"]))
+            encoded = self._encode(volumes)
+            if factors:
+                write_json(_factors_path(path), factors)
             write_array(path, encoded)
         mean = encoded[0, 0]
         second = mean**2 + np.exp(encoded[0, 1])
@@ -48,12 +54,13 @@ class Encoder:
             "participant_id": row["participant_id"],
             "sums": sums.astype(np.float64),
             **{name: figures[name] for name in FIGURES},
+            **{factor_column(name): values for name, values in factors.items()},
         }
 
-    def _encode(self, volume: np.ndarray) -> np.ndarray:
+    def _encode(self, volumes: Iterable[np.ndarray]) -> np.ndarray:
         encoded = []
-        for copy in range(self._copies):
-            inputs = torch.from_numpy(moved(volume, _seed(volume), copy))[None, None]
+        for volume in volumes:
+            inputs = torch.from_numpy(volume)[None, None]
             with autocast(self._device.type, self._dtype):
                 mean, std = self._network.encode(inputs.to(self._device))
             log_variance = 2 * std.float().log()
@@ -76,6 +83,6 @@ def _kept(path: Path) -> np.ndarray | None:
     return encoded
 
 
-def _seed(volume: np.ndarray) -> int:
-    """A number that is the volume's own, so that subjects move differently."""
-    return int(volume.sum(dtype=np.float64) * 16) % 2**31
+def _factors_path(latent: Path) -> Path:
+    """Beside a subject's latents: what the covariates of its deformed copies are multiplied by."""
+    return latent.with_suffix(".json")

@@ -12,15 +12,19 @@ import numpy as np
 import pandas as pd
 
 from ldm.brain_size import COVARIATE, fit_brain_size
+from ldm.covariates import CovariateSchema
 from ldm.presets import preset
 from ldm.quality import SIZE_ERROR, fit_bounds
+from ldm.training.deformed import CHANGED
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
-from ray_jobs.encoding.latents import ARRAYS, MARK, EncodedCohort
+from ray_jobs.encoding.latents import ARRAYS, MARK, EncodedCohort, factor_column, identity
 from ray_jobs.errors import JobError
 from ray_jobs.files import digest, output_folder, refuse_other_run
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training.autoencoder_folder import FOLDER, open_run
+
+_SIZES = ("mm", "mm2", "mm3", "cm", "cm2", "cm3", "ml", "l")
 
 
 def encode_latents(args: argparse.Namespace) -> int:
@@ -43,9 +47,11 @@ def encode_latents(args: argparse.Namespace) -> int:
             "give the cohort it was trained on"
         )
     out = output_folder(args.out, what="latents")
-    identity = {"cohort": cohort.fingerprint, "copies": copies, "autoencoder": trained.sha256}
-    refuse_other_run(out / "run.json", identity)
-    if _is_complete(out, digest(identity)):
+    if args.deform:
+        refuse_other_anatomy(cohort.schema)
+    known = identity(cohort.fingerprint, copies, trained.sha256, args.deform)
+    refuse_other_run(out / "run.json", known)
+    if _is_complete(out, digest(known)):
         print(f"{out}: {len(cohort.table)} subjects already encoded; nothing left to do")
         return 0
     (out / MARK).unlink(missing_ok=True)
@@ -58,13 +64,28 @@ def encode_latents(args: argparse.Namespace) -> int:
     )
     there = sum((out / path).exists() for path in table["latent"])
     rows = _encode_all(table, out, cohort.folder, copies, args)
-    encoded = collect(rows, table, cohort, copies, out, command_line("encode-latents", args))
+    command = command_line("encode-latents", args)
+    encoded = collect(rows, table, cohort, copies, out, command, deformed=args.deform)
     encoded.write()
     print(
         f"{out}: {len(table)} subjects, {copies} copies each: {len(table) - there} encoded now, "
         f"{there} already there"
     )
     return 0
+
+
+def refuse_other_anatomy(schema: CovariateSchema) -> None:
+    """Refuse to bend where a covariate would come out wrong: bending knows of two alone.
+
+    Raises:
+        JobError: another covariate that is a size.
+    """
+    for covariate in schema.continuous:
+        if covariate.unit.lower() in _SIZES and covariate.name not in CHANGED:
+            raise JobError(
+                f"--deform: by how much {covariate.name!r} ({covariate.unit}) changes in a bent "
+                f"copy is not known, only {' and '.join(CHANGED)}; leave --deform out"
+            )
 
 
 def _is_complete(out: Path, fingerprint: str) -> bool:
@@ -93,7 +114,7 @@ def _encode_all(
         encoder: Any = Encoder
         dataset = ray.data.from_items(items, override_num_blocks=blocks).map(
             encoder,
-            fn_constructor_args=(str(out), str(cohort), copies, args.gpu),
+            fn_constructor_args=(str(out), str(cohort), copies, args.gpu, args.deform),
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(items))),
             num_cpus=1,
             num_gpus=1 if args.gpu else 0,
@@ -114,6 +135,8 @@ def collect(
     copies: int,
     out: Path,
     command: str,
+    *,
+    deformed: bool = False,
 ) -> EncodedCohort:
     """The encoded cohort; statistics over the training subjects, in the order of their ids."""
     subjects = cohort.split("train")
@@ -126,11 +149,13 @@ def collect(
     if size is not None:
         for row, known in zip(training, subjects[COVARIATE], strict=True):
             row[SIZE_ERROR] = size.error(row, {COVARIATE: known})
-    columns = ["participant_id", "split", "latent", *cohort.schema.names]
+    told = table[["participant_id", "split", "latent", *cohort.schema.names]].copy()
+    for column in map(factor_column, CHANGED if deformed else ()):
+        told[column] = [list(rows[name][column]) for name in table["participant_id"]]
     return EncodedCohort(
         folder=out,
         schema=cohort.schema,
-        table=table[columns],
+        table=told,
         latent_mean=tuple(float(m) for m in first),
         latent_std=tuple(float(s) for s in std),
         bounds=fit_bounds(training),
@@ -139,4 +164,5 @@ def collect(
         cohort=cohort.fingerprint,
         source=cohort.source,
         command=command,
+        deformed=deformed,
     )

@@ -9,13 +9,25 @@ from typing import Any
 import pandas as pd
 
 from ldm.brain_size import BrainSize
-from ldm.covariates import CovariateSchema
+from ldm.covariates import CovariateSchema, Row
 from ldm.quality import Bounds
+from ldm.training.deformed import CHANGED
 from ray_jobs.errors import JobError
 from ray_jobs.files import digest, read_json, read_table, write_json, write_table
 from ray_jobs.training.autoencoder_folder import TrainedAutoencoder, open_run
 
 MARK, TABLE, ARRAYS = "latents.json", "latents.parquet", "latents"
+
+
+def factor_column(covariate: str) -> str:
+    """The column of the table that holds what the copies' values are multiplied by."""
+    return f"{covariate}_factors"
+
+
+def identity(cohort: str, copies: int, autoencoder: str, deformed: bool) -> dict[str, Any]:
+    """What makes latents what they are; `deformed` only where they are, as before there was it."""
+    told = {"cohort": cohort, "copies": copies, "autoencoder": autoencoder}
+    return {**told, "deformed": True} if deformed else told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +39,11 @@ class EncodedCohort:
         schema: the covariates.
         table: a row a subject: participant_id, split, latent (path in the folder) and the
             covariates. A latent is `.npy`, (copies, 2, C, x, y, z) float32: mean and log-variance.
+            Deformed: also `<covariate>_factors`, a list of what each copy's is multiplied by.
         latent_mean, latent_std: per channel, over the training subjects.
         bounds: what the quality check accepts, from the training subjects' reconstructions.
         brain_size: what tells the size of a brain; None where it could not be fitted.
-        copies: how many copies of a volume were encoded.
+        copies: how many copies of a volume were encoded; deformed: whether others are bent.
         cohort: the prepared cohort's fingerprint; source: what it was made from.
         command: the encode-latents that made them.
     """
@@ -46,6 +59,7 @@ class EncodedCohort:
     cohort: str
     source: dict[str, Any]
     command: str
+    deformed: bool = False
 
     @property
     def autoencoder(self) -> TrainedAutoencoder:
@@ -55,9 +69,7 @@ class EncodedCohort:
     @property
     def fingerprint(self) -> str:
         """sha256, hexadecimal, of all that training sees."""
-        return digest(
-            {"cohort": self.cohort, "copies": self.copies, "autoencoder": self.autoencoder.sha256}
-        )
+        return digest(identity(self.cohort, self.copies, self.autoencoder.sha256, self.deformed))
 
     def split(self, name: str) -> pd.DataFrame:
         """The rows of one split, in the order of their ids."""
@@ -66,6 +78,21 @@ class EncodedCohort:
     def paths(self, name: str) -> list[Path]:
         """The latents of one split, in the same order."""
         return [self.folder / path for path in self.split(name)["latent"]]
+
+    def rows(self, name: str) -> list[list[Row]]:
+        """Covariates of one split's subjects, a row a copy; one row where copies do not differ."""
+        table, names = self.split(name), list(self.schema.names)
+        own = [dict(zip(names, row, strict=True)) for row in table[names].itertuples(index=False)]
+        if not self.deformed:
+            return [[row] for row in own]
+        factors = {c: table[factor_column(c)] for c in CHANGED if c in names}
+        return [
+            [
+                {**row, **{c: row[c] * float(each[subject][copy]) for c, each in factors.items()}}
+                for copy in range(self.copies)
+            ]
+            for subject, row in enumerate(own)
+        ]
 
     def write(self) -> None:
         """Write the table, then `latents.json`, whose presence says that all is there."""
@@ -79,6 +106,7 @@ class EncodedCohort:
                 "source": self.source,
                 "command": self.command,
                 "copies": self.copies,
+                **({"deformed": True} if self.deformed else {}),
                 "latent_mean": list(self.latent_mean),
                 "latent_std": list(self.latent_std),
                 "bounds": {name: list(pair) for name, pair in self.bounds.items()},
@@ -118,4 +146,5 @@ class EncodedCohort:
             cohort=document["cohort"],
             source=document["source"],
             command=document.get("command", ""),
+            deformed=document.get("deformed", False),
         )

@@ -127,7 +127,7 @@ def denoiser_config(
     )
     if not chosen.standardise_conditions:
         return config
-    scaled = conditions(latents, "train")
+    scaled = conditions(latents, "train").reshape(-1, len(latents.schema))
     std = np.maximum(scaled.std(axis=0), 1e-3)
     return replace(
         config,
@@ -151,11 +151,11 @@ def carried(network: DenoiserConfig, start: Start, schema: CovariateSchema) -> D
 
 
 def conditions(latents: EncodedCohort, split: str) -> np.ndarray:
-    """Scaled covariates (N, K) of one split."""
-    table = latents.split(split)
-    columns = [table[name].tolist() for name in latents.schema.names]
-    rows = [dict(zip(latents.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
-    return np.stack([latents.schema.scale(row) for row in rows])
+    """Scaled covariates of one split: (N, 1, K), or (N, copies, K) where those of copies differ."""
+    schema = latents.schema
+    return np.stack([
+        np.stack([schema.scale(row) for row in rows]) for rows in latents.rows(split)
+    ])  # fmt: skip
 
 
 def preview_covariate(schema: CovariateSchema, asked: str | None) -> str:

@@ -56,8 +56,23 @@ def test_samples_are_a_function_of_seed_step_and_position(tmp_path: Path) -> Non
     for name, tensor in whole.items():
         torch.testing.assert_close(part[name], tensor[1::2], rtol=0, atol=0)
     assert whole["latent"].shape == whole["noise"].shape == (8, *LATENT_SHAPE)
-    torch.testing.assert_close(whole["conditions"], torch.from_numpy(task.conditions[indices]))
+    torch.testing.assert_close(whole["conditions"], torch.from_numpy(task.conditions[indices, 0]))
     assert not torch.equal(task.load(indices, 8, range(8))["noise"], whole["noise"])
+
+
+def test_a_copy_comes_with_its_own_conditions(tmp_path: Path) -> None:
+    task = diffusion_task(tmp_path, CONFIG, Schedule())
+    stored = np.load(task.paths[0])
+    for copy in range(2):
+        stored[copy, 0], stored[copy, 1] = copy, -20
+    np.save(task.paths[0], stored)
+    own = np.arange(2, dtype=np.float32).reshape(1, 2, 1).repeat(task.count, 0).repeat(4, 2)
+    bent = DiffusionTask(task.paths, own, (0, 0), (1, 1), Schedule(), CONFIG)
+    seen = [bent.load(np.zeros(8, dtype=int), step, range(8)) for step in range(4)]
+    latents = torch.cat([samples["latent"] for samples in seen])
+    given = torch.cat([samples["conditions"] for samples in seen])
+    assert set(given.unique().tolist()) == {0, 1}
+    assert torch.allclose(latents.mean(dim=(1, 2, 3, 4)), given[:, 0], atol=0.01)
 
 
 def test_time_steps_are_spread_over_the_whole_batch(tmp_path: Path) -> None:

@@ -146,15 +146,21 @@ def write_autoencoder(run: Path, **changes: Any) -> TrainedAutoencoder:
     return autoencoder_folder.open_run(run)
 
 
-def write_latents(folder: Path, cohort: PreparedCohort, run: Path) -> EncodedCohort:
+def write_latents(
+    folder: Path,
+    cohort: PreparedCohort,
+    run: Path,
+    *,
+    copies: int = PRESET.latent_copies,
+    deform: bool = False,
+) -> EncodedCohort:
     """What `brainpress encode-latents --preset tiny` leaves, without Ray."""
     shutil.copytree(run / "autoencoder", folder / "autoencoder")
     (folder / ARRAYS).mkdir()
     table = cohort.table.assign(latent=[f"{ARRAYS}/{n}.npy" for n in cohort.table.participant_id])
-    encoder = Encoder(str(folder), str(cohort.folder), PRESET.latent_copies, gpu=False)
+    encoder = Encoder(str(folder), str(cohort.folder), copies, gpu=False, deform=deform)
     rows = {row["participant_id"]: encoder(row) for row in table.to_dict(orient="records")}
-    encoded = collect(
-        rows, table, cohort, PRESET.latent_copies, folder, "brainpress encode-latents"
-    )
+    command = "brainpress encode-latents"
+    encoded = collect(rows, table, cohort, copies, folder, command, deformed=deform)
     encoded.write()
     return encoded

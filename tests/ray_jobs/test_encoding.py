@@ -11,17 +11,22 @@ import numpy as np
 import pytest
 import torch
 
+from ldm.errors import LdmError
 from ldm.grid import Grid
+from ldm.measuring import labels
 from ldm.networks import Autoencoder
 from ldm.quality import FIGURES
 from ldm.training.autoencoder_task import read_volume
+from ldm.training.deformed import CHANGED
+from ray_jobs.encoding import copier
 from ray_jobs.encoding.encoder import Encoder
 from ray_jobs.encoding.job import collect
-from ray_jobs.encoding.latents import EncodedCohort
+from ray_jobs.encoding.latents import EncodedCohort, factor_column
 from ray_jobs.errors import JobError
 from ray_jobs.files import read_json
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training.autoencoder_folder import TrainedAutoencoder, open_run
+from ray_jobs.training.diffusion_job import conditions
 from tests.ray_jobs.line import (
     PRESET,
     ended,
@@ -257,3 +262,96 @@ def test_channels_of_any_number_are_encoded(copied: Path) -> None:
     encoded = write_latents(copied / "out", cohort(copied), copied / "three")
     assert np.load(encoded.paths("train")[0]).shape == (2, 2, 3, *LATENT[1:])
     assert len(encoded.latent_mean) == len(encoded.latent_std) == 3
+
+
+# ------------------------------------------------------------------------------- bent copies
+
+
+def bent(copied: Path, monkeypatch: pytest.MonkeyPatch) -> EncodedCohort:
+    """Latents of four copies, two of them bent; the segmenter stood in for, 10 mm being too coarse
+    for it."""
+    monkeypatch.setattr(copier, "load_segmenter", Halves)
+    return write_latents(
+        copied / "bent", cohort(copied), copied / "autoencoder", copies=4, deform=True
+    )
+
+
+class Halves:
+    """Says that the inner half of the bright is ventricle, what lies around it fluid and grey."""
+
+    def segment(self, volume: np.ndarray, affine: np.ndarray) -> Halves:
+        self.volume = volume
+        return self
+
+    def shares_on(self, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+        shares = np.zeros((labels.COUNT, *shape), dtype=np.float32)
+        shares[labels.GREY] = self.volume
+        shares[:, 5:11, 8:16, 5:11] = 0
+        shares[labels.CSF, 5:11, 8:16, 5:11] = 1
+        shares[:, 6:10, 9:15, 6:10] = 0
+        shares[labels.VENTRICLE, 6:10, 9:15, 6:10] = 1
+        return shares
+
+
+def test_bent_copies_come_with_covariates_of_their_own(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = bent(copied, monkeypatch)
+    encoded = EncodedCohort.open(written.folder)
+    assert (encoded.deformed, encoded.copies) == (True, 4)
+    assert encoded.fingerprint == written.fingerprint
+    plain = EncodedCohort.open(copied / "latents")
+    assert encoded.fingerprint != replace(encoded, deformed=False).fingerprint
+    for own, copies in zip(plain.rows("train"), encoded.rows("train"), strict=True):
+        assert len(own) == 1
+        assert copies[0] == copies[1] == own[0]
+        for changed in copies[2:]:
+            assert {name for name in changed if changed[name] != own[0][name]} == set(CHANGED)
+            for name in CHANGED:
+                assert changed[name] == pytest.approx(own[0][name], rel=0.9)
+    subjects = len(plain.rows("train"))
+    assert conditions(encoded, "train").shape == (subjects, 4, 4)
+    assert conditions(plain, "train").shape == (subjects, 1, 4)
+    np.testing.assert_array_equal(
+        conditions(encoded, "train")[:, :1], conditions(plain, "train"), strict=True
+    )
+
+
+def test_what_the_copies_measure_is_kept_with_the_latents(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = bent(copied, monkeypatch)
+    monkeypatch.setattr(copier, "load_segmenter", None)
+    encoder = Encoder(str(written.folder), str(copied / "prepared"), 4, gpu=False, deform=True)
+    row = written.split("train").iloc[0]
+    again = encoder({**row, "volume": f"volumes/{row.participant_id}.npy"})
+    for name in CHANGED:
+        assert again[factor_column(name)] == row[factor_column(name)]
+        assert again[factor_column(name)][:2] == [1, 1]
+        assert len(set(again[factor_column(name)])) == 3
+
+
+def test_a_head_with_its_skull_is_not_bent(copied: Path) -> None:
+    encoder = Encoder(str(copied / "latents"), str(copied / "prepared"), 3, gpu=False, deform=True)
+    (copied / "latents" / "latents" / "sub-01.npy").unlink()
+    whole = np.full(PRESET.grid.shape, 3000, dtype=np.uint16)
+    whole[0] = 0
+    np.save(copied / "prepared" / "volumes" / "sub-01.npy", whole)
+    row = {"participant_id": "sub-01", "volume": "volumes/sub-01.npy"}
+    with pytest.raises(LdmError, match="is the skull still there"):
+        encoder({**row, "latent": "latents/sub-01.npy"})
+
+
+def test_other_sizes_among_the_covariates_refuse_bending(
+    line: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = cohort(line)
+    sized = replace(here.schema["age"], name="thickness", unit="mm")
+    schema = replace(here.schema, covariates=(*here.schema.covariates, sized))
+    table = here.table.assign(thickness=2.5)
+    other = tmp_path / "prepared"
+    shutil.copytree(here.folder, other)
+    replace(here, folder=other, schema=schema, table=table).write([])
+    told = refused(capsys, *command(line, "--cohort", other, "--deform"))
+    assert "--deform: by how much 'thickness' (mm) changes in a bent copy is not known" in told
+    assert "only ventricular_volume and brain_volume; leave --deform out" in told
