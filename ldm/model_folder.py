@@ -20,7 +20,7 @@ from ldm.covariates import CovariateSchema
 from ldm.errors import LdmError
 from ldm.grid import Grid
 from ldm.json_text import MOST_BYTES, parse_object
-from ldm.quality import DEFAULT_BOUNDS, Bounds
+from ldm.quality import ALL_FIGURES, DEFAULT_BOUNDS, Bounds
 from ldm.sampling import Sampling
 from ldm.text import is_text, markdown, one_line
 
@@ -210,11 +210,21 @@ def describe(source: str | Path) -> ModelDescription:
             grid=Grid.from_json(document["grid"]),
             kind=kind,
             **own,
-            bounds={n: (float(p[0]), float(p[1])) for n, p in document["bounds"].items()},
+            bounds=_bounds(document["bounds"]),
             brain_size=BrainSize.from_json(size) if size is not None else None,
             sampling=Sampling.from_json(document.get("sampling", {})),
             files=files,
         )
+
+
+def _bounds(document: dict[str, Any]) -> Bounds:
+    """The bounds of quality figures; ValueError for a figure that is not measured here."""
+    for name, (low, high) in document.items():
+        if name not in ALL_FIGURES:
+            raise ValueError(f"bounds of {name!r}, expected some of {', '.join(ALL_FIGURES)}")
+        if not float(low) <= float(high):
+            raise ValueError(f"bounds of {name}: {low} to {high}")
+    return {name: (float(low), float(high)) for name, (low, high) in document.items()}
 
 
 @contextmanager

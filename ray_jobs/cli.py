@@ -85,7 +85,9 @@ class Parser(argparse.ArgumentParser):
             option = word.split("=", 1)[0]
             if option.startswith("--") and option not in self._option_string_actions:
                 self.error(_unknown("option", option, self._option_string_actions))
-        namespace, left = self.parse_known_args(argv)
+        # Python 3.11 does not know "--" among words that options stand between.
+        parse = self.parse_known_args if "--" in argv else self.parse_known_intermixed_args
+        namespace, left = parse(argv)
         if left and left[0].startswith("-"):
             self.error(_unknown("option", left[0], self._option_string_actions))
         if left:

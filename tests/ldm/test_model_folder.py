@@ -183,6 +183,8 @@ def test_a_config_that_is_no_json_object_is_told(folder: Path, text: str) -> Non
         {"latent_mean": None},
         {"bounds": {"mean_intensity": ["low", "high"]}},
         {"bounds": {"mean_intensity": [0.1]}},
+        {"bounds": {"mean_intensity": [0.9, 0.1]}},
+        {"bounds": {"sharpness": [0.1, 0.9]}},
         {"files": []},
         {"files": {DISTRIBUTION: {}}},
         {"files": {DISTRIBUTION: None}},

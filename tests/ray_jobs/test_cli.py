@@ -117,6 +117,19 @@ def test_a_negative_number_and_words_after_two_dashes_reach_the_verb(
     assert seen == {"n": -5, "sampler": "ddim", "uri": "--odd"}
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["RELEASE", "SELECT 1", "--format", "csv"],
+        ["RELEASE", "--format", "csv", "SELECT 1"],
+        ["--format", "csv", "RELEASE", "SELECT 1"],
+    ],
+)
+def test_options_may_stand_before_between_and_after_the_words(words: list[str]) -> None:
+    found = cli.parser_of("query").parse_all(words)
+    assert (found.release, found.sql, found.format) == ("RELEASE", "SELECT 1", "csv")
+
+
 def test_what_a_verb_returns_is_the_exit_code(verb: Callable[[Run], None]) -> None:
     verb(lambda arguments: arguments.n)
     assert [cli.main(["press", "--n", str(code)]) for code in (0, 1)] == [0, 1]
