@@ -8,6 +8,7 @@ import numpy as np
 
 from ldm import noise
 
+WHOLE = 2  # copies that are the volume itself and its mirror image
 LARGEST_ANGLE = 5.0  # degrees about each axis
 LARGEST_SHIFT = 1.5  # voxels along each axis
 
@@ -28,7 +29,7 @@ def moved(volume: np.ndarray, seed: int, copy: int) -> np.ndarray:
     """
     if copy % 2:
         volume = volume[::-1]
-    if copy < 2:
+    if copy < WHOLE:
         return np.ascontiguousarray(volume, dtype=np.float32)
     from scipy.ndimage import affine_transform
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ldm.grid import Grid
 from ldm.measuring.segmenter import load_segmenter
-from ldm.training.copies import moved
+from ldm.training.copies import WHOLE, moved
 from ldm.training.deformed import CHANGED, deformed
 
 
@@ -30,7 +30,7 @@ class Copier:
         volumes: list[np.ndarray] = []
         factors: dict[str, list[float]] = {name: [] for name in CHANGED}
         for copy in range(self._count):
-            if copy < 2:
+            if copy < WHOLE:
                 volumes.append(moved(volume, seed, copy))
                 told = dict.fromkeys(CHANGED, 1.0)
             else:

@@ -30,6 +30,7 @@ class Encoder:
             torch.set_num_threads(1)
         trained = open_run(self._out)
         self._network = trained.network().to(self._device)
+        self._deform = deform
         self._copier = Copier(trained.grid, copies, deform)
         channels_last(self._network)
         self._dtype = PRECISIONS[resolve("auto", self._device.type)]
@@ -40,7 +41,7 @@ class Encoder:
         the quality figures of the first copy's reconstruction."""
         path = self._out / row["latent"]
         encoded, factors = _kept(path), read_json(_factors_path(path)) or {}
-        if encoded is None:
+        if encoded is None or (self._deform and not factors):
             volumes, factors = self._copier.copies(read_volume(self._cohort / row["volume"]))
             encoded = self._encode(volumes)
             if factors:

@@ -15,6 +15,7 @@ from ldm.brain_size import COVARIATE, fit_brain_size
 from ldm.covariates import CovariateSchema
 from ldm.presets import preset
 from ldm.quality import SIZE_ERROR, fit_bounds
+from ldm.training.copies import WHOLE
 from ldm.training.deformed import CHANGED
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
@@ -48,7 +49,7 @@ def encode_latents(args: argparse.Namespace) -> int:
         )
     out = output_folder(args.out, what="latents")
     if args.deform:
-        refuse_other_anatomy(cohort.schema)
+        check_deform(cohort.schema, copies)
     known = identity(cohort.fingerprint, copies, trained.sha256, args.deform)
     refuse_other_run(out / "run.json", known)
     if _is_complete(out, digest(known)):
@@ -74,12 +75,16 @@ def encode_latents(args: argparse.Namespace) -> int:
     return 0
 
 
-def refuse_other_anatomy(schema: CovariateSchema) -> None:
+def check_deform(schema: CovariateSchema, copies: int) -> None:
     """Refuse to bend where a covariate would come out wrong: bending knows of two alone.
 
     Raises:
-        JobError: another covariate that is a size.
+        JobError: another covariate that is a size, or no copy that would be bent.
     """
+    if copies <= WHOLE:
+        raise JobError(
+            f"--deform: of {copies} copies none is bent; expected --copies {WHOLE + 1} or more"
+        )
     for covariate in schema.continuous:
         if covariate.unit.lower() in _SIZES and covariate.name not in CHANGED:
             raise JobError(

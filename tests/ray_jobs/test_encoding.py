@@ -243,6 +243,7 @@ def test_a_cohort_of_another_grid_is_refused(
     [
         (["--copies", "0"], "--copies 0: expected at least 1"),
         (["--workers", "0"], "--workers 0: expected at least 1"),
+        (["--copies", "2", "--deform"], "--deform: of 2 copies none is bent; expected --copies 3"),
         (["--preset", "small"], "preset 'small': expected one of demo, paper, tiny"),
         (["--out", "s3://bucket/latents"], "goes to a folder that every machine of the cluster"),
         (["--cohort", "nobody"], "holds no complete prepared cohort (no cohort.json)"),
@@ -323,8 +324,12 @@ def test_what_the_copies_measure_is_kept_with_the_latents(
     written = bent(copied, monkeypatch)
     monkeypatch.setattr(copier, "load_segmenter", None)
     encoder = Encoder(str(written.folder), str(copied / "prepared"), 4, gpu=False, deform=True)
-    row = written.split("train").iloc[0]
-    again = encoder({**row, "volume": f"volumes/{row.participant_id}.npy"})
+    row = {**written.split("train").iloc[0]}
+    row["volume"] = f"volumes/{row['participant_id']}.npy"
+    again = encoder(row)
+    (written.folder / row["latent"]).with_suffix(".json").unlink()
+    monkeypatch.setattr(copier, "load_segmenter", Halves)
+    assert encoder(row)[factor_column(CHANGED[0])] == again[factor_column(CHANGED[0])]
     for name in CHANGED:
         assert again[factor_column(name)] == row[factor_column(name)]
         assert again[factor_column(name)][:2] == [1, 1]
@@ -352,6 +357,6 @@ def test_other_sizes_among_the_covariates_refuse_bending(
     other = tmp_path / "prepared"
     shutil.copytree(here.folder, other)
     replace(here, folder=other, schema=schema, table=table).write([])
-    told = refused(capsys, *command(line, "--cohort", other, "--deform"))
+    told = refused(capsys, *command(line, "--cohort", other, "--copies", 3, "--deform"))
     assert "--deform: by how much 'thickness' (mm) changes in a bent copy is not known" in told
     assert "only ventricular_volume and brain_volume; leave --deform out" in told
