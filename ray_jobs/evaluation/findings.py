@@ -207,10 +207,11 @@ def _asked(rows: pd.DataFrame, name: str) -> bool:
 
 
 def _morphometry(real: pd.DataFrame, made: pd.DataFrame, seed: int) -> dict[str, Any]:
-    """Regional volumes, adjusted for age and sex where both were asked."""
+    """Regional volumes, adjusted for age and sex where both were asked; of the regions that the
+    cohort shows (a virtual one has no brain stem)."""
+    there = [name for name in REGIONS if real[f"measured_{name}"].nunique() > 1]
     columns = [
-        {name: rows[f"measured_{name}"].to_numpy(float) for name in REGIONS}
-        for rows in (real, made)
+        {name: rows[f"measured_{name}"].to_numpy(float) for name in there} for rows in (real, made)
     ]
     adjusted = all(_asked(rows, name) for rows in (real, made) for name in ("age", "sex"))
     covariates = [
