@@ -105,12 +105,12 @@ def _pulled(images: np.ndarray, field: np.ndarray) -> np.ndarray:
     return np.stack([map_coordinates(image, where, order=1, mode="nearest") for image in images])
 
 
-def _resampled(volume: np.ndarray, field: np.ndarray, pose: Pose) -> np.ndarray:
+def _resampled(volume: np.ndarray, field: np.ndarray, place: Pose) -> np.ndarray:
     """The bent volume in another pose, interpolated once."""
     from scipy.ndimage import map_coordinates
 
     points = np.indices(volume.shape, dtype=np.float32).reshape(3, -1)
-    turned = pose.matrix @ points + pose.offset[:, None]
+    turned = place.matrix @ points + place.offset[:, None]
     push = np.stack([map_coordinates(axis, turned, order=1, mode="nearest") for axis in field])
     values = map_coordinates(volume, turned - push, order=3, mode="constant")
     return np.clip(values.reshape(volume.shape), 0, 1).astype(np.float32)

@@ -24,13 +24,12 @@ class Encoder:
     """Encodes one subject a call and writes its latents; what is there already is kept."""
 
     def __init__(self, out: str, cohort: str, copies: int, gpu: bool, deform: bool = False) -> None:
-        self._out, self._cohort, self._copies = Path(out), Path(cohort), copies
+        self._out, self._cohort, self._deform = Path(out), Path(cohort), deform
         self._device = torch.device("cuda" if gpu else "cpu")
         if not gpu:
             torch.set_num_threads(1)
         trained = open_run(self._out)
         self._network = trained.network().to(self._device)
-        self._deform = deform
         self._copier = Copier(trained.grid, copies, deform)
         channels_last(self._network)
         self._dtype = PRECISIONS[resolve("auto", self._device.type)]
@@ -40,7 +39,8 @@ class Encoder:
         """Adds `sums` (2, C): of the mean and of its square over the first copy's voxels, and
         the quality figures of the first copy's reconstruction."""
         path = self._out / row["latent"]
-        encoded, factors = _kept(path), read_json(_factors_path(path)) or {}
+        encoded = _kept(path)
+        factors = (read_json(_factors_path(path)) or {}) if self._deform else {}
         if encoded is None or (self._deform and not factors):
             volumes, factors = self._copier.copies(read_volume(self._cohort / row["volume"]))
             encoded = self._encode(volumes)

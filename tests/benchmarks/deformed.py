@@ -17,12 +17,10 @@ import torch
 
 from ldm.evaluation.conditioning import relation
 from ldm.measuring.segmenter import load_segmenter
-from ldm.split import held_out
 from ldm.training.autoencoder_task import read_volume
+from ldm.training.copies import WHOLE
 from ldm.training.deformed import CHANGED, deformed
 from ray_jobs.preparation.cohort import PreparedCohort
-
-SHARE = 0.1  # of the subjects, held out from the training of models
 
 
 def main() -> None:
@@ -34,15 +32,14 @@ def main() -> None:
     torch.set_num_threads(1)
     cohort, segmenter = PreparedCohort.open(args.cohort), load_segmenter()
     affine, spacing = cohort.grid.affine, cohort.grid.spacing
-    unseen = [n for n in cohort.table["participant_id"] if held_out(str(n), SHARE)]
-    rows = cohort.table.set_index("participant_id").loc[unseen[: args.subjects]]
+    rows = cohort.split("validation")[: args.subjects]
     said: dict[str, list[float]] = {name: [] for name in CHANGED}
     found: dict[str, list[float]] = {name: [] for name in CHANGED}
     for number, path in enumerate(rows["volume"]):
         volume = read_volume(cohort.folder / path)
         own = segmenter.segment(volume, affine)
         shares, before = own.shares_on(volume.shape, affine), covariates(own.volumes())
-        for copy in range(2, 2 + args.copies):
+        for copy in range(WHOLE, WHOLE + args.copies):
             bent = deformed(volume, shares, spacing, number, copy)
             after = covariates(segmenter.measure(bent.volume, affine))
             for name in CHANGED:

@@ -66,7 +66,7 @@ def test_nothing_is_folded(copy: int) -> None:
     middle = np.s_[8:-8, 8:-8, 8:-8]
     slopes = np.stack([np.stack(np.gradient(axis)) for axis in came])
     turned = np.linalg.det(np.moveaxis(slopes, (0, 1), (-2, -1)))[middle]
-    assert (-1) ** copy * turned.min() > 0 if copy % 2 == 0 else turned.max() < 0
+    assert (-turned if copy % 2 else turned).min() > 0
 
 
 def test_copies_repeat_and_differ_by_number_and_seed() -> None:
