@@ -9,6 +9,7 @@ import numpy as np
 from ldm import noise
 from ldm.measuring import labels
 from ldm.training.copies import Pose, pose
+from ldm.virtual_subject import smooth_field
 
 # The covariates that bending changes.
 CHANGED = ("ventricular_volume", "brain_volume")
@@ -16,11 +17,9 @@ CHANGED = ("ventricular_volume", "brain_volume")
 # Standard deviations of the logarithms of the factors by which ventricles and fluid change.
 VENTRICLE_SPREAD, FLUID_SPREAD = 0.35, 0.15
 BEND = 1.5  # mm, standard deviation of each component of the random bending
-CELL = 40.0  # mm between the nodes of the lattice of the random bending
+CELL = 40.0  # mm between the knots of the random bending
 _REACH = 4.0  # mm, standard deviation of the blur that spreads a push beyond a structure's wall
 _LARGEST_PUSH = 5.0  # mm
-# Deviation of cubic B-splines whose coefficients are standard normal, in three dimensions.
-_SMOOTHED = (151 / 315) ** 1.5
 
 
 class Bent(NamedTuple):
@@ -81,20 +80,10 @@ def _push(share: np.ndarray, change: float, spacing: float) -> np.ndarray:
 
 
 def _bend(shape: tuple[int, ...], spacing: float, rng: np.random.Generator) -> np.ndarray:
-    """A smooth random displacement (3, X, Y, Z), voxels: cubic B-splines on a coarse lattice."""
-    bases = [_splines(side, CELL / spacing) for side in shape]
-    nodes = rng.standard_normal((3, *(basis.shape[1] for basis in bases)))
-    smooth = np.einsum("cijk,xi,yj,zk->cxyz", nodes, *bases, optimize=True)
-    return np.asarray(smooth * (BEND / spacing / _SMOOTHED), dtype=np.float32)
-
-
-def _splines(side: int, cell: float) -> np.ndarray:
-    """What each node of a lattice adds to each of `side` voxels, (side, nodes)."""
-    from scipy.interpolate import BSpline
-
-    count = int(np.ceil(side / cell)) + 3
-    places = np.arange(side) / cell + 3
-    return np.asarray(BSpline.design_matrix(places, np.arange(count + 4.0), 3).toarray())
+    """A smooth random displacement (3, X, Y, Z), voxels."""
+    axes = [spacing * (np.arange(side) - (side - 1) / 2) for side in shape]
+    smooth = [smooth_field(rng, axes, CELL, BEND / spacing) for _ in shape]
+    return np.asarray(smooth, dtype=np.float32)
 
 
 def _pulled(images: np.ndarray, field: np.ndarray) -> np.ndarray:
