@@ -220,12 +220,18 @@ class _Copy:
 
 def _plan_document(release: Release, where: str | None, size: int, seed: int) -> dict[str, Any]:
     """What the bytes of the shards are a function of."""
+    about = release.about
+    # The manifest of an earlier version stays as it was; its rows learn what was withdrawn since.
+    since = (
+        {"withdrawn": about["counts"].get("withdrawn", 0)} if about.get("opened_version") else {}
+    )
     return {
         "format": SHARDS_FORMAT,
         "version": SHARDS_VERSION,
         "release": release.document.name,
         "fingerprint": release.document.fingerprint,
-        "manifest_sha256": release.about["files"][MANIFEST_KEY],
+        "manifest_sha256": about["files"][MANIFEST_KEY],
+        **since,
         "where": where,
         "size": size,
         "seed": seed,

@@ -8,7 +8,14 @@ from __future__ import annotations
 import argparse
 import re
 
-from manifests.commands.shared import Progress, add_filter, add_release, at_least_one, count
+from manifests.commands.shared import (
+    Progress,
+    add_filter,
+    add_release,
+    add_version,
+    at_least_one,
+    count,
+)
 from manifests.numbers import UNITS, human_bytes
 
 EXAMPLES = """\
@@ -40,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PLACE",
         help="a folder or s3://bucket/prefix (default: RELEASE-shards, beside the release)",
     )
+    add_version(parser)
     add_filter(parser, "images", EXAMPLES)
     parser.add_argument("--size", type=size, default="1GB", help="of a shard, about (default: 1GB)")
     parser.add_argument(
@@ -54,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from manifests.query import Release
     from manifests.shards import place_beside, write_shards
 
-    release = Release.open(args.release)
+    release = Release.open(args.release, version=args.release_version)
     out = args.out or place_beside(release.store.uri)
     done = write_shards(
         release,

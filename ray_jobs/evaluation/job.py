@@ -26,6 +26,7 @@ from ray_jobs.evaluation.sources import (
     ReleaseVolumes,
     Source,
     check_grid,
+    check_held_out,
 )
 from ray_jobs.evaluation.sweeps import Sweep, make_sweeps, middle
 from ray_jobs.evaluation.tables import blocks, read_parts
@@ -40,7 +41,8 @@ def evaluate(args: argparse.Namespace) -> int:
     """Evaluate releases against a cohort; 1 where the privacy audit of the first one fails.
 
     Raises:
-        JobError: a wrong option, volumes on another grid, or another run in --out.
+        JobError: a wrong option, too few subjects held out, volumes on another grid, or another
+            run in --out.
         ReleaseError: a release that cannot be read.
     """
     for name in ("limit", "pairs", "workers"):
@@ -50,6 +52,7 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.medicalnet is not None and not Path(args.medicalnet).is_file():
         raise JobError(f"--medicalnet {args.medicalnet}: no such file")
     cohort = PreparedCohort.open(Path(args.real).expanduser().absolute())
+    check_held_out(cohort)
     sources: dict[str, Source] = {REAL: RealVolumes.of(cohort)}
     releases = []
     for label, uri in labelled(args.releases).items():

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ldm.covariates import CovariateSchema
+from ldm.evaluation.nearness import FEWEST_HELD_OUT
 from ldm.grid import Grid
 from manifests.query import Release
 from manifests.storage import open_store
@@ -129,6 +130,21 @@ class ReleaseVolumes:
     @cached_property
     def _store(self) -> Store:
         return open_store(self.uri)
+
+
+def check_held_out(cohort: PreparedCohort) -> None:
+    """Refuse a cohort that holds out too few subjects to calibrate the privacy audit.
+
+    Raises:
+        JobError: what was found, and what to do.
+    """
+    held_out = len(cohort.split("validation"))
+    if held_out < FEWEST_HELD_OUT:
+        raise JobError(
+            f"{cohort.folder}: {held_out} of {len(cohort.table)} subjects are held out; the "
+            f"privacy audit needs at least {FEWEST_HELD_OUT}: prepare more subjects, or with a "
+            "larger --validation"
+        )
 
 
 def check_grid(source: ReleaseVolumes, grid: Grid) -> None:

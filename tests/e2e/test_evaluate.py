@@ -16,6 +16,7 @@ from tests.e2e.running import ROOT, RayHead, environment, generate
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 N = 24
+SUBJECTS = 70
 
 
 def words(*arguments: object) -> list[str]:
@@ -27,7 +28,8 @@ def made(head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared virtual cohort, and a release of the demo model on its grid."""
     folder = tmp_path_factory.mktemp("evaluate")
     about = environment(head.environment() | {"PYTHONPATH": str(ROOT)})
-    cohort = words("prepare", "--cohort", "virtual", "--n", 70, "--out", folder / "prepared")
+    cohort = words("prepare", "--cohort", "virtual", "--n", SUBJECTS, "--validation", 0.2)
+    cohort += ["--out", str(folder / "prepared")]
     done = subprocess.run(cohort, env=about, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     drawn = ("--n", N, "--sampler", "unipc", "--steps", 5, "--out", folder / "release")
@@ -54,7 +56,7 @@ def test_a_killed_evaluation_goes_on_and_ends_in_a_report(made: Path, head: RayH
     assert all(path.stat().st_mtime_ns == at for path, at in there.items())
     findings = json.loads((out / "evaluation.json").read_text())
     assert findings["volumes"]["release"] == {"measured": N, "refused": 0}
-    assert findings["volumes"]["real"]["measured"] == 70
+    assert findings["volumes"]["real"]["measured"] == SUBJECTS
     assert findings["table_1"]["release"]["ms_ssim"]["pairs"] == 20
     assert set(findings["conditioning"]["release"]) >= {"ventricular_volume", "sex"}
     assert findings["privacy"]["release"]["passed"] == (done.returncode == 0)

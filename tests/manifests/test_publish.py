@@ -224,6 +224,12 @@ def test_a_version_is_read_by_every_verb_that_reads(
     capsys.readouterr()
     assert main(["info", str(tmp_path / "d")]) == 0
     assert f"version      1.0.0 of {DAY}\n" in capsys.readouterr().out
+    shards = ["shards", there, "--out", str(tmp_path / "s"), *then]
+    assert main(shards) == 0
+    assert capsys.readouterr().out.startswith("5 images in 1 shards")
+    withdraw(Release.open(tmp_path / "r"), ["5"], "bad", page=small_page)
+    assert main(shards) == 2
+    assert "withdrawn" in capsys.readouterr().err
     assert main(["info", there, "--release-version", "1.0.7"]) == 2
     assert "no version 1.0.7; its versions: 1.1.0, 1.0.0" in capsys.readouterr().err
 

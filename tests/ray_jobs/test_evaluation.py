@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ldm.covariates import CovariateSchema
@@ -14,8 +15,9 @@ from ray_jobs.errors import JobError
 from ray_jobs.evaluation.job import labelled
 from ray_jobs.evaluation.page import Heading, Picture, Table, Text, to_html, to_markdown
 from ray_jobs.evaluation.pictures import nearest, scatters, spreads
-from ray_jobs.evaluation.sources import ReleaseVolumes, check_grid
+from ray_jobs.evaluation.sources import ReleaseVolumes, check_grid, check_held_out
 from ray_jobs.evaluation.tables import arrays, blocks, part_path, read_parts, write_part
+from ray_jobs.preparation.cohort import PreparedCohort
 from tests.manifests.releases import make_release
 
 HOSTILE = "</script><img src=x onerror=alert(1)> | `x` [a](javascript:b)"
@@ -51,6 +53,21 @@ def test_a_release_on_another_grid_than_the_cohorts_is_refused(tmp_path: Path) -
         assert "its volumes have 10 x 12 x 8 voxels of 2 x 2 x 2 mm from (0.0" in str(refusal.value)
         assert told in str(refusal.value)
         assert "prepare the cohort with the preset" in str(refusal.value)
+
+
+def test_a_cohort_that_holds_out_too_few_is_refused(tmp_path: Path) -> None:
+    def cohort(held_out: int) -> PreparedCohort:
+        return PreparedCohort(
+            folder=tmp_path,
+            grid=Grid(shape=(10, 12, 8), spacing=2.0, centre=(9.0, 11.0, 7.0)),
+            schema=CovariateSchema(()),
+            table=pd.DataFrame({"split": ["train"] * 30 + ["validation"] * held_out}),
+            source={},
+        )
+
+    check_held_out(cohort(10))
+    with pytest.raises(JobError, match=r"9 of 39 subjects are held out; .* at least 10: prepare"):
+        check_held_out(cohort(9))
 
 
 def test_what_is_measured_is_not_measured_again(tmp_path: Path) -> None:

@@ -127,6 +127,9 @@ def test_what_shows_what_was_asked_is_told_with_interval_and_number(tmp_path: Pa
         assert f"]({name}.png)" in text
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "Pinaya et al. 2022 | FID" in text
+    ties = next(line for line in text.splitlines() if line.startswith("| age, brain_volume |"))
+    assert all(-1 < float(cell.split()[0]) < -0.5 for cell in ties.strip("| ").split(" | ")[1:])
+    assert "| sex | made | 0.0" in text
     assert "9\\* -> no brain" not in text  # inside the picture alone
     assert (tmp_path / "report.html").read_text().count("data:image/png") == 5
     what_a_release_carries(tmp_path, release)
