@@ -121,7 +121,8 @@ class Model(LoadedModel):
         sampling = self.description.sampling.altered(
             sampler=sampler, steps=steps, eta=eta, guidance=guidance
         )
-        rows = np.stack([self.schema.scale(row) for row in covariates])
+        calibration = self.description.calibration
+        rows = np.stack([calibration.conditions(self.schema, row) for row in covariates])
         conditions = torch.from_numpy(rows).to(self.device)
 
         on_gpu = torch.device(self.device).type == "cuda"

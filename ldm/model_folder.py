@@ -15,6 +15,7 @@ from typing import Any
 
 from ldm.brain_size import BrainSize
 from ldm.bundle.source import INFERENCE, is_bundle
+from ldm.calibration import Calibration
 from ldm.cohort_distribution import CohortDistribution
 from ldm.covariates import CovariateSchema
 from ldm.errors import LdmError
@@ -58,6 +59,7 @@ class ModelDescription:
         generator: the config of `ldm.gan.networks.Generator`, of a GAN alone.
         bounds: what `ldm.quality.check` accepts.
         brain_size: what tells it the size of a brain; None where the cohort does not.
+        calibration: what its network is told instead of what is asked.
         sampling: how it is sampled where the user does not say.
         files: sha256 and bytes of every other file of the folder.
     """
@@ -76,6 +78,7 @@ class ModelDescription:
     generator: dict[str, Any] = field(default_factory=dict)
     bounds: Bounds = field(default_factory=lambda: dict(DEFAULT_BOUNDS))
     brain_size: BrainSize | None = None
+    calibration: Calibration = field(default_factory=Calibration)
     sampling: Sampling = field(default_factory=Sampling)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -93,7 +96,7 @@ class ModelDescription:
     def to_json(self) -> dict[str, Any]:
         """The document of model.json: the fields of this kind, and no word of the default kind."""
         own = {name: _plain(getattr(self, name)) for name in _OF_KIND[self.kind]}
-        sampling = self.sampling.to_json()
+        calibration, sampling = self.calibration.to_json(), self.sampling.to_json()
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -105,6 +108,7 @@ class ModelDescription:
             **own,
             "bounds": {name: [float(x) for x in pair] for name, pair in self.bounds.items()},
             **({"brain_size": self.brain_size.to_json()} if self.brain_size else {}),
+            **({"calibration": calibration} if calibration else {}),
             **({"sampling": sampling} if sampling else {}),
             "files": dict(self.files),
         }
@@ -202,16 +206,18 @@ def describe(source: str | Path) -> ModelDescription:
         own = {name: document[name] for name in _OF_KIND[kind]}
         for name in {"latent_mean", "latent_std"} & own.keys():
             own[name] = tuple(float(x) for x in own[name])
+        schema = CovariateSchema.from_json({"covariates": document["covariates"]})
         return ModelDescription(
             name=document["name"],
             card=document["card"],
-            schema=CovariateSchema.from_json({"covariates": document["covariates"]}),
+            schema=schema,
             distribution=CohortDistribution.from_json(distribution),
             grid=Grid.from_json(document["grid"]),
             kind=kind,
             **own,
             bounds=_bounds(document["bounds"]),
             brain_size=BrainSize.from_json(size) if size is not None else None,
+            calibration=Calibration.from_json(document.get("calibration", {}), schema),
             sampling=Sampling.from_json(document.get("sampling", {})),
             files=files,
         )
@@ -350,11 +356,30 @@ def render_card(description: ModelDescription) -> str:
         "## Covariates",
         "",
         *_covariate_table(description.schema),
+        *_calibration(description),
     ]
     lines += _tries(card.get("tries"))
     lines += ["", "## How it was trained", "", "```json"]
     lines += [json.dumps(card.get("training", {}), indent=1), "```", ""]
     return "\n".join(lines)
+
+
+def _calibration(description: ModelDescription) -> list[str]:
+    """A table of what the network is told; nothing where that is what is asked."""
+    planes, names = description.calibration.planes, description.schema.names
+    if not planes:
+        return []
+    lines = [
+        "",
+        "Calibrated: what the network is told, of what is asked, all scaled to 0..1:",
+        "",
+        f"| told | {' | '.join(names)} | constant |",
+        f"|---|{'---|' * len(names)}---|",
+    ]
+    for name, plane in planes.items():
+        weights = " | ".join(f"{plane.weights.get(of, 0):.3g}" for of in names)
+        lines.append(f"| {name} | {weights} | {plane.constant:.3g} |")
+    return lines
 
 
 def _tries(tries: Any) -> list[str]:

@@ -40,6 +40,9 @@ VERBS: dict[str, Verb] = {
     "train-gan": Verb(
         "ray_jobs.train_gan", "train a baseline, LSGAN or VAE-GAN, on prepared volumes", TRAIN
     ),
+    "calibrate": Verb(
+        "ray_jobs.calibrate", "make a model follow what is asked, by its evaluation", TRAIN
+    ),
     "generate": Verb("ray_jobs.generate", "print N synthetic volumes into a release", PRINT),
     "status": Verb("ray_jobs.status", "how much of a release is done", PRINT),
     "evaluate": Verb(

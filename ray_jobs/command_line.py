@@ -15,10 +15,16 @@ FOLDERS = {
     "train-diffusion": "diffusion",
     "train-gan": "gan",
     "evaluate": "report",
+    "calibrate": "calibrated",
 }
 # Options that say how the work is spread over machines, and do not shape what comes out.
 _SPREAD = frozenset({"workers", "gpu", "cpus_per_worker", "retries", "activation_checkpointing"})
-_INPUTS = {"autoencoder": "train-autoencoder", "latents": "encode-latents", "real": "prepare"}
+_INPUTS = {
+    "autoencoder": "train-autoencoder",
+    "latents": "encode-latents",
+    "real": "prepare",
+    "evaluation": "evaluate",
+}
 
 
 def command_line(verb: str, args: argparse.Namespace) -> str:

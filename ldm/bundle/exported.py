@@ -79,6 +79,7 @@ def inference_config(
             "affine": description.grid.affine.tolist(),
             "latent_mean": list(description.latent_mean),
             "latent_std": list(description.latent_std),
+            "calibration": description.calibration.to_json(),
             "condition_mean": list(denoiser.get("condition_mean", ())),
             "condition_std": list(denoiser.get("condition_std", ())),
             "autoencoder_patch": autoencoder.get("patch", 1),

@@ -20,12 +20,16 @@ class EvaluatedRelease:
     Attributes:
         label: in the tables.
         fingerprint, samples, images: of its release.json.
+        model: the fingerprint of the model that printed it.
+        sampling: how its volumes were drawn, as keywords of `generate`.
     """
 
     label: str
     fingerprint: str
     samples: int
     images: int
+    model: str
+    sampling: dict[str, Any]
 
     def to_json(self, findings: dict[str, Any]) -> dict[str, Any]:
         """What `brainpress publish` looks at: which release it is, and what its data card tells.
@@ -46,7 +50,13 @@ class EvaluatedRelease:
             rule=audit["rule"],
         )
         told = {name: value for name, value in evaluation.to_json().items() if name != "sha256"}
-        return {"label": self.label, "fingerprint": self.fingerprint, "evaluation": told}
+        return {
+            "label": self.label,
+            "fingerprint": self.fingerprint,
+            "model": self.model,
+            "sampling": self.sampling,
+            "evaluation": told,
+        }
 
 
 def measured_file(found: Measured) -> bytes:

@@ -10,11 +10,13 @@ import pandas as pd
 
 from ldm import noise
 from ldm.covariates import CovariateSchema
+from ldm.errors import LdmError
 from ldm.evaluation import conditioning, distances, intervals
 from ldm.evaluation.coverage import coverage
 from ldm.evaluation.margins import margins, ties
 from ldm.evaluation.morphometry import age_and_sex, morphometry
 from ldm.evaluation.privacy import Space, audit
+from ldm.evaluation.responses import response
 from ldm.evaluation.transfer import FOLDS, transfer
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.pairs import SIMILARITIES
@@ -134,6 +136,7 @@ def reckon(
         "conditioning": {
             label: _conditioning(found.whole, schema, seed) for label, found in measured.items()
         },
+        "responses": {label: _responses(found.whole, schema) for label, found in measured.items()},
         "coverage": {
             label: coverage(features[0].of[REAL], features[0].of[label], seed=seed).to_json()
             for label in releases
@@ -183,8 +186,7 @@ def _table_1(
 def _conditioning(rows: pd.DataFrame, schema: CovariateSchema, seed: int) -> dict[str, Any]:
     """Of a release, measured against asked; of the real cohort, the tools against the truth, on
     subjects that no tool was trained on."""
-    if (rows["group"] == HELD_OUT).any():
-        rows = rows[rows["group"] == HELD_OUT]
+    rows = _unseen(rows)
     found: dict[str, Any] = {}
     for covariate in schema.covariates:
         if not _asked(rows, covariate.name):
@@ -199,6 +201,30 @@ def _conditioning(rows: pd.DataFrame, schema: CovariateSchema, seed: int) -> dic
                 list(asked), scores, positive="M", seed=seed
             ).to_json()
     return found
+
+
+def _responses(rows: pd.DataFrame, schema: CovariateSchema) -> dict[str, Any]:
+    """What moves each covariate that can be measured, of all that were asked; of the same volumes
+    as `_conditioning`. None where the volumes are too few, or do not vary enough to tell."""
+    rows = _unseen(rows)
+    if not all(_asked(rows, name) for name in schema.names):
+        return {}
+    asked = {c.name: [c.scale(value) for value in rows[c.name]] for c in schema.covariates}
+    found = {}
+    for name in schema.names:
+        if name in MEASURE_OF:
+            try:
+                one = response(asked, rows[f"measured_{MEASURE_OF[name]}"])
+            except LdmError:
+                return {}
+            found[name] = one.to_json()
+    return found
+
+
+def _unseen(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of the real cohort those whom no tool was trained on; of a release all."""
+    held_out = rows["group"] == HELD_OUT
+    return rows[held_out] if held_out.any() else rows
 
 
 def _asked(rows: pd.DataFrame, name: str) -> bool:

@@ -31,6 +31,7 @@ from ray_jobs.evaluation.sources import (
 from ray_jobs.evaluation.sweeps import Sweep, make_sweeps, middle
 from ray_jobs.evaluation.tables import blocks, read_parts
 from ray_jobs.files import digest, output_folder, refuse_other_run
+from ray_jobs.generation.plan import sampling_in
 from ray_jobs.preparation.cohort import PreparedCohort
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9+_.-]{0,30}")
@@ -65,6 +66,8 @@ def evaluate(args: argparse.Namespace) -> int:
         fingerprint=releases[0].identity,
         samples=releases[0].samples,
         images=releases[0].images,
+        model=releases[0].fields["model_fingerprint"],
+        sampling=sampling_in(releases[0].fields),
     )
     for label, source in sources.items():
         if len(source.items) < FEWEST:

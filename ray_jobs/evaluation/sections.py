@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ldm import previews
-from ldm.covariates import CovariateSchema
+from ldm.covariates import Covariate, CovariateSchema
 from ldm.evaluation.nearness import nearness
 from ray_jobs.evaluation.findings import (
     HELD_OUT,
@@ -147,13 +147,14 @@ def _conditioning(
         )
     if classed:
         yield Table([("", "", "classified as asked", "area under the curve"), *classed])
+    yield from _responses(findings["responses"], schema, releases[0])
     main = measured[releases[0]].whole
     panels = []
     for name, found in findings["conditioning"][releases[0]].items():
         if "r" not in found:
             continue
         covariate = schema[name]
-        scale, unit = (1000, "mL") if covariate.unit == "mm3" else (1, covariate.unit)
+        scale, unit = _unit(covariate)
         panels.append(
             {
                 "name": name.replace("_", " "),
@@ -169,6 +170,47 @@ def _conditioning(
             scatters(panels),
             f"{releases[0]}: measured against asked (the paper's figure 3); dashed: equal.",
         )
+
+
+def _responses(responses: dict[str, Any], schema: CovariateSchema, main: str) -> Iterator[Block]:
+    """Whether a covariate moves alone, or takes others along; of the release and of real people."""
+    rows = []
+    for name in responses[main]:
+        scale, unit = _unit(schema[name])
+        for label in (main, REAL):
+            if one := responses[label].get(name):
+                moved = (_effect(effect, scale) for effect in one["effects"].values())
+                about = f"{one['scatter'] / scale:.3g}"
+                who = f"{'unseen people' if label == REAL else label} (n = {one['n']:,})"
+                rows.append((f"{name}, {unit}", who, *moved, about))
+    if rows:
+        yield Text(
+            "What each asked covariate moves while the others are held: the change of what is "
+            "measured, from the lower to the upper end of the asked one's range, by regression on "
+            "all of them at once."
+        )
+        yield Table([("measured", "", *map(_extent, schema.covariates), "scatter about it"), *rows])
+
+
+def _unit(covariate: Covariate) -> tuple[float, str]:
+    """What to divide a covariate's values by for people, and the unit that they are in then."""
+    return (1000, "mL") if covariate.unit == "mm3" else (1, covariate.unit)
+
+
+def _extent(covariate: Covariate) -> str:
+    """`asked age, 20 to 79.5 year`."""
+    if not covariate.is_continuous:
+        return f"asked {covariate.name}, {covariate.levels[0]} to {covariate.levels[-1]}"
+    scale, unit = _unit(covariate)
+    ends = f"{covariate.minimum / scale:,.6g} to {covariate.maximum / scale:,.6g}"
+    return f"asked {covariate.name}, {ends} {unit}".rstrip()
+
+
+def _effect(effect: dict[str, Any], scale: float) -> str:
+    """`73.1 (69.6 to 76.6)`; its n is told once a row."""
+    return "{:.3g} ({:.3g} to {:.3g})".format(
+        *(effect[name] / scale for name in ("value", "low", "high"))
+    )
 
 
 def _sweeps(sweeps: list[Sweep], schema: CovariateSchema) -> Iterator[Block]:

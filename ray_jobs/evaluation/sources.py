@@ -74,6 +74,7 @@ class ReleaseVolumes:
 
     Attributes:
         samples, images: how many it has, measured or not.
+        fields: what made it: model, sampling, seed.
     """
 
     label: str
@@ -82,6 +83,7 @@ class ReleaseVolumes:
     identity: str
     samples: int
     images: int
+    fields: dict[str, Any]
 
     @classmethod
     def of(cls, label: str, uri: str, schema: CovariateSchema, limit: int | None) -> ReleaseVolumes:
@@ -115,6 +117,7 @@ class ReleaseVolumes:
             identity=release.about["fingerprint"],
             samples=counts["samples"],
             images=counts["ok"],
+            fields=release.about["fields"],
         )
 
     def read(self, item: dict[str, Any]) -> np.ndarray:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from ldm.model import describe
 from tests.e2e.running import ROOT, RayHead, environment, generate
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 N = 24
+SCHEMA = ("sex", "age", "ventricular_volume", "brain_volume")
 SUBJECTS = 70
 
 
@@ -59,6 +61,9 @@ def test_a_killed_evaluation_goes_on_and_ends_in_a_report(made: Path, head: RayH
     assert findings["volumes"]["real"]["measured"] == SUBJECTS
     assert findings["table_1"]["release"]["ms_ssim"]["pairs"] == 20
     assert set(findings["conditioning"]["release"]) >= {"ventricular_volume", "sex"}
+    assert set(findings["responses"]["release"]["brain_volume"]["effects"]) == set(SCHEMA)
+    assert findings["release"]["model"] == describe("demo").fingerprint
+    assert findings["release"]["sampling"]["steps"] == 5
     assert findings["privacy"]["release"]["passed"] == (done.returncode == 0)
     page = (out / "report.html").read_text()
     assert page.count("data:image/png") >= 4

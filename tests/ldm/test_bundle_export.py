@@ -23,6 +23,7 @@ from ldm.bundle import scripts
 from ldm.bundle.export import export_bundle, is_exported
 from ldm.bundle.exported import autoencoder_def, network_def
 from ldm.bundle.scripts import sampler
+from ldm.calibration import Calibration, Plane
 from ldm.covariates import PAPER_SCHEMA, Row
 from ldm.errors import LdmError
 from ldm.model import Model, load, save
@@ -64,6 +65,9 @@ def standardising(tmp_path_factory: pytest.TempPathFactory) -> Path:
         denoiser=config.to_json(),
         latent_mean=(0.2, -0.1),
         latent_std=(1.5, 0.7),
+        calibration=Calibration(
+            {"age": Plane(constant=-0.123457, weights={"sex": 0.1, "age": 1.3})}
+        ),
         card={**description.card, "license": "CC-BY-SA-3.0", "attribution": "somebody"},
     )
     save(folder, description, Autoencoder(tiny.autoencoder), denoiser)
@@ -201,6 +205,7 @@ def test_the_script_samples_like_the_model_whatever_is_predicted(
         affine=changed.grid.affine.tolist(),
         latent_mean=(0.2, -0.1),
         latent_std=(1.5, 0.7),
+        calibration=changed.description.calibration.to_json(),
         condition_mean=(0.5, 0.4, 0.2, 0.6),
         condition_std=(0.5, 0.2, 0.1, 0.2),
         autoencoder_patch=2,

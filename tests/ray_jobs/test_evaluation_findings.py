@@ -23,7 +23,9 @@ from ray_jobs.evaluation.sources import REAL
 from ray_jobs.evaluation.sweeps import MEASURE_OF, Sweep
 
 SHAPE = (10, 12, 10)
-RELEASE = EvaluatedRelease(label="made", fingerprint="f" * 64, samples=62, images=60)
+RELEASE = EvaluatedRelease(
+    label="made", fingerprint="f" * 64, samples=62, images=60, model="e" * 64, sampling={}
+)
 WIDTH = 24
 
 

@@ -35,6 +35,8 @@ class Sampler:
         latent_shape: channels and sides of the latent.
         affine: (4, 4), voxel indices to MNI millimetres.
         latent_mean, latent_std: per channel; the denoiser sees (z - mean) / std.
+        calibration: constant and weights, over all scaled covariates, of what the denoiser is told
+            instead of what is asked; of those covariates where that differs.
         condition_mean, condition_std: the denoiser sees (c - mean) / std; empty: c itself.
         autoencoder_patch, denoiser_patch: sides of the space-to-depth steps around the networks.
         mirrored: whether the autoencoder's x axis runs from right to left.
@@ -52,6 +54,7 @@ class Sampler:
         affine: Sequence[Sequence[float]],
         latent_mean: Sequence[float],
         latent_std: Sequence[float],
+        calibration: Mapping[str, Mapping[str, Any]] | None = None,
         condition_mean: Sequence[float] = (),
         condition_std: Sequence[float] = (),
         autoencoder_patch: int = 1,
@@ -67,6 +70,7 @@ class Sampler:
         self.affine = np.array(affine)
         self.latent_mean = _per_channel(latent_mean, device)
         self.latent_std = _per_channel(latent_std, device)
+        self.calibration = dict(calibration or {})
         self.condition_mean = torch.tensor(condition_mean or [0.0] * len(covariates))
         self.condition_std = torch.tensor(condition_std or [1.0] * len(covariates))
         self.autoencoder_patch = autoencoder_patch
@@ -103,7 +107,8 @@ class Sampler:
     @torch.inference_mode()
     def latent(self, values: Mapping[str, Any], key: Sequence[int], *, steps: int) -> Tensor:
         """The latent (1, C, x, y, z) that the denoiser arrives at, by DDIM without noise."""
-        conditions = torch.tensor([[scaled(c, values[c["name"]]) for c in self.covariates]])
+        asked = {c["name"]: scaled(c, values[c["name"]]) for c in self.covariates}
+        conditions = torch.tensor([[self.told(name, asked) for name in asked]])
         conditions = ((conditions - self.condition_mean) / self.condition_std).to(self.device)
         signal, sigma = levels(**self.schedule)
         count = len(signal)
@@ -118,6 +123,15 @@ class Sampler:
             image, noise = split(predicted, latent, *here, self.schedule["prediction"])
             latent = next_signal * image + next_sigma * noise  # Song et al. 2021 eq. 12, sigma 0
         return latent
+
+    def told(self, name: str, asked: Mapping[str, float]) -> float:
+        """What the denoiser is told of the covariate `name`, scaled, where `asked` is asked."""
+        if name not in self.calibration:
+            return asked[name]
+        found = float(self.calibration[name]["constant"])
+        for other, weight in self.calibration[name]["weights"].items():
+            found += weight * asked[other]
+        return found
 
     def predict(self, latent: Tensor, time: int, conditions: Tensor) -> Tensor:
         """What the denoiser says of a latent (1, C, x, y, z)."""
