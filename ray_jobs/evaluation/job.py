@@ -87,6 +87,7 @@ def evaluate(args: argparse.Namespace) -> int:
         measured = _measure(sources, cohort, out, medicalnet, args, found.cpus)
         sweeps = _sweeps(args, sources[REAL], cohort.schema, gpu=found.gpus > 0)
     findings = reckon(measured, cohort.schema, command_line("evaluate", args), seed=args.seed)
+    sweeps = [sweep.normalised(findings["head_size_factor"]) for sweep in sweeps]
     findings["sweeps"] = [sweep.to_json() for sweep in sweeps]
     report = write_report(out, findings, measured, sources, cohort.schema, sweeps, main)
     print(report.summary)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,13 @@ class Sweep:
     measured: tuple[float, ...]
     extrapolated: tuple[bool, ...]
     volumes: np.ndarray
+
+    def normalised(self, factor: float | None) -> Sweep:
+        """Brain volumes by the head size of the cohort, `factor` times what is measured; any other
+        covariate, and a cohort that has no brain volumes, as it is."""
+        if factor is None or self.covariate != "brain_volume":
+            return self
+        return replace(self, measured=tuple(factor * one for one in self.measured))
 
     def to_json(self) -> dict[str, Any]:
         """All but the volumes."""

@@ -139,7 +139,9 @@ def build(args: argparse.Namespace) -> Subject:
         denoiser.load_state_dict(model.denoiser.state_dict())
         schedule, grid = model.schedule, model.grid
         drawn = [model.distribution.sample(noise.generator(i)) for i in range(args.volumes)]
-        rows = np.stack([model.schema.scale(row) for row in drawn])
+        rows = np.stack(
+            [model.description.calibration.conditions(model.schema, row) for row in drawn]
+        )
         mean = torch.tensor(model.description.latent_mean)
         std = torch.tensor(model.description.latent_std)
     for network in (autoencoder, denoiser):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,20 @@ def test_what_shows_what_was_asked_is_told_with_interval_and_number(tmp_path: Pa
     assert "9\\* -> no brain" not in text  # inside the picture alone
     assert (tmp_path / "report.html").read_text().count("data:image/png") == 5
     what_a_release_carries(tmp_path, release)
+
+
+def test_a_sweep_of_brain_volumes_is_told_in_the_cohorts_convention() -> None:
+    sweep = Sweep(
+        covariate="brain_volume",
+        asked=(1.1e6, 1.3e6),
+        measured=(1.5e6, float("nan")),
+        extrapolated=(False, False),
+        volumes=np.zeros((2, *SHAPE), np.float32),
+    )
+    assert sweep.normalised(0.8).to_json()["measured"] == [1.2e6, None]
+    assert sweep.normalised(None) is sweep
+    ventricles = replace(sweep, covariate="ventricular_volume")
+    assert ventricles.normalised(0.8) is ventricles
 
 
 def what_a_release_carries(out: Path, release: pd.DataFrame) -> None:
