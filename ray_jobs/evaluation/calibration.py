@@ -51,8 +51,9 @@ class Found:
 
     @property
     def names(self) -> list[str]:
-        """The covariates that were measured on volumes and people."""
-        return [name for name in self.responses if "slope" in self.people.get(name, {})]
+        """The covariates whose slope is known, of volumes and of people."""
+        both = (self.volumes, self.people)
+        return [name for name in self.responses if all(_slope_known(one, name) for one in both)]
 
 
 def calibrate_model(args: argparse.Namespace) -> int:
@@ -150,6 +151,10 @@ def _chosen(found: Found, asked: list[str] | None) -> list[str]:
                 f"{' or '.join(found.names) or 'an evaluation that measured some'}"
             )
     return [name for name in found.names if name in asked]
+
+
+def _slope_known(relations: dict[str, Any], name: str) -> bool:
+    return None not in relations.get(name, {}).get("slope", {"value": None}).values()
 
 
 def _meet(found: Found, name: str) -> bool:

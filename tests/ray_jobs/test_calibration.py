@@ -180,3 +180,14 @@ def test_a_model_that_answers_as_people_do_has_nothing_to_calibrate(
     (tmp_path / "evaluation.json").write_text(json.dumps(document))
     words = (model, "--evaluation", tmp_path, "--out", tmp_path / "out")
     assert "nothing to calibrate" in refused(capsys, *words, code=1)
+
+
+def test_a_covariate_whose_slope_is_not_known_is_left_out(
+    model: Path, report: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = json.loads((report / "evaluation.json").read_text())
+    document["conditioning"]["made"]["brain_volume"]["slope"] |= {"low": None, "high": None}
+    (tmp_path / "evaluation.json").write_text(json.dumps(document))
+    words = (model, "--evaluation", tmp_path, "--out", tmp_path / "out")
+    line = refused(capsys, *words, "--covariate", "brain_volume")
+    assert "expected age or ventricular_volume\n" in line
