@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -84,10 +86,19 @@ class S3Server:
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 self.client().list_buckets()
-                return True
+                if self._has_volumes():
+                    return True
             except Exception:
-                time.sleep(0.1)
+                pass
+            time.sleep(0.1)
         return False
+
+    def _has_volumes(self) -> bool:
+        """Whether the master knows the volume server: on a busy machine it may hear of it some
+        seconds after buckets are listed, and until then no object can be read."""
+        address = f"http://127.0.0.1:{self.ports['master']}/dir/status"
+        with urllib.request.urlopen(address, timeout=2) as answer:
+            return bool(json.load(answer)["Topology"]["DataCenters"])
 
     @property
     def endpoint(self) -> str:
