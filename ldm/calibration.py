@@ -107,8 +107,7 @@ class Calibration:
         """(C + 1, C + 1): scaled covariates and a 1, to those that are told and a 1."""
         matrix = np.eye(len(schema) + 1)
         for name, plane in self.planes.items():
-            weights = [plane.weights.get(of, 0.0) for of in schema.names]
-            matrix[schema.names.index(name)] = [*weights, plane.constant]
+            matrix[schema.names.index(name)] = _row(plane, schema)
         return matrix
 
 
@@ -144,6 +143,7 @@ def calibrate(
 
 
 def _row(plane: Plane, schema: CovariateSchema) -> list[float]:
+    """(C + 1): its weights in the schema's order, and the constant."""
     return [*(plane.weights.get(of, 0.0) for of in schema.names), plane.constant]
 
 

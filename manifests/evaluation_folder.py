@@ -43,11 +43,11 @@ class EvaluationFolder:
     files: dict[str, bytes]
 
 
-def read_evaluation(folder: Path) -> EvaluationFolder:
-    """What lies in the folder, every file with the digest that its evaluation.json tells.
+def read_document(folder: Path) -> dict[str, Any]:
+    """The folder's evaluation.json.
 
     Raises:
-        ReleaseError: no evaluation there; one that is not finished, or was changed.
+        ReleaseError: none there, a damaged one, or another program's.
     """
     try:
         with (folder / JSON_KEY).open("rb") as file:
@@ -59,6 +59,16 @@ def read_evaluation(folder: Path) -> EvaluationFolder:
         ) from None
     if document.get("format") != FORMAT:
         raise ReleaseError(f"--evaluation {folder}: {JSON_KEY} is not of `brainpress evaluate`")
+    return document
+
+
+def read_evaluation(folder: Path) -> EvaluationFolder:
+    """What lies in the folder, every file with the digest that its evaluation.json tells.
+
+    Raises:
+        ReleaseError: no evaluation there; one that is not finished, or was changed.
+    """
+    document = read_document(folder)
     release, files = document.get("release"), document.get("files")
     if not isinstance(release, dict) or not isinstance(files, dict):
         raise ReleaseError(f"--evaluation {folder} is of an earlier brainpress: {AGAIN}")

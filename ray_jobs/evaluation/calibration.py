@@ -12,7 +12,6 @@ from ldm.bundle.source import is_bundle
 from ldm.calibration import Plane, calibrate
 from ldm.covariates import CovariateSchema
 from ldm.errors import LdmError
-from ldm.json_text import parse_object
 from ldm.model_folder import (
     AUTOENCODER,
     DENOISER,
@@ -23,13 +22,11 @@ from ldm.model_folder import (
     write,
 )
 from ldm.sampling import Sampling
-from manifests.evaluation_folder import FORMAT, JSON_KEY
+from manifests.evaluation_folder import AGAIN, JSON_KEY, read_document
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.sources import REAL
 from ray_jobs.files import output_folder
-
-AGAIN = "run the same `brainpress evaluate` again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +59,7 @@ def calibrate_model(args: argparse.Namespace) -> int:
     Raises:
         JobError: an evaluation of another model, a wrong covariate or share, a folder that is not
             empty, or nothing to calibrate (exit code 1).
+        ReleaseError: no evaluation there, or a damaged one.
         LdmError: a model that cannot be read, or answers too weakly.
     """
     if not 0 < args.share <= 1:
@@ -92,20 +90,10 @@ def read_findings(folder: Path) -> Found:
     """What the evaluation.json in `folder` tells.
 
     Raises:
-        JobError: none there, a damaged one, or one of an earlier brainpress.
+        ReleaseError: none there, or a damaged one.
+        JobError: one of an earlier brainpress.
     """
-    path = folder / JSON_KEY
-    try:
-        document = parse_object(path.read_bytes())
-    except OSError:
-        raise JobError(
-            f"--evaluation {folder}: no {JSON_KEY} there; expected the --out of a `brainpress "
-            "evaluate` that ended"
-        ) from None
-    except ValueError as error:
-        raise JobError(f"{path} is damaged ({error}); {AGAIN}") from None
-    if document.get("format") != FORMAT:
-        raise JobError(f"{path} is not of `brainpress evaluate`")
+    document = read_document(folder)
     try:
         release = document["release"]
         conditioning, label = document["conditioning"], release["label"]
@@ -118,8 +106,8 @@ def read_findings(folder: Path) -> Found:
         )
     except (KeyError, TypeError, LdmError):
         raise JobError(
-            f"{path} tells no model or no responses of its release: it is of an earlier "
-            f"brainpress, or damaged; {AGAIN}"
+            f"{folder / JSON_KEY} tells no model or no responses of its release: it is of an "
+            f"earlier brainpress, or damaged; {AGAIN}"
         ) from None
 
 

@@ -223,7 +223,7 @@ def _sweeps(sweeps: list[Sweep], schema: CovariateSchema) -> Iterator[Block]:
     )
     for sweep in sweeps:
         covariate = schema[sweep.covariate]
-        scale, unit = (1000, "mL") if covariate.unit == "mm3" else (1, covariate.unit)
+        scale, unit = _unit(covariate)
         captions = [
             f"{asked / scale:.4g}{'*' if beyond else ''} -> "
             + (f"{found / scale:.4g}" if math.isfinite(found) else "no brain")

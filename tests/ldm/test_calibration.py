@@ -16,7 +16,7 @@ from ldm.calibration import Calibration, Plane, calibrate
 from ldm.covariates import PAPER_SCHEMA
 from ldm.errors import LdmError
 from ldm.model import Model, load, save
-from tests.ldm.tiny_model import networks, working_model
+from tests.ldm.tiny_model import networks, working_folder
 
 ROW = {"sex": "M", "age": 60, "ventricular_volume": 40_000, "brain_volume": 1_400_000}
 NAMES = PAPER_SCHEMA.names
@@ -132,9 +132,7 @@ def test_a_document_of_no_calibration_is_refused(document: dict[str, Any], words
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("plain") / "tiny"
-    working_model(folder)
-    return folder
+    return working_folder(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

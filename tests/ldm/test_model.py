@@ -16,7 +16,7 @@ from ldm.errors import LdmError
 from ldm.model import Model, load
 from ldm.sampling import SAMPLERS
 from ldm.volumes import LEVELS, NOT_FINITE, dequantise, quantise
-from tests.ldm.tiny_model import networks, working_model
+from tests.ldm.tiny_model import networks, working_folder
 
 ROWS: list[Row] = [
     {"sex": "F", "age": 50.0, "ventricular_volume": 20_000.0, "brain_volume": 1.4e6},
@@ -27,9 +27,7 @@ ROWS: list[Row] = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    working_model(folder)
-    return folder
+    return working_folder(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -40,6 +41,13 @@ def working_model(folder: Path, seed: int = 0) -> ModelDescription:
     """A model folder whose U-Net answers to its latent, step and covariates."""
     description = describe(tiny_model(folder))
     return save(folder, replace(description, name="working"), *networks(seed))
+
+
+def working_folder(factory: pytest.TempPathFactory) -> Path:
+    """A new folder with the working model."""
+    folder = factory.mktemp("working") / "tiny"
+    working_model(folder)
+    return folder
 
 
 def volume_paths(folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from ray_jobs.evaluation.findings import reckon
 from ray_jobs.evaluation.report import write_report
 from ray_jobs.evaluation.sources import REAL
 from tests.ldm.tiny_gan import tiny_gan
-from tests.ldm.tiny_model import working_model
+from tests.ldm.tiny_model import working_folder
 from tests.ray_jobs.test_evaluation_findings import Pictured, measured, people
 
 GUIDED = Sampling(sampler="unipc", steps=15, guidance=1.6)
@@ -25,9 +25,7 @@ GUIDED = Sampling(sampler="unipc", steps=15, guidance=1.6)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    working_model(folder)
-    return folder
+    return working_folder(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
