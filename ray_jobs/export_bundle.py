@@ -27,11 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from ldm.bundle.export import export_bundle
+    from ldm.models.bundle.export import export_bundle, refuse_other
 
     folder = Path(args.folder).expanduser()
-    description = export_bundle(args.model, folder)
-    print(f"model {description.name} as a MONAI bundle: {folder}")
+    refuse_other(folder)  # before the model is loaded
+    from ldm.loading import load
+
+    model = load(args.model, device="cpu", precision="fp32")
+    export_bundle(model, args.model, folder)
+    print(f"model {model.name} as a MONAI bundle: {folder}")
     print(
         f"  run it  cd {folder} && python -m monai.bundle run "
         "--config_file configs/inference.json --seed 7"

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ldm.json_text import MOST_BYTES, parse_object
+from ldm.untrusted import MOST_BYTES, parse_object
 from ray_jobs.errors import JobError
 
 

@@ -19,7 +19,7 @@ To resume, run the same command again."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from ldm.sampling import DEFAULT_STEPS, SAMPLERS
+    from ldm.diffusion.config import DEFAULT_STEPS, SAMPLERS
 
     parser.epilog = EXAMPLES
     parser.add_argument("--n", type=int, required=True, help="volumes of the release")

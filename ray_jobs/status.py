@@ -14,7 +14,7 @@ from manifests.commands.shared import add_release, at_least_one
 from manifests.numbers import human_rate, human_seconds, ranges
 
 if TYPE_CHECKING:
-    from manifests.status import Status
+    from manifests.ledger.status import Status
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from manifests.status import read_status
+    from manifests.ledger.status import read_status
     from manifests.storage import open_store
 
     status = read_status(open_store(args.release), n=args.n, by_shard=args.shards)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ldm.errors import LdmError
-from ldm.evaluation import checks, intervals, ranking
-from ldm.evaluation.intervals import Estimate
+from ldm.evaluation.statistics import checks, intervals, ranking
+from ldm.evaluation.statistics.intervals import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ldm.errors import LdmError
-from ldm.evaluation import checks, intervals
-from ldm.evaluation.intervals import Estimate
-from ldm.evaluation.neighbours import blocks, nearest
+from ldm.evaluation.statistics import checks, intervals
+from ldm.evaluation.statistics.intervals import Estimate
+from ldm.evaluation.statistics.neighbours import blocks, nearest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ldm.evaluation import checks, jackknife
-from ldm.evaluation.intervals import Estimate
+from ldm.evaluation.statistics import checks, jackknife
+from ldm.evaluation.statistics.intervals import Estimate
 
 _CHUNK = 2048  # rows of a kernel matrix at a time
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from ldm import noise
 from ldm.errors import LdmError
-from ldm.evaluation import checks, intervals
-from ldm.evaluation.intervals import Estimate
+from ldm.evaluation.statistics import checks, intervals
+from ldm.evaluation.statistics.intervals import Estimate
 
 Column = Sequence[float] | Sequence[str] | np.ndarray
 _DRAWS = 500

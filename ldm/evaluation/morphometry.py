@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 
 from ldm import noise
 from ldm.errors import LdmError
-from ldm.evaluation import checks
-from ldm.evaluation.intervals import Estimate
+from ldm.evaluation.statistics import checks
+from ldm.evaluation.statistics.intervals import Estimate
 
 FEWEST = 20  # real subjects: ten in each half of the reference
 _TAILS = (0.025, 0.975)

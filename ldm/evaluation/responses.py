@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ldm.errors import LdmError
-from ldm.evaluation import checks
-from ldm.evaluation.intervals import CONFIDENCE, Estimate
+from ldm.evaluation.statistics import checks
+from ldm.evaluation.statistics.intervals import CONFIDENCE, Estimate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ldm.errors import LdmError
-from ldm.evaluation import checks
-from ldm.evaluation.intervals import Estimate, mean
+from ldm.evaluation.statistics import checks
+from ldm.evaluation.statistics.intervals import Estimate, mean
 
 PENALTIES = tuple(float(p) for p in np.logspace(0, 5, 11))
 FOLDS = 10

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ldm.errors import LdmError
-from ldm.sizes import MOST_CHANNELS, MOST_PATCH, check_whole
+from ldm.untrusted import MOST_CHANNELS, MOST_PATCH, check_whole
 
 LSGAN, VAE_GAN = KINDS = ("lsgan", "vae-gan")
 

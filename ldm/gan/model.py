@@ -16,17 +16,18 @@ from ldm.covariates import Row
 from ldm.errors import LdmError
 from ldm.gan.config import GeneratorConfig
 from ldm.gan.networks import Generator
-from ldm.inference import on_host
-from ldm.loaded_model import LoadedModel
-from ldm.model_folder import GENERATOR, ONE_PASS, ModelDescription, reading, verified, write
+from ldm.models.base import LoadedModel
+from ldm.models.description import GENERATOR, ONE_PASS, ModelDescription
+from ldm.models.folder import reading, verified, write
+from ldm.models.inference import on_host
 from ldm.networks import channels_last
-from ldm.precision import PRECISIONS, autocast, cast
-from ldm.volumes import to_image
-from ldm.weights import build, load_weights, weight_bytes
+from ldm.networks.precision import PRECISIONS, autocast, cast
+from ldm.networks.weights import build, load_weights, weight_bytes
+from ldm.volumes.conversion import to_image
 
 
 class GanModel(LoadedModel):
-    """An unconditional generator ready to sample; see `ldm.model.load`."""
+    """An unconditional generator ready to sample; see `ldm.loading.load`."""
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class GanModel(LoadedModel):
         eta: float | None = None,
         guidance: float | None = None,
     ) -> np.ndarray:
-        """Volumes (B, X, Y, Z) uint16, 0..4095; `ldm.volumes.NOT_FINITE` marks NaN.
+        """Volumes (B, X, Y, Z) uint16, 0..4095; `ldm.volumes.conversion.NOT_FINITE` marks NaN.
 
         One at a time, so that a volume is the same in any batch.
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from ldm.errors import LdmError
 from ldm.gan.config import LSGAN, VAE_GAN, CriticConfig, GeneratorConfig
-from ldm.grid import Grid
-from ldm.presets import preset
 from ldm.training.config import TrainingConfig
+from ldm.training.presets import preset
+from ldm.volumes.grid import Grid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,8 @@ def demo() -> GanPreset:
 
 
 def tiny() -> GanPreset:
-    """16 x 24 x 16, 10 mm, for tests; in float32 as every tiny network (see `ldm.presets.tiny`)."""
+    """16 x 24 x 16, 10 mm, for tests; in float32 as every tiny network
+    (`ldm.training.presets.tiny`)."""
     grid = preset("tiny").grid
     lsgan = TrainingConfig(
         steps=20,

@@ -13,9 +13,10 @@ from ldm import noise
 from ldm.gan import losses
 from ldm.gan.config import VAE_GAN, CriticConfig, GeneratorConfig
 from ldm.gan.networks import Critic, Generator, VaeGan
-from ldm.training.autoencoder_task import augment, read_volume
+from ldm.training.autoencoder import augment
 from ldm.training.config import TrainingConfig
 from ldm.training.loop import AdversarialTask
+from ldm.volumes.conversion import read_volume
 
 
 class _GanTask:

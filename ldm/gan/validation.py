@@ -12,7 +12,8 @@ from torch import nn
 from ldm import noise
 from ldm.gan import losses
 from ldm.gan.networks import Generator, VaeGan
-from ldm.training.autoencoder_task import fidelity, read_volume
+from ldm.training.autoencoder import fidelity
+from ldm.volumes.conversion import read_volume
 
 # Samples whose likeness to each other is measured, the same ones at every validation.
 SAMPLES = 8

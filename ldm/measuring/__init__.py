@@ -18,7 +18,7 @@ def measure(image: nib.Nifti1Image, engine: str) -> dict[str, float]:
     Every engine tells `ventricular_volume`, the lateral ventricles, and `brain_volume`, grey and
     white matter with the brain stem. The segmenter and SynthSeg also tell `grey_volume`,
     `white_volume`, `brain_stem_volume`, `csf_volume` and `intracranial_volume`; see
-    `ldm.measuring.labels.volumes`.
+    `ldm.anatomy.labels.volumes`.
 
     Args:
         image: 3-D T1w, its affine in world mm; whole head or brain only, for the segmenter

@@ -7,8 +7,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from ldm.registration import register
-from ldm.registration_images import SPACING, level, template, to_itk
+from ldm.anatomy.pyramid import SPACING, level, template, to_itk
+from ldm.anatomy.registration import register
 
 # Iterations of the demons at each level, mm.
 _ITERATIONS = {8: 60, 4: 50, 2: 20}
@@ -80,7 +80,7 @@ def _pull(
 
 def _ventricles() -> np.ndarray:
     """Signed distance (mm) to the template's lateral ventricles, on its 2 mm lattice."""
-    from ldm.virtual_anatomy import load_anatomy
+    from ldm.anatomy.mni152 import load_anatomy
 
     return load_anatomy().ventricles
 

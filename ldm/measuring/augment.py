@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ldm.measuring.working import SPACING, normalise
+from ldm.measuring.box import SPACING, normalise
 
 _TURN = (20.0, 10.0, 10.0)  # degrees: heads lie in a scanner nodding more than turned
 _SHIFT = 6.0  # mm

@@ -15,7 +15,7 @@ from typing import Any
 
 from ldm.errors import LdmError
 from ldm.measuring.tool_folder import CARD, PEOPLE, SEGMENTER, read, write
-from ldm.text import markdown
+from ldm.untrusted import markdown
 
 _ABOUT = {
     SEGMENTER: (

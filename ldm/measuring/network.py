@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ldm.anatomy import labels
 from ldm.errors import LdmError
-from ldm.measuring import labels
-from ldm.measuring.working import DARK
+from ldm.measuring.box import DARK
 from ldm.networks import channels_last, depth_to_space, space_to_depth
-from ldm.sizes import MOST_CHANNELS, MOST_PATCH, check_whole
+from ldm.untrusted import MOST_CHANNELS, MOST_PATCH, check_whole
 
 _HEAD = 64  # channels between the last two layers
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ldm.anatomy import labels
 from ldm.errors import LdmError
-from ldm.measuring import labels
 from ldm.measuring.segmenter import Segmentation
 from ldm.measuring.tool_folder import PEOPLE, read, shipped, write
 

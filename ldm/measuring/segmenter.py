@@ -12,12 +12,12 @@ import nibabel as nib
 import numpy as np
 import torch
 
+from ldm.anatomy import labels
 from ldm.errors import LdmError
-from ldm.measuring import labels
+from ldm.measuring.box import MULTIPLE, SPACING, Box, to_box
 from ldm.measuring.network import SegmenterConfig, SegmenterNetwork
 from ldm.measuring.tool_folder import SEGMENTER, read, shipped, write
-from ldm.measuring.working import MULTIPLE, SPACING, Box, to_box
-from ldm.weights import build, load_weights, weight_bytes
+from ldm.networks.weights import build, load_weights, weight_bytes
 
 WEIGHTS = "segmenter.safetensors"
 

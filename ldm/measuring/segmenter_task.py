@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ldm import noise
-from ldm.measuring import augment, labels
+from ldm.anatomy import labels
+from ldm.measuring import augment
 from ldm.measuring.subjects import Labelled
 
 SYNTHETIC_SHARE = (

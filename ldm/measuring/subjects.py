@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ldm import virtual_subject
+from ldm.anatomy import labels, virtual_subject
 from ldm.errors import LdmError
-from ldm.grid import Grid
-from ldm.measuring import labels
-from ldm.measuring.working import SHAPE, SPACING, Box, to_box
+from ldm.measuring.box import SHAPE, SPACING, Box, to_box
 from ldm.split import held_out
-from ldm.volumes import read_image
+from ldm.volumes.conversion import read_image
+from ldm.volumes.grid import Grid
 
 # Of the real subjects, never trained on: by `ldm.split.held_out`, as `prepare --validation` does,
 # so that who is held out there at a smaller share is held out here too.
@@ -45,7 +44,7 @@ class Labelled:
     Attributes:
         name: participant_id.
         box: its T1w.
-        labels: (X, Y, Z) uint8, `ldm.measuring.labels`.
+        labels: (X, Y, Z) uint8, `ldm.anatomy.labels`.
         parts: (X, Y, Z) uint8, the parts for synthetic contrasts.
         has_stem: whether the labels tell the brain stem from white matter.
         row: its row of participants.tsv; of a virtual subject, what is known of it.

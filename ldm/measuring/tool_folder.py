@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ldm.errors import LdmError
-from ldm.json_text import MOST_BYTES, parse_object
-from ldm.model_folder import SHIPPED, digests, write_folder
+from ldm.folders import SHIPPED, digests, write_folder
+from ldm.untrusted import MOST_BYTES, parse_object
 
 FORMAT, VERSION = "brainpress-tool", 1
 CONFIG, CARD = "model.json", "README.md"

@@ -59,12 +59,12 @@ def train_segmenter(args: argparse.Namespace) -> None:
     """Train, or go on; raises LdmError where the folder holds another run."""
     import torch
 
+    from ldm.measuring.box import SHAPE
     from ldm.measuring.network import SegmenterConfig, SegmenterNetwork
     from ldm.measuring.segmenter import write_segmenter
     from ldm.measuring.segmenter_task import SegmenterTask
     from ldm.measuring.subjects import TRAIN, real_subjects, virtual_subjects
-    from ldm.measuring.working import SHAPE
-    from ldm.precision import resolve
+    from ldm.networks.precision import resolve
     from ldm.training.config import TrainingConfig
     from ldm.training.loop import TrainingState, train
 
@@ -141,7 +141,7 @@ def begin_with(network: Any, run: Path) -> dict[str, Any]:
 
 def _save(state: Any, folder: Path, meta: dict[str, Any]) -> None:
     """The checkpoint at a side name, then in the place of the last."""
-    from ldm.model_folder import replace_folder
+    from ldm.folders import replace_folder
 
     side = folder.with_name(".checkpoint")
     shutil.rmtree(side, ignore_errors=True)

@@ -18,8 +18,8 @@ import numpy as np
 
 from ldm import noise
 from ldm.errors import LdmError
-from ldm.grid import Grid
 from ldm.measuring.people import ENCODER, MAPS, VOLUMES
+from ldm.volumes.grid import Grid
 
 COPIES = 3  # of a subject: as it is, turned, and turned on the demo model's grid
 FOLDS = 10
@@ -121,7 +121,7 @@ def another(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Copy `copy` of a scan: 0 itself, the others turned, every other one on the demo's grid."""
     from ldm.measuring.augment import rotation
-    from ldm.volumes import to_grid
+    from ldm.volumes.conversion import to_grid
 
     if not copy:
         return data, affine

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from ldm.networks.layout import Placed
 
 # (found, wanted) (B, 1, X, Y, Z) and a number a sample (B,) for what is drawn -> a mean distance
 Perceptual = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -33,16 +34,6 @@ def unit(features: Tensor) -> Tensor:
     """(B, C, x, y, z) float32 with each position's vector scaled to length one."""
     features = features.float()
     return features * (features.pow(2).sum(1, keepdim=True) + 1e-8).rsqrt()
-
-
-class Placed:
-    """A frozen network that goes to where the volumes are."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network.eval().requires_grad_(False)
-
-    def on(self, volume: Tensor) -> Any:
-        return self.network.to(volume.device)
 
 
 class MonaiDistance(Placed):

@@ -18,7 +18,7 @@ from ldm import noise
 from ldm.errors import LdmError
 from ldm.training.config import TrainingConfig
 from ldm.training.distance import FeatureDistance
-from ldm.volumes import dequantise
+from ldm.volumes.conversion import dequantise
 
 # The worst that is done to a piece: blur in voxels, noise in intensities of 0..1.
 LARGEST_BLUR, LARGEST_NOISE = 1.5, 0.1

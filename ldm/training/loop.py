@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ldm.errors import LdmError
 from ldm.networks import channels_last
-from ldm.precision import PRECISIONS, autocast
+from ldm.networks.precision import PRECISIONS, autocast
 from ldm.training import checkpoint
 from ldm.training.batches import batch, share
 from ldm.training.config import TrainingConfig

@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from ldm.errors import LdmError
-from ldm.training.distance import FeatureDistance, MonaiDistance, Perceptual, Placed
+from ldm.networks.layout import Placed
+from ldm.networks.medicalnet import MedicalNetFeatures, read_medicalnet
+from ldm.training.distance import FeatureDistance, MonaiDistance, Perceptual
 from ldm.training.features import FeatureConfig, FeatureNetwork
+from ldm.untrusted import first_line
 
 CONFIG, WEIGHTS = "features.json", "features.safetensors"
 MONAI, COHORT, OFF = "monai", "cohort", "off"
@@ -33,21 +36,6 @@ class CohortFeatures(Placed):
         return found
 
 
-class MedicalNetFeatures(Placed):
-    """The four stages of a MedicalNet ResNet (Chen et al. 2019), of z-scored volumes."""
-
-    def __call__(self, volume: Tensor) -> list[Tensor]:
-        net = self.on(volume)
-        sides = tuple(range(1, volume.ndim))
-        mean, std = volume.mean(sides, keepdim=True), volume.std(sides, keepdim=True)
-        hidden = net.maxpool(net.act(net.bn1(net.conv1((volume - mean) / (std + 1e-6)))))
-        found = []
-        for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
-            hidden = stage(hidden)
-            found.append(hidden)
-        return found
-
-
 def open_distance(source: str) -> Perceptual:
     """The distance that `--perceptual` names, other than `cohort` and `off`.
 
@@ -62,7 +50,9 @@ def open_distance(source: str) -> Perceptual:
         return MonaiDistance(_fetched(source.partition(":")[2] or MONAI_NETWORK))
     if Path(source).is_dir():
         return FeatureDistance(CohortFeatures(read_features(Path(source))))
-    return FeatureDistance(MedicalNetFeatures(read_medicalnet(Path(source))))
+    return FeatureDistance(
+        MedicalNetFeatures(read_medicalnet(Path(source), option="--perceptual", instead=CHOICES))
+    )
 
 
 def source_digest(source: str) -> str:
@@ -100,24 +90,21 @@ def _fetched(name: str) -> nn.Module:
     except ImportError as error:  # MONAI's OptionalImportError too: LPIPS, torchvision
         raise LdmError(
             f"--perceptual monai:{name} needs lpips and torchvision "
-            f"(pip install 'brainpress[perceptual]'): {_line(error)}; or {CHOICES}"
+            f"(pip install 'brainpress[perceptual]'): {first_line(error)}; or {CHOICES}"
         ) from None
     except (OSError, RuntimeError) as error:  # urllib's and torch.hub's
         raise LdmError(
-            f"--perceptual monai:{name}: its weights cannot be fetched ({_line(error)}); fetch "
-            f"them once on a machine with the internet into {torch.hub.get_dir()}, or {CHOICES}",
+            f"--perceptual monai:{name}: its weights cannot be fetched ({first_line(error)}); "
+            f"fetch them once on a machine with the internet into {torch.hub.get_dir()}, "
+            f"or {CHOICES}",
             exit_code=1,
         ) from None
     return loss
 
 
-def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def write_features(folder: Path, network: FeatureNetwork, training: dict[str, Any]) -> None:
     """Write `features.safetensors`, then `features.json`, into a folder that is there."""
-    from ldm.weights import weight_bytes
+    from ldm.networks.weights import weight_bytes
 
     data = weight_bytes(network, torch.float32)
     document = {
@@ -139,7 +126,7 @@ def read_features(folder: Path) -> FeatureNetwork:
     Raises:
         LdmError: none there, or its weights are damaged.
     """
-    from ldm.weights import load_weights
+    from ldm.networks.weights import load_weights
 
     try:
         document = json.loads((folder / CONFIG).read_text())
@@ -150,49 +137,4 @@ def read_features(folder: Path) -> FeatureNetwork:
     if hashlib.sha256(data).hexdigest() != document["sha256"]:
         raise LdmError(f"{folder / WEIGHTS} is damaged; copy it again, or {CHOICES}")
     load_weights(network, data, str(folder / WEIGHTS))
-    return network
-
-
-def read_medicalnet(path: Path, *, option: str = "--perceptual") -> nn.Module:
-    """A MedicalNet ResNet-10 or -50 from its file of weights; no pickled code is run.
-
-    Args:
-        option: of the command line that named the file, for errors.
-
-    Raises:
-        LdmError: no such file, or other weights.
-    """
-    from monai.networks.nets import resnet10, resnet50
-
-    instead = f"; {CHOICES}" if option == "--perceptual" else ""
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        saved = saved.get("state_dict", saved)
-        tensors = {name.removeprefix("module."): tensor for name, tensor in saved.items()}
-    except FileNotFoundError:
-        raise LdmError(f"{option} {path}: no such file{instead}") from None
-    except Exception as error:  # torch.load has many
-        raise LdmError(f"{option} {path}: not PyTorch weights ({_line(error)})") from None
-    make = resnet50 if "layer1.0.conv3.weight" in tensors else resnet10
-    network: nn.Module = make(
-        pretrained=False,
-        spatial_dims=3,
-        n_input_channels=1,
-        shortcut_type="B",
-        bias_downsample=False,
-        feed_forward=False,
-    )
-    wanted = network.state_dict()
-    kept = {name: tensors[name] for name in wanted if name in tensors}
-    # Files written before PyTorch 0.4 count no batches.
-    missing = [n for n in wanted if n not in kept and not n.endswith("num_batches_tracked")]
-    try:
-        network.load_state_dict({**wanted, **kept})
-    except RuntimeError as error:
-        missing.append(_line(error))
-    if missing:
-        raise LdmError(
-            f"{option} {path}: not the weights of a MedicalNet resnet_10 or resnet_50 "
-            f"({missing[0]} is missing or differs)"
-        )
     return network

@@ -50,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from manifests.download import Existing, download
-    from manifests.query import Release
+    from manifests.query.release import Release
+    from manifests.volumes.download import Existing, download
 
     release = Release.open(args.release, version=args.release_version)
     report = download(

@@ -14,8 +14,8 @@ from manifests.text import json_text, printable
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from manifests.query import Release
-    from manifests.schema import Column
+    from manifests.format.schema import Column
+    from manifests.query.release import Release
 
 WIDTH = 88
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from manifests.query import Release
+    from manifests.query.release import Release
 
     release = Release.open(args.release, version=args.release_version)
     if args.json:
@@ -61,7 +61,7 @@ def _describe(release: Release) -> str:
     }
     lines = []
     if document.demonstration:
-        from manifests.release_document import DEMONSTRATION
+        from manifests.format.document import DEMONSTRATION
 
         lines += [*textwrap.wrap(DEMONSTRATION, WIDTH), ""]
     for name, text in facts.items():
@@ -76,7 +76,7 @@ def _describe(release: Release) -> str:
 
 def _version(release: Release) -> str:
     """Which version it is; of a release that has changed since, what has, and what to do."""
-    from manifests.published import changed_since
+    from manifests.format.published import changed_since
 
     published = release.document.published
     if published is None:
@@ -109,7 +109,7 @@ def _columns(release: Release) -> list[str]:
     text = ", ".join(others)
     lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
     if release.is_measured:
-        from manifests.measured import measured_schema
+        from manifests.format.measured import measured_schema
 
         lines += ["", "columns of the table measured, which joins by index"]
         text = ", ".join(measured_schema().names)

@@ -18,10 +18,10 @@ from manifests.errors import ReleaseError
 from manifests.text import one_line
 
 if TYPE_CHECKING:
-    from manifests.publishing import Publication
-    from manifests.publishing_plan import PublishOptions
-    from manifests.query import Release
-    from manifests.store import Store
+    from manifests.publish.plan import PublishOptions
+    from manifests.publish.publication import Publication
+    from manifests.query.release import Release
+    from manifests.storage.base import Store
 
 EXAMPLES = """\
 examples:
@@ -32,7 +32,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from manifests.licenses import LICENSE_URLS
+    from manifests.format.licenses import LICENSE_URLS
 
     add_release(parser)
     parser.add_argument(
@@ -83,9 +83,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from manifests.publishing import publish
-    from manifests.publishing_plan import PublishOptions
-    from manifests.query import Release
+    from manifests.publish.plan import PublishOptions
+    from manifests.publish.publication import publish
+    from manifests.query.release import Release
 
     options = PublishOptions(
         license=args.license,
@@ -138,8 +138,8 @@ def _with_license(release: Release, options: PublishOptions) -> PublishOptions:
     """
     from dataclasses import replace
 
-    from manifests.licenses import LICENSE_URLS, license_of_model
-    from manifests.publishing_checks import UnchosenLicenseError, settled
+    from manifests.format.licenses import LICENSE_URLS, license_of_model
+    from manifests.publish.checks import UnchosenLicenseError, settled
 
     try:
         settled(release.document, options)
@@ -191,7 +191,7 @@ def _some(keys: list[str]) -> str:
 
 
 def _refuse_wildcards(store: Store) -> None:
-    from manifests.bucket_policy import public_statements
+    from manifests.publish.bucket_policy import public_statements
 
     if not store.is_local:
         public_statements(store.bucket, store.prefix.rstrip("/"))  # type: ignore[attr-defined]
@@ -199,7 +199,7 @@ def _refuse_wildcards(store: Store) -> None:
 
 def _open(store: Store, *, dry_run: bool, url: str | None) -> int:
     """Let strangers in, and say where."""
-    from manifests.bucket_policy import (
+    from manifests.publish.bucket_policy import (
         PolicyError,
         check_strangers,
         open_to_everyone,
@@ -207,7 +207,7 @@ def _open(store: Store, *, dry_run: bool, url: str | None) -> int:
         public_statements,
         why_closed,
     )
-    from manifests.storage_s3 import S3Store
+    from manifests.storage.s3.store import S3Store
 
     assert isinstance(store, S3Store)
     if dry_run:

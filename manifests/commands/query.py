@@ -21,7 +21,7 @@ from manifests.text import json_text, one_line, printable
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from manifests.query import Release
+    from manifests.query.release import Release
 
 FORMATS = ("table", "csv", "json", "parquet")
 TABLE_ROWS = 20
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from manifests.query import Release
+    from manifests.query.release import Release
 
     if args.sql is not None and (args.where is not None or args.columns is not None):
         raise ReleaseError(
@@ -122,7 +122,7 @@ def _brief_columns(release: Release) -> list[str]:
 
 def _bytes(table: pa.Table, form: str) -> bytes:
     if form == "parquet":
-        from manifests.parquet import parquet_bytes
+        from manifests.format.parquet import parquet_bytes
 
         return parquet_bytes(table)
     if form == "csv":

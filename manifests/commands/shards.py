@@ -59,8 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from manifests.query import Release
-    from manifests.shards import place_beside, write_shards
+    from manifests.query.release import Release
+    from manifests.volumes.shards import place_beside, write_shards
 
     release = Release.open(args.release, version=args.release_version)
     out = args.out or place_beside(release.store.uri)

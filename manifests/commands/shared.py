@@ -14,7 +14,7 @@ from manifests.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from manifests.findings import Finding
+    from manifests.verify import Finding
 
 BAR_WIDTH = 20
 SHOWN_FINDINGS = 50
@@ -29,7 +29,7 @@ def add_release(parser: argparse.ArgumentParser) -> None:
 
 def add_filter(parser: argparse.ArgumentParser, what: str, examples: str) -> None:
     """`--where`, and its grammar below the examples at the end of the help."""
-    from manifests.where_tokens import GRAMMAR
+    from manifests.query.where_tokens import GRAMMAR
 
     line = f"only {what} that satisfy it; see below"
     parser.add_argument("--where", metavar="FILTER", help=line)

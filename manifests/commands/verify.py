@@ -9,13 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from manifests.commands.shared import (
-    Progress,
-    add_release,
-    at_least_one,
-    count,
-    print_findings,
-)
+from manifests.commands.shared import Progress, add_release, at_least_one, count, print_findings
 from manifests.numbers import human_bytes
 from manifests.text import json_text
 
@@ -45,8 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from manifests.query import Release
-    from manifests.verify import Report, open_to_verify, verify
+    from manifests.query.release import Release
+    from manifests.verify import open_to_verify, verify
+    from manifests.verify.findings import Report
 
     # For people a release.json that is no good is told in one line, as by every other verb.
     release = open_to_verify(args.release) if args.json else Release.open(args.release)

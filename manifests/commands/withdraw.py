@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from manifests.query import Release
-    from manifests.withdrawing import told, withdraw
+    from manifests.publish.withdrawal import told, withdraw
+    from manifests.query.release import Release
 
     release = Release.open(args.release)
     done = withdraw(release, args.samples, args.reason, dry_run=args.dry_run)

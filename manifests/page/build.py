@@ -6,18 +6,18 @@ import json
 from importlib.resources import files
 from typing import Any
 
+from manifests.digests import sha256
 from manifests.errors import ReleaseError
-from manifests.layout import image_path
-from manifests.measured import beside
+from manifests.format.layout import image_path
+from manifests.format.measured import beside
+from manifests.format.schema import WITHDRAWN
 from manifests.page.columns import PageColumn, packed, page_columns, wanted_columns
 from manifests.page.figures import Bins, bins_of, group_column
 from manifests.page.html import index_html, mosaic_column
 from manifests.page.niivue import niivue
 from manifests.page.pictures import Sample, contact_sheet, shown_samples
 from manifests.page.png import png_bytes
-from manifests.parquet import sha256
-from manifests.query import Release
-from manifests.schema import WITHDRAWN
+from manifests.query.release import Release
 from manifests.text import json_text, one_line
 
 PAGE_KEY, SHEET_KEY = "index.html", "previews/contact-sheet.png"

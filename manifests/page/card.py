@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from manifests.evaluated import REPORT_KEY
+from manifests.format.evaluation import REPORT_KEY
 from manifests.text import printable
 
 _INLINE = re.compile(

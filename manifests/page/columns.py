@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.schema import FAILED, OK, Column
+from manifests.format.schema import FAILED, OK, Column
 
 MEASURED_PREFIX = "measured_"
 MOST_DECIMALS = 6

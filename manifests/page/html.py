@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from string import Template
 
-from manifests.evaluated import REPORT_KEY
-from manifests.layout import participant_id
-from manifests.licenses import LICENSE_URLS
+from manifests.format.document import DEMONSTRATION
+from manifests.format.evaluation import REPORT_KEY
+from manifests.format.layout import participant_id
+from manifests.format.licenses import LICENSE_URLS
 from manifests.numbers import human_bytes, human_number
 from manifests.page.card import card_html
 from manifests.page.columns import PageColumn
 from manifests.page.figures import Bins, group_column, histogram
 from manifests.page.niivue import Viewer
 from manifests.page.pictures import Sample
-from manifests.query import Release
-from manifests.release_document import DEMONSTRATION
+from manifests.query.release import Release
 from manifests.text import one_line, without_credentials
 
 POLICY = (

@@ -11,11 +11,11 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 
 from manifests.errors import ReleaseError
-from manifests.images import fetch, images_of
+from manifests.format.schema import OK
 from manifests.page.png import png_bytes
-from manifests.query import Release
-from manifests.schema import OK
-from manifests.volume_check import read_volume
+from manifests.query.release import Release
+from manifests.volumes.images import fetch, images_of
+from manifests.volumes.nifti import read_volume
 
 MOST = 24  # volumes of the mosaic and of the contact sheet
 SHEET_COLUMNS, SHEET_HEIGHT, GAP = 4, 128, 6

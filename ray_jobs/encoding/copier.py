@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ldm.grid import Grid
+from ldm.anatomy.copies import WHOLE, moved
+from ldm.anatomy.deformed import CHANGED, deformed
 from ldm.measuring.segmenter import load_segmenter
-from ldm.training.copies import WHOLE, moved
-from ldm.training.deformed import CHANGED, deformed
+from ldm.volumes.grid import Grid
 
 
 class Copier:

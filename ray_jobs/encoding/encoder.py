@@ -10,14 +10,13 @@ import numpy as np
 import torch
 
 from ldm.networks import channels_last
-from ldm.precision import PRECISIONS, autocast, resolve
-from ldm.quality import FIGURES, measure
-from ldm.training.autoencoder_task import read_volume
-from ldm.volumes import quantise
+from ldm.networks.precision import PRECISIONS, autocast, resolve
+from ldm.volumes.conversion import quantise, read_volume
+from ldm.volumes.quality import FIGURES, measure
+from ray_jobs.encoding.autoencoder_folder import open_run
 from ray_jobs.encoding.copier import Copier
 from ray_jobs.encoding.latents import factor_column
 from ray_jobs.files import read_json, write_array, write_json
-from ray_jobs.training.autoencoder_folder import open_run
 
 
 class Encoder:

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ldm.brain_size import COVARIATE, fit_brain_size
+from ldm.anatomy.copies import WHOLE
+from ldm.anatomy.deformed import CHANGED
 from ldm.covariates import CovariateSchema
-from ldm.presets import preset
-from ldm.quality import SIZE_ERROR, fit_bounds
-from ldm.training.copies import WHOLE
-from ldm.training.deformed import CHANGED
+from ldm.training.presets import preset
+from ldm.volumes.brain_size import COVARIATE, fit_brain_size
+from ldm.volumes.quality import SIZE_ERROR, fit_bounds
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
+from ray_jobs.encoding.autoencoder_folder import FOLDER, open_run
 from ray_jobs.encoding.latents import ARRAYS, MARK, EncodedCohort, factor_column, identity
 from ray_jobs.errors import JobError
 from ray_jobs.files import digest, output_folder, refuse_other_run
 from ray_jobs.preparation.cohort import PreparedCohort
-from ray_jobs.training.autoencoder_folder import FOLDER, open_run
 
 _SIZES = ("mm", "mm2", "mm3", "cm", "cm2", "cm3", "ml", "l")
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from ldm.brain_size import BrainSize
+from ldm.anatomy.deformed import CHANGED
 from ldm.covariates import CovariateSchema, Row
-from ldm.quality import Bounds
-from ldm.training.deformed import CHANGED
+from ldm.volumes.brain_size import BrainSize
+from ldm.volumes.quality import Bounds
+from ray_jobs.encoding.autoencoder_folder import TrainedAutoencoder, open_run
 from ray_jobs.errors import JobError
 from ray_jobs.files import digest, read_json, read_table, write_json, write_table
-from ray_jobs.training.autoencoder_folder import TrainedAutoencoder, open_run
 
 MARK, TABLE, ARRAYS = "latents.json", "latents.parquet", "latents"
 

@@ -8,21 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ldm.bundle.source import is_bundle
-from ldm.calibration import Plane, calibrate
 from ldm.covariates import CovariateSchema
+from ldm.covariates.calibration import Plane, calibrate
+from ldm.diffusion.config import Sampling
 from ldm.errors import LdmError
-from ldm.model_folder import (
-    AUTOENCODER,
-    DENOISER,
-    LATENT_DIFFUSION,
-    ModelDescription,
-    describe,
-    verified,
-    write,
-)
-from ldm.sampling import Sampling
-from manifests.evaluation_folder import AGAIN, JSON_KEY, read_document
+from ldm.loading import describe
+from ldm.models.bundle.source import is_bundle
+from ldm.models.description import AUTOENCODER, DENOISER, LATENT_DIFFUSION, ModelDescription
+from ldm.models.folder import verified, write
+from manifests.publish.evaluation import AGAIN, JSON_KEY, read_document
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.sources import REAL

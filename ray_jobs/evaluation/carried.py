@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from manifests.evaluated import Evaluation, Figure
-from manifests.measured import measured_table
-from manifests.parquet import parquet_bytes
+from manifests.format.evaluation import Evaluation, Figure
+from manifests.format.measured import measured_table
+from manifests.format.parquet import parquet_bytes
 from ray_jobs.evaluation.findings import Measured
 from ray_jobs.evaluation.sources import REAL
 

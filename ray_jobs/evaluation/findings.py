@@ -11,12 +11,13 @@ import pandas as pd
 from ldm import noise
 from ldm.covariates import CovariateSchema
 from ldm.errors import LdmError
-from ldm.evaluation import conditioning, distances, intervals
+from ldm.evaluation import conditioning, distances
 from ldm.evaluation.coverage import coverage
 from ldm.evaluation.margins import margins, ties
 from ldm.evaluation.morphometry import age_and_sex, morphometry
-from ldm.evaluation.privacy import Space, audit
+from ldm.evaluation.privacy.audit import Space, audit
 from ldm.evaluation.responses import response
+from ldm.evaluation.statistics import intervals
 from ldm.evaluation.transfer import FOLDS, transfer
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.pairs import SIMILARITIES

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ldm.errors import LdmError
-from ldm.evaluation.image_space import image_vectors, mirror
-from ldm.grid import Grid
+from ldm.evaluation.features import image_vectors, mirror
+from ldm.volumes.grid import Grid
 from ray_jobs.evaluation.sources import Source
 from ray_jobs.evaluation.tables import write_part
 
@@ -50,7 +50,7 @@ class Instruments:
         self._segmenter, self._people = load_segmenter(), load_people()
         self._medicalnet = None
         if medicalnet is not None:
-            from ldm.evaluation.medicalnet import MedicalNet
+            from ldm.evaluation.features import MedicalNet
 
             self._medicalnet = MedicalNet(Path(medicalnet))
 
@@ -85,7 +85,7 @@ class Instruments:
 
 def volumes_of(found: dict[str, float]) -> dict[str, float]:
     """The volumes of `VOLUMES`. Raises LdmError where the head has no plausible size."""
-    from ldm.head_size import head_scale, normalised
+    from ldm.anatomy.head_size import head_scale, normalised
 
     scale = head_scale(found["intracranial_volume"])
     return {**found, "normalised_brain_volume": normalised(found["brain_volume"], scale)}

@@ -7,7 +7,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ldm.text import markdown
+from ldm.untrusted import markdown
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ldm.covariates import CovariateSchema
-from manifests.evaluation_folder import JSON_KEY, PUBLIC
-from manifests.layout import MEASURED_KEY
-from manifests.parquet import sha256
+from manifests.digests import sha256
+from manifests.format.layout import MEASURED_KEY
+from manifests.publish.evaluation import JSON_KEY, PUBLIC
 from ray_jobs.evaluation.carried import EvaluatedRelease, for_everyone, measured_file
 from ray_jobs.evaluation.findings import Measured
 from ray_jobs.evaluation.page import Block, Picture, to_html, to_markdown

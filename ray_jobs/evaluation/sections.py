@@ -8,16 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ldm import previews
 from ldm.covariates import Covariate, CovariateSchema
-from ldm.evaluation.nearness import nearness
-from ray_jobs.evaluation.findings import (
-    HELD_OUT,
-    REGIONS,
-    Measured,
-    own_features,
-    privacy_spaces,
-)
+from ldm.evaluation.privacy.nearness import nearness
+from ldm.volumes import previews
+from ray_jobs.evaluation.findings import HELD_OUT, REGIONS, Measured, own_features, privacy_spaces
 from ray_jobs.evaluation.page import Block, Heading, Picture, Table, Text
 from ray_jobs.evaluation.pictures import nearest, scatters, spreads
 from ray_jobs.evaluation.sources import REAL, Source

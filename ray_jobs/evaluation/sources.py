@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from ldm.covariates import CovariateSchema
-from ldm.evaluation.nearness import FEWEST_HELD_OUT
-from ldm.grid import Grid
-from manifests.query import Release
+from ldm.evaluation.privacy.nearness import FEWEST_HELD_OUT
+from ldm.volumes.grid import Grid
+from manifests.query.release import Release
 from manifests.storage import open_store
-from manifests.store import Store
+from manifests.storage.base import Store
 from ray_jobs.errors import JobError
 from ray_jobs.preparation.cohort import PreparedCohort
 
@@ -63,7 +63,7 @@ class RealVolumes:
         return cls(folder=str(cohort.folder), items=items, identity=cohort.fingerprint)
 
     def read(self, item: dict[str, Any]) -> np.ndarray:
-        from ldm.training.autoencoder_task import read_volume
+        from ldm.volumes.conversion import read_volume
 
         return read_volume(Path(self.folder) / item["path"])
 
@@ -92,7 +92,7 @@ class ReleaseVolumes:
         Raises:
             ReleaseError: no finished release there, or no image in it.
         """
-        from manifests.images import choose
+        from manifests.volumes.images import choose
 
         release = Release.open(uri)
         rows = choose(release, limit=limit)
@@ -125,8 +125,8 @@ class ReleaseVolumes:
 
     def image(self, item: dict[str, Any]) -> Any:
         """The nibabel image of an item, its bytes checked."""
-        from ldm.nifti import from_bytes
-        from manifests.images import Image, fetch
+        from ldm.volumes.nifti import from_bytes
+        from manifests.volumes.images import Image, fetch
 
         return from_bytes(fetch(self._store, Image(item["path"], item["bytes"], item["sha256"])))
 

@@ -75,10 +75,10 @@ def make_sweeps(model: str, person: Row, seed: int, device: str) -> list[Sweep]:
         LdmError: no model there.
     """
     from ldm.errors import LdmError
+    from ldm.loading import load
     from ldm.measuring.people import load_people
     from ldm.measuring.segmenter import load_segmenter
-    from ldm.model import load
-    from ldm.volumes import dequantise
+    from ldm.volumes.conversion import dequantise
     from ray_jobs.evaluation.instruments import volumes_of
 
     loaded, segmenter, people = load(model, device=device), load_segmenter(), load_people()

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ldm import noise
-from ldm.cohort_distribution import CohortDistribution, TableCovariates, uniform
 from ldm.covariates import CovariateSchema, Row
+from ldm.covariates.distribution import CohortDistribution
+from ldm.covariates.sources import TableCovariates, uniform
 from ray_jobs.errors import JobError
 
 

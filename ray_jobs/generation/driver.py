@@ -11,6 +11,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from manifests.errors import StorageError
+from manifests.numbers import human_seconds
 from ray_jobs.generation.decisions import (
     Decision,
     End,
@@ -27,7 +28,6 @@ from ray_jobs.generation.decisions import (
     WorkerDied,
     WorkerReady,
 )
-from ray_jobs.generation.estimate import in_words
 from ray_jobs.generation.interrupts import Interrupts
 from ray_jobs.generation.metrics import RunMetrics
 from ray_jobs.generation.policy import Policy
@@ -224,7 +224,7 @@ class Driver:
         if not self.reports:
             return ""
         mean = sum(report.seconds for report in self.reports.values()) / len(self.reports)
-        return f" (one takes some {in_words(mean)})"
+        return f" (one takes some {human_seconds(mean)})"
 
     def _done(self) -> int:
         return sum(report.rows for report in self.reports.values()) + sum(self._partial.values())

@@ -69,8 +69,8 @@ def native(device: str, environment: Mapping[str, str], *, compiling: bool) -> N
     prepare_process(device, environment)
     import torch
 
-    from ldm.inference import why_not_compiled
-    from ldm.precision import resolve
+    from ldm.models.inference import why_not_compiled
+    from ldm.networks.precision import resolve
 
     there = device == "cuda" and torch.cuda.is_available()
     return Native(

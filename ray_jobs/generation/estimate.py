@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from manifests.numbers import human_seconds as in_words
+from manifests.numbers import human_seconds
 from ray_jobs.generation.plan import batches
 
-__all__ = ["Estimate", "Measured", "counted", "estimate", "in_bytes", "in_words"]
+__all__ = ["Estimate", "Measured", "counted", "estimate", "human_seconds", "in_bytes"]
 
 
 @dataclass(frozen=True, kw_only=True)

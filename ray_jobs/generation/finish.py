@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from ldm.covariates import Covariate, CovariateSchema
-from ldm.model_folder import ONE_PASS, ModelDescription
-from ldm.nifti import from_bytes
-from ldm.previews import mosaic, sweep
-from manifests.ledger import ShardPlan, part_key
-from manifests.parquet import table_from_bytes
-from manifests.release import ReleaseDocument
-from manifests.schema import OK
-from manifests.store import Store
+from ldm.models.description import ONE_PASS, ModelDescription
+from ldm.volumes.nifti import from_bytes
+from ldm.volumes.previews import mosaic, sweep
+from manifests.format.document import ReleaseDocument
+from manifests.format.layout import part_key
+from manifests.format.parquet import table_from_bytes
+from manifests.format.schema import OK
+from manifests.ledger import ShardPlan
+from manifests.storage.base import Store
 from ray_jobs.generation.rows import QUALITY_COLUMNS, covariate_columns
 
 PICTURED = 16

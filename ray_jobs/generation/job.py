@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ldm.model_folder import ONE_PASS
+from ldm.models.description import ONE_PASS
 from manifests.errors import ReleaseError, StorageError
+from manifests.format.release_json import read_release
 from manifests.ledger import ShardPlan
-from manifests.numbers import ranges
-from manifests.release import finalise, read_release
+from manifests.ledger.finalise import finalise
+from manifests.numbers import human_seconds, ranges
 from ray_jobs.cluster import Cluster
 from ray_jobs.errors import JobError
 from ray_jobs.generation.cluster import (
@@ -25,18 +26,11 @@ from ray_jobs.generation.cluster import (
 )
 from ray_jobs.generation.decisions import End, Outcome
 from ray_jobs.generation.environment import Native
-from ray_jobs.generation.estimate import counted, in_words
+from ray_jobs.generation.estimate import counted
 from ray_jobs.generation.finish import SAMPLES_KEY, example_query, previews, release_document
 from ray_jobs.generation.interrupts import Interrupts
 from ray_jobs.generation.order import Order, Work, begin, fields_of, take
-from ray_jobs.generation.plan import (
-    IN_HAND,
-    WRITERS,
-    Device,
-    Options,
-    sampling_in,
-    sampling_of,
-)
+from ray_jobs.generation.plan import IN_HAND, WRITERS, Device, Options, sampling_in, sampling_of
 from ray_jobs.generation.policy import Policy, PolicyConfig
 from ray_jobs.generation.printer import PrintJob
 from ray_jobs.generation.progress import Progress
@@ -254,7 +248,7 @@ def finish(order: Order, work: Work, *, made: int, seconds: float) -> int:
             f"are missing; when that is mended, {GO_ON})",
             exit_code=INCOMPLETE,
         ) from error
-    took = f", {made} of them made now in {in_words(seconds)}" if made else ""
+    took = f", {made} of them made now in {human_seconds(seconds)}" if made else ""
     print(f"{counts['samples']} samples{took}: {store.uri}")
     if pictures:
         print(f"  pictures  {store.uri}/{SAMPLES_KEY}")

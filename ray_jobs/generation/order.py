@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ldm.bundle.source import is_bundle
-from ldm.bundle.source import located as located_bundle
-from ldm.model_folder import GAN, ONE_PASS, ModelDescription, describe, verified
-from ldm.sampling import Sampling
-from ldm.schedule import step_pairs
-from ldm.sizing import batch_size as largest_batch
+from ldm.diffusion.config import Sampling
+from ldm.diffusion.schedule import step_pairs
+from ldm.loading import describe
+from ldm.models.bundle.source import is_bundle
+from ldm.models.bundle.source import located as located_bundle
+from ldm.models.description import GAN, ONE_PASS, ModelDescription
+from ldm.models.folder import verified
+from ldm.models.memory import batch_size as largest_batch
 from manifests.ledger import Ledger, ShardPlan
 from manifests.storage import open_store
-from manifests.store import Store
+from manifests.storage.base import Store
 from ray_jobs.errors import JobError
 from ray_jobs.generation.cluster import refuse_fleeting
 from ray_jobs.generation.covariates import CovariateSource, covariate_source

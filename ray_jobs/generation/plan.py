@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from ldm.model_folder import ONE_PASS
-from ldm.sampling import Sampler, Sampling
+from ldm.diffusion.config import Sampler, Sampling
+from ldm.models.description import ONE_PASS
 from ray_jobs.errors import JobError
 
 DOCUMENT_VERSION = 1
-LOADER = "ldm.model:load"
+LOADER = "ldm.loading:load"
 LARGEST_SEED = 2**63 - 1  # the manifest keeps it as int64
 
 
@@ -51,7 +51,7 @@ class Options:
         seed: release seed; with the index it determines a sample.
         steps: denoising steps; None takes what is usual for the model (`settled`).
         sampler: how noise becomes a latent; None likewise.
-        eta, guidance: see `ldm.sampling.Sampling`; None likewise.
+        eta, guidance: see `ldm.diffusion.config.Sampling`; None likewise.
         covariates: "cohort", "uniform", or a .csv/.tsv file with a row for each sample.
         fix: `name=value` texts; covariates held constant.
         actors: worker processes; None takes one for each GPU, or each core.
@@ -65,7 +65,7 @@ class Options:
         worker_patience: seconds of silence after which a worker is replaced, see `Vigil`.
         storage_patience: seconds that a run waits for an S3 server that is away.
         name, license, authors: what the release says of itself; empty takes the model's.
-        loader: what a worker loads the model with, "module:function", called as `ldm.model.load`
+        loader: what a worker loads the model with, "module:function", called as `ldm.loading.load`
             is; for models of one's own kind, importable on every worker.
     """
 

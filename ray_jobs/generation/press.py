@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from ldm.covariates import Row
-from ldm.quality import Quality
+from ldm.volumes.quality import Quality
 
 
 class Generates(Protocol):
-    """What the press needs of a model: `ldm.model.Model`."""
+    """What the press needs of a model: `ldm.models.latent_diffusion.Model`."""
 
     def generate(
         self,

@@ -12,11 +12,12 @@ from functools import partial
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from manifests.ledger import Ledger, ShardPlan, part_key
-from manifests.parquet import table_from_bytes
-from manifests.schema import FAILED, manifest_schema, rows_table
+from manifests.format.layout import part_key
+from manifests.format.parquet import table_from_bytes
+from manifests.format.schema import FAILED, manifest_schema, rows_table
+from manifests.ledger import Ledger, ShardPlan
 from manifests.storage import open_store
-from manifests.store import Store
+from manifests.storage.base import Store
 from ray_jobs.generation.covariates import CovariateSource
 from ray_jobs.generation.environment import one_thread, prepare_process
 from ray_jobs.generation.metrics import Stage, Tally
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ldm.covariates import Row
-    from ldm.loaded_model import LoadedModel
-    from ldm.model_folder import ModelDescription
-    from ldm.quality import Quality
+    from ldm.models.base import LoadedModel
+    from ldm.models.description import ModelDescription
+    from ldm.volumes.quality import Quality
 
 
 LOAD_PAUSE_SECONDS = 2.0
@@ -175,7 +176,7 @@ class Printer:
 
     def time_batch(self, steps: int) -> tuple[float, float]:
         """Seconds of one full batch at so many steps, and the mean bytes of its volumes."""
-        from ldm.volumes import to_nifti_bytes
+        from ldm.volumes.conversion import to_nifti_bytes
 
         assert self._model is not None
         job, model = self.job, self._model
@@ -243,7 +244,7 @@ class Printer:
 
     def _keep(self, draw: Draw, shard: int, tally: Tally) -> dict[str, Any]:
         """Store a drawn volume; its row."""
-        from ldm.volumes import to_nifti_bytes
+        from ldm.volumes.conversion import to_nifti_bytes
 
         assert self._model is not None
         assert self._store is not None
@@ -266,7 +267,7 @@ def check_asked(description: ModelDescription, levels: np.ndarray, asked: Row) -
     Of covariates beyond the cohort's nobody knows how large a brain they make: that figure is
     told, and refuses nothing.
     """
-    from ldm.quality import SIZE_ERROR, check
+    from ldm.volumes.quality import SIZE_ERROR, check
 
     bounds = description.bounds
     if description.schema.is_extrapolated(asked):
@@ -291,7 +292,7 @@ class OneAtATime:
 
 def patiently(load: Callable[[], T], *, until: float) -> T:
     """What `load` gives; again, until that monotonic second, while an S3 server is away."""
-    from manifests.storage_s3_errors import passes
+    from manifests.storage.s3.errors import passes
 
     while True:
         try:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TextIO
 
-from manifests.numbers import human_rate
-from ray_jobs.generation.estimate import counted, in_words
+from manifests.numbers import human_rate, human_seconds
+from ray_jobs.generation.estimate import counted
 
 WINDOW_SECONDS = 120.0
 # In a log: often at first, when somebody may be looking, then once a minute.
@@ -81,7 +81,7 @@ class Progress:
         parts = [f"[{bar}]"] if self._tty else []
         parts += [f"{made}/{self.total}", f"{100 * made // self.total} %"]
         if rate > 0:
-            parts += [human_rate(rate), f"{in_words((self.total - made) / rate)} left"]
+            parts += [human_rate(rate), f"{human_seconds((self.total - made) / rate)} left"]
         parts.append(counted(workers, "worker") if workers else "starting")
         return "  ".join(parts)
 

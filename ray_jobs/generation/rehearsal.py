@@ -6,10 +6,11 @@ from typing import Any
 
 import ray
 
+from manifests.numbers import human_seconds
 from ray_jobs.cluster import Cluster
 from ray_jobs.errors import JobError
 from ray_jobs.generation.cluster import actor_options, aws_environment, workers_of
-from ray_jobs.generation.estimate import Measured, counted, estimate, in_bytes, in_words
+from ray_jobs.generation.estimate import Measured, counted, estimate, in_bytes
 from ray_jobs.generation.order import Order, Work
 from ray_jobs.generation.printer import PrintJob
 from ray_jobs.generation.remote import answer, start_printer
@@ -29,7 +30,7 @@ def outlook(order: Order, work: Work, job: PrintJob, cluster: Cluster) -> str:
     return (
         f"  shards  {found.shards} of {work.shards.shard_size} volumes, {found.pending} to do\n"
         f"  size    about {in_bytes(found.bytes)}, {in_bytes(measured.bytes_per_volume)} a volume\n"
-        f"  time    about {in_words(found.seconds)} with {counted(found.actors, 'worker')} "
+        f"  time    about {human_seconds(found.seconds)} with {counted(found.actors, 'worker')} "
         f"({measured.seconds_per_batch:.1f} s a batch of {job.batch_size} on {work.device})"
     )
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ldm.covariates import CovariateSchema
-from ldm.quality import ALL_FIGURES
-from manifests.release import image_path, participant_id
-from manifests.schema import FAILED, OK, QUALITY_PREFIX, SCALED_SUFFIX, Column
+from ldm.volumes.quality import ALL_FIGURES
+from manifests.format.layout import image_path, participant_id
+from manifests.format.schema import FAILED, OK, QUALITY_PREFIX, SCALED_SUFFIX, Column
 from ray_jobs.generation.press import Draw
 
 QUALITY_COLUMNS = tuple(Column(name=name, description=text) for name, text in ALL_FIGURES.items())

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ldm.covariates import CovariateSchema
-from ldm.grid import Grid
+from ldm.volumes.grid import Grid
 from ray_jobs.errors import JobError
 from ray_jobs.files import digest, read_json, read_table, write_json, write_table
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from ldm.covariates import PAPER_SCHEMA, CovariateSchema, fit_schema
 from ldm.errors import LdmError
-from ldm.grid import Grid
-from ldm.presets import preset
+from ldm.training.presets import preset
+from ldm.volumes.grid import Grid
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
@@ -156,7 +156,7 @@ def parse_limit(text: str | None) -> Any:
 
 
 def _virtual(out: Path, n: int, seed: int, grid: Grid) -> Path:
-    from ldm.virtual_cohort import write_bids_cohort
+    from ldm.anatomy.virtual_cohort import write_bids_cohort
 
     folder = out / "virtual"
     with _progress(None, n) as bar:

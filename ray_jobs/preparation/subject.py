@@ -10,9 +10,9 @@ import nibabel as nib
 import numpy as np
 
 from ldm.errors import LdmError
-from ldm.grid import Grid
 from ldm.measuring import measure
-from ldm.volumes import quantise, read_image, to_grid
+from ldm.volumes.conversion import quantise, read_image, to_grid
+from ldm.volumes.grid import Grid
 from ray_jobs.files import digest, read_json, write_array, write_json
 from ray_jobs.preparation.cohort import is_whole
 from ray_jobs.preparation.options import Work
@@ -80,7 +80,7 @@ def _worked(
     found: dict[str, Any] = {}
     to_mni = None
     if work.registers:
-        from ldm.registration import register
+        from ldm.anatomy.registration import register
 
         registration = register(data, affine)
         to_mni = registration.rigid
@@ -88,7 +88,7 @@ def _worked(
         found["head_scale"] = round(registration.head_scale, 6)
     whole = data
     if work.skull_strip:
-        from ldm.skull import brain_mask
+        from ldm.anatomy.skull import brain_mask
 
         data = np.where(brain_mask(data, affine, to_mni), data, np.float32(0))
     if work.measure:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from ldm.anatomy.head_size import head_scale, normalised
 from ldm.covariates import CovariateSchema
 from ldm.errors import LdmError
-from ldm.head_size import head_scale, normalised
 from ldm.measuring import MEASURED
 from ray_jobs.preparation.bids import Subject, in_validation
 from ray_jobs.preparation.cohort import VOLUMES

@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ldm.presets import preset
 from ldm.training.config import TrainingConfig
+from ldm.training.presets import preset
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
+from ray_jobs.encoding import autoencoder_folder
 from ray_jobs.files import output_folder, refuse_other_run
 from ray_jobs.preparation.cohort import PreparedCohort
-from ray_jobs.training import autoencoder_folder, features_job
+from ray_jobs.training import features_job
 from ray_jobs.training.fit import RUN, fit, is_finished, mark_finished
 from ray_jobs.training.inputs import training_cohort
 from ray_jobs.training.options import configure
@@ -102,15 +103,11 @@ def worker(spec: dict[str, Any]) -> None:
     from torch import nn
 
     from ldm.networks import Autoencoder
-    from ldm.previews import mosaic
     from ldm.training.adversarial import PatchCritic
-    from ldm.training.autoencoder_task import (
-        AdversarialAutoencoderTask,
-        AutoencoderTask,
-        read_volume,
-        validate,
-    )
+    from ldm.training.autoencoder import AdversarialAutoencoderTask, AutoencoderTask, validate
     from ldm.training.perceptual import OFF, open_distance
+    from ldm.volumes.conversion import read_volume
+    from ldm.volumes.previews import mosaic
     from ray_jobs.training.worker import run_worker
 
     chosen = preset(spec["preset"])

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from ldm import noise
-from ldm.cohort_distribution import CohortDistribution
 from ldm.covariates import CovariateSchema, Row
-from ldm.model_folder import CONFIG, ModelDescription
+from ldm.covariates.distribution import CohortDistribution
+from ldm.models.description import CONFIG, ModelDescription
 from ldm.networks import DenoiserConfig
-from ldm.presets import Preset, preset
 from ldm.training.config import TrainingConfig
+from ldm.training.presets import Preset, preset
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
@@ -86,7 +86,7 @@ def train_diffusion(args: argparse.Namespace) -> int:
         cpus_per_worker=args.cpus_per_worker,
         retries=args.retries,
     )
-    from ldm.model import save
+    from ldm.models.latent_diffusion import save
     from ldm.networks import Denoiser
 
     denoiser = Denoiser(network)
@@ -264,11 +264,11 @@ def worker(spec: dict[str, Any]) -> None:
     import torch
     from torch import nn
 
-    from ldm.model import Model
+    from ldm.models.latent_diffusion import Model
     from ldm.networks import Denoiser
-    from ldm.previews import sweep
-    from ldm.training.diffusion_task import DiffusionTask
-    from ldm.volumes import dequantise
+    from ldm.training.diffusion import DiffusionTask
+    from ldm.volumes.conversion import dequantise
+    from ldm.volumes.previews import sweep
     from ray_jobs.training.worker import run_worker
 
     chosen = with_prediction(preset(spec["preset"]), spec["prediction"])

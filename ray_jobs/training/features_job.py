@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ldm.errors import LdmError
-from ldm.presets import Preset, preset
 from ldm.training.config import TrainingConfig
 from ldm.training.perceptual import COHORT, OFF, open_distance, source_digest
+from ldm.training.presets import Preset, preset
 from ray_jobs.errors import JobError
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training.fit import fit, is_finished, mark_finished
@@ -135,8 +135,8 @@ def worker(spec: dict[str, Any]) -> None:
     from torch import nn
 
     from ldm import noise
-    from ldm.previews import mosaic
     from ldm.training.features import FeatureNetwork, FeatureTask, piece, spoil, validate
+    from ldm.volumes.previews import mosaic
     from ray_jobs.training.worker import run_worker
 
     chosen = preset(spec["preset"])

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ldm.cohort_distribution import CohortDistribution
 from ldm.covariates import UNCONDITIONAL
+from ldm.covariates.distribution import CohortDistribution
 from ldm.gan.presets import GanPreset, gan_preset
-from ldm.model_folder import CONFIG, GAN, ModelDescription
-from ldm.quality import Bounds, fit_bounds, measure
+from ldm.models.description import CONFIG, GAN, ModelDescription
 from ldm.training.config import TrainingConfig
+from ldm.volumes.quality import Bounds, fit_bounds, measure
 from ray_jobs.command_line import command_line
 from ray_jobs.files import output_folder
 from ray_jobs.preparation.cohort import PreparedCohort
@@ -170,8 +170,8 @@ def worker(spec: dict[str, Any]) -> None:
     from ldm.gan.networks import Critic, VaeGan
     from ldm.gan.tasks import network_of, task_of
     from ldm.gan.validation import generator_of, samples, validate
-    from ldm.previews import mosaic
-    from ldm.training.autoencoder_task import read_volume
+    from ldm.volumes.conversion import read_volume
+    from ldm.volumes.previews import mosaic
     from ray_jobs.training.worker import run_worker
 
     chosen = gan_preset(spec["preset"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ldm.grid import Grid
+from ldm.volumes.grid import Grid
 from ray_jobs.errors import JobError
 from ray_jobs.preparation.cohort import PreparedCohort
 

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from ldm.covariates import CovariateSchema
+from ldm.diffusion.schedule import Schedule
 from ldm.errors import LdmError
 from ldm.networks import AutoencoderConfig, Denoiser, DenoiserConfig
-from ldm.schedule import Schedule
-from ldm.weights import load_weights, weight_bytes
+from ldm.networks.weights import load_weights, weight_bytes
+from ray_jobs.encoding import autoencoder_folder
 from ray_jobs.errors import JobError
 from ray_jobs.files import write_bytes
-from ray_jobs.training import autoencoder_folder
 
 FILE = "from.safetensors"
 # What a U-Net was told of its covariates, which is no part of its weights.
@@ -126,7 +126,8 @@ def carried_conditions(
 
 
 def _model(source: str, verb: str) -> Any:
-    from ldm.model import Model, load
+    from ldm.loading import load
+    from ldm.models.latent_diffusion import Model
 
     try:
         model = load(source, device="cpu", precision="fp32")

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ldm.errors import LdmError
-from ldm.precision import PRECISIONS, autocast
+from ldm.networks.precision import PRECISIONS, autocast
 from ldm.training import checkpoint
 from ldm.training.config import TrainingConfig
 from ldm.training.loop import Step, Task, TrainingState, train

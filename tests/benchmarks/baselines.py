@@ -22,11 +22,11 @@ from PIL import Image
 
 import ldm
 from ldm.gan.validation import likeness
-from ldm.loaded_model import LoadedModel
+from ldm.models.base import LoadedModel
 from ldm.noise import COVARIATES, generator
-from ldm.previews import sweep
-from ldm.quality import check, measure
-from ldm.volumes import dequantise
+from ldm.volumes.conversion import dequantise
+from ldm.volumes.previews import sweep
+from ldm.volumes.quality import check, measure
 from ray_jobs.preparation.cohort import PreparedCohort
 
 SHOWN = 8

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ldm.anatomy.copies import WHOLE
+from ldm.anatomy.deformed import CHANGED, deformed
 from ldm.evaluation.conditioning import relation
 from ldm.measuring.segmenter import load_segmenter
-from ldm.training.autoencoder_task import read_volume
-from ldm.training.copies import WHOLE
-from ldm.training.deformed import CHANGED, deformed
+from ldm.volumes.conversion import read_volume
 from ray_jobs.preparation.cohort import PreparedCohort
 
 

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 import ldm
-from ldm.model import Model
+from ldm.models.latent_diffusion import Model
 from ldm.noise import COVARIATES, generator
-from ldm.previews import sweep
-from ldm.training.autoencoder_task import fidelity
-from ldm.volumes import dequantise, read_image, to_grid
+from ldm.training.autoencoder import fidelity
+from ldm.volumes.conversion import dequantise, read_image, to_grid
+from ldm.volumes.previews import sweep
 from ray_jobs.preparation.bids import find_subjects, in_validation
 
 

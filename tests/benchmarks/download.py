@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from manifests.layout import image_path
-from manifests.release import write_release
-from manifests.schema import rows_table
+from manifests.format.layout import image_path
+from manifests.format.schema import rows_table
+from manifests.metadata.staging import write_release
 from manifests.storage import open_store
 from tests.manifests.releases import SCHEMA, document, row
 from tests.servers import ACCESS_KEY, SECRET_KEY, S3Server

@@ -35,15 +35,16 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ldm import noise
-from ldm.inference import attend_to_one_token
-from ldm.model import Model, load
+from ldm.diffusion.config import Sampling
+from ldm.diffusion.samplers import sample
+from ldm.diffusion.schedule import Schedule, step_pairs
+from ldm.loading import load
+from ldm.models.inference import attend_to_one_token
+from ldm.models.latent_diffusion import Model
 from ldm.networks import Autoencoder, Denoiser, channels_last
-from ldm.precision import PRECISIONS, autocast, cast
-from ldm.presets import paper
-from ldm.samplers import sample
-from ldm.sampling import Sampling
-from ldm.schedule import Schedule, step_pairs
-from ldm.volumes import quantise, to_nifti_bytes
+from ldm.networks.precision import PRECISIONS, autocast, cast
+from ldm.training.presets import paper
+from ldm.volumes.conversion import quantise, to_nifti_bytes
 
 
 @dataclass(kw_only=True)

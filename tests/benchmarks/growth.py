@@ -19,12 +19,19 @@ import numpy as np
 import pyarrow as pa
 
 from ldm.covariates import PAPER_SCHEMA
-from manifests.layout import MANIFEST_KEY, PARTICIPANTS_KEY, RELEASE_KEY, image_path, participant_id
+from manifests.format.document import ReleaseDocument
+from manifests.format.layout import (
+    MANIFEST_KEY,
+    PARTICIPANTS_KEY,
+    RELEASE_KEY,
+    image_path,
+    participant_id,
+)
+from manifests.format.schema import manifest_schema
 from manifests.ledger import Ledger, ShardPlan
-from manifests.release import ReleaseDocument, finalise
-from manifests.schema import manifest_schema
+from manifests.ledger.finalise import finalise
 from manifests.storage import open_store
-from manifests.store import Store
+from manifests.storage.base import Store
 from ray_jobs.generation.rows import QUALITY_COLUMNS, covariate_columns
 from tests.servers import S3Server
 

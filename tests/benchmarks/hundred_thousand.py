@@ -16,8 +16,8 @@ import sys
 import time
 from pathlib import Path
 
+from manifests.format.release_json import read_release
 from manifests.ledger import Ledger, ShardPlan
-from manifests.release import read_release
 from manifests.storage import open_store
 from tests.benchmarks.processes import watched
 from tests.e2e.running import environment, script, tiny_model

@@ -21,8 +21,8 @@ from typing import Any
 
 import pandas as pd
 
+from ray_jobs.encoding.autoencoder_folder import FOLDER
 from ray_jobs.encoding.latents import ARRAYS, EncodedCohort
-from ray_jobs.training.autoencoder_folder import FOLDER
 
 COPIES = 5  # volumes asked for of each subject
 

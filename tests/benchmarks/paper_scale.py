@@ -30,16 +30,16 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 from ldm.networks import Autoencoder, Denoiser
-from ldm.precision import PRECISIONS
-from ldm.presets import Preset, paper
+from ldm.networks.precision import PRECISIONS
 from ldm.training import adversarial
 from ldm.training.adversarial import PatchCritic
-from ldm.training.autoencoder_task import AdversarialAutoencoderTask
+from ldm.training.autoencoder import AdversarialAutoencoderTask
 from ldm.training.config import TrainingConfig
-from ldm.training.diffusion_task import DiffusionTask
+from ldm.training.diffusion import DiffusionTask
 from ldm.training.distance import FeatureDistance
 from ldm.training.features import FeatureNetwork
 from ldm.training.loop import TrainingState, train
+from ldm.training.presets import Preset, paper
 from ldm.training.recompute import blocks, recompute
 
 GIB = 2**30

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from ldm.evaluation.image_space import image_vectors, mirror
-from ldm.evaluation.intervals import proportion
-from ldm.evaluation.privacy import Space, audit
-from ldm.evaluation.verdict import Audit
+from ldm.evaluation.features import image_vectors, mirror
+from ldm.evaluation.privacy.audit import Space, audit
+from ldm.evaluation.privacy.verdict import Audit
+from ldm.evaluation.statistics.intervals import proportion
 
 Draw = Callable[[np.random.Generator, int, int], np.ndarray]
 

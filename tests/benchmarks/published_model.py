@@ -29,8 +29,9 @@ import torch
 
 from ldm import noise
 from ldm.covariates import Row
-from ldm.model import Model, load
-from ldm.precision import resolve
+from ldm.loading import load
+from ldm.models.latent_diffusion import Model
+from ldm.networks.precision import resolve
 from tests.ldm.bundles import NARROW, PAPER, networks, write_bundle
 
 STAGES = ("equality", "decode", "speed", "generate")

@@ -17,11 +17,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from manifests.layout import MANIFEST_KEY
-from manifests.query import Release
-from manifests.release import read_release, write_release
+from manifests.format.layout import MANIFEST_KEY
+from manifests.format.release_json import read_release
+from manifests.metadata.staging import write_release
+from manifests.query.release import Release
 from manifests.storage import open_store
-from manifests.storage_s3 import S3Store
+from manifests.storage.s3.store import S3Store
 from tests.benchmarks.growth import document, made_up
 from tests.servers import S3Server
 

@@ -22,13 +22,13 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from ldm.anatomy.pyramid import SPACING, template
+from ldm.anatomy.registration import Registration, register
+from ldm.anatomy.skull import brain_mask
 from ldm.errors import LdmError
-from ldm.grid import Grid
-from ldm.presets import paper
-from ldm.registration import Registration, register
-from ldm.registration_images import SPACING, template
-from ldm.skull import brain_mask
-from ldm.volumes import read_image, to_grid
+from ldm.training.presets import paper
+from ldm.volumes.conversion import read_image, to_grid
+from ldm.volumes.grid import Grid
 from tests.ldm.heads import difference, turned
 
 SIDES = ((0.8, 0.8, 1.5), (1.0, 1.0, 1.0), (1.2, 1.0, 1.0), (1.5, 0.9, 0.9), (2.0, 1.0, 1.0))

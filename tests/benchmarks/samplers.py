@@ -18,14 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ldm.loaded_model import LoadedModel
-from ldm.model import Model, load
+from ldm.diffusion.config import DEFAULT_STEPS, Sampler
+from ldm.loading import load
+from ldm.models.base import LoadedModel
+from ldm.models.latent_diffusion import Model
 from ldm.noise import COVARIATES, generator
-from ldm.previews import mosaic
-from ldm.quality import check, measure
-from ldm.sampling import DEFAULT_STEPS, Sampler
-from ldm.training.autoencoder_task import fidelity
-from ldm.volumes import dequantise, quantise, read_image, to_grid
+from ldm.training.autoencoder import fidelity
+from ldm.volumes.conversion import dequantise, quantise, read_image, to_grid
+from ldm.volumes.previews import mosaic
+from ldm.volumes.quality import check, measure
 from ray_jobs.preparation.bids import find_subjects, in_validation
 
 STEPS = (5, 8, 10, 15, 20, 25, 50)
@@ -106,7 +107,7 @@ def likeness(one: Drawn, other: Drawn) -> float:
 
 
 def edges(levels: Iterable[np.ndarray]) -> float:
-    """Mean edge strength, in thousandths of the intensity range; `ldm.quality`."""
+    """Mean edge strength, in thousandths of the intensity range; `ldm.volumes.quality`."""
     return 1000 * float(np.mean([measure(volume)["edge_strength"] for volume in levels]))
 
 
@@ -204,7 +205,8 @@ As near to the converged solve as 50 steps of `ddim` are: {told}.
   in standard deviations of the latent. {steps_of(SECOND_OPINION)} are {agreed:.4f} from it.
   `ddpm` draws new noise at every step: it goes elsewhere, and that is no error.
 - **PSNR**: of the decoded volumes, against the converged solve's.
-- **edges**: edge strength of the volumes, thousandths of the intensity range (`ldm.quality`).
+- **edges**: edge strength of the volumes, thousandths of the intensity range
+  (`ldm.volumes.quality`).
 {held_out}- **passed**: volumes that pass the quality check of `generate`.
 - **CPU s**: seconds of one core to denoise a volume, in batches of 4, without decoding.
 - Where a machine computes in bf16, {steps_of(BASELINE)} move by {rounding:.4f} for that alone.

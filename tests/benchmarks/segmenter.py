@@ -21,18 +21,19 @@ import numpy as np
 import torch
 
 import ldm
+from ldm.anatomy import labels
+from ldm.anatomy.labels import dice
 from ldm.evaluation.conditioning import relation
-from ldm.evaluation.intervals import Estimate, bootstrap, proportion
-from ldm.grid import Grid
-from ldm.measuring import labels, measure
-from ldm.measuring.labels import dice
+from ldm.evaluation.statistics.intervals import Estimate, bootstrap, proportion
+from ldm.measuring import measure
+from ldm.measuring.box import SPACING
 from ldm.measuring.people import PeopleTool, load_people
 from ldm.measuring.segmenter import Segmentation, Segmenter, load_segmenter
 from ldm.measuring.subjects import UNSEEN, real_scans, real_subjects, virtual_subjects
-from ldm.measuring.working import SPACING
-from ldm.model import Model
+from ldm.models.latent_diffusion import Model
 from ldm.split import held_out
-from ldm.volumes import read_image, to_grid
+from ldm.volumes.conversion import read_image, to_grid
+from ldm.volumes.grid import Grid
 
 DEMO_GRID = Grid(shape=(64, 80, 64), spacing=2.5)
 STRUCTURES = {

@@ -20,11 +20,11 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 import ldm
-from ldm.measuring import labels
+from ldm.anatomy import labels
 from ldm.measuring.segmenter import Segmenter, load_segmenter
 from ldm.measuring.subjects import UNSEEN, real_subjects, virtual_subjects
 from ldm.noise import COVARIATES, generator
-from ldm.volumes import dequantise
+from ldm.volumes.conversion import dequantise
 
 # Of each structure, background first.
 COLOURS = np.array(

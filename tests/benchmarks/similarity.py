@@ -17,7 +17,8 @@ import torch
 from monai.metrics.regression import compute_ms_ssim
 from scipy.ndimage import gaussian_filter
 
-from ldm.evaluation import intervals, similarity
+from ldm.evaluation import similarity
+from ldm.evaluation.statistics import intervals
 
 Index = Callable[[np.ndarray, np.ndarray], float]
 

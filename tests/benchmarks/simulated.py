@@ -16,12 +16,14 @@ import nibabel as nib
 import numpy as np
 
 from ldm import noise
-from ldm.cohort_distribution import CohortDistribution
 from ldm.covariates import PAPER_SCHEMA, Row
-from ldm.grid import Grid
-from ldm.loaded_model import LoadedModel
-from ldm.model_folder import ModelDescription, describe, write
-from ldm.volumes import LEVELS, to_image
+from ldm.covariates.distribution import CohortDistribution
+from ldm.loading import describe
+from ldm.models.base import LoadedModel
+from ldm.models.description import ModelDescription
+from ldm.models.folder import write
+from ldm.volumes.conversion import LEVELS, to_image
+from ldm.volumes.grid import Grid
 
 LOADER = "tests.benchmarks.simulated:load"
 # Where each process notes when it was ready and when it drew; nothing is noted where it is unset.
@@ -68,7 +70,7 @@ class SimulatedModel(LoadedModel):
 
 
 def load(source: str, *, device: str = "cpu", precision: str = "bf16") -> SimulatedModel:
-    """As `ldm.model.load`."""
+    """As `ldm.loading.load`."""
     return SimulatedModel(describe(source), device=device, precision=precision)
 
 

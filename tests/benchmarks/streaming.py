@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 
 from manifests.numbers import human_bytes
-from manifests.query import Release
-from manifests.shards import write_shards
+from manifests.query.release import Release
 from manifests.storage import open_store
-from manifests.volume_check import read_volume
-from manifests.volumes_dataset import Volumes
+from manifests.volumes.dataset import Volumes
+from manifests.volumes.nifti import read_volume
+from manifests.volumes.shards import write_shards
 from tests.manifests import releases
 from tests.servers import S3Server
 

@@ -40,17 +40,17 @@ from monai.transforms import (
 )
 from torch import Tensor, nn
 
-from ldm.grid import Grid
+from ldm.diffusion.samplers import target
 from ldm.networks import Autoencoder, Denoiser
-from ldm.presets import preset
-from ldm.samplers import target
-from ldm.training.diffusion_task import DiffusionTask
+from ldm.training.diffusion import DiffusionTask
 from ldm.training.loop import TrainingState, train
-from ldm.volumes import to_nifti_bytes
+from ldm.training.presets import preset
+from ldm.volumes.conversion import to_nifti_bytes
+from ldm.volumes.grid import Grid
+from ray_jobs.encoding.autoencoder_folder import open_run
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.preparation.bids import find_subjects
 from ray_jobs.preparation.cohort import PreparedCohort
-from ray_jobs.training.autoencoder_folder import open_run
 from ray_jobs.training.diffusion_job import conditions, denoiser_config
 
 

@@ -18,9 +18,9 @@ from urllib.request import urlopen
 
 import numpy as np
 
+from tests import ROOT
 from tests.ports import free_ports
 
-ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 300  # of a busy machine; an idle one needs a tenth of it
 
 
@@ -28,12 +28,12 @@ def tiny_model(folder: Path, **changes: object) -> Path:
     """A real model folder with random weights: 16 x 24 x 16 voxels, milliseconds a step."""
     import torch
 
-    from ldm.cohort_distribution import CohortDistribution
     from ldm.covariates import PAPER_SCHEMA
-    from ldm.model import save
-    from ldm.model_folder import ModelDescription
+    from ldm.covariates.distribution import CohortDistribution
+    from ldm.models.description import ModelDescription
+    from ldm.models.latent_diffusion import save
     from ldm.networks import Autoencoder, Denoiser
-    from ldm.presets import tiny
+    from ldm.training.presets import tiny
 
     rng = np.random.default_rng(0)
     age = rng.uniform(45, 80, 200)

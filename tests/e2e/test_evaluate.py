@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ldm.model import describe
+from ldm.loading import describe
 from tests.e2e.running import ROOT, RayHead, environment, generate
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from manifests.release import read_release
+from manifests.format.release_json import read_release
 from manifests.storage import open_store
 from ray_jobs import cli
 from ray_jobs.generation.metrics import PREFIX, Stage

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from ldm.bundle.description import CENTRE
-from ldm.model import load
-from manifests.release import read_release
+from ldm.loading import load
+from ldm.models.bundle.description import CENTRE
+from manifests.format.release_json import read_release
 from manifests.storage import open_store
 from tests.e2e.running import RayHead, environment, script
 from tests.ldm.bundles import NARROW, write_bundle

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.manifests import releases
 from tests.servers import S3Server
 
-ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("ldm", "manifests", "ray_jobs", "pyproject.toml", "LICENSE", "README.md")
 SAMPLES = 6
 

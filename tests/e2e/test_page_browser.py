@@ -27,7 +27,7 @@ import pytest
 
 from manifests.page import page_files
 from manifests.page.niivue import INTEGRITY, URL, VERSION
-from manifests.query import Release
+from manifests.query.release import Release
 from tests.manifests.page_releases import SITES, page_release, write_page
 from tests.manifests.releases import document, make_release
 
@@ -480,7 +480,7 @@ def test_niivue_comes_on_demand_and_only_as_it_was_pinned(
 def test_a_hostile_release_runs_nothing_in_a_browser(browser: Any, tmp_path: Path) -> None:
     evil = "</script><img src=x onerror=document.title='owned'>"
     store = make_release(tmp_path / "evil", 2)
-    from manifests.release import write_release
+    from manifests.metadata.staging import write_release
 
     table = Release.open(store.uri).query()
     write_release(store, table, document(name=evil, license=evil, authors=(evil,)))

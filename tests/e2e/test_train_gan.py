@@ -13,7 +13,7 @@ import pytest
 
 import ldm
 from ldm.gan.presets import gan_preset
-from manifests.release import read_release
+from manifests.format.release_json import read_release
 from manifests.storage import open_store
 from ray_jobs import cli
 from tests.e2e.running import RayHead, job

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import ldm
-from ldm.presets import tiny
+from ldm.training.presets import tiny
 from ray_jobs import cli
 from ray_jobs.preparation.bids import in_validation
 from ray_jobs.preparation.cohort import PreparedCohort

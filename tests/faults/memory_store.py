@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from manifests.errors import StorageError
-from manifests.store import Entry, Store
+from manifests.storage.base import Entry, Store
 
 
 class MemoryStore(Store):

@@ -29,12 +29,13 @@ from typing import Any
 
 import pyarrow as pa
 
-import manifests.ledger as ledger_module
+import manifests.ledger.ledger as ledger_module
 from manifests.errors import StorageError
-from manifests.ledger import Ledger, ShardPlan, part_key
-from manifests.parquet import parquet_bytes, table_from_bytes
-from manifests.release import finalise, image_path
-from manifests.schema import rows_table
+from manifests.format.layout import image_path, part_key
+from manifests.format.parquet import parquet_bytes, table_from_bytes
+from manifests.format.schema import rows_table
+from manifests.ledger import Ledger, ShardPlan
+from manifests.ledger.finalise import finalise
 from ray_jobs.generation.decisions import (
     Decision,
     End,

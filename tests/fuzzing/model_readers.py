@@ -16,17 +16,18 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from ldm.bundle.configs import network_configs, read_configs, volume_shape
-from ldm.bundle.digests import digests
-from ldm.bundle.weights import load_file
 from ldm.covariates import PAPER_SCHEMA
-from ldm.grid import Grid
-from ldm.model import load
-from ldm.model_folder import AUTOENCODER, CONFIG, DISTRIBUTION, describe, render_card
+from ldm.loading import describe, load
+from ldm.models.bundle.configs import network_configs, read_configs, volume_shape
+from ldm.models.bundle.digests import digests
+from ldm.models.bundle.weights import load_file
+from ldm.models.card import render_card
+from ldm.models.description import AUTOENCODER, CONFIG, DISTRIBUTION
 from ldm.networks import Autoencoder
-from ldm.presets import tiny
-from ldm.volumes import read_image, to_grid
-from ldm.weights import load_weights, weight_bytes
+from ldm.networks.weights import load_weights, weight_bytes
+from ldm.training.presets import tiny
+from ldm.volumes.conversion import read_image, to_grid
+from ldm.volumes.grid import Grid
 from ray_jobs.preparation.job import read_schema
 from tests.e2e.running import tiny_model
 from tests.fuzzing.mutations import mutated_bytes, mutated_document, mutated_json

@@ -18,16 +18,16 @@ from hypothesis import strategies as st
 
 from manifests.commands.info import _describe
 from manifests.commands.query import _brief_columns, text_table
-from manifests.download import Existing, download
-from manifests.layout import MANIFEST_KEY, RELEASE_KEY, image_path
-from manifests.ledger import PLAN_KEY, TARGET_KEY
-from manifests.parquet import parquet_bytes, sha256
-from manifests.query import Release
-from manifests.status import read_status
+from manifests.digests import sha256
+from manifests.format.layout import MANIFEST_KEY, PLAN_KEY, RELEASE_KEY, TARGET_KEY, image_path
+from manifests.format.parquet import parquet_bytes
+from manifests.ledger.status import read_status
+from manifests.query.release import Release
+from manifests.query.where import parse_where
 from manifests.storage import open_store
 from manifests.verify import verify
-from manifests.volume_check import check_volume
-from manifests.where import parse_where
+from manifests.volumes.download import Existing, download
+from manifests.volumes.nifti import check_volume
 from ray_jobs.status import describe as describe_status
 from tests.fuzzing.mutations import FLOATS, mutated_bytes, mutated_json, mutated_words
 from tests.manifests.releases import SCHEMA, image_bytes, make_release

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ldm.diffusion.schedule import Schedule
 from ldm.networks import Autoencoder, Denoiser
-from ldm.schedule import Schedule
 from ldm.training.loop import train
 from tests.ldm.tiny_model import PRESET, autoencoder_task, diffusion_task, new_state
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ldm.previews import mosaic, sweep
+from ldm.volumes.previews import mosaic, sweep
 
 FOLDER = Path(__file__).parent
 

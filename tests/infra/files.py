@@ -7,14 +7,13 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ray_jobs.cli import VERBS
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
 IMAGE = "registry.example.org/brainpress"
 

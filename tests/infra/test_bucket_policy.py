@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -14,9 +13,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from manifests.storage import open_store
+from tests import ROOT
 from tests.servers import S3Server
 
-POLICY = Path(__file__).resolve().parents[2] / "infra" / "aws" / "public-read-policy.json"
+POLICY = ROOT / "infra" / "aws" / "public-read-policy.json"
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from ldm.registration_images import SPACING, template
+from ldm.anatomy.pyramid import SPACING, template
 
 
 def turned(

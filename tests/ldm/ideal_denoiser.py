@@ -7,7 +7,7 @@ import functools
 import torch
 from torch import Tensor
 
-from ldm.schedule import CLEAN, Level, Schedule
+from ldm.diffusion.schedule import CLEAN, Level, Schedule
 
 SHAPE = (1, 2, 2, 2)
 

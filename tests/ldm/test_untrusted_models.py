@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 import torch
 
-from ldm.bundle.exported import inference_config, readme
 from ldm.errors import LdmError
-from ldm.model import load
-from ldm.model_folder import AUTOENCODER, CONFIG, describe, render_card
+from ldm.loading import describe, load
+from ldm.models.bundle.documents import inference_config, readme
+from ldm.models.card import render_card
+from ldm.models.description import AUTOENCODER, CONFIG
 from ldm.networks import AutoencoderConfig
-from ldm.nifti import from_bytes
-from ldm.text import markdown, one_line
-from ldm.volumes import read_image
-from ldm.weights import load_weights
+from ldm.networks.weights import load_weights
+from ldm.untrusted import markdown, one_line
+from ldm.volumes.conversion import read_image
+from ldm.volumes.nifti import from_bytes
 from tests.e2e.running import tiny_model
 from tests.memory import peak
 

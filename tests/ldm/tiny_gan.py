@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from ldm.cohort_distribution import CohortDistribution
 from ldm.covariates import UNCONDITIONAL
+from ldm.covariates.distribution import CohortDistribution
 from ldm.gan.model import save_gan
 from ldm.gan.networks import Generator
 from ldm.gan.presets import gan_preset
-from ldm.model_folder import GAN, ModelDescription
+from ldm.models.description import GAN, ModelDescription
 
 PRESET = gan_preset("tiny")
 

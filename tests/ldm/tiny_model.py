@@ -11,16 +11,17 @@ import torch
 from torch import nn
 
 from ldm import noise
-from ldm.model import save
-from ldm.model_folder import ModelDescription, describe
+from ldm.diffusion.schedule import Schedule
+from ldm.loading import describe
+from ldm.models.description import ModelDescription
+from ldm.models.latent_diffusion import save
 from ldm.networks import Autoencoder, Denoiser
-from ldm.presets import tiny
-from ldm.schedule import Schedule
 from ldm.training.adversarial import PatchCritic
-from ldm.training.autoencoder_task import AdversarialAutoencoderTask, AutoencoderTask
+from ldm.training.autoencoder import AdversarialAutoencoderTask, AutoencoderTask
 from ldm.training.config import TrainingConfig
-from ldm.training.diffusion_task import DiffusionTask
+from ldm.training.diffusion import DiffusionTask
 from ldm.training.loop import TrainingState
+from ldm.training.presets import tiny
 from tests.e2e.running import tiny_model
 
 PRESET = tiny()

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from manifests.confined import Directory
+from manifests.storage.confined import Directory
 from ray_jobs.cli import main
 
 

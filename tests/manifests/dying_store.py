@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from manifests.storage_local import LocalStore
+from manifests.storage.local import LocalStore
 
 
 class Died(BaseException):

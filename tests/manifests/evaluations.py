@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from manifests.evaluated import Evaluation, Figure
-from manifests.json_text import json_bytes
-from manifests.layout import MEASURED_KEY, participant_id
-from manifests.measured import MEASURES, PREFIX, measured_table
-from manifests.parquet import parquet_bytes, sha256
-from manifests.query import Release
+from manifests.digests import sha256
+from manifests.format.evaluation import Evaluation, Figure
+from manifests.format.json_text import json_bytes
+from manifests.format.layout import MEASURED_KEY, participant_id
+from manifests.format.measured import MEASURES, PREFIX, measured_table
+from manifests.format.parquet import parquet_bytes
+from manifests.query.release import Release
 
 FIGURES = (
     Figure(name="ventricles, correlation", value=0.951, low=0.94, high=0.962, n=6),

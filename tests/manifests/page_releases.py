@@ -10,13 +10,13 @@ import nibabel as nib
 import numpy as np
 import pyarrow as pa
 
-from manifests.layout import image_path, participant_id
+from manifests.digests import sha256
+from manifests.format.layout import image_path, participant_id
+from manifests.format.schema import Column, manifest_schema
+from manifests.metadata.staging import write_release
 from manifests.page.pictures import MOST
-from manifests.parquet import sha256
-from manifests.release import write_release
-from manifests.schema import Column, manifest_schema
 from manifests.storage import open_store
-from manifests.store import Store
+from manifests.storage.base import Store
 from tests.manifests.releases import document
 
 SHAPE, VOXEL = (32, 40, 36), 5.0

@@ -10,7 +10,7 @@ import signal
 import sys
 
 from manifests.ledger import Ledger, ShardPlan
-from manifests.release import finalise
+from manifests.ledger.finalise import finalise
 from manifests.storage import open_store
 from tests.manifests.releases import begin, document, write_shard
 

@@ -10,13 +10,15 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from manifests.layout import image_path, participant_id
-from manifests.ledger import Ledger, ShardPlan, part_key
-from manifests.parquet import read_columns, sha256
-from manifests.release import ReleaseDocument, finalise
-from manifests.schema import Column, manifest_schema, rows_table
+from manifests.digests import sha256
+from manifests.format.document import ReleaseDocument
+from manifests.format.layout import image_path, part_key, participant_id
+from manifests.format.parquet import read_columns
+from manifests.format.schema import Column, manifest_schema, rows_table
+from manifests.ledger import Ledger, ShardPlan
+from manifests.ledger.finalise import finalise
 from manifests.storage import open_store
-from manifests.store import Store
+from manifests.storage.base import Store
 
 COLUMNS = (
     Column(name="sex", kind="categorical", levels=("F", "M"), description="F female, M male"),

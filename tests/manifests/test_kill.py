@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from manifests.storage import open_store
-from manifests.storage_local import LocalStore
+from manifests.storage.local import LocalStore
+from tests import ROOT
 from tests.manifests import press
-from tests.manifests.test_release import everything
+from tests.manifests.ledger.test_finalise import everything
 
-ROOT = Path(__file__).parents[2]
 N = 8
 
 

@@ -11,14 +11,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from manifests import confined
-from manifests.confined import directory_inside, open_inside
+from manifests.digests import sha256
 from manifests.errors import ReleaseError
-from manifests.layout import MANIFEST_KEY, RELEASE_KEY, image_path
-from manifests.parquet import parquet_bytes, sha256
-from manifests.query import Release
-from manifests.storage_local import SIDE_FOLDER, LocalStore
-from manifests.store import Store, check_key
+from manifests.format.layout import MANIFEST_KEY, RELEASE_KEY, image_path
+from manifests.format.parquet import parquet_bytes
+from manifests.query.release import Release
+from manifests.storage import confined
+from manifests.storage.base import Store, check_key
+from manifests.storage.confined import directory_inside, open_inside
+from manifests.storage.local import SIDE_FOLDER, LocalStore
 from ray_jobs.cli import main
 from tests.manifests.releases import image_bytes, make_release
 

@@ -14,16 +14,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manifests.digests import sha256
 from manifests.errors import ReleaseError
-from manifests.json_text import MOST_JSON_BYTES, parse_json
-from manifests.layout import MANIFEST_KEY, RELEASE_KEY, image_path
-from manifests.ledger import TARGET_KEY, ShardPlan
-from manifests.parquet import read_columns, row_count, sha256, table_from_bytes
-from manifests.query import Release
+from manifests.format.json_text import MOST_JSON_BYTES, parse_json
+from manifests.format.layout import MANIFEST_KEY, RELEASE_KEY, TARGET_KEY, image_path
+from manifests.format.parquet import read_columns, row_count, table_from_bytes
+from manifests.ledger import ShardPlan
+from manifests.query.release import Release
 from manifests.storage import open_store
-from manifests.store import Store
+from manifests.storage.base import Store
 from manifests.verify import verify
-from manifests.volume_check import check_volume
+from manifests.volumes.nifti import check_volume
 from ray_jobs.cli import main
 from tests.manifests.releases import image_bytes, make_release
 from tests.memory import peak

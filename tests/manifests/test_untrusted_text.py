@@ -12,11 +12,12 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from manifests.layout import MANIFEST_KEY, RELEASE_KEY
-from manifests.parquet import parquet_bytes, sha256
-from manifests.query import Release
-from manifests.release import write_release
-from manifests.schema import Column, rows_table
+from manifests.digests import sha256
+from manifests.format.layout import MANIFEST_KEY, RELEASE_KEY
+from manifests.format.parquet import parquet_bytes
+from manifests.format.schema import Column, rows_table
+from manifests.metadata.staging import write_release
+from manifests.query.release import Release
 from manifests.storage import open_store
 from manifests.text import json_text, markdown, one_line, printable, without_credentials
 from ray_jobs.cli import main

@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ldm.cohort_distribution import CohortDistribution
-from ldm.copula import Margin
 from ldm.covariates import Covariate, CovariateSchema
+from ldm.covariates.copula import Margin
+from ldm.covariates.distribution import CohortDistribution
 
 SCHEMA = CovariateSchema(
     (

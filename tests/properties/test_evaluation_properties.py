@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy.linalg import qr
 
-from ldm.evaluation import intervals, ranking
 from ldm.evaluation.coverage import coverage
 from ldm.evaluation.distances import frechet_distance, kernel_distance
 from ldm.evaluation.similarity import four_g_r_ssim, ms_ssim
+from ldm.evaluation.statistics import intervals, ranking
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIZES = st.integers(4, 12)

@@ -10,9 +10,10 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests.ledger import Ledger, ShardPlan, part_key
-from manifests.parquet import parquet_bytes, table_from_bytes
-from manifests.schema import rows_table
+from manifests.format.layout import part_key
+from manifests.format.parquet import parquet_bytes, table_from_bytes
+from manifests.format.schema import rows_table
+from manifests.ledger import Ledger, ShardPlan
 from manifests.storage import open_store
 from tests.manifests.releases import SCHEMA, row
 

@@ -10,8 +10,9 @@ from typing import Literal
 import pyarrow as pa
 import pytest
 
-import manifests.ledger as ledger_module
-from manifests.ledger import Ledger, ShardPlan, part_key
+import manifests.ledger.ledger as ledger_module
+from manifests.format.layout import part_key
+from manifests.ledger import Ledger, ShardPlan
 from ray_jobs.generation.decisions import End, Outcome
 from ray_jobs.generation.policy import Policy
 from tests.faults.simulation import BrokenLaw, Parts, many, simulate

@@ -10,12 +10,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ldm.guidance import guided
-from ldm.multistep import dpm_2m, unipc, weights
-from ldm.samplers import points, split, target
-from ldm.sampling import SAMPLERS, Sampling
-from ldm.schedule import PREDICTIONS, Level, Schedule, step_pairs
-from ldm.solvers import Point, ddim, ddim_step, ddpm_step
+from ldm.diffusion.config import SAMPLERS, Sampling
+from ldm.diffusion.guidance import guided
+from ldm.diffusion.multistep import dpm_2m, unipc, weights
+from ldm.diffusion.samplers import points, split, target
+from ldm.diffusion.schedule import PREDICTIONS, Level, Schedule, step_pairs
+from ldm.diffusion.solvers import Point, ddim, ddim_step, ddpm_step
 
 ALPHA_BARS = st.floats(1e-4, 1 - 1e-4)
 

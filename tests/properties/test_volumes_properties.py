@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from ldm.grid import Grid
-from ldm.volumes import LEVELS, dequantise, quantise, read_image, to_grid
+from ldm.volumes.conversion import LEVELS, dequantise, quantise, read_image, to_grid
+from ldm.volumes.grid import Grid
 
 GRID = Grid(shape=(10, 12, 8), spacing=8.0)
 FLIPS = list(itertools.product((1, -1), repeat=3))

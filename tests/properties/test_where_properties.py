@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests.errors import ReleaseError
-from manifests.schema import rows_table
-from manifests.where import parse_where
+from manifests.format.schema import rows_table
+from manifests.query.where import parse_where
 from tests.manifests.releases import SCHEMA, row
 
 ROWS = [

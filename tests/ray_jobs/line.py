@@ -15,8 +15,10 @@ import torch
 
 from ldm.covariates import PAPER_SCHEMA, fit_schema
 from ldm.networks import Autoencoder
-from ldm.presets import tiny
+from ldm.training.presets import tiny
 from ray_jobs import cli
+from ray_jobs.encoding import autoencoder_folder
+from ray_jobs.encoding.autoencoder_folder import TrainedAutoencoder
 from ray_jobs.encoding.encoder import Encoder
 from ray_jobs.encoding.job import collect
 from ray_jobs.encoding.latents import ARRAYS, EncodedCohort
@@ -24,8 +26,6 @@ from ray_jobs.preparation.bids import in_validation
 from ray_jobs.preparation.cohort import VOLUMES, PreparedCohort
 from ray_jobs.preparation.options import Work
 from ray_jobs.preparation.subject import prepare_subject
-from ray_jobs.training import autoencoder_folder
-from ray_jobs.training.autoencoder_folder import TrainedAutoencoder
 
 PRESET = tiny()
 SHARE = 0.25

@@ -8,13 +8,12 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from ray_jobs import cli
+from tests import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "ray", "monai", "pyarrow", "pandas", "boto3", "nibabel", "scipy")
 Run = Callable[[argparse.Namespace], int]
 

@@ -1,0 +1,252 @@
+"""What a model is conditioned on: an ordered schema of covariates, and its fit to a cohort."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ldm.covariates.covariate import Covariate, Row, Value
+from ldm.errors import LdmError
+
+__all__ = [
+    "PAPER_SCHEMA",
+    "UNCONDITIONAL",
+    "Covariate",
+    "CovariateSchema",
+    "Row",
+    "Value",
+    "column",
+    "fit_schema",
+]
+
+
+MOST_COVARIATES = 100
+
+
+@dataclass(frozen=True)
+class CovariateSchema:
+    """The covariates of a model, in the order in which the network receives them.
+
+    An unconditional model has none (`UNCONDITIONAL`).
+
+    Raises:
+        LdmError: two of one name.
+    """
+
+    covariates: tuple[Covariate, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.covariates) > MOST_COVARIATES:
+            raise LdmError(
+                f"covariate schema: {len(self)} covariates, expected at most {MOST_COVARIATES}"
+            )
+        if len(set(self.names)) != len(self.names):
+            raise LdmError(f"covariate schema: a name occurs twice in {', '.join(self.names)}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, in the network's order."""
+        return tuple(covariate.name for covariate in self.covariates)
+
+    @property
+    def continuous(self) -> tuple[Covariate, ...]:
+        """Those whose values are numbers."""
+        return tuple(c for c in self.covariates if c.is_continuous)
+
+    @property
+    def categorical(self) -> tuple[Covariate, ...]:
+        """Those whose values are levels."""
+        return tuple(c for c in self.covariates if not c.is_continuous)
+
+    def __len__(self) -> int:
+        return len(self.covariates)
+
+    def __getitem__(self, name: str) -> Covariate:
+        """The covariate of that name.
+
+        Raises:
+            LdmError: no such covariate; the message names the closest.
+        """
+        for covariate in self.covariates:
+            if covariate.name == name:
+                return covariate
+        if not self.covariates:
+            raise LdmError(f"unknown covariate {name!r}: this model is unconditional, it has none")
+        close = difflib.get_close_matches(name, self.names, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise LdmError(f"unknown covariate {name!r}: {hint}this model has {', '.join(self.names)}")
+
+    def validate(self, row: Mapping[str, object], *, partial: bool = False) -> Row:
+        """`row` checked, as floats and level names, in the schema's order.
+
+        Args:
+            row: physical values by name.
+            partial: whether covariates may be missing from it.
+
+        Raises:
+            LdmError: an unknown or missing name, an unknown level, a number that is not finite.
+        """
+        for name in row:
+            self[name]
+        missing = [name for name in self.names if name not in row]
+        if missing and not partial:
+            raise LdmError(
+                f"covariate {', '.join(missing)} missing: expected {', '.join(self.names)}"
+            )
+        return {c.name: c.parse(row[c.name]) for c in self.covariates if c.name in row}
+
+    def parse_fixed(self, texts: Iterable[str]) -> Row:
+        """The values of options such as `age=70` or `sex=F`.
+
+        Raises:
+            LdmError: not of the form name=value, a name given twice, or a bad name or value.
+        """
+        fixed: Row = {}
+        for text in texts:
+            name, equals, value = (part.strip() for part in text.partition("="))
+            if not (equals and name and value):
+                raise LdmError(f"fixed covariate {text!r}: expected name=value, such as age=70")
+            if name in fixed:
+                raise LdmError(f"covariate {name} is fixed twice: give it once")
+            fixed[name] = self[name].parse(value)
+        return self.validate(fixed, partial=True)
+
+    def scale(self, row: Mapping[str, object]) -> np.ndarray:
+        """The complete `row` as the network's input, (C,) float32."""
+        parsed = self.validate(row)
+        return np.array([c.scale(parsed[c.name]) for c in self.covariates], dtype=np.float32)
+
+    def unscale(self, scaled: Sequence[float] | np.ndarray) -> Row:
+        """The inverse of `scale`: (C,) to physical values.
+
+        Raises:
+            LdmError: not one value per covariate.
+        """
+        if np.shape(scaled) != (len(self),):
+            raise LdmError(
+                f"scaled covariates of shape {np.shape(scaled)}: expected ({len(self)},), "
+                f"one for each of {', '.join(self.names)}"
+            )
+        return {c.name: c.unscale(float(x)) for c, x in zip(self.covariates, scaled, strict=True)}
+
+    def is_extrapolated(self, row: Mapping[str, object]) -> bool:
+        """Whether any continuous value of `row` lies beyond the schema's range."""
+        return any(self[name].is_extrapolated(value) for name, value in row.items())
+
+    def to_json(self) -> dict[str, Any]:
+        """The schema as JSON values."""
+        return {"covariates": [covariate.to_json() for covariate in self.covariates]}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> CovariateSchema:
+        """The inverse of `to_json`.
+
+        Raises:
+            LdmError: a field is missing, unknown or wrong.
+        """
+        try:
+            return cls(
+                tuple(
+                    Covariate(**{**entry, "levels": tuple(entry.get("levels", ()))})
+                    for entry in document["covariates"]
+                )
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise LdmError(f"covariate schema unreadable: {ascii(error)[:200]}") from None
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256, hexadecimal, of the schema's canonical JSON."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+# The schema of a model that takes no covariates.
+UNCONDITIONAL = CovariateSchema(())
+
+# The four covariates of Pinaya et al. 2022 and their UK Biobank ranges (arXiv 2209.07162, sec. 2).
+PAPER_SCHEMA = CovariateSchema(
+    (
+        Covariate(
+            name="sex", kind="categorical", levels=("F", "M"), description="F female, M male"
+        ),
+        Covariate(name="age", unit="year", minimum=44, maximum=82, description="age at the scan"),
+        Covariate(
+            name="ventricular_volume",
+            unit="mm3",
+            minimum=6_995.68,
+            maximum=171_375,
+            description="cerebrospinal fluid of the lateral ventricles, not normalised",
+        ),
+        Covariate(
+            name="brain_volume",
+            unit="mm3",
+            minimum=1_144_240,
+            maximum=1_793_910,
+            description="grey and white matter, normalised for head size",
+        ),
+    )
+)
+
+
+def fit_schema(template: CovariateSchema, table: Mapping[str, Any]) -> CovariateSchema:
+    """`template` with the continuous ranges of a cohort.
+
+    A range is widened to round numbers (some 1 % of it), so that neither end is one subject's
+    value.
+
+    Args:
+        template: names, units, kinds and levels.
+        table: a column for each covariate, a pandas DataFrame or a dict of arrays.
+
+    Raises:
+        LdmError: a column is missing or empty, has a value that is no number, or only one value.
+    """
+    return CovariateSchema(
+        tuple(
+            c if not c.is_continuous else _with_range(c, column(c, table))
+            for c in template.covariates
+        )
+    )
+
+
+def column(covariate: Covariate, table: Mapping[str, Any]) -> np.ndarray:
+    """The cohort's values of a covariate, (N,) float64 or level names as an object array.
+
+    Raises:
+        LdmError: the column is missing or empty, or a value in it is bad (its row is named).
+    """
+    if covariate.name not in table:
+        raise LdmError(
+            f"column {covariate.name!r} missing from the cohort's table: "
+            f"found {', '.join(map(str, table))}"
+        )
+    values: list[Value] = []
+    for row, value in enumerate(np.asarray(table[covariate.name], dtype=object)):
+        try:
+            values.append(covariate.parse(value))
+        except LdmError as error:
+            raise LdmError(f"row {row} of the cohort's table: {error}") from None
+    if not values:
+        raise LdmError(f"column {covariate.name!r} of the cohort's table is empty")
+    return np.array(values, dtype=np.float64 if covariate.is_continuous else object)
+
+
+def _with_range(covariate: Covariate, values: np.ndarray) -> Covariate:
+    low, high = float(values.min()), float(values.max())
+    if not low < high:
+        raise LdmError(
+            f"covariate {covariate.name} is {low:g} throughout the cohort: expected it to vary"
+        )
+    step = 10.0 ** math.floor(math.log10(high - low)) / 20
+    steps_low, steps_high = math.floor(low / step), math.ceil(high / step)
+    minimum, maximum = (float(f"{steps * step:.12g}") for steps in (steps_low, steps_high))
+    # Rounding loses what is less than the smallest part of a step.
+    return replace(covariate, minimum=min(minimum, low), maximum=max(maximum, high))

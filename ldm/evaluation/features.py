@@ -1,0 +1,78 @@
+"""Volumes as vectors to compare: coarse correlation images, and the paper's MedicalNet features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ldm.errors import LdmError
+from ldm.networks.medicalnet import MedicalNetFeatures, read_medicalnet
+
+LONGEST = 20  # voxels of the longest side: 8 mm for a head of 160 mm
+
+
+def image_vectors(volumes: np.ndarray, *, longest: int = LONGEST) -> np.ndarray:
+    """Volumes (N, X, Y, Z) as unit vectors (N, D): averaged to a coarse grid and z-scored.
+
+    The squared Euclidean distance of two vectors is 2 (1 - r), r the correlation of the coarse
+    images, so neither brightness nor contrast tells. Volumes of one grid in one space; the flip
+    of a volume about the mid-sagittal plane is `mirror`.
+
+    Args:
+        longest: voxels along the longest side of the coarse grid, the others in proportion.
+
+    Returns:
+        float64.
+
+    Raises:
+        LdmError: no volumes, not finite, or one that is constant.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    if volumes.ndim != 4 or not volumes.size:
+        raise LdmError(f"volumes of shape {volumes.shape}: expected (N, X, Y, Z)")
+    sides = volumes.shape[1:]
+    x, y, z = (min(side, max(1, round(side * longest / max(sides)))) for side in sides)
+    rows = []
+    for volume in volumes:  # one at a time: a cohort at full size need not be held twice
+        found = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
+        rows.append(F.adaptive_avg_pool3d(found, (x, y, z)).flatten().double().numpy())
+    vectors = np.stack(rows)
+    vectors -= vectors.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not np.isfinite(norms).all() or (norms < 1e-9).any():
+        wrong = int(np.flatnonzero(~(norms[:, 0] >= 1e-9))[0])
+        raise LdmError(f"volume {wrong}: constant, or voxels that are not finite numbers")
+    return np.asarray(vectors / norms)
+
+
+def mirror(volumes: np.ndarray) -> np.ndarray:
+    """Volumes (N, X, Y, Z) with left and right exchanged: X runs left to right in RAS, and the
+    grid's middle lies on the mid-sagittal plane."""
+    return np.asarray(volumes[:, ::-1])
+
+
+class MedicalNet:
+    """A MedicalNet ResNet (Chen et al. 2019), as the authors of the paper use it.
+
+    Every volume is z-scored by itself, and the last stage averaged over space.
+
+    Args:
+        path: `resnet_50_23dataset.pth`, 2048 features (the authors'), or resnet_10's, 512.
+
+    Raises:
+        LdmError: no such file, or other weights.
+    """
+
+    def __init__(self, path: Path) -> None:
+        network = read_medicalnet(path, option="--medicalnet")
+        self._stages = MedicalNetFeatures(network.eval().requires_grad_(False))
+
+    @torch.inference_mode()
+    def features(self, volume: np.ndarray) -> np.ndarray:
+        """(F,) float32 of a volume (X, Y, Z) float32."""
+        last = self._stages(torch.from_numpy(np.ascontiguousarray(volume))[None, None])[-1]
+        return np.asarray(last[0].mean(dim=(1, 2, 3)).numpy())

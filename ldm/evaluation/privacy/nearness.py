@@ -1,0 +1,94 @@
+"""How near volumes come to one training subject, relative to the next, and what is a copy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ldm.errors import LdmError
+from ldm.evaluation.statistics.neighbours import nearest
+
+CEILING = 0.5  # alpha of Carlini et al. 2023: what is no nearer than this is no copy
+OTHERS = 10  # further training subjects that a nearest one is measured against
+FEWEST_HELD_OUT = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nearness:
+    """Of each of N volumes, its nearest training subject.
+
+    Attributes:
+        distance: (N,) to it.
+        relative: (N,) the same over the mean distance to the next `OTHERS` nearest ones: about 1
+            for somebody new, near 0 for a copy.
+        subject: (N,) its index.
+    """
+
+    distance: np.ndarray
+    relative: np.ndarray
+    subject: np.ndarray
+
+
+def nearness(
+    volumes: np.ndarray, training: np.ndarray, mirrored: np.ndarray | None = None
+) -> Nearness:
+    """Of (N, D) `volumes` to (T, D) `training`, in either reflection where `mirrored` is given.
+
+    The relative distance is Carlini et al. 2023 (USENIX Security, section 4.2), with 10 neighbours:
+    a blurred or a typical volume is near to everybody, only a copy is near to one.
+
+    Raises:
+        LdmError: fewer than 3 training subjects.
+    """
+    if len(training) < 3:
+        raise LdmError(f"{len(training)} training subjects: expected at least 3")
+    others = min(OTHERS, len(training) - 1)
+    found = nearest(volumes, training, others + 1, mirrored=mirrored)
+    first, rest = found.distances[:, 0], found.distances[:, 1:].mean(axis=1)
+    relative = np.divide(first, rest, out=np.zeros(len(first)), where=rest > 0)
+    return Nearness(distance=first, relative=relative, subject=found.indices[:, 0])
+
+
+def copy_threshold(held_out: np.ndarray, count: int, level: float) -> float:
+    """The relative distance below which none of `count` new volumes should fall.
+
+    Nearest distances are minima, so their logarithm has an exponential lower tail, at a rate that
+    is the local dimension of the data (a Poisson process: P(d_1 / d_2 < r) = r^D; Facco et al.
+    2017, Sci. Rep. 7:12140). The tail is fitted to the held-out subjects nearer than their median;
+    as its rate is estimated from h of them, a further volume lies x beyond the median with
+    probability (1 + x / S)^-h / 2, S the sum of their excesses (the predictive distribution of
+    Lomax). The threshold is where that probability is level / count (Bonferroni); never above
+    the nearest held-out subject, nor above `CEILING`.
+
+    Args:
+        held_out: (H,) relative distances of real subjects that were not trained on.
+        level: the probability that any of `count` like them falls below.
+
+    Raises:
+        LdmError: fewer than 10 held-out subjects, or one that is itself a training subject.
+    """
+    if len(held_out) < FEWEST_HELD_OUT:
+        raise LdmError(
+            f"{len(held_out)} held-out subjects: expected at least {FEWEST_HELD_OUT} to calibrate"
+        )
+    if held_out.min() < 1e-6:
+        raise LdmError(
+            f"held-out subject {int(held_out.argmin())} is a training subject too: split by subject"
+        )
+    nearer = -np.log(held_out)
+    median = float(np.median(nearer))
+    excess = nearer[nearer > median] - median
+    if not len(excess):
+        return min(CEILING, float(held_out.min()))
+    reach = float(excess.sum()) * ((count / (2 * level)) ** (1 / len(excess)) - 1)
+    return min(CEILING, float(np.exp(-median - reach)), float(held_out.min()))
+
+
+def crowding_p(below: int, count: int, rank: int, held_out: int) -> float:
+    """The probability that `below` or more of `count` volumes fall under the `rank`-th smallest
+    of `held_out` values when all are alike: exact, beta-binomial with the threshold's own chance
+    (Wilks 1941, Ann. Math. Stat. 12:91)."""
+    from scipy.stats import betabinom
+
+    return float(betabinom.sf(below - 1, count, rank, held_out + 1 - rank))

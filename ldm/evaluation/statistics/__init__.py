@@ -1,0 +1,1 @@
+"""The statistics that evaluations rest on: intervals, ranks, neighbours."""

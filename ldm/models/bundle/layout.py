@@ -1,0 +1,8 @@
+"""Where the files of a MONAI bundle lie."""
+
+from __future__ import annotations
+
+AUTOENCODER, DENOISER = "models/autoencoder.pt", "models/model.pt"
+INFERENCE, METADATA = "configs/inference.json", "configs/metadata.json"
+WEIGHTS = (AUTOENCODER, DENOISER)
+FILES = (METADATA, INFERENCE, AUTOENCODER, DENOISER)

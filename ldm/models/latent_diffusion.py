@@ -1,0 +1,230 @@
+"""A loaded model: covariates and noise in, volumes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from torch import Tensor
+
+from ldm import noise
+from ldm.covariates import Row
+from ldm.diffusion.guidance import guided
+from ldm.diffusion.samplers import sample
+from ldm.diffusion.schedule import Schedule
+from ldm.errors import LdmError
+from ldm.models.base import LoadedModel
+from ldm.models.description import AUTOENCODER, DENOISER, ModelDescription
+from ldm.models.folder import write
+from ldm.models.inference import Ahead, attend_to_one_token, on_host
+from ldm.networks import Autoencoder, Denoiser, channels_last
+from ldm.networks.precision import PRECISIONS, autocast, cast
+from ldm.networks.weights import weight_bytes
+from ldm.volumes.conversion import to_image
+
+
+class Model(LoadedModel):
+    """A latent diffusion model ready to sample; see `load`."""
+
+    def __init__(
+        self,
+        description: ModelDescription,
+        autoencoder: Autoencoder,
+        denoiser: Denoiser,
+        *,
+        device: str = "cpu",
+        precision: str = "fp32",
+        compiled: bool = False,
+    ) -> None:
+        super().__init__(description, device=device, precision=precision)
+        self.schedule = Schedule.from_json(description.schedule)
+        self._dtype = PRECISIONS[precision]
+        self.autoencoder = autoencoder.eval().requires_grad_(False).to(device)
+        self.denoiser = denoiser.eval().requires_grad_(False).to(device)
+        cast(self.autoencoder, self._dtype, keep=self.autoencoder.last_convolution)
+        cast(self.denoiser, self._dtype)
+        channels_last(self.autoencoder)
+        channels_last(self.denoiser)
+        if self._dtype != torch.float32:  # float32 stays the reference, to the last bit
+            attend_to_one_token(self.denoiser)
+        self._denoise: Callable[..., Tensor] = self.denoiser
+        self._decoded: Callable[[Tensor], Tensor] = self.autoencoder.decode
+        if compiled:
+            self._denoise = torch.compile(self.denoiser, dynamic=False)
+            self._decoded = torch.compile(self.autoencoder.decode, dynamic=False)
+        self._latent_mean = self._per_channel(description.latent_mean)
+        self._latent_std = self._per_channel(description.latent_std)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        """Channels and sides of the latent."""
+        config = self.autoencoder.config
+        x, y, z = (side // config.factor for side in self.grid.shape)
+        return config.latent_channels, x, y, z
+
+    def generate(
+        self,
+        covariates: Sequence[Row],
+        noise_keys: Sequence[tuple[int, ...]],
+        *,
+        steps: int | None = None,
+        sampler: str | None = None,
+        eta: float | None = None,
+        guidance: float | None = None,
+    ) -> np.ndarray:
+        """Volumes (B, X, Y, Z) uint16, 0..4095; `ldm.volumes.conversion.NOT_FINITE` marks NaN.
+
+        Args:
+            covariates: B complete rows in physical units.
+            noise_keys: B integer tuples; all noise of a sample is a function of its own.
+            steps, sampler, eta, guidance: see `ldm.diffusion.config.Sampling`; None takes the
+                model's.
+
+        Raises:
+            LdmError: a covariate that the schema refuses, an unknown sampler, an option that it
+                does not take, too many steps, guidance of a model not trained for it.
+        """
+        if len(covariates) != len(noise_keys) or not covariates:
+            raise LdmError(f"{len(covariates)} covariate rows for {len(noise_keys)} noise keys")
+        latents = self.sample_latents(
+            covariates, noise_keys, steps=steps, sampler=sampler, eta=eta, guidance=guidance
+        )
+        return self._levels(latents)
+
+    @torch.inference_mode()
+    def sample_latents(
+        self,
+        covariates: Sequence[Row],
+        noise_keys: Sequence[tuple[int, ...]],
+        *,
+        steps: int | None = None,
+        sampler: str | None = None,
+        eta: float | None = None,
+        guidance: float | None = None,
+    ) -> Tensor:
+        """Latents (B, C, x, y, z) float32, in the autoencoder's own scale."""
+        sampling = self.description.sampling.altered(
+            sampler=sampler, steps=steps, eta=eta, guidance=guidance
+        )
+        calibration = self.description.calibration
+        rows = np.stack([calibration.conditions(self.schema, row) for row in covariates])
+        conditions = torch.from_numpy(rows).to(self.device)
+
+        on_gpu = torch.device(self.device).type == "cuda"
+
+        def draw(*purpose: int) -> Tensor:
+            drawn = [noise.normal(self.latent_shape, *purpose, *key) for key in noise_keys]
+            array = torch.from_numpy(np.stack(drawn))
+            return (array.pin_memory() if on_gpu else array).to(self.device, non_blocking=on_gpu)
+
+        def predict(latent: Tensor, times: Tensor, dropped: Tensor | None = None) -> Tensor:
+            with autocast(self.device, self._dtype):
+                return self._denoise(latent, times, conditions, dropped)
+
+        everywhere = torch.ones(len(conditions), dtype=torch.bool, device=self.device)
+
+        def step_noise(number: int) -> Tensor:
+            return draw(noise.STEP, number)
+
+        ahead = Ahead(step_noise) if on_gpu else None  # on a CPU a worker keeps to its core
+        try:
+            latents = sample(
+                guided(predict, partial(predict, dropped=everywhere), sampling.guidance),
+                draw(noise.LATENT),
+                self.schedule,
+                sampling,
+                step_noise=ahead or step_noise,
+            )
+        finally:
+            if ahead is not None:
+                ahead.close()
+        return latents * self._latent_std + self._latent_mean
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> np.ndarray:
+        """Volumes (B, X, Y, Z) float32 of latents in the autoencoder's scale; not clipped."""
+        return np.asarray(self._decode(latents).cpu().numpy())
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        with autocast(self.device, self._dtype):
+            volumes = self._decoded(latents.to(self.device))
+        return volumes[:, 0].float()
+
+    def _levels(self, latents: Tensor) -> np.ndarray:
+        """12-bit volumes (B, X, Y, Z) uint16, decoded one at a time: at full size one layer of a
+        single volume takes 3 GB."""
+        decoded = (self._decode(latent[None])[0] for latent in latents)
+        return on_host(decoded, len(latents), self.grid.shape)
+
+    @torch.inference_mode()
+    def reconstruct(self, volumes: np.ndarray) -> np.ndarray:
+        """Volumes (B, X, Y, Z) float32 in [0, 1] through the autoencoder and back."""
+        with autocast(self.device, self._dtype):
+            inputs = torch.from_numpy(volumes[:, None]).to(self.device)
+            latents = self.autoencoder.encode(inputs)[0].float()
+        return self.decode(latents)
+
+    def sample(
+        self,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        sampler: str | None = None,
+        eta: float | None = None,
+        guidance: float | None = None,
+        unconditional: bool = False,
+        **covariates: Any,
+    ) -> nib.Nifti1Image:
+        """One volume as a nibabel image, intensities 0..1, RAS, MNI space.
+
+        Covariates not given are drawn from the cohort's distribution given the others.
+
+        >>> import ldm
+        >>> image = ldm.load("demo").sample(age=70, sex="F", seed=1)  # doctest: +SKIP
+
+        Args:
+            seed: one seed, one volume.
+            steps, sampler, eta, guidance: see `ldm.diffusion.config.Sampling`; None takes the
+                model's.
+            unconditional: leave the covariates out, as `guidance=0` does.
+
+        Raises:
+            LdmError: an unknown covariate or value, and what `generate` raises.
+        """
+        if unconditional and (covariates or guidance not in (None, 0.0, 1.0)):
+            found = ", ".join(covariates) or f"guidance {guidance:g}"
+            raise LdmError(f"unconditional sampling with {found}: give one or the other")
+        row = self.distribution.sample(noise.generator(noise.COVARIATES, seed), covariates)
+        volume = self.generate(
+            [row],
+            [(seed,)],
+            steps=steps,
+            sampler=sampler,
+            eta=eta,
+            guidance=0.0 if unconditional else guidance,
+        )[0]
+        return to_image(volume, self.grid)
+
+    def _per_channel(self, values: tuple[float, ...]) -> Tensor:
+        return torch.tensor(values, device=self.device).view(1, -1, 1, 1, 1)
+
+
+def save(
+    folder: Path,
+    description: ModelDescription,
+    autoencoder: Autoencoder,
+    denoiser: Denoiser,
+    *,
+    dtype: torch.dtype = torch.float16,
+) -> ModelDescription:
+    """Write a model folder whole; weights are kept as `dtype`."""
+    files = {
+        AUTOENCODER: weight_bytes(autoencoder, dtype),
+        DENOISER: weight_bytes(denoiser, dtype),
+    }
+    return write(folder, description, files)

@@ -1,0 +1,59 @@
+"""How many volumes a device's memory holds at once."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ldm.models.description import ModelDescription
+
+# Past this a large network fills a GPU; a smaller one gains little, and its shards get long.
+LARGEST_BATCH = 16
+# Of the device's memory; the rest is for the libraries' workspaces and for fragments.
+SHARE = 0.8
+# Tensors of the widest kind that a block holds beside what is kept for later.
+AT_ONCE = 4
+
+
+def batch_size(description: ModelDescription, memory_bytes: int) -> int:
+    """The largest power of two whose sampling, and one volume's decoding, fit into the memory.
+
+    A calculation from the networks' configurations, with nothing measured: float32 where a layer
+    may compute in it, so that it is rather too large than too small.
+
+    Args:
+        description: of a latent diffusion model.
+        memory_bytes: of the device.
+    """
+    weights = sum(int(entry["bytes"]) for entry in description.files.values())
+    free = SHARE * memory_bytes - weights
+    if decoding_bytes(description) > free:
+        return 1
+    batch = LARGEST_BATCH
+    while batch > 1 and batch * sampling_bytes(description) > free:
+        batch //= 2
+    return batch
+
+
+def sampling_bytes(description: ModelDescription) -> int:
+    """What one volume's pass through the U-Net holds: skip connections and the widest block."""
+    config: Any = description.denoiser
+    sides = [side // _factor(description.autoencoder) for side in description.grid.shape]
+    voxels = math.prod(sides) // config["patch"] ** 3
+    held, widest = 0, 0
+    for level, channels in enumerate(config["channels"]):
+        tensor = 4 * channels * math.ceil(voxels / 8**level)
+        held += (config["num_res_blocks"] + 1) * tensor
+        widest = max(widest, 2 * tensor)  # on the way up, beside what was kept
+    return int(held + AT_ONCE * widest)
+
+
+def decoding_bytes(description: ModelDescription) -> int:
+    """What decoding one volume holds, at full resolution with the width of the level below."""
+    config: Any = description.autoencoder
+    voxels = math.prod(description.grid.shape) // config["patch"] ** 3
+    return int(AT_ONCE * 4 * max(config["channels"][:2]) * voxels)
+
+
+def _factor(autoencoder: Any) -> int:
+    return int(autoencoder["patch"] * 2 ** (len(autoencoder["channels"]) - 1))

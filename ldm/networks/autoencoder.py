@@ -1,0 +1,120 @@
+"""The KL autoencoder: volumes to latents and back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ldm.errors import LdmError
+from ldm.networks.layout import WIDTHS, depth_to_space, space_to_depth, tuples
+from ldm.untrusted import MOST_BLOCKS, MOST_CHANNELS, MOST_PATCH, check_whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig:
+    """The KL autoencoder.
+
+    Attributes:
+        channels: width of each level; every level but the first halves the sides.
+        latent_channels: channels of the latent.
+        num_res_blocks: residual blocks a level.
+        norm_num_groups: groups of the group normalisation.
+        patch: side of the space-to-depth step before the network; 1 is the paper's network.
+        mirrored: whether the network knows volumes whose x axis runs from right to left; they are
+            turned on the way in and out, so that outside of it every volume is RAS.
+    """
+
+    channels: tuple[int, ...]
+    latent_channels: int
+    num_res_blocks: int
+    norm_num_groups: int
+    patch: int = 1
+    mirrored: bool = False
+
+    def __post_init__(self) -> None:
+        check_whole("autoencoder", 1, MOST_PATCH, patch=self.patch)
+        check_whole("autoencoder", 1, MOST_BLOCKS, num_res_blocks=self.num_res_blocks)
+        widths = {name: getattr(self, name) for name in WIDTHS}
+        check_whole("autoencoder", 1, MOST_CHANNELS, **widths)
+        if not self.channels or any(c % self.norm_num_groups for c in self.channels):
+            raise LdmError(
+                f"autoencoder channels {self.channels}: each must divide by "
+                f"norm_num_groups {self.norm_num_groups}"
+            )
+
+    @property
+    def factor(self) -> int:
+        """How many voxels along a side one latent voxel stands for."""
+        return self.patch * 2 ** (len(self.channels) - 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields; `mirrored` only where it is so, which models made before it was not."""
+        return {k: v for k, v in asdict(self).items() if v or k != "mirrored"}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> AutoencoderConfig:
+        return cls(**tuples(document))
+
+
+class Autoencoder(nn.Module):
+    """Volumes (B, 1, X, Y, Z) in [0, 1] to latents (B, C, X/f, Y/f, Z/f) and back.
+
+    Pinaya et al. 2022 section 2.1; with `patch` > 1 a space-to-depth step stands before the
+    network and its inverse after it, which makes full-resolution layers affordable on a CPU.
+    """
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        from monai.networks.nets import AutoencoderKL
+
+        self.config = config
+        self.net = AutoencoderKL(
+            spatial_dims=3,
+            in_channels=config.patch**3,
+            out_channels=config.patch**3,
+            latent_channels=config.latent_channels,
+            channels=config.channels,
+            num_res_blocks=config.num_res_blocks,
+            norm_num_groups=config.norm_num_groups,
+            norm_eps=1e-6,
+            attention_levels=[False] * len(config.channels),
+            with_encoder_nonlocal_attn=False,
+            with_decoder_nonlocal_attn=False,
+        )
+
+    @property
+    def last_convolution(self) -> nn.Module:
+        """The decoder's last layer, which always computes in float32."""
+        blocks: Any = self.net.decoder.blocks
+        last: nn.Module = blocks[-1]
+        return last
+
+    def encode(self, volume: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the latent, each (B, C, X/f, Y/f, Z/f)."""
+        mean, std = self.net.encode(space_to_depth(self._turned(volume), self.config.patch))
+        return mean, std
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Volume (B, 1, X, Y, Z); not clipped.
+
+        The last convolution runs in float32: intensities in bf16 would come in 1/256 steps.
+        """
+        hidden = self.net.post_quant_conv(latent)
+        blocks: Any = self.net.decoder.blocks
+        for block in blocks[:-1]:
+            hidden = block(hidden)
+        with torch.autocast(hidden.device.type, enabled=False):
+            volume = depth_to_space(self.last_convolution(hidden.float()), self.config.patch)
+            return self._turned(volume)
+
+    def _turned(self, volume: Tensor) -> Tensor:
+        """Between RAS and the network's own frame."""
+        return volume.flip(2) if self.config.mirrored else volume
+
+    def forward(self, volume: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Reconstruction, mean and standard deviation; `noise` is N(0, 1) of latent shape."""
+        mean, std = self.encode(volume)
+        return self.decode(mean + std * noise), mean, std

@@ -1,0 +1,155 @@
+"""The diffusion U-Net with the paper's hybrid conditioning."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ldm.errors import LdmError
+from ldm.networks.layout import WIDTHS, depth_to_space, space_to_depth, tuples
+from ldm.untrusted import MOST_BLOCKS, MOST_CHANNELS, MOST_PATCH, check_whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiserConfig:
+    """The diffusion U-Net with the paper's hybrid conditioning.
+
+    Attributes:
+        latent_channels: channels of the latent it denoises.
+        conditions: number of scaled covariates.
+        channels: width of each level; every level but the first halves the sides.
+        num_res_blocks: residual blocks a level.
+        attention_levels: which levels have self- and cross-attention.
+        head_channels: channels of an attention head at each level; 0 where there is none.
+        norm_num_groups: groups of the group normalisation.
+        patch: side of the space-to-depth step on the latent; 1 is the paper's network.
+        condition_mean, condition_std: standardise the conditions before use; empty leaves
+            them as they are, as in the paper.
+        null_condition: what every standardised condition reads where the conditions are dropped,
+            for sampling without them and for guidance; None: the model was not trained for that.
+    """
+
+    latent_channels: int
+    conditions: int
+    channels: tuple[int, ...]
+    num_res_blocks: int
+    attention_levels: tuple[bool, ...]
+    head_channels: tuple[int, ...]
+    norm_num_groups: int
+    patch: int = 1
+    condition_mean: tuple[float, ...] = ()
+    condition_std: tuple[float, ...] = ()
+    null_condition: float | None = None
+
+    def __post_init__(self) -> None:
+        check_whole("U-Net", 1, MOST_PATCH, patch=self.patch)
+        check_whole("U-Net", 1, MOST_BLOCKS, num_res_blocks=self.num_res_blocks)
+        check_whole("U-Net", 1, MOST_CHANNELS, **{name: getattr(self, name) for name in WIDTHS})
+        heads = {"conditions": self.conditions, "head_channels": self.head_channels}
+        check_whole("U-Net", 0, MOST_CHANNELS, **heads)
+        if not len(self.channels) == len(self.attention_levels) == len(self.head_channels):
+            raise LdmError(
+                f"U-Net with {len(self.channels)} channels, {len(self.attention_levels)} "
+                f"attention levels and {len(self.head_channels)} head sizes: expected one a level"
+            )
+        if any(c % self.norm_num_groups for c in self.channels):
+            raise LdmError(
+                f"U-Net channels {self.channels}: each must divide by "
+                f"norm_num_groups {self.norm_num_groups}"
+            )
+        levels = zip(self.channels, self.attention_levels, self.head_channels, strict=True)
+        if any(attends and (head < 1 or width % head) for width, attends, head in levels):
+            raise LdmError(
+                f"U-Net head sizes {self.head_channels}: where there is attention each must "
+                f"divide its level's channels {self.channels}"
+            )
+        for values in (self.condition_mean, self.condition_std):
+            if values and len(values) != self.conditions:
+                raise LdmError(
+                    f"{len(values)} condition statistics for {self.conditions} conditions"
+                )
+
+    @property
+    def factor(self) -> int:
+        """What every side of the latent must divide by."""
+        return self.patch * 2 ** (len(self.channels) - 1)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> DenoiserConfig:
+        return cls(**tuples(document))
+
+
+class Denoiser(nn.Module):
+    """The U-Net: noisy latent, time step and scaled covariates to the predicted target.
+
+    The covariates are both constant input channels and the single context token of
+    cross-attention (Pinaya et al. 2022 section 2.2).
+    """
+
+    condition_mean: Tensor
+    condition_std: Tensor
+
+    def __init__(self, config: DenoiserConfig) -> None:
+        super().__init__()
+        from monai.networks.nets import DiffusionModelUNet
+
+        self.config = config
+        cells = config.patch**3
+        self.net = DiffusionModelUNet(
+            spatial_dims=3,
+            in_channels=config.latent_channels * cells + config.conditions,
+            out_channels=config.latent_channels * cells,
+            channels=config.channels,
+            num_res_blocks=config.num_res_blocks,
+            attention_levels=config.attention_levels,
+            num_head_channels=list(config.head_channels),
+            norm_num_groups=config.norm_num_groups,
+            norm_eps=1e-6,
+            resblock_updown=True,
+            with_conditioning=True,
+            transformer_num_layers=1,
+            cross_attention_dim=config.conditions,
+            upcast_attention=True,
+        )
+        mean = torch.tensor(config.condition_mean or [0.0] * config.conditions)
+        std = torch.tensor(config.condition_std or [1.0] * config.conditions)
+        self.register_buffer("condition_mean", mean, persistent=False)
+        self.register_buffer("condition_std", std, persistent=False)
+
+    def forward(
+        self, latent: Tensor, step: Tensor, conditions: Tensor, dropped: Tensor | None = None
+    ) -> Tensor:
+        """Prediction of the latent's shape.
+
+        Args:
+            latent: (B, C, x, y, z).
+            step: (B,) integer time step.
+            conditions: (B, K) scaled covariates.
+            dropped: (B,) bool, where the conditions are left out (Ho & Salimans 2022).
+
+        Raises:
+            LdmError: conditions dropped in a model with no `null_condition`.
+        """
+        conditions = (conditions - self.condition_mean) / self.condition_std
+        if dropped is not None:
+            conditions = conditions.masked_fill(dropped[:, None], self._null())
+        cells = space_to_depth(latent, self.config.patch)
+        maps = conditions[:, :, None, None, None].expand(-1, -1, *cells.shape[2:])
+        inputs = torch.cat([cells, maps.to(cells.dtype)], dim=1)
+        inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
+        output = self.net(inputs, step, context=conditions[:, None, :])
+        return depth_to_space(output, self.config.patch)
+
+    def _null(self) -> float:
+        if self.config.null_condition is None:
+            raise LdmError(
+                "this model was trained with its conditions always given; guidance and sampling "
+                "without conditions need one trained with --condition-dropout"
+            )
+        return self.config.null_condition

@@ -1,0 +1,115 @@
+"""Training the diffusion model on encoded latents: samples, loss, validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ldm import noise
+from ldm.diffusion.samplers import target
+from ldm.diffusion.schedule import Schedule
+from ldm.training.config import TrainingConfig
+
+# Time steps, as shares of T, at which validation measures the loss.
+VALIDATION_TIMES = (0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
+
+
+class DiffusionTask:
+    """Predict the schedule's target from noisy latents (Ho et al. 2020; Rombach et al. 2022).
+
+    Args:
+        paths: one `.npy` a subject, (copies, 2, C, x, y, z): mean and log-variance.
+        conditions: (N, K) scaled covariates; (N, copies, K) where those of copies differ.
+        latent_mean, latent_std: (C,); the network sees (z - mean) / std.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        conditions: np.ndarray,
+        latent_mean: Sequence[float],
+        latent_std: Sequence[float],
+        schedule: Schedule,
+        config: TrainingConfig,
+    ) -> None:
+        self.paths = list(paths)
+        self.count = len(self.paths)
+        given = np.asarray(conditions, dtype=np.float32)
+        self.conditions = given[:, None] if given.ndim == 2 else given
+        self.mean = np.array(latent_mean, dtype=np.float32).reshape(-1, 1, 1, 1)
+        self.std = np.array(latent_std, dtype=np.float32).reshape(-1, 1, 1, 1)
+        self.schedule = schedule
+        self.config = config
+
+    def load(self, indices: np.ndarray, step: int, positions: range) -> dict[str, Tensor]:
+        """`latent`, `noise` (B, C, x, y, z), `step` (B,), `conditions` (B, K), `dropped` (B,).
+
+        Time steps are stratified over the global batch, which lowers the loss's variance.
+        `dropped` is there only where conditions are ever dropped.
+        """
+        latents, noises, times, given, dropped = [], [], [], [], []
+        for index, position in zip(indices, positions, strict=True):
+            rng = noise.generator(noise.TRAINING, self.config.seed, step, position)
+            stored = np.load(self.paths[index], mmap_mode="r")
+            copy = int(rng.integers(len(stored)))
+            mean, log_variance = np.asarray(stored[copy], dtype=np.float32)
+            given.append(self.conditions[index, min(copy, self.conditions.shape[1] - 1)])
+            z = mean + np.exp(0.5 * log_variance) * rng.standard_normal(mean.shape, np.float32)
+            latents.append((z - self.mean) / self.std)
+            noises.append(rng.standard_normal(mean.shape, np.float32))
+            stratum = (position + rng.random()) / self.config.batch_size
+            times.append(min(int(stratum * self.schedule.steps), self.schedule.steps - 1))
+            # Drawn last, so that all else of a sample is the same with any dropout.
+            dropped.append(rng.random() < self.config.condition_dropout)
+        samples = {
+            "latent": torch.from_numpy(np.stack(latents)),
+            "noise": torch.from_numpy(np.stack(noises)),
+            "step": torch.tensor(times),
+            "conditions": torch.from_numpy(np.stack(given)),
+        }
+        if self.config.condition_dropout:
+            samples["dropped"] = torch.tensor(dropped)
+        return samples
+
+    def loss(
+        self, model: nn.Module, samples: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean squared error of the prediction; without the conditions where they are dropped."""
+        noisy, wanted = target(samples["latent"], samples["noise"], samples["step"], self.schedule)
+        given = [samples[name] for name in ("step", "conditions", "dropped") if name in samples]
+        found = model(noisy, *given)
+        return (found.float() - wanted).pow(2).mean(), {}
+
+    @torch.inference_mode()
+    def validate(
+        self, network: nn.Module, indices: Sequence[int], device: torch.device
+    ) -> dict[str, float]:
+        """Sums over `indices` of the loss at fixed time steps and noise, and their count.
+
+        Where conditions are ever dropped also of `loss_unconditional`, with all of them dropped.
+        """
+        sums = {"loss": 0.0, "count": 0.0}
+        if self.config.condition_dropout:
+            sums["loss_unconditional"] = 0.0
+        for index in indices:
+            mean = np.asarray(np.load(self.paths[index], mmap_mode="r")[0, 0], dtype=np.float32)
+            latent = (mean - self.mean) / self.std
+            times = [int(share * (self.schedule.steps - 1)) for share in VALIDATION_TIMES]
+            drawn = noise.normal((len(times), *latent.shape), noise.TRAINING, 1 << 32, index)
+            samples = {
+                "latent": torch.from_numpy(np.repeat(latent[None], len(times), axis=0)),
+                "noise": torch.from_numpy(drawn),
+                "step": torch.tensor(times),
+                "conditions": torch.from_numpy(self.conditions[[index] * len(times), 0]),
+            }
+            samples = {name: tensor.to(device) for name, tensor in samples.items()}
+            sums["loss"] += float(self.loss(network, samples)[0])
+            if self.config.condition_dropout:
+                samples["dropped"] = torch.ones(len(times), dtype=torch.bool, device=device)
+                sums["loss_unconditional"] += float(self.loss(network, samples)[0])
+            sums["count"] += 1
+        return sums

@@ -1,0 +1,200 @@
+"""The presets: each a named function that returns everything a training run must agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ldm.diffusion.schedule import Schedule
+from ldm.errors import LdmError
+from ldm.networks import AutoencoderConfig, DenoiserConfig
+from ldm.training.adversarial import CriticConfig
+from ldm.training.config import TrainingConfig
+from ldm.training.features import FeatureConfig
+from ldm.volumes.grid import Grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A grid, the two networks, the schedule, and how each network is trained.
+
+    Attributes:
+        critic: of the autoencoder's adversarial term.
+        perceptual: where the network of its perceptual term comes from, as in `--perceptual`.
+        features, train_features: that network, where it is trained on the cohort.
+        latent_copies: copies of a volume that are encoded.
+        standardise_conditions: whether the U-Net sees them with mean 0 and deviation 1.
+    """
+
+    name: str
+    grid: Grid
+    autoencoder: AutoencoderConfig
+    denoiser: DenoiserConfig
+    schedule: Schedule
+    train_autoencoder: TrainingConfig
+    train_diffusion: TrainingConfig
+    latent_copies: int
+    standardise_conditions: bool
+    critic: CriticConfig
+    features: FeatureConfig
+    train_features: TrainingConfig
+    perceptual: str = "cohort"
+
+    @property
+    def null_condition(self) -> float:
+        """What a dropped condition reads: a value far from any that a subject has."""
+        return -4.0 if self.standardise_conditions else -1.0
+
+    def __post_init__(self) -> None:
+        if min(self.grid.shape) < self.critic.smallest_side:
+            raise LdmError(
+                f"preset {self.name}: grid {self.grid.shape} is too small for a critic of "
+                f"{self.critic.layers} layers; expected sides of {self.critic.smallest_side} up"
+            )
+        factor = self.autoencoder.factor * self.denoiser.factor
+        if any(side % factor for side in self.grid.shape):
+            raise LdmError(
+                f"preset {self.name}: grid {self.grid.shape} must divide by {factor}, "
+                "the autoencoder's factor times the U-Net's"
+            )
+
+
+def paper() -> Preset:
+    """Pinaya et al. 2022: 1 mm, the networks of MONAI's published bundle."""
+    return Preset(
+        name="paper",
+        grid=Grid(shape=(160, 224, 160), spacing=1.0, centre=(0.98, -13.98, 18.95)),
+        autoencoder=AutoencoderConfig(
+            channels=(64, 128, 128, 128), latent_channels=3, num_res_blocks=2, norm_num_groups=32
+        ),
+        denoiser=DenoiserConfig(
+            latent_channels=3,
+            conditions=4,
+            channels=(256, 512, 768),
+            num_res_blocks=2,
+            attention_levels=(False, True, True),
+            head_channels=(0, 512, 768),
+            norm_num_groups=32,
+        ),
+        schedule=Schedule(),
+        # The paper names the terms [P]; their weights, the rates and the critic are those of the
+        # author's nearest published code [S]; steps and batch size are ours [U]. Its critic begins
+        # with epoch 5: 5 x 31,740 subjects / 8.
+        train_autoencoder=TrainingConfig(
+            steps=200_000,
+            batch_size=8,
+            learning_rate=5e-5,
+            critic_learning_rate=1e-4,
+            kl_weight=1e-8,
+            perceptual_weight=0.002,
+            adversarial_weight=0.005,
+            adversarial_from=20_000,
+        ),
+        critic=CriticConfig(channels=96, layers=3),
+        perceptual="monai",
+        features=FeatureConfig(channels=(16, 32, 64), piece=64),
+        train_features=TrainingConfig(
+            steps=2_000, batch_size=8, learning_rate=2e-3, cooldown_steps=700, ema_decay=0.99
+        ),
+        # No condition dropout: the paper has none [P]. --condition-dropout adds it.
+        train_diffusion=TrainingConfig(steps=300_000, batch_size=64, learning_rate=2.5e-5),
+        latent_copies=1,
+        standardise_conditions=False,
+    )
+
+
+def demo() -> Preset:
+    """2.5 mm, small enough for two CPU cores to train in an hour and to sample in seconds."""
+    return Preset(
+        name="demo",
+        grid=Grid(shape=(64, 80, 64), spacing=2.5),
+        autoencoder=AutoencoderConfig(
+            channels=(32, 64), latent_channels=8, num_res_blocks=1, norm_num_groups=8, patch=2
+        ),
+        denoiser=DenoiserConfig(
+            latent_channels=8,
+            conditions=4,
+            channels=(128, 128),
+            num_res_blocks=1,
+            attention_levels=(False, True),
+            head_channels=(0, 64),
+            norm_num_groups=16,
+            patch=2,
+        ),
+        schedule=Schedule(prediction="v"),
+        train_autoencoder=TrainingConfig(
+            steps=2_500, batch_size=2, learning_rate=1e-3, kl_weight=1e-6, ema_decay=0.995
+        ),
+        critic=CriticConfig(channels=16, layers=3),
+        features=FeatureConfig(channels=(16, 32, 64), piece=32),
+        train_features=TrainingConfig(
+            steps=200,
+            batch_size=8,
+            learning_rate=2e-3,
+            warmup_steps=20,
+            cooldown_steps=70,
+            ema_decay=0.98,
+        ),
+        train_diffusion=TrainingConfig(
+            steps=2_000, batch_size=16, learning_rate=4e-4, ema_decay=0.995, condition_dropout=0.1
+        ),
+        latent_copies=8,
+        standardise_conditions=True,
+    )
+
+
+def tiny() -> Preset:
+    """The same line at a size for tests: 10 mm, seconds to train.
+
+    In float32: on CPUs the bf16 weight gradient of a 3x3x3 convolution over an input exactly two
+    voxels deep is now and then NaN (oneDNN in torch 2.13 reads memory that nobody wrote).
+    """
+    return Preset(
+        name="tiny",
+        grid=Grid(shape=(16, 24, 16), spacing=10.0),
+        autoencoder=AutoencoderConfig(
+            channels=(8, 8), latent_channels=2, num_res_blocks=1, norm_num_groups=4, patch=2
+        ),
+        denoiser=DenoiserConfig(
+            latent_channels=2,
+            conditions=4,
+            channels=(16, 16),
+            num_res_blocks=1,
+            attention_levels=(False, True),
+            head_channels=(0, 16),
+            norm_num_groups=8,
+        ),
+        schedule=Schedule(prediction="v"),
+        train_autoencoder=TrainingConfig(
+            steps=20,
+            batch_size=4,
+            learning_rate=2e-3,
+            kl_weight=1e-5,
+            save_every=10,
+            precision="fp32",
+        ),
+        critic=CriticConfig(channels=4, layers=1),
+        features=FeatureConfig(channels=(4, 8), piece=8),
+        train_features=TrainingConfig(
+            steps=10, batch_size=4, learning_rate=2e-3, save_every=10, precision="fp32"
+        ),
+        train_diffusion=TrainingConfig(
+            steps=20, batch_size=4, learning_rate=1e-3, save_every=10, precision="fp32"
+        ),
+        latent_copies=2,
+        standardise_conditions=True,
+    )
+
+
+PRESETS: dict[str, Callable[[], Preset]] = {"demo": demo, "paper": paper, "tiny": tiny}
+
+
+def preset(name: str) -> Preset:
+    """The preset of this name.
+
+    Raises:
+        LdmError: there is none.
+    """
+    if name not in PRESETS:
+        raise LdmError(f"preset {name!r}: expected one of {', '.join(PRESETS)}")
+    return PRESETS[name]()

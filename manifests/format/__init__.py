@@ -1,0 +1,1 @@
+"""The format of a release: where things lie, schema, documents, and how Parquet is written."""

@@ -1,0 +1,151 @@
+"""What a release says about itself, before its samples are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+
+from manifests.errors import ReleaseError
+from manifests.format.evaluation import Evaluation
+from manifests.format.published import Published, check_date
+from manifests.format.schema import Column, manifest_schema
+
+# What a user may choose; else it comes from the model's card.
+CHOOSABLE = ("authors", "license", "name")
+DEMONSTRATION = (
+    "This is a demonstration: its model is a small one that shows how the press works. Its images"
+    " are for trying out tools, not for research about brains."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseDocument:
+    """What a release says about itself, and what its samples are a function of.
+
+    Attributes:
+        name: of the dataset, for people.
+        model: the model's card: name, description, license, attribution, demo (bool), ...
+        sampler: how the model was run, such as {"name": "ddim", "steps": 50}.
+        seed: of the release; a sample is a function of it and of the sample's index.
+        fingerprint, fields: as in the plan (`Ledger.begin`).
+        columns, quality: the covariates and the measured figures of the manifest.
+        license: SPDX identifier of the dataset's licence.
+        license_text: the licence in full; without it LICENSE names it and says where it stands.
+        authors: of the dataset.
+        software_version: of brainpress.
+        image: more about every image, for T1w.json, such as {"SpatialReference": ...}.
+        date: of the release, YYYY-MM-DD. Nothing else in a release tells the time, so that the
+            same release made twice has the same bytes.
+        chosen: which of `CHOOSABLE` the user chose for this release.
+        published: as what it was published; None where it was not.
+        evaluation: what it tells of its evaluation; None where it was published without one.
+    """
+
+    name: str
+    model: Mapping[str, Any]
+    sampler: Mapping[str, Any]
+    seed: int
+    fingerprint: str
+    fields: Mapping[str, Any]
+    columns: tuple[Column, ...]
+    quality: tuple[Column, ...] = ()
+    license: str
+    license_text: str = ""
+    authors: tuple[str, ...] = ("The brainpress authors",)
+    software_version: str
+    image: Mapping[str, Any] = field(default_factory=dict)
+    date: str | None = None
+    chosen: tuple[str, ...] = ()
+    published: Published | None = None
+    evaluation: Evaluation | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("name", "license", "fingerprint", "software_version"):
+            if not getattr(self, name):
+                raise ReleaseError(f"release document: {name} is empty")
+        if not self.model.get("name"):
+            raise ReleaseError("release document: the model's card has no name")
+        if self.date is not None:
+            check_date(self.date)
+        if not set(self.chosen) <= set(CHOOSABLE):
+            raise ReleaseError(f"release document: chosen is {self.chosen!a:.80}")
+        manifest_schema(self.columns, self.quality)
+
+    @property
+    def demonstration(self) -> bool:
+        return bool(self.model.get("demo"))
+
+    @property
+    def sampler_text(self) -> str:
+        """The sampler for people: "ddim, steps 50"."""
+        kind = [str(self.sampler[key]) for key in ("name", "sampler") if key in self.sampler]
+        rest = {key: value for key, value in self.sampler.items() if key not in ("name", "sampler")}
+        return ", ".join(kind + [f"{key} {value}" for key, value in rest.items()])
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the release's manifest."""
+        return manifest_schema(self.columns, self.quality)
+
+    def grown_from(self, before: ReleaseDocument) -> ReleaseDocument:
+        """This document, for the release that `before` tells of and that has grown.
+
+        What the user chose before stays, unless it is chosen anew; so does what was published.
+        """
+        kept = (set(CHOOSABLE) & set(before.chosen)) - set(self.chosen)
+        if before.published is not None:
+            kept = set(CHOOSABLE) - set(self.chosen)
+        chosen = tuple(sorted({*self.chosen, *before.chosen}))
+        date = before.date if before.published else self.date
+        fields: dict[str, Any] = {name: getattr(before, name) for name in kept}
+        return replace(
+            self,
+            **fields,
+            chosen=chosen,
+            date=date,
+            published=before.published,
+            evaluation=before.evaluation,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The part of release.json that is not counted from the samples."""
+        return {
+            "name": self.name,
+            "demonstration": self.demonstration,
+            "license": self.license,
+            "authors": list(self.authors),
+            "chosen": sorted(self.chosen),
+            "model": dict(self.model),
+            "sampler": dict(self.sampler),
+            "seed": self.seed,
+            "fingerprint": self.fingerprint,
+            "fields": dict(self.fields),
+            "columns": [column.to_json() for column in self.columns],
+            "quality": [column.to_json() for column in self.quality],
+            "image": dict(self.image),
+            "date": self.date,
+            "published": self.published.to_json() if self.published else None,
+            **({"evaluation": self.evaluation.to_json()} if self.evaluation else {}),
+            "software": {"name": "brainpress", "version": self.software_version},
+        }
+
+    @classmethod
+    def from_json(cls, release: Mapping[str, Any], *, license_text: str = "") -> ReleaseDocument:
+        """The document that a release.json was made from."""
+        same = ("name", "model", "sampler", "seed", "fingerprint", "fields", "license")
+        return cls(
+            **{name: release[name] for name in same},
+            license_text=license_text,
+            authors=tuple(release["authors"]),
+            columns=tuple(Column.from_json(item) for item in release["columns"]),
+            quality=tuple(Column.from_json(item) for item in release["quality"]),
+            image=release.get("image", {}),
+            date=release.get("date"),
+            chosen=tuple(release.get("chosen") or ()),
+            published=Published.from_json(release.get("published")),
+            evaluation=Evaluation.from_json(release.get("evaluation")),
+            software_version=release["software"]["version"],
+        )

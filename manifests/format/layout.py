@@ -1,0 +1,45 @@
+"""Where the things of a release lie, by key relative to the release."""
+
+from __future__ import annotations
+
+import re
+
+RELEASE_KEY = "release.json"
+MANIFEST_KEY = "manifest.parquet"
+PARTICIPANTS_KEY = "participants.tsv"
+CROISSANT_KEY = "croissant.json"
+MEASURED_KEY = "measured.parquet"  # of a release that was evaluated
+EVALUATION = "evaluation"
+CHANGE_KEY = "manifest/change.json"  # there while a release is being published or withdrawn from
+VERSIONS = "versions"
+RELEASE_FORMAT, RELEASE_VERSION = "brainpress-release", 1
+BIDS_VERSION = "1.10.0"
+MOST_IMAGE_BYTES = 2**30  # of a stored image; a volume of the paper's size has some 6 MB
+# What a release holds that BIDS does not know. (The validator wants folders without a slash.)
+NOT_BIDS = ("croissant.json", "manifest", "manifest.parquet", "release.json")
+
+
+def participant_id(index: int) -> str:
+    """The BIDS key of a sample: sub-000000, with a seventh digit from a million on."""
+    return f"sub-{index:06d}"
+
+
+def image_path(index: int) -> str:
+    """Where the image of a sample lies."""
+    key = participant_id(index)
+    return f"{key}/anat/{key}_T1w.nii.gz"
+
+
+PLAN_KEY = "manifest/plan.json"
+TARGET_KEY = "manifest/target.json"
+
+
+def part_key(shard: int) -> str:
+    """Where the rows of a shard are kept. Its presence is the shard's commit mark."""
+    return f"manifest/part-{shard:05d}.parquet"
+
+
+def shard_of(key: str) -> int | None:
+    """The shard whose part is kept at `key`; None where it is no part."""
+    match = re.fullmatch(r"manifest/part-(\d{5,})\.parquet", key)
+    return int(match[1]) if match and part_key(int(match[1])) == key else None

@@ -1,0 +1,210 @@
+"""The files by which a release explains itself: BIDS metadata, licence, citation."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manifests.format.document import DEMONSTRATION, ReleaseDocument
+from manifests.format.json_text import json_bytes
+from manifests.format.layout import BIDS_VERSION, CROISSANT_KEY, NOT_BIDS, VERSIONS
+from manifests.format.licenses import LICENSE_URLS
+from manifests.format.schema import OK, Column
+from manifests.metadata.readme import readme
+from manifests.text import one_line
+
+
+def documents(
+    document: ReleaseDocument,
+    *,
+    ok: int,
+    failed: int,
+    extra: set[str],
+    spread: str = "",
+    withdrawn: int = 0,
+    changed: str | None = None,
+    part: bool = False,
+) -> dict[str, bytes]:
+    """The explaining files of a release with so many samples, by key; but for participants.tsv.
+
+    Args:
+        changed: what has become of it since it was published, as of `published.changed_since`.
+        part: whether it is a downloaded part of a release.
+        extra: the keys of files that came from elsewhere, for .bidsignore.
+        spread: how the covariates are spread, as Markdown, for the README.
+    """
+    return {
+        "dataset_description.json": json_bytes(_dataset_description(document)),
+        "README.md": readme(
+            document,
+            ok=ok,
+            failed=failed,
+            spread=spread,
+            withdrawn=withdrawn,
+            changed=changed,
+            part=part,
+        ).encode(),
+        "CHANGES": _changes(document, ok).encode(),
+        "LICENSE": _license(document).encode(),
+        "CITATION.cff": _citation(document, changed=changed is not None).encode(),
+        "participants.json": json_bytes(_participants_json(document)),
+        "T1w.json": json_bytes(_t1w_json(document)),
+        ".bidsignore": _bidsignore(extra, [VERSIONS] if document.published else []).encode(),
+    }
+
+
+DOCUMENTS = (
+    "dataset_description.json",
+    "README.md",
+    "CHANGES",
+    "LICENSE",
+    "CITATION.cff",
+    "participants.json",
+    "T1w.json",
+    ".bidsignore",
+    CROISSANT_KEY,
+)
+
+
+def is_document(key: str) -> bool:
+    """Whether it is one of the explaining files, which are made anew with every change."""
+    return key in DOCUMENTS
+
+
+def participants_tsv(table: pa.Table, columns: tuple[Column, ...]) -> bytes:
+    """One line for each sample that has an image: its key, covariates, and whether extrapolated.
+
+    Of an unconditional model the keys alone.
+    """
+    return participants_header(columns) + participants_lines(table, columns)
+
+
+def participants_header(columns: tuple[Column, ...]) -> bytes:
+    return ("\t".join(_participants_names(columns)) + "\n").encode()
+
+
+def participants_lines(table: pa.Table, columns: tuple[Column, ...]) -> bytes:
+    """The lines of these manifest rows, without the header."""
+    ok = table.filter(pc.equal(table["status"], OK))
+    names = _participants_names(columns)
+    cells = [[_cell(value) for value in ok[name].to_pylist()] for name in names]
+    return "".join("\t".join(line) + "\n" for line in zip(*cells, strict=True)).encode()
+
+
+def _participants_names(columns: tuple[Column, ...]) -> list[str]:
+    asked = [*(column.name for column in columns), "extrapolated"] if columns else []
+    return ["participant_id", *asked]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "n/a"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _dataset_description(document: ReleaseDocument) -> dict[str, Any]:
+    """Without authors and licence: BIDS wants them in one place, and CITATION.cff has them."""
+    made = f"Synthetic images printed by brainpress from the model {document.model['name']}."
+    generated = {
+        "Name": "brainpress",
+        "Version": document.software_version,
+        "Description": f"{DEMONSTRATION} {made}" if document.demonstration else made,
+    }
+    return {
+        "Name": f"{document.name} (demonstration)" if document.demonstration else document.name,
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "raw",
+        "GeneratedBy": [generated],
+        "Keywords": ["synthetic", "MRI", "brain", "T1w"],
+    }
+
+
+def _participants_json(document: ReleaseDocument) -> dict[str, Any]:
+    described: dict[str, Any] = {}
+    for column in document.columns:
+        about: dict[str, Any] = {"Description": column.description or column.name}
+        if column.unit:
+            about["Units"] = column.unit
+        if column.levels:
+            about["Levels"] = {level: _level(column, level) for level in column.levels}
+        described[column.name] = about
+    if not document.columns:
+        return described
+    described["extrapolated"] = {
+        "Description": "whether a covariate lies outside the range that the model was trained on",
+        "Levels": {"true": "outside", "false": "inside"},
+    }
+    return described
+
+
+def _level(column: Column, level: str) -> str:
+    sexes = {"F": "female", "M": "male"}
+    return sexes.get(level, level) if column.name == "sex" else level
+
+
+def _t1w_json(document: ReleaseDocument) -> dict[str, Any]:
+    return {
+        "Description": "Synthetic T1-weighted brain image, drawn from a generative model",
+        "Units": "arbitrary",
+        "SyntheticData": True,
+        **document.image,
+    }
+
+
+def _changes(document: ReleaseDocument, ok: int) -> str:
+    """As BIDS wants it, in the form of CPAN: newest first."""
+    if document.published:
+        entries = [
+            f"{version.version} {version.date}\n" + "".join(f"  - {c}\n" for c in version.changes)
+            for version in document.published.versions
+        ]
+        return "\n".join(entries)
+    heading = f"1.0.0 {document.date}" if document.date else "1.0.0"
+    return f"{heading}\n  - {ok} synthetic volumes, seed {document.seed}\n"
+
+
+def _license(document: ReleaseDocument) -> str:
+    if document.license_text:
+        return document.license_text.rstrip("\n") + "\n"
+    lines = [one_line(f"{document.name} is licensed under {document.license}.")]
+    if url := LICENSE_URLS.get(document.license):
+        lines.append(f"The text of the licence: {url}")
+    if attribution := document.model.get("attribution"):
+        lines += ["", one_line(f"Attribution: {attribution}")]
+    return "\n".join(lines) + "\n"
+
+
+def _citation(document: ReleaseDocument, *, changed: bool) -> str:
+    """Of a release that has changed since it was published, without a version's number."""
+    lines = [
+        "cff-version: 1.2.0",
+        "message: If you use this dataset, please cite it as below.",
+        "type: dataset",
+        f"title: {_quoted(document.name)}",
+        "authors:",
+        *(f"  - name: {_quoted(author)}" for author in document.authors),
+    ]
+    if document.license in LICENSE_URLS:
+        lines.append(f"license: {document.license}")
+    if document.published and not changed:
+        lines.append(f"version: {_quoted(document.published.last.version)}")
+    if document.published and document.published.url:
+        lines.append(f"url: {_quoted(document.published.url)}")
+    if document.date:
+        lines.append(f"date-released: {json.dumps(document.date)}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A YAML string: a JSON string is one, but for control characters that JSON lets stand."""
+    return json.dumps(one_line(text), ensure_ascii=False)
+
+
+def _bidsignore(extra: set[str], versions: list[str]) -> str:
+    names = {*NOT_BIDS, *versions, *(key.partition("/")[0] for key in extra)}
+    return "".join(f"{name}\n" for name in sorted(names))

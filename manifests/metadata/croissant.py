@@ -1,0 +1,165 @@
+"""croissant.json: the release as machine-learning tools read it (MLCommons Croissant 1.0)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from manifests.format.document import DEMONSTRATION, ReleaseDocument
+from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY
+from manifests.format.licenses import LICENSE_URLS
+from manifests.format.measured import measured_schema
+from manifests.format.published import FIRST_VERSION
+from manifests.text import one_line
+
+FORMAT = "http://mlcommons.org/croissant/1.0"
+RECORDS, MEASURED = "manifest", "measured"
+# The specification's own: tools take no other.
+CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileProperty": "cr:fileProperty",
+    "fileObject": "cr:fileObject",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+
+
+def croissant(
+    document: ReleaseDocument,
+    *,
+    ok: int,
+    manifest_sha256: str,
+    manifest_bytes: int,
+    measured_sha256: str | None = None,
+) -> dict[str, Any]:
+    """The content of croissant.json of a release with so many images.
+
+    Its records are the manifest's rows, and those of measured.parquet where it has one; a field
+    has the column's meaning and unit. Addresses are relative to the file, for a release does not
+    know where it lies.
+    """
+    made = (
+        f"{ok:,} synthetic T1-weighted brain images (NIfTI, BIDS), drawn from the generative model"
+        f" {document.model['name']}; none shows a person. A record describes one image: where it"
+        " lies, its SHA-256, and what it was asked to show."
+    )
+    authors = [one_line(author) for author in document.authors]
+    about: dict[str, Any] = {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": FORMAT,
+        "name": one_line(document.name),
+        "description": one_line(f"{DEMONSTRATION} {made}" if document.demonstration else made),
+        "version": document.published.last.version if document.published else FIRST_VERSION,
+        "license": LICENSE_URLS.get(document.license, one_line(document.license)),
+        "creator": [{"@type": "sc:Organization", "name": name} for name in authors],
+        "citeAs": f"{'; '.join(authors)}. {one_line(document.name)}.",
+        "keywords": ["synthetic", "MRI", "brain", "T1w"],
+    }
+    if document.published and document.published.url:
+        about["url"] = document.published.url
+    if document.date:
+        about["datePublished"] = document.date
+    about["distribution"] = [
+        {
+            "@type": "cr:FileObject",
+            "@id": MANIFEST_KEY,
+            "name": MANIFEST_KEY,
+            "description": "a row for each sample of the release",
+            "contentUrl": MANIFEST_KEY,
+            "contentSize": f"{manifest_bytes} B",
+            "encodingFormat": "application/x-parquet",
+            "sha256": manifest_sha256,
+        }
+    ]
+    about["recordSet"] = [
+        {
+            "@type": "cr:RecordSet",
+            "@id": RECORDS,
+            "name": RECORDS,
+            "description": "the samples in order of their index; images lie at `path`",
+            "key": {"@id": f"{RECORDS}/index"},
+            "field": [_field(field, RECORDS, MANIFEST_KEY) for field in document.schema],
+        }
+    ]
+    if measured_sha256 is not None:
+        _add_measured(about, measured_sha256)
+    return about
+
+
+def _add_measured(about: dict[str, Any], sha256: str) -> None:
+    about["distribution"].append(
+        {
+            "@type": "cr:FileObject",
+            "@id": MEASURED_KEY,
+            "name": MEASURED_KEY,
+            "description": "what was measured on each image",
+            "contentUrl": MEASURED_KEY,
+            "encodingFormat": "application/x-parquet",
+            "sha256": sha256,
+        }
+    )
+    about["recordSet"].append(
+        {
+            "@type": "cr:RecordSet",
+            "@id": MEASURED,
+            "name": MEASURED,
+            "description": f"what was measured on each image, by the index of `{RECORDS}`",
+            "key": {"@id": f"{MEASURED}/index"},
+            "field": [_field(field, MEASURED, MEASURED_KEY) for field in measured_schema()],
+        }
+    )
+
+
+def _field(field: pa.Field, records: str, file: str) -> dict[str, Any]:
+    metadata = field.metadata or {}
+    meaning = metadata.get(b"description", b"").decode() or field.name
+    unit = metadata.get(b"unit", b"").decode()
+    return {
+        "@type": "cr:Field",
+        "@id": f"{records}/{field.name}",
+        "name": field.name,
+        "description": f"{meaning} ({unit})" if unit else meaning,
+        "dataType": _data_type(field.type),
+        "source": {"fileObject": {"@id": file}, "extract": {"column": field.name}},
+    }
+
+
+def _data_type(kind: pa.DataType) -> str:
+    if pa.types.is_boolean(kind):
+        return "sc:Boolean"
+    if pa.types.is_integer(kind):
+        return "sc:Integer"
+    return "sc:Float" if pa.types.is_floating(kind) else "sc:Text"

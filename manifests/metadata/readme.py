@@ -1,0 +1,173 @@
+"""The README of a release."""
+
+from __future__ import annotations
+
+import re
+
+from manifests.format.document import DEMONSTRATION, ReleaseDocument
+from manifests.format.layout import MEASURED_KEY
+from manifests.format.schema import Column
+from manifests.metadata.quality import quality_section
+from manifests.numbers import human_number
+from manifests.text import markdown
+
+
+def readme(
+    document: ReleaseDocument,
+    *,
+    ok: int,
+    failed: int,
+    spread: str = "",
+    withdrawn: int = 0,
+    changed: str | None = None,
+    part: bool = False,
+) -> str:
+    """README.md of a release with so many samples: its data card, for who knows MRI and not us.
+
+    `spread` tells how the covariates are spread, as Markdown; `changed` what has become of the
+    release since it was published; `part` whether it is a downloaded part of one.
+    """
+    model = document.model
+    sections = [
+        f"# {markdown(document.name)}",
+        f"**{DEMONSTRATION}**" if document.demonstration else "",
+        f"{ok:,} synthetic T1-weighted brain images. Each is drawn from a generative model; none"
+        " shows a person.",
+        _version(document, changed),
+        f"{failed:,} samples failed the quality check at every attempt and have no image."
+        if failed
+        else "",
+        f"{withdrawn:,} samples were withdrawn and have no image any more: their rows of the"
+        " manifest have the status `withdrawn`, and `error` says why."
+        if withdrawn
+        else "",
+        "## What is here\n\n"
+        "- `sub-*/anat/*_T1w.nii.gz`: the images, a valid BIDS dataset.\n"
+        f"- `participants.tsv`: {_participants(document.columns)}.\n"
+        "- `manifest.parquet`: the same and more, with the SHA-256 of every image.\n"
+        "- `croissant.json`: the manifest's columns for machine-learning tools.\n"
+        "- `release.json`: how it was made."
+        + (
+            f"\n- `{MEASURED_KEY}`: what was measured on each image, by `index`."
+            if document.evaluation
+            else ""
+        ),
+        "## What the columns mean\n\n" + _column_table(document.columns),
+        f"## Covariate distributions\n\nOf the images that are here, as asked for:\n\n{spread}"
+        if spread
+        else "",
+        f"## How it was made\n\nModel: {markdown(model['name'])}."
+        f" {markdown(model.get('description') or '')}\n\n"
+        f"Sampler: {markdown(document.sampler_text)}. Release seed: {document.seed}."
+        f" Made with brainpress {markdown(document.software_version)}.\n\n"
+        "The same model, sampler and seed give the same samples again.",
+        f"## What the model was trained on\n\n{_training(document)}",
+        quality_section(document.evaluation, samples=ok + failed + withdrawn, images=ok, part=part)
+        if document.evaluation
+        else "",
+        f"## Known limits\n\n{_limits(document)}",
+        "## How to use a part of it\n\n"
+        "    pip install brainpress\n"
+        f'    brainpress query RELEASE --where "{_example(document.columns)}"\n'
+        '    brainpress query RELEASE "SELECT count(*) FROM manifest"\n'
+        "    brainpress download RELEASE FOLDER --limit 10\n"
+        "    brainpress verify FOLDER\n\n"
+        "RELEASE is the folder or s3:// address where this file lies.",
+        "## How to cite\n\n"
+        f"{markdown('; '.join(document.authors))}. {markdown(document.name)}."
+        " `CITATION.cff` has it for programs.",
+        f"## Licence\n\n{markdown(document.license)}."
+        f" {markdown(model.get('attribution') or '')}".rstrip(),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _version(document: ReleaseDocument, changed: str | None) -> str:
+    """Which version this is, and where earlier ones are."""
+    if document.published is None:
+        return ""
+    if changed:
+        return f"Not a published version: it has {changed}. `CHANGES` tells of those."
+    last, *earlier = document.published.versions
+    told = f"Version {last.version} of {last.date}; `CHANGES` says what is new."
+    if earlier:
+        told += (
+            " Earlier versions are at hand too:"
+            f" `brainpress info RELEASE --release-version {earlier[0].version}`, and likewise"
+            " `query` and `download`."
+        )
+    return told
+
+
+def _training(document: ReleaseDocument) -> str:
+    """From the model's card, which may be anybody's."""
+    training = document.model.get("training")
+    training = training if isinstance(training, dict) else {}
+    cohort = training.get("cohort")
+    cohort = cohort if isinstance(cohort, dict) else {}
+    told = []
+    if name := cohort.get("dataset") or cohort.get("name"):
+        told.append(f"Cohort: {markdown(name)}.")
+    if isinstance(subjects := training.get("subjects"), int):
+        held_out = training.get("held_out")
+        rest = f", {held_out:,} held out" if isinstance(held_out, int) else ""
+        told.append(f"{subjects:,} subjects{rest}.")
+    if attribution := cohort.get("attribution"):
+        told.append(f"{markdown(attribution)}.")
+    return " ".join(told) or "The model's card does not tell; see the description above."
+
+
+def _limits(document: ReleaseDocument) -> str:
+    """What a reader must know before using the images."""
+    lines = [
+        "- The images are synthetic: they show what the model has learnt, with its faults and with"
+        " the selection of its training data.",
+    ]
+    if document.evaluation is None:
+        lines.append(
+            "- How like real images they are, and how private, is not measured in this release."
+        )
+    if document.columns:
+        lines += [
+            "- `participants.tsv` has what was asked of the model; what an image shows may differ.",
+            "- Where `extrapolated` is true, a value lies outside the range of the training data.",
+        ]
+    if limits := document.model.get("limits"):
+        lines.append(f"- {markdown(limits)}")
+    return "\n".join(lines)
+
+
+def _participants(columns: tuple[Column, ...]) -> str:
+    """What participants.tsv holds."""
+    if not columns:
+        return "the key of each image"
+    return "what each image was asked to show, see `participants.json`"
+
+
+def _column_table(columns: tuple[Column, ...]) -> str:
+    if not columns:
+        return (
+            "The model is unconditional: no image was asked to show a certain age, sex or volume,"
+            " and there are no columns for them. The others are described in the manifest itself."
+        )
+    lines = ["| column | meaning | unit | range |", "|---|---|---|---|"]
+    for column in columns:
+        span = ", ".join(map(markdown, column.levels))
+        if column.minimum is not None and column.maximum is not None:
+            span = f"{human_number(column.minimum)} to {human_number(column.maximum)} in training"
+        told = " | ".join(map(markdown, (column.description, column.unit)))
+        lines.append(f"| {column.name} | {told} | {span} |")
+    return "\n".join(lines)
+
+
+def _example(columns: tuple[Column, ...]) -> str:
+    """A `--where` that works with these columns."""
+    parts = []
+    for column in columns:
+        if column.kind == "categorical":
+            level = column.levels[0]
+            if re.fullmatch(r"[\w .+-]+", level):  # it stands in a shell's quotes
+                parts.append(f"{column.name} = '{level}'")
+        elif column.minimum is not None and column.maximum is not None:
+            parts.append(f"{column.name} > {(column.minimum + column.maximum) / 2:.4g}")
+    return " and ".join(parts[:2]) or "index < 10"

@@ -1,0 +1,1 @@
+"""Publishing a release and withdrawing from it: a journaled change of what strangers see."""

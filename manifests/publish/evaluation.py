@@ -1,0 +1,187 @@
+"""The folder that `brainpress evaluate` wrote, as `publish` takes it into a release."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manifests.digests import sha256
+from manifests.errors import ReleaseError
+from manifests.format.evaluation import Evaluation, is_evaluation
+from manifests.format.json_text import MOST_JSON_BYTES, parse_json
+from manifests.format.layout import EVALUATION, MEASURED_KEY
+from manifests.format.measured import same_measures, without
+from manifests.format.parquet import parquet_bytes, table_from_bytes
+from manifests.format.schema import OK
+from manifests.query.release import Release
+
+FORMAT, JSON_KEY = "brainpress-evaluation", "evaluation.json"
+PUBLIC = "public"  # what is in there is for everyone; what is beside it may show real people
+MOST_FILES, MOST_BYTES = 100, 2**30
+_NAME = re.compile(r"public/[A-Za-z0-9_-]{1,80}\.(png|md|html|json)")
+AGAIN = "run the same `brainpress evaluate` again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationFolder:
+    """An evaluation and the files that a release takes from it.
+
+    Attributes:
+        fingerprint: of the release that was evaluated.
+        measured: a row for each image.
+        files: of `evaluation/`, by their key in the release.
+    """
+
+    folder: Path
+    fingerprint: str
+    evaluation: Evaluation
+    measured: pa.Table
+    files: dict[str, bytes]
+
+
+def read_document(folder: Path) -> dict[str, Any]:
+    """The folder's evaluation.json.
+
+    Raises:
+        ReleaseError: none there, a damaged one, or another program's.
+    """
+    try:
+        with (folder / JSON_KEY).open("rb") as file:
+            document = parse_json(file.read(MOST_JSON_BYTES + 1), f"{folder}/{JSON_KEY}")
+    except OSError:
+        raise ReleaseError(
+            f"--evaluation {folder}: no {JSON_KEY} there; expected the --out of a"
+            " `brainpress evaluate` that ended"
+        ) from None
+    if document.get("format") != FORMAT:
+        raise ReleaseError(f"--evaluation {folder}: {JSON_KEY} is not of `brainpress evaluate`")
+    return document
+
+
+def read_evaluation(folder: Path) -> EvaluationFolder:
+    """What lies in the folder, every file with the digest that its evaluation.json tells.
+
+    Raises:
+        ReleaseError: no evaluation there; one that is not finished, or was changed.
+    """
+    document = read_document(folder)
+    release, files = document.get("release"), document.get("files")
+    if not isinstance(release, dict) or not isinstance(files, dict):
+        raise ReleaseError(f"--evaluation {folder} is of an earlier brainpress: {AGAIN}")
+    found = {name: _read(folder, name, digest) for name, digest in _checked(folder, files)}
+    try:
+        data = found.pop(MEASURED_KEY)
+        public = found[f"{PUBLIC}/{JSON_KEY}"]
+        about = {**release["evaluation"], "sha256": sha256(public)}
+        evaluation = Evaluation.from_json(about)
+        fingerprint = str(release["fingerprint"])
+        assert evaluation is not None
+    except (KeyError, TypeError):
+        raise ReleaseError(f"--evaluation {folder}: {JSON_KEY} is damaged: {AGAIN}") from None
+    measured = table_from_bytes(data, f"{folder}/{MEASURED_KEY}")
+    rows = evaluation.measured + evaluation.refused
+    if not same_measures(measured.schema) or measured.num_rows != rows:
+        raise ReleaseError(
+            f"--evaluation {folder}: {MEASURED_KEY} has {measured.num_rows} rows or columns of"
+            f" another version, {JSON_KEY} tells of {rows}: {AGAIN}"
+        )
+    return EvaluationFolder(
+        folder=folder,
+        fingerprint=fingerprint,
+        evaluation=evaluation,
+        measured=measured,
+        files={f"{EVALUATION}/{name.removeprefix(f'{PUBLIC}/')}": b for name, b in found.items()},
+    )
+
+
+def check_belongs(found: EvaluationFolder, release: Release) -> None:
+    """Raise unless it is this very release that was evaluated, as it is or before it grew.
+
+    Raises:
+        ReleaseError: another release, or another part of it.
+    """
+    where, about, one = f"--evaluation {found.folder}", release.about, found.evaluation
+    if found.fingerprint != about["fingerprint"]:
+        raise ReleaseError(
+            f"{where} is of another release: fingerprint {found.fingerprint[:12]!a}, that of"
+            f" {release.store.uri} is {about['fingerprint'][:12]!a}"
+        )
+    if one.samples > about["counts"]["samples"]:
+        raise ReleaseError(
+            f"{where} is of {one.samples:,} samples, {release.store.uri} has"
+            f" {about['counts']['samples']:,}: {AGAIN}"
+        )
+    rows = release.query(columns=["index", "status"])
+    gone = set(rows.filter(pc.not_equal(rows["status"], OK))["index"].to_pylist())
+    indices = found.measured["index"].to_pylist()
+    if len(set(indices)) < len(indices) or not set(indices) <= set(range(one.samples)):
+        raise ReleaseError(f"{where}: {MEASURED_KEY} has a row twice, or of no sample: {AGAIN}")
+    images = one.samples - sum(index < one.samples for index in gone)
+    if images > one.images:
+        raise ReleaseError(
+            f"{where} is of {one.images:,} images, and among the first {one.samples:,} samples of"
+            f" {release.store.uri} there are {images:,}: {AGAIN}"
+        )
+
+
+def refuse_failed(found: EvaluationFolder) -> None:
+    """Raise where the privacy audit failed, with its reasons (exit code 1)."""
+    if not found.evaluation.passed:
+        raise ReleaseError(
+            f"its privacy audit failed: {'; '.join(found.evaluation.reasons)}. Nothing was"
+            " written; withdraw these samples and evaluate again, or publish with"
+            " --despite-failed-audit, which the data card will say",
+            exit_code=1,
+        )
+
+
+def carried_files(
+    release: Release, found: EvaluationFolder | None, gone: set[int]
+) -> dict[str, bytes]:
+    """The files of a release's evaluation, by key: a new one's, or those that it has.
+
+    Args:
+        gone: samples without image, whose rows go.
+    """
+    if found is not None:
+        return {MEASURED_KEY: parquet_bytes(without(found.measured, gone)), **found.files}
+    keys = [key for key in release.about["files"] if is_evaluation(key)]
+    files = {key: release.store.get(key) for key in keys if key != MEASURED_KEY}
+    if MEASURED_KEY in keys:
+        files[MEASURED_KEY] = measured_without(release, gone)
+    return files
+
+
+def measured_without(release: Release, gone: set[int]) -> bytes:
+    """measured.parquet of a release, as it is but for the rows of those samples."""
+    table = release.measured()
+    kept = without(table, gone)
+    return release.store.get(MEASURED_KEY) if kept is table else parquet_bytes(kept)
+
+
+def _checked(folder: Path, files: dict[str, Any]) -> list[tuple[str, str]]:
+    if len(files) > MOST_FILES:
+        raise ReleaseError(f"--evaluation {folder}: {len(files)} files, expected fewer")
+    for name, digest in files.items():
+        if name != MEASURED_KEY and not _NAME.fullmatch(name):
+            raise ReleaseError(f"--evaluation {folder}: {name!a:.60} is no file of a report")
+        if not isinstance(digest, str):
+            raise ReleaseError(f"--evaluation {folder}: {JSON_KEY} is damaged: {AGAIN}")
+    return sorted(files.items())
+
+
+def _read(folder: Path, name: str, digest: str) -> bytes:
+    try:
+        path = folder / name
+        data = path.read_bytes() if path.stat().st_size <= MOST_BYTES else b""
+    except OSError as error:
+        line = f"--evaluation {folder}: {name} cannot be read ({error.strerror}): {AGAIN}"
+        raise ReleaseError(line) from None
+    if sha256(data) != digest:
+        raise ReleaseError(f"--evaluation {folder}: {name} was changed since: {AGAIN}")
+    return data

@@ -1,0 +1,206 @@
+"""Reading a release: its document, and the rows of its manifest that match a filter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manifests.errors import ReleaseError
+from manifests.format.document import ReleaseDocument
+from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY
+from manifests.format.measured import beside, figures_of, measured_schema, same_measures
+from manifests.format.release_json import check_release, read_release
+from manifests.query.rows import StoredRows, columns_of_filter, stored_rows
+from manifests.query.versions import open_version
+from manifests.query.where import find_column, parse_where
+from manifests.storage import open_store
+from manifests.storage.base import Store
+
+
+class Release:
+    """A finished release, opened for reading.
+
+        release = Release.open("s3://bucket/release")
+        table = release.query("age > 70 and sex = 'F'", columns=["participant_id", "age"])
+        table.to_pandas()
+
+    Attributes:
+        store: where it lies.
+        about: the content of its release.json.
+        document: the part of it that tells how the release was made.
+    """
+
+    def __init__(self, store: Store, about: dict[str, Any]) -> None:
+        self.store = store
+        self.about = about
+        check_release(about, store.uri)
+        try:
+            self.document = ReleaseDocument.from_json(about)
+        except ReleaseError as error:
+            line = f"{store.uri}: release.json is damaged ({error})"
+            raise ReleaseError(line, exit_code=1) from error
+
+    @classmethod
+    def open(cls, uri: str | Path, *, version: str | None = None) -> Release:
+        """The release at a folder or s3://bucket/prefix.
+
+        Args:
+            version: an earlier one that was published, such as "1.0.0"; what lies there where
+                None. Samples withdrawn since are withdrawn in every version.
+
+        Raises:
+            ReleaseError: there is none, or it cannot be read; why, and what to do.
+        """
+        store = open_store(uri)
+        about = read_release(store)
+        if version is None:
+            return cls(store, about)
+        return cls(*open_version(store, about, version))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the manifest; units and meanings are in its fields' metadata."""
+        return self.document.schema
+
+    def query(
+        self,
+        where: str | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> pa.Table:
+        """Rows of the manifest in order of their index; only what is asked for is fetched.
+
+        What was measured on the images of an evaluated release (`measured_age`, ...) may be asked
+        for and filtered by as well; null where nothing was measured.
+
+        Args:
+            where: a filter, in the language of `manifests.query.where_tokens.GRAMMAR`.
+            columns: which, and in what order; all of the manifest where None.
+            limit: at most so many rows.
+
+        Raises:
+            ReleaseError: a filter or a column that cannot be understood.
+        """
+        names, known = self.schema.names, self._known_columns
+        if columns is not None:
+            names = list(dict.fromkeys(find_column(name, known) for name in columns))
+        if limit is not None and limit < 0:
+            raise ReleaseError(f"limit {limit}: expected 0 or more")
+        expression = None if where is None else parse_where(where, known)
+        needed = list(names)
+        if expression is not None and known is not self.schema:
+            needed += [name for name in columns_of_filter(expression, known) if name not in names]
+        if not set(needed) <= set(self.schema.names):
+            return self._joined(needed, expression).select(names).slice(0, limit)
+        with self._rows() as rows:
+            return rows.table(names, expression, limit=limit)
+
+    @property
+    def _known_columns(self) -> pa.Schema:
+        """The columns of the manifest, and what was measured."""
+        schema, more = self.schema, measured_schema()
+        if self.is_measured:
+            for name in figures_of(more):
+                if name not in schema.names:
+                    schema = schema.append(more.field(name))
+        return schema
+
+    def _joined(self, names: Sequence[str], where: pc.Expression | None) -> pa.Table:
+        """Those columns of the rows that satisfy `where`, some of them measured."""
+        own = set(self.schema.names)
+        with self._rows() as manifest:
+            rows = manifest.table(list(dict.fromkeys(["index", *filter(own.__contains__, names)])))
+        figures = [name for name in names if name not in own]
+        rows = beside(rows, self.measured(columns=["index", *figures]))
+        return rows if where is None else rows.filter(where)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it has a table of what was measured on its images."""
+        return MEASURED_KEY in self.about["files"]
+
+    def measured(self, *, columns: Sequence[str] | None = None) -> pa.Table:
+        """What was measured on each image, in order of the index; only those columns are fetched.
+
+            release.measured(columns=["index", "measured_age"]).to_pandas()
+
+        Its columns, their units and meanings are those of `manifests.format.measured`.
+
+        Raises:
+            ReleaseError: the release was published without an evaluation, or has no such column.
+        """
+        if not self.is_measured:
+            raise ReleaseError(
+                f"{self.store.uri} has no {MEASURED_KEY}: it was not published with an evaluation"
+                " (`brainpress evaluate`, then `brainpress publish --evaluation`)"
+            )
+        schema = measured_schema()
+        names = schema.names
+        if columns is not None:
+            names = list(dict.fromkeys(find_column(name, schema) for name in columns))
+        with ExitStack() as stack:
+            return self._measured_rows(stack).table(names)
+
+    def sql(self, text: str, *, limit: int | None = None) -> pa.Table:
+        """The result of a SELECT over the table `manifest`; only what it needs is fetched.
+
+            release.sql("SELECT sex, count(*), avg(age) FROM manifest GROUP BY sex")
+
+        Where the release was evaluated, the table `measured` joins it by `index`.
+
+        DuckDB runs it, with no way to any other file, and in one thread, so that the same text
+        gives the same rows.
+
+        Args:
+            text: one statement that reads.
+            limit: at most so many rows of the result; the rest is not computed.
+
+        Raises:
+            ReleaseError: SQL that is wrong, or that does more than read the manifest.
+        """
+        from manifests.query.sql import run_sql
+
+        with ExitStack() as stack:
+            manifest = stack.enter_context(self._rows())
+            tables = {"manifest": (manifest.schema, lambda: manifest)}
+            if self.is_measured:
+                opened = partial(self._measured_rows, stack)
+                tables["measured"] = (measured_schema(), opened)
+            return run_sql(tables, text, limit=limit)
+
+    def _measured_rows(self, stack: ExitStack) -> StoredRows:
+        try:
+            rows = stack.enter_context(stored_rows(self.store, MEASURED_KEY))
+        except KeyError:
+            line = f"{self.store.uri}: {MEASURED_KEY} is missing; see `brainpress verify`"
+            raise ReleaseError(line, exit_code=1) from None
+        if not same_measures(rows.schema):
+            raise ReleaseError(
+                f"{self.store.uri}: the columns of {MEASURED_KEY} are not those of this version"
+                " of brainpress; see `brainpress verify`",
+                exit_code=1,
+            )
+        return rows
+
+    @contextmanager
+    def _rows(self) -> Iterator[StoredRows]:
+        """The rows of the manifest, whose columns are those that release.json tells of."""
+        try:
+            with stored_rows(self.store, MANIFEST_KEY) as rows:
+                if not rows.schema.equals(self.schema):
+                    raise ReleaseError(
+                        f"{self.store.uri}: the columns of {MANIFEST_KEY} are not those of"
+                        " release.json; see `brainpress verify`",
+                        exit_code=1,
+                    )
+                yield rows
+        except KeyError:
+            line = f"{self.store.uri}: {MANIFEST_KEY} is missing; see `brainpress verify`"
+            raise ReleaseError(line, exit_code=1) from None

@@ -1,0 +1,113 @@
+"""Rows of a stored Parquet file, of which only the chunks that are needed are fetched."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manifests.format.parquet import opened, told
+from manifests.format.parquet_limits import (
+    LimitError,
+    budget_of,
+    check_claims,
+    limited_batches,
+    text_columns,
+)
+from manifests.storage.base import Store
+
+
+class StoredRows:
+    """An open Parquet file, read in the caller's thread and within the limits of
+    `manifests.format.parquet_limits`.
+
+    Attributes:
+        schema: the file's.
+    """
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._source, self._name = file, name
+        self._size = file.seek(0, io.SEEK_END)
+        with told(name):
+            self._file = opened(file)
+            self.schema: pa.Schema = self._file.schema_arrow
+            check_claims(self._file, budget_of(self._size))
+            if len(set(self.schema.names)) < len(self.schema.names):
+                raise LimitError("column twice")
+
+    def batches(
+        self, columns: Sequence[str], where: pc.Expression | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Those columns of the rows that satisfy `where`, in order; fetched as they are taken.
+
+        A row group that cannot have such a row, by the least and greatest values that the footer
+        tells of, is not fetched.
+        """
+        needed = list(columns)
+        groups = list(range(self._file.num_row_groups))
+        if where is not None:
+            looked_at = columns_of_filter(where, self.schema)
+            needed = list(dict.fromkeys([*needed, *looked_at]))
+            groups = self._groups(where)
+        folding = {"read_dictionary": text_columns(self._file), "metadata": self._file.metadata}
+        with told(self._name), opened(self._source, **folding) as folded:
+            for batch in limited_batches(self._file, folded, self._size, needed, groups):
+                table = pa.Table.from_batches([batch])
+                kept = table if where is None else table.filter(where)
+                yield from kept.select(list(columns)).to_batches()
+
+    def table(
+        self,
+        columns: Sequence[str],
+        where: pc.Expression | None = None,
+        *,
+        limit: int | None = None,
+    ) -> pa.Table:
+        """The first rows of them, all where no limit is given, as a table."""
+        schema = pa.schema([self.schema.field(name) for name in columns])
+        schema = schema.with_metadata(self.schema.metadata)
+        taken, count = [], 0
+        if limit != 0:
+            for batch in self.batches(columns, where):
+                taken.append(batch)
+                count += batch.num_rows
+                if limit is not None and count >= limit:
+                    break
+        return pa.Table.from_batches(taken, schema=schema).slice(0, limit)
+
+    def _groups(self, where: pc.Expression) -> list[int]:
+        """Row groups that may have a row which satisfies `where`.
+
+        Arrow judges a copy of the footer, for its threads must not hold our file.
+        """
+        from pyarrow.dataset import ParquetFileFormat
+
+        footer = io.BytesIO()
+        self._file.metadata.write_metadata_file(footer)
+        fragment = ParquetFileFormat().make_fragment(pa.BufferReader(footer.getvalue()))
+        chosen = fragment.subset(filter=where, schema=self.schema)
+        return [group.id for group in chosen.row_groups]
+
+
+@contextmanager
+def stored_rows(store: Store, key: str) -> Iterator[StoredRows]:
+    """The rows of a stored Parquet file. KeyError where there is none."""
+    with store.open(key) as file:
+        yield StoredRows(file, f"{store.uri}/{key}")
+
+
+def columns_of_filter(where: pc.Expression, schema: pa.Schema) -> list[str]:
+    """The columns that an expression looks at: those without which it means nothing."""
+    from pyarrow.dataset import dataset
+
+    found = []
+    for place, name in enumerate(schema.names):
+        try:
+            dataset(schema.remove(place).empty_table()).scanner(filter=where)
+        except pa.ArrowInvalid:
+            found.append(name)
+    return found

@@ -1,0 +1,366 @@
+"""A release in an S3 bucket: conditional puts give it the promises of `Store`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar, cast
+
+from manifests.errors import ReleaseError
+from manifests.storage.base import (
+    CHUNK_BYTES,
+    WRITE_CHECK_KEY,
+    Chunk,
+    Entry,
+    Store,
+    TooLargeError,
+    check_key,
+    content_type_of,
+)
+from manifests.storage.s3.errors import (
+    MISSING,
+    Bucket,
+    code_of,
+    explain,
+    passes,
+    refuse_credentials_in,
+)
+from manifests.storage.s3.stream import BrokenStreamError, Streams
+
+ATTEMPTS = 5
+CONNECT_TIMEOUT_SECONDS = 10
+READ_TIMEOUT_SECONDS = 60
+CONNECTIONS = 32
+READ_AHEAD_BYTES = 1 << 16
+LONGEST_PAUSE_SECONDS = 5.0
+
+T = TypeVar("T")
+
+
+class S3Store(Store):
+    """Objects are `s3://bucket/prefix/key`.
+
+    Every put carries its SHA-256, which the server checks. Commit marks use If-None-Match and
+    If-Match, so the server decides which of several writers is first.
+
+    boto3 asks a few times within seconds. With patience, a server that is away, busy or broken is
+    asked on for that long; its refusals end at once.
+    """
+
+    is_local = False
+
+    def __init__(self, bucket: str, prefix: str, patience_seconds: float = 0.0) -> None:
+        self.bucket = bucket
+        self.patience_seconds = patience_seconds
+        self.prefix = f"{prefix}/" if prefix else ""
+        self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
+        self.signed = True
+        self._client: Any = None
+        # A function, not the session itself: MONAI looks for things to seed in all that a dataset
+        # holds, and finds no end in a session.
+        self._make_stream: Callable[[Any], Streams] | None = None
+        self._stream: Streams | None = None
+        self._bucket_seen = False
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[object, tuple[str, str, float]]:
+        return S3Store, (self.bucket, self.prefix.rstrip("/"), self.patience_seconds)
+
+    def patient(self, seconds: float) -> S3Store:
+        return S3Store(self.bucket, self.prefix.rstrip("/"), seconds)
+
+    @property
+    def client(self) -> Any:
+        """The boto3 client, made once; unsigned where the machine has no credentials at all."""
+        with self._lock:
+            if self._client is None:
+                with self._told("open"):
+                    self._client = self._connect()
+            return self._client
+
+    @property
+    def where(self) -> Bucket:
+        """Where its requests go, for errors."""
+        known = self._client
+        endpoint = str(known.meta.endpoint_url) if known is not None else "the S3 endpoint"
+        return Bucket(uri=self.uri, name=self.bucket, endpoint=endpoint, signed=self.signed)
+
+    def put(self, key: str, data: bytes, *, content_type: str | None = None) -> None:
+        with self._told("write", key):
+            self._ask(lambda: self._put(key, data, content_type))
+
+    def put_file(self, key: str, path: Path) -> None:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+
+        def send() -> None:
+            with path.open("rb") as body:
+                self._send(key, body, digest)
+
+        with self._told("write", key):
+            self._ask(send)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        return self._conditional_put(key, data, IfNoneMatch="*")
+
+    def replace(self, key: str, data: bytes, *, etag: str) -> bool:
+        return self._conditional_put(key, data, IfMatch=etag)
+
+    def get_with_etag(self, key: str, *, most: int | None = None) -> tuple[bytes, str]:
+        with self._told("read", key):
+            return self._ask(lambda: self._read(key, None, most))
+
+    def get_chunks(self, key: str, *, most: int | None = None) -> Iterator[Chunk]:
+        at = 0
+        with self._told("read", key), suppress(BrokenStreamError):
+            place = self._key(key)
+            for chunk in self._streams().read(place, piece_bytes=CHUNK_BYTES, most=most):
+                at += len(chunk)
+                yield chunk
+            return
+        yield from self._chunks_from(at, key, most)
+
+    def _chunks_from(self, at: int, key: str, most: int | None) -> Iterator[bytes]:
+        """The object's bytes from number `at` on; a body that breaks off is gone on with there."""
+        from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+        place = {"Bucket": self.bucket, "Key": self._key(key)}
+        with self._told("read", key):
+            for attempt in range(ATTEMPTS):
+                rest = {"Range": f"bytes={at}-"} if at else {}
+                try:
+                    answer = self._ask(partial(self.client.get_object, **place, **rest))
+                    with closing(answer["Body"]) as body:
+                        self._check_size(key, at + answer["ContentLength"], most)
+                        while chunk := body.read(CHUNK_BYTES):
+                            at += len(chunk)
+                            yield chunk
+                    return
+                except (HTTPClientError, IncompleteReadError, ConnectionError):
+                    if attempt == ATTEMPTS - 1:
+                        raise
+                    time.sleep(random.uniform(0, 0.1 * 2**attempt))
+                except Exception as error:
+                    if code_of(error) in {"NoSuchKey"}:
+                        raise KeyError(key) from None
+                    raise
+
+    def _streams(self) -> Streams:
+        """Made once, with what the client was made with."""
+        client = self.client
+        with self._lock:
+            if self._stream is None:
+                assert self._make_stream is not None
+                self._stream = self._make_stream(client)
+            return self._stream
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        with self._told("list"):
+            about = {"Bucket": self.bucket, "Prefix": self.prefix + prefix}
+            while True:
+                page = self._ask(lambda: self.client.list_objects_v2(**about))
+                for item in page.get("Contents", ()):
+                    key = item["Key"].removeprefix(self.prefix)
+                    if key and not key.endswith("/") and key != WRITE_CHECK_KEY:
+                        modified = item["LastModified"].timestamp()
+                        yield Entry(key, item["Size"], item["ETag"], modified)
+                if not page.get("IsTruncated"):
+                    return
+                about["ContinuationToken"] = page["NextContinuationToken"]
+
+    def delete(self, key: str) -> None:
+        with self._told("remove", key):
+            self._ask(lambda: self.client.delete_object(Bucket=self.bucket, Key=self._key(key)))
+
+    def open(self, key: str) -> BinaryIO:
+        with self._told("read", key):
+            try:
+                place = {"Bucket": self.bucket, "Key": self._key(key)}
+                head = self._ask(lambda: self.client.head_object(**place))
+            except Exception as error:
+                if code_of(error) not in MISSING | {"403"}:
+                    raise
+                # The answer to a HEAD has no body: ask again, to learn what is wrong.
+                self._read(key, (0, 0))
+                raise
+        reader = _Ranges(self, key, head["ContentLength"])
+        return cast(BinaryIO, io.BufferedReader(reader, READ_AHEAD_BYTES))
+
+    def check_writable(self) -> None:
+        with self._told("write"):
+            self._need_bucket()
+            self._put(WRITE_CHECK_KEY, b"", None)
+            with suppress(Exception):  # a policy may allow to add and not to remove
+                self.client.delete_object(Bucket=self.bucket, Key=self._key(WRITE_CHECK_KEY))
+
+    def sweep(self) -> None:
+        """Nothing to remove: an object that was not put whole does not exist."""
+
+    def _connect(self) -> Any:
+        import boto3
+        from botocore import UNSIGNED
+        from botocore.config import Config
+
+        session = boto3.session.Session()
+        self.signed = session.get_credentials() is not None
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            read_timeout=READ_TIMEOUT_SECONDS,
+            max_pool_connections=CONNECTIONS,
+            user_agent_extra="brainpress",
+        )
+        if not self.signed:
+            config = config.merge(Config(signature_version=UNSIGNED))
+        client = session.client("s3", config=config)
+        refuse_credentials_in(client.meta.endpoint_url)
+        self._make_stream = lambda client: Streams(
+            session,
+            client,
+            self.bucket,
+            signed=self.signed,
+            connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
+            read_timeout_seconds=READ_TIMEOUT_SECONDS,
+        )
+        return client
+
+    def _key(self, key: str) -> str:
+        return self.prefix + check_key(key)
+
+    def _need_bucket(self) -> None:
+        """Some servers make a bucket at the first put into it; a misspelt one must not be made."""
+        if self._bucket_seen:
+            return
+        try:
+            self.client.head_bucket(Bucket=self.bucket)
+        except Exception as error:
+            if code_of(error) in MISSING:
+                raise
+            # Refused: writers need not be allowed to list. The put itself will tell.
+        self._bucket_seen = True
+
+    def _put(self, key: str, data: bytes, content_type: str | None, **condition: str) -> None:
+        about = {"ContentType": content_type} if content_type else {}
+        self._send(key, data, hashlib.sha256(data).digest(), **about, **condition)
+
+    def _send(self, key: str, body: bytes | BinaryIO, digest: bytes, **about: str) -> None:
+        self._need_bucket()
+        self.client.put_object(
+            Bucket=self.bucket,
+            Key=self._key(key),
+            Body=body,
+            ChecksumSHA256=base64.b64encode(digest).decode(),
+            **{"ContentType": content_type_of(key), **about},
+        )
+
+    def _conditional_put(self, key: str, data: bytes, **condition: str) -> bool:
+        with self._told("write", key):
+            for attempt in range(ATTEMPTS + 1):
+                try:
+                    # Where an answer was lost and asked for again, "there already" is our own.
+                    self._ask(lambda: self._put(key, data, None, **condition))
+                    return True
+                except Exception as error:
+                    code = code_of(error)
+                    if code in {"PreconditionFailed", "412"}:
+                        return False
+                    if code in {"NoSuchKey", "404"} and "IfMatch" in condition:
+                        return False
+                    # 409: another conditional put of the same key is under way.
+                    if code not in {"ConditionalRequestConflict", "409"} or attempt == ATTEMPTS:
+                        raise
+                    time.sleep(random.uniform(0, 0.1 * 2**attempt))
+        raise AssertionError("unreachable")
+
+    def _read(
+        self, key: str, span: tuple[int, int] | None, most: int | None = None
+    ) -> tuple[bytes, str]:
+        """The bytes at `key`, or those from span[0] to span[1], both included; and the etag."""
+        from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+        extra = {} if span is None else {"Range": f"bytes={span[0]}-{span[1]}"}
+        for attempt in range(ATTEMPTS):
+            try:
+                answer = self.client.get_object(Bucket=self.bucket, Key=self._key(key), **extra)
+                self._check_size(key, answer["ContentLength"], most)
+                return answer["Body"].read(), answer["ETag"]
+            except (HTTPClientError, IncompleteReadError, ConnectionError):
+                # boto3 retries a request, but not a body that breaks off.
+                if attempt == ATTEMPTS - 1:
+                    raise
+                time.sleep(random.uniform(0, 0.1 * 2**attempt))
+            except TooLargeError:
+                answer["Body"].close()  # the rest is not fetched
+                raise
+            except Exception as error:
+                if code_of(error) in {"NoSuchKey"}:
+                    raise KeyError(key) from None
+                raise
+        raise AssertionError("unreachable")
+
+    def _ask(self, request: Callable[[], T]) -> T:
+        """The request's answer; asked again, while patience lasts, of a server that is away."""
+        started = time.monotonic()
+        for attempt in itertools.count():
+            try:
+                return request()
+            except Exception as error:
+                pause = random.uniform(0.5, 1) * min(LONGEST_PAUSE_SECONDS, 0.5 * 2**attempt)
+                if not passes(error) or time.monotonic() - started + pause > self.patience_seconds:
+                    raise
+                time.sleep(pause)
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def _told(self, verb: str, key: str = "") -> Iterator[None]:
+        """Errors of the client as one line that says what could not be done, and why."""
+        try:
+            yield
+        except (KeyError, ReleaseError):
+            raise
+        except Exception as error:
+            line = explain(error, verb=verb, bucket=self.where, key=key)
+            if line is None:
+                raise
+            raise line from error
+
+
+class _Ranges(io.RawIOBase):
+    """A raw reader of one object, a range at a time."""
+
+    def __init__(self, store: S3Store, key: str, size: int) -> None:
+        self._store, self._key, self._size, self._at = store, key, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        count = min(len(buffer), self._size - self._at)
+        if count <= 0:
+            return 0
+        with self._store._told("read", self._key):
+            span = (self._at, self._at + count - 1)
+            data, _ = self._store._ask(lambda: self._store._read(self._key, span))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)

@@ -1,0 +1,132 @@
+"""What `verify` finds wrong with a release, and what each code means (docs/verify.md)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        severity: an error makes the release unfit; a warning is worth a look.
+        code: of the kind of thing, stable for scripts; one of `CODES`.
+        key: what it is about.
+    """
+
+    severity: Severity
+    code: str
+    key: str
+    text: str
+
+    def __post_init__(self) -> None:
+        assert self.code in CODES, self.code
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What was checked and what was found.
+
+    Attributes:
+        samples: rows of the manifest.
+        images, image_bytes: read and checked, and what they should have.
+        not_read: images that a sample left out; of them only presence and size are known.
+    """
+
+    uri: str
+    samples: int = 0
+    images: int = 0
+    image_bytes: int = 0
+    not_read: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not any(finding.severity == "error" for finding in self.findings)
+
+    def error(self, code: str, key: str, text: str) -> None:
+        self.findings.append(Finding("error", code, key, text))
+
+    def warning(self, code: str, key: str, text: str) -> None:
+        self.findings.append(Finding("warning", code, key, text))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "ok": self.ok,
+            "uri": self.uri,
+            "samples": self.samples,
+            "images": self.images,
+            "image_bytes": self.image_bytes,
+            "not_read": self.not_read,
+            "findings": [asdict(finding) for finding in self.findings],
+        }
+
+
+CODES: dict[str, str] = {
+    # release.json, and the documents that it names
+    "release-missing": "a finished release lies there, and its release.json does not",
+    "release-damaged": "release.json is not what a release.json is",
+    "release-demonstration": "release.json says of the model's card what the card does not",
+    "file-missing": "a document that release.json names is not there",
+    "file-refused": "a document is too large, or a link that leads out of the release",
+    "file-changed": "a document's SHA-256 is not the one in release.json",
+    "file-unnamed": "release.json gives no digest of a document that every release has",
+    "change-unfinished": "publish or withdraw was interrupted: run it again (a warning)",
+    "file-unlisted": "a file that is not of the release (a warning)",
+    "not-listed": "the storage does not list its files, so none too many is found (a warning)",
+    # the ledger
+    "plan-missing": "a release with parts has no manifest/plan.json",
+    "plan-differs": "manifest/plan.json is of another release than release.json",
+    "part-missing": "a part of the manifest is not there",
+    "part-refused": "a part is too large, or a link that leads out of the release",
+    "part-unreadable": "a part is no whole Parquet file",
+    "part-repeated": "release.json names a part twice",
+    "part-misplaced": "a part has the samples of another part",
+    "part-short": "a part has fewer rows than the manifest",
+    "part-rows": "a part tells something else of its samples than the manifest: it is stale",
+    "part-changed": "a part has the right rows, and another SHA-256 than in release.json",
+    "part-grown": "a part has more rows: the release is being made larger (a warning)",
+    "part-unlisted": "a part beyond those of release.json: being made larger (a warning)",
+    # the manifest
+    "manifest-unreadable": "manifest.parquet is no whole Parquet file",
+    "manifest-schema": "the manifest's columns are not those of release.json",
+    "counts": "release.json counts other samples, images or bytes than the manifest",
+    "index-repeated": "a sample is in the manifest twice",
+    "index-order": "the manifest is not sorted by index",
+    "index-gap": "the manifest lacks a sample between 0 and its last",
+    "row-name": "a row's participant_id is not that of its index",
+    "row-path": "a row's path is not that of its index, or its size or digest is absent",
+    "row-seed": "a row's seed is not the release's",
+    "row-status": "a row says both that the sample has no image and where it lies, or not why",
+    "sample-failed": "no attempt at the sample passed the press's checks, so it has no image",
+    "covariate": "a category that the model does not know",
+    "covariate-scaled": "a covariate as scaled for the model is not that of its value",
+    "extrapolated": "a row says of its covariates' range what is not so",
+    "image-repeated": "several rows have one and the same image",
+    # measured.parquet
+    "measured-unreadable": "measured.parquet is no whole Parquet file",
+    "measured-schema": "the columns of measured.parquet are not those of its version",
+    "measured-repeated": "an image is in measured.parquet twice, or it is not sorted by index",
+    "measured-sample": "a row of measured.parquet is of no sample that has an image here",
+    "measured-row": "a row of measured.parquet lacks a figure, or is called after another sample",
+    # the images
+    "image-missing": "an image of the manifest is not there",
+    "image-key": "an image is a link that leads out of the release, or no plain file",
+    "image-size": "an image has another size than the manifest says, as one cut off has",
+    "image-changed": "an image's SHA-256 is not the manifest's",
+    "image-swapped": "what lies there is the image of another sample",
+    "image-content": "an image is no sound NIfTI volume: broken, empty, not finite, not 3-D",
+    "image-header": "a NIfTI header without unit or space, or that contradicts itself",
+    "image-geometry": "an image's grid, type or scaling is not that of the first",
+    "image-withdrawn": "the image of a withdrawn sample is still there: run `withdraw` again",
+    "image-extra": "a file in a subject's folder that the manifest does not name",
+    # the BIDS tables
+    "participants": "participants.tsv says something else of a sample than the manifest",
+    "participants-rows": "participants.tsv has other participants than the manifest, or one twice",
+    "participants-json": "participants.json does not describe the columns of participants.tsv",
+    "description": "dataset_description.json is none, or of another BIDS version or type",
+}

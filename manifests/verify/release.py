@@ -1,0 +1,239 @@
+"""Checking a release: everything is read again from storage, and nothing else is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manifests.digests import sha256
+from manifests.errors import ReleaseError, StorageError
+from manifests.format.json_text import MOST_JSON_BYTES, parse_json
+from manifests.format.layout import (
+    CHANGE_KEY,
+    MANIFEST_KEY,
+    PLAN_KEY,
+    RELEASE_KEY,
+    TARGET_KEY,
+    image_path,
+    shard_of,
+)
+from manifests.format.parquet import MOST_PART_BYTES, table_from_bytes
+from manifests.format.schema import WITHDRAWN, same_columns
+from manifests.query.release import Release
+from manifests.storage import open_store
+from manifests.storage.base import Store
+from manifests.storage.threads import in_threads
+from manifests.verify.documents import check_documents, check_plan, check_tables, read_or_why
+from manifests.verify.findings import Finding, Report
+from manifests.verify.images import OnProgress, check_images
+from manifests.verify.measured import check_measured
+from manifests.verify.rows import check_rows
+
+__all__ = ["Finding", "Report", "open_to_verify", "verify"]
+
+CONNECTIONS = 8
+OWN_KEYS = {RELEASE_KEY, PLAN_KEY, TARGET_KEY, CHANGE_KEY}
+
+
+def open_to_verify(uri: str) -> Release | Report:
+    """The release at a folder or s3://bucket/prefix; a report, where its release.json is no good.
+
+    Raises:
+        ReleaseError: there is nothing of a finished release, or the storage cannot be read.
+    """
+    store = open_store(uri)
+    report = Report(uri=store.uri)
+    try:
+        return Release.open(uri)
+    except StorageError:
+        raise
+    except ReleaseError as error:
+        if next(iter(store.list(RELEASE_KEY)), None) is not None:
+            report.error("release-damaged", RELEASE_KEY, str(error))
+        elif next(iter(store.list(MANIFEST_KEY)), None) is not None:
+            report.error("release-missing", RELEASE_KEY, str(error))
+        else:
+            raise
+    return report
+
+
+def verify(
+    release: Release,
+    *,
+    connections: int = CONNECTIONS,
+    sample: int | None = None,
+    seed: int = 0,
+    on_progress: OnProgress | None = None,
+) -> Report:
+    """Read every object of a release again and check it against the manifest and release.json.
+
+    Findings are in a fixed order.
+
+    Args:
+        sample: of a huge release, read only so many images, drawn with `seed`; of the others only
+            presence and size, by the storage's listing. Everything else is read whole.
+
+    Raises:
+        ReleaseError: the storage cannot be read.
+    """
+    report = Report(uri=release.store.uri)
+    listed = _list(release.store, report)
+    check_documents(release, report)
+    check_plan(release, report)
+    table = _read_manifest(release, report)
+    if table is None:
+        return report
+    report.samples = table.num_rows
+    check_rows(release, table, report)
+    _check_parts(release, table, report)
+    check_tables(release, table, report)
+    check_measured(release, table, report)
+    check_images(
+        release.store,
+        table,
+        listed,
+        report,
+        connections=connections,
+        sample=sample,
+        seed=seed,
+        on_progress=on_progress,
+    )
+    _check_orphans(release, table, listed or {}, report)
+    return report
+
+
+def _list(store: Store, report: Report) -> dict[str, int] | None:
+    """The size of everything there, by key; None where the storage does not tell."""
+    try:
+        return {entry.key: entry.size for entry in store.list()}
+    except ReleaseError as error:
+        if error.exit_code == 1:  # the storage is away
+            raise
+        report.warning("not-listed", "", f"what does not belong cannot be found: {error}")
+        return None
+
+
+def _read_manifest(release: Release, report: Report) -> pa.Table | None:
+    data = read_or_why(release.store, MANIFEST_KEY)
+    if not isinstance(data, bytes):  # as told of the files that release.json names
+        return None
+    try:
+        table = table_from_bytes(data, MANIFEST_KEY)
+    except ReleaseError as error:
+        report.error("manifest-unreadable", MANIFEST_KEY, str(error))
+        return None
+    if not same_columns(table.schema, release.schema):
+        report.error("manifest-schema", MANIFEST_KEY, "its columns are not those of release.json")
+        return None
+    return table
+
+
+def _check_parts(release: Release, table: pa.Table, report: Report) -> None:
+    """The parts: their digests, and that together they say what the manifest says."""
+    position, seen = 0, set()
+    for part, data in _parts(release):
+        key, size = part["key"], release.about["shard_size"]
+        if key in seen:
+            report.error("part-repeated", key, "release.json names it twice")
+            continue
+        seen.add(key)
+        expected = table.slice(position, size)
+        position += expected.num_rows
+        _check_part(part, data, expected, report)
+    if release.about["parts"] and position != table.num_rows:
+        text = f"its parts have {position} of the manifest's {table.num_rows} rows"
+        report.error("part-rows", RELEASE_KEY, text)
+
+
+def _check_part(
+    part: Mapping[str, Any], data: bytes | str | None, expected: pa.Table, report: Report
+) -> None:
+    key = part["key"]
+    if data is None:
+        report.error("part-missing", key, "release.json names it, and it is not there")
+        return
+    if isinstance(data, str):
+        report.error("part-refused", key, data)
+        return
+    try:
+        rows = table_from_bytes(data, key)
+    except ReleaseError as error:
+        report.error("part-unreadable", key, str(error))
+        return
+    there = rows.slice(0, expected.num_rows)
+    if not there.equals(expected):
+        found, wanted = _indices(there), _indices(expected)
+        if found and wanted and found[0] != wanted[0]:
+            text = f"it has the samples from {found[0]} on, expected those from {wanted[0]} on"
+            report.error("part-misplaced", key, text)
+        elif len(found) < len(wanted):
+            text = f"it has {len(found)} rows, the manifest {len(wanted)}"
+            report.error("part-short", key, text)
+        else:
+            report.error("part-rows", key, "its rows are not those of the manifest")
+    elif sha256(data) != part["sha256"]:
+        if rows.num_rows > part["rows"]:
+            text = "it has more rows than release.json says: the release is being made larger"
+            report.warning("part-grown", key, text)
+        else:
+            text = f"its SHA-256 is not {part['sha256']}, as release.json says"
+            report.error("part-changed", key, text)
+
+
+def _indices(rows: pa.Table) -> list[int]:
+    return rows["index"].to_pylist() if "index" in rows.schema.names else []
+
+
+def _parts(release: Release) -> Iterator[tuple[dict[str, Any], bytes | str | None]]:
+    """What release.json tells of each part, and the part; few are in memory."""
+    rest = iter(release.about["parts"])
+    while some := list(islice(rest, CONNECTIONS)):
+        stored = in_threads(lambda p: read_or_why(release.store, p["key"], MOST_PART_BYTES), some)
+        yield from zip(some, stored, strict=True)
+
+
+def _check_orphans(
+    release: Release, table: pa.Table, keys: Mapping[str, int], report: Report
+) -> None:
+    """What lies there and is not of the release."""
+    known = OWN_KEYS | set(release.about["files"]) | set(table["path"].to_pylist())
+    known |= {part["key"] for part in release.about["parts"]}
+    growing = _grows(release, table, keys, known)
+    gone = table.filter(pc.equal(table["status"], WITHDRAWN))["index"].to_pylist()
+    withdrawn = set(map(image_path, gone))
+    if CHANGE_KEY in keys:
+        text = "publish or withdraw was interrupted: run the same command again"
+        report.warning("change-unfinished", CHANGE_KEY, text)
+    for key in sorted(keys.keys() - known):
+        if shard_of(key) is not None:
+            text = "a part that release.json does not name: the release is being made larger"
+            report.warning("part-unlisted", key, text)
+        elif key in withdrawn:
+            text = "its sample was withdrawn: run the same `brainpress withdraw` again"
+            report.error("image-withdrawn", key, text)
+        elif key.startswith("sub-") and not (growing and _is_later(key, table.num_rows)):
+            report.error("image-extra", key, "the manifest does not name it")
+        else:
+            report.warning("file-unlisted", key, "it is not of this release")
+
+
+def _grows(release: Release, table: pa.Table, keys: Mapping[str, int], known: set[str]) -> bool:
+    """Whether more samples than these are being made, so that more images may lie there."""
+    if any(shard_of(key) is not None for key in keys.keys() - known):
+        return True
+    data = read_or_why(release.store, TARGET_KEY, MOST_JSON_BYTES)
+    try:
+        asked = parse_json(data, TARGET_KEY).get("n") if isinstance(data, bytes) else None
+    except ReleaseError:
+        return False
+    return isinstance(asked, int) and asked > table.num_rows
+
+
+def _is_later(key: str, samples: int) -> bool:
+    """Whether it is the image of a sample that is still to come."""
+    number = key.partition("/")[0].removeprefix("sub-")
+    return number.isdecimal() and int(number) >= samples and key == image_path(int(number))

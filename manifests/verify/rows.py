@@ -1,0 +1,104 @@
+"""Whether the rows of a manifest agree with release.json and with themselves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manifests.format.layout import MANIFEST_KEY, image_path, participant_id
+from manifests.format.schema import OK, SCALED_SUFFIX, WITHDRAWN, Column
+from manifests.query.release import Release
+from manifests.verify.findings import Report
+
+SCALE_TOLERANCE = 1e-5  # scaled covariates may be kept in float32
+BATCH_ROWS = 4096
+
+
+def check_rows(release: Release, table: pa.Table, report: Report) -> None:
+    """What the rows say, against release.json and against each other."""
+    counts = release.about["counts"]
+    ok = pc.sum(pc.equal(table["status"], OK)).as_py() or 0
+    size = pc.sum(table["bytes"]).as_py() or 0
+    withdrawn = pc.sum(pc.equal(table["status"], WITHDRAWN)).as_py() or 0
+    found = {
+        "samples": table.num_rows,
+        "ok": ok,
+        "failed": table.num_rows - ok - withdrawn,
+        "withdrawn": withdrawn,
+        "image_bytes": size,
+    }
+    for name, value in found.items():
+        told = counts.get(name, 0)
+        if told != value:
+            text = f"the manifest has {value} {name}, release.json says {told}"
+            report.error("counts", MANIFEST_KEY, text)
+    indices = table["index"].to_pylist()
+    whole = not release.about.get("source")
+    repeated = [index for index, times in Counter(indices).items() if times > 1]
+    if repeated:
+        text = f"{len(repeated)} samples are there twice or more, first {min(repeated)}"
+        report.error("index-repeated", MANIFEST_KEY, text)
+    elif any(b < a for a, b in pairwise(indices)):
+        report.error("index-order", MANIFEST_KEY, "its rows are not in order of their indices")
+    elif whole and indices != list(range(len(indices))):
+        report.error("index-gap", MANIFEST_KEY, "indices are not 0, 1, 2, ... without a gap")
+    for batch in table.to_batches(max_chunksize=BATCH_ROWS):
+        for row in batch.to_pylist():
+            _check_row(row, release, report)
+    digests = Counter(digest for digest in table["sha256"].to_pylist() if digest)
+    for digest, times in digests.items():
+        if times > 1:
+            report.error("image-repeated", MANIFEST_KEY, f"{times} images have SHA-256 {digest}")
+
+
+def _check_row(row: dict[str, Any], release: Release, report: Report) -> None:
+    key, index = row["participant_id"], row["index"]
+    if key != participant_id(index):
+        report.error("row-name", key, f"sample {index} is called {key}")
+    if row["seed"] != release.document.seed:
+        text = f"its seed is {row['seed']}, the release's is {release.document.seed}"
+        report.error("row-seed", key, text)
+    if row["status"] != OK:
+        if row["status"] != WITHDRAWN:
+            report.error("sample-failed", key, f"it has no image: {row['error']}")
+        elif not row["error"]:
+            report.error("row-status", key, "it was withdrawn, and nothing says why")
+        if row["path"] is not None:
+            was = "was withdrawn" if row["status"] == WITHDRAWN else "failed"
+            report.error("row-status", key, f"it {was}, and has a path")
+    elif row["path"] != image_path(index) or not row["sha256"] or row["bytes"] is None:
+        report.error("row-path", key, f"path {row['path']!r}, expected {image_path(index)!r}")
+    outside = False
+    for column in release.document.columns:
+        outside |= _check_covariate(row, column, report)
+    if outside != row["extrapolated"]:
+        what = "a covariate is" if outside else "no covariate is"
+        text = f"extrapolated is {row['extrapolated']}, and {what} out of range"
+        report.error("extrapolated", key, text)
+
+
+def _check_covariate(row: dict[str, Any], column: Column, report: Report) -> bool:
+    """Check value and scaled value; whether the value is outside the column's range."""
+    value, scaled = row[column.name], row[column.name + SCALED_SUFFIX]
+    key = row["participant_id"]
+    if column.kind == "categorical":
+        if value not in column.levels:
+            text = f"{column.name} is {value!r}, expected one of {', '.join(column.levels)}"
+            report.error("covariate", key, text)
+            return False
+        expected, outside = column.levels.index(value) / max(1, len(column.levels) - 1), False
+    elif column.minimum is None or column.maximum is None:
+        return False
+    else:
+        expected = (value - column.minimum) / (column.maximum - column.minimum)
+        outside = not column.minimum <= value <= column.maximum
+    if not abs(scaled - expected) <= SCALE_TOLERANCE * max(1.0, abs(expected)):
+        text = (
+            f"{column.name}{SCALED_SUFFIX} is {scaled}, {column.name} {value} scales to {expected}"
+        )
+        report.error("covariate-scaled", key, text)
+    return outside

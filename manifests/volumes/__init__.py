@@ -1,0 +1,1 @@
+"""The images of a release: downloading, streaming to a training loop, shards."""

@@ -1,0 +1,126 @@
+"""The volumes of a release as a dataset to train on, read straight from where the release lies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from manifests.errors import ReleaseError
+from manifests.query.release import Release
+from manifests.query.where import find_column
+from manifests.storage import open_store
+from manifests.storage.base import Store
+from manifests.volumes.cache import CACHE_BYTES, VolumeCache, default_folder
+from manifests.volumes.images import Image, choose, fetch, images_of
+from manifests.volumes.nifti import read_volume
+
+
+class Volumes:
+    """A map-style dataset: `torch.utils.data.DataLoader`, MONAI and TorchIO take it as it is.
+
+        volumes = Volumes("s3://bucket/release", where="age > 70", columns=["age", "sex"])
+        volume, row = volumes[0]
+
+    `volume` is float32 (1, X, Y, Z), `row` a dict of the columns. It imports no PyTorch, so that it
+    works with the light install. It can be pickled, and be used in processes forked or spawned:
+    each opens its own connections with its own credentials.
+
+    Attributes:
+        columns: of each row, in order.
+        store: where the release lies.
+    """
+
+    def __init__(
+        self,
+        release: str | Path,
+        *,
+        where: str | None = None,
+        ids: Sequence[str] | None = None,
+        limit: int | None = None,
+        columns: Sequence[str] | None = None,
+        cache: str | Path | None = "",
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        """
+        Args:
+            release: a folder, or s3://bucket/prefix; a public bucket needs no credentials.
+            where: a filter, in the language of `brainpress query`.
+            ids: participants, as sub-000001, 000001 or 1.
+            limit: the first so many of those that match.
+            columns: of the manifest; where None, participant_id and the covariates in their units.
+            cache: the folder that keeps what was fetched; where "", $BRAINPRESS_CACHE/volumes or
+                the user's cache folder, but none for a release on this disk; where None, none.
+            cache_bytes: the most that it holds.
+
+        Raises:
+            ReleaseError: no release there, a filter or column that is not understood, no such rows.
+        """
+        opened = Release.open(release)
+        covariates = [column.name for column in opened.document.columns]
+        names = ["participant_id", *covariates] if columns is None else columns
+        self.columns = tuple(dict.fromkeys(find_column(name, opened.schema) for name in names))
+        rows = choose(opened, where=where, ids=ids, limit=limit)
+        self._rows = rows.select(self.columns).combine_chunks()
+        self._images = rows.select(["index", "path", "bytes", "sha256"]).combine_chunks()
+        self._uri = opened.store.uri
+        self._store, self._process = opened.store, os.getpid()
+        if cache == "":
+            cache = None if opened.store.is_local else default_folder()
+        self._cache = None if cache is None else VolumeCache(Path(cache), cache_bytes)
+
+    def __len__(self) -> int:
+        return int(self._rows.num_rows)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, Any]]:
+        """One volume, float32 (1, X, Y, Z) as scaled by its header, and its row.
+
+        Raises:
+            ReleaseError: an image that is missing, broken, or not the manifest's (exit code 1).
+        """
+        return self.read(index)[0], self.row(index)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+        return (self[index] for index in range(len(self)))
+
+    def row(self, index: int) -> dict[str, Any]:
+        """The columns of one volume, without fetching it."""
+        found: dict[str, Any] = self._rows.slice(self._at(index), 1).to_pylist()[0]
+        return found
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """One volume, float32 (1, X, Y, Z), and its affine (4, 4): voxels to mm."""
+        image = images_of(self._images.slice(self._at(index), 1), self._uri)[0]
+        try:
+            volume, affine = read_volume(self._bytes(image))
+        except KeyError:
+            line = f"{self._uri}/{image.path} is missing; see `brainpress verify`"
+            raise ReleaseError(line, exit_code=1) from None
+        except ReleaseError as error:
+            line = f"{self._uri}/{image.path}: {error}"
+            raise type(error)(line, error.exit_code) from error
+        return volume[None], affine
+
+    @property
+    def store(self) -> Store:
+        """The release's store; a process that was forked must not use its parent's connections."""
+        if self._process != os.getpid():
+            self._store, self._process = open_store(self._uri), os.getpid()
+        return self._store
+
+    def _bytes(self, image: Image) -> bytes:
+        if self._cache is None:
+            return fetch(self.store, image)
+        data = self._cache.get(image.sha256)
+        if data is None:
+            data = fetch(self.store, image)
+            self._cache.put(image.sha256, data)
+        return data
+
+    def _at(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"volume {index} of {len(self)}")
+        return int(index) % len(self)

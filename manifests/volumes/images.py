@@ -1,0 +1,131 @@
+"""The images that a reader wants of a release: which rows, where each lies, checked bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manifests.digests import DIGEST, sha256
+from manifests.errors import ReleaseError
+from manifests.format.layout import MANIFEST_KEY, MOST_IMAGE_BYTES, image_path
+from manifests.format.schema import OK
+from manifests.query.release import Release
+from manifests.storage.base import Chunk, Store
+
+ATTEMPTS = 2  # of an image whose digest is wrong: once more, in case it broke on the way
+
+
+class WrongDigestError(ReleaseError):
+    """Not the bytes that the manifest names."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """Where an image lies in its release, and what it must be."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+def choose(
+    release: Release,
+    *,
+    where: str | None = None,
+    ids: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> pa.Table:
+    """The manifest rows of the images asked for; failed samples have none.
+
+    Args:
+        ids: participants, as sub-000001, 000001 or 1.
+        limit: the first so many of those that match.
+
+    Raises:
+        ReleaseError: no such rows.
+    """
+    rows = release.query(where)
+    rows = rows.filter(pc.equal(rows["status"], OK))
+    if ids is not None:
+        keys = [_participant(text) for text in ids]
+        unknown = sorted(set(keys) - set(rows["participant_id"].to_pylist()))
+        if unknown:
+            among = " among the rows that match" if where else ""
+            raise ReleaseError(
+                f"no image of {', '.join(unknown[:5])}{among} in {release.store.uri}"
+            )
+        rows = rows.filter(pc.is_in(rows["participant_id"], pa.array(keys, pa.string())))
+    if limit:
+        rows = rows.slice(0, limit)
+    if rows.num_rows == 0:
+        raise ReleaseError(f"no image of {release.store.uri} matches; try the filter with `query`")
+    return rows
+
+
+def images_of(rows: pa.Table, uri: str) -> list[Image]:
+    """What to fetch; each lies where the format puts it, whatever else the manifest says.
+
+    Raises:
+        ReleaseError: a row that names another place, no digest or an absurd size (exit code 1).
+    """
+    images = []
+    for row in rows.select(["index", "path", "bytes", "sha256"]).to_pylist():
+        index = row.pop("index")
+        place = f"{uri}/{MANIFEST_KEY}: sample {index}"
+        if row["path"] != image_path(index):
+            found, expected = ascii(row["path"])[:200], image_path(index)
+            raise ReleaseError(f"{place} lies at {found}, expected {expected!r}", exit_code=1)
+        digest, size = row["sha256"] or "", row["bytes"] or 0
+        if not DIGEST.fullmatch(digest) or not 0 < size <= MOST_IMAGE_BYTES:
+            raise ReleaseError(
+                f"{place} has {row['bytes']} bytes and SHA-256 {ascii(row['sha256'])[:80]};"
+                f" expected a digest, and 1 to {MOST_IMAGE_BYTES:,} bytes",
+                exit_code=1,
+            )
+        images.append(Image(**row))
+    return images
+
+
+def fetch(store: Store, image: Image, *, stopped: Callable[[], bool] = lambda: False) -> bytes:
+    """The bytes of an image, which are those that the manifest names.
+
+    Raises:
+        KeyError: it is missing.
+        ReleaseError: its digest is another, also when fetched again (exit code 1).
+    """
+    found = ""
+    for _ in range(ATTEMPTS):
+        if stopped():
+            break
+        data = store.get(image.path, most=image.bytes)
+        found = sha256(data)
+        if found == image.sha256:
+            return data
+    raise ReleaseError(f"its SHA-256 is {found}, the manifest says {image.sha256}", exit_code=1)
+
+
+def fetch_chunks(store: Store, image: Image) -> Iterator[Chunk]:
+    """The bytes of an image in pieces; the last thing is whether they were the right ones.
+
+    Raises:
+        KeyError: it is missing.
+        WrongDigestError: after all bytes.
+        ReleaseError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    for chunk in store.get_chunks(image.path, most=image.bytes):
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != image.sha256:
+        raise WrongDigestError(
+            f"its SHA-256 is {digest.hexdigest()}, the manifest says {image.sha256}", exit_code=1
+        )
+
+
+def _participant(text: str) -> str:
+    bare = text.removeprefix("sub-")
+    return f"sub-{int(bare):06d}" if bare.isdecimal() and len(bare) < 19 else text

@@ -1,0 +1,349 @@
+"""A release as WebDataset tar shards with an index, for training that reads large files whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from manifests.digests import sha256
+from manifests.errors import ReleaseError
+from manifests.format.json_text import MOST_JSON_BYTES, json_bytes, parse_json
+from manifests.format.layout import MANIFEST_KEY, RELEASE_KEY
+from manifests.format.parquet import parquet_bytes
+from manifests.query.release import Release
+from manifests.storage import open_store
+from manifests.storage.base import Store
+from manifests.volumes.images import choose, fetch
+from manifests.volumes.shard_plan import (
+    BLOCK,
+    END,
+    Sample,
+    TarPlan,
+    padded,
+    plan_shards,
+    tar_header,
+)
+
+SHARDS_FORMAT, SHARDS_VERSION = "brainpress-shards", 1
+PLAN_KEY, INDEX_KEY, TABLE_KEY = "plan.json", "index.json", "index.parquet"
+SHARD_BYTES = 10**9
+MOST_OBJECT_BYTES = 5 * 2**30  # of one put to S3
+CONNECTIONS = 8
+AHEAD_BYTES = 64 * 2**20  # of images fetched and not yet written
+
+OnProgress = Callable[[int, int, int], None]
+
+INDEX_SCHEMA = pa.schema(
+    [
+        ("shard", pa.string()),
+        ("key", pa.string()),
+        ("index", pa.int64()),
+        ("offset", pa.int64()),
+        ("bytes", pa.int64()),
+        ("sha256", pa.string()),
+        ("json_offset", pa.int64()),
+        ("json_bytes", pa.int64()),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What `write_shards` did.
+
+    Attributes:
+        shards, samples, size: of the whole set; size in bytes.
+        written, present: shards written now, and those that were there already.
+    """
+
+    shards: int
+    samples: int
+    size: int
+    written: int
+    present: int
+
+
+def write_shards(
+    release: Release,
+    out: str | Path,
+    *,
+    where: str | None = None,
+    size: int = SHARD_BYTES,
+    seed: int = 0,
+    connections: int = CONNECTIONS,
+    on_progress: OnProgress | None = None,
+) -> Written:
+    """Write the chosen images as tar shards at a folder or s3://bucket/prefix, the index last.
+
+    The same release and options give the same bytes. A shard is whole before it has its name, and
+    its digest lies beside it before it counts as done; so the same command run again writes what
+    is missing. Few images are in memory at a time; for S3, a shard is first a temporary file.
+
+    Args:
+        size: of a shard, in bytes, about.
+        seed: of the order.
+
+    Raises:
+        ReleaseError: no such rows; a place that holds something else, or shards of another release
+            or other options; an image that is missing or broken (exit code 1).
+    """
+    if size < 1:
+        raise ReleaseError(f"shards of {size} bytes: expected at least 1")
+    if seed < 0:
+        raise ReleaseError(f"seed {seed}: expected 0 or more")
+    rows = choose(release, where=where)
+    target = open_store(out)
+    _keep_apart(target, release.store)
+    begun = _check_place(target, asked := _plan_document(release, where, size, seed))
+    plan = plan_shards(rows, size=size, seed=seed, uri=release.store.uri)
+    if not target.is_local and max(plan.sizes) > MOST_OBJECT_BYTES:
+        raise ReleaseError(
+            f"shards of {max(plan.sizes):,} bytes: S3 takes {MOST_OBJECT_BYTES:,} at once; choose a"
+            " smaller --size"
+        )
+    if not begun:
+        target.check_writable()
+        target.put(PLAN_KEY, json_bytes(asked))
+    digests = _done(target, plan)
+    pending = [shard for shard in range(plan.count) if shard not in digests]
+    copy = _Copy(release.store, target, plan, connections, on_progress)
+    copy.total = sum(plan.starts[shard + 1] - plan.starts[shard] for shard in pending)
+    try:
+        for shard in pending:
+            digests[shard] = copy.write(shard)
+        _write_index(target, release, plan, digests, asked)
+    finally:
+        target.sweep()
+    return Written(
+        shards=plan.count,
+        samples=plan.rows.num_rows,
+        size=sum(plan.sizes),
+        written=len(pending),
+        present=plan.count - len(pending),
+    )
+
+
+def shard_key(shard: int) -> str:
+    """The name of a shard, in the order in which they are written."""
+    return f"shard-{shard:06d}.tar"
+
+
+def place_beside(uri: str) -> str:
+    """Where the shards of a release go unless told: RELEASE-shards.
+
+    Raises:
+        ReleaseError: the release is a whole bucket, beside which is nothing.
+    """
+    if uri.startswith("s3://") and "/" not in uri.removeprefix("s3://"):
+        raise ReleaseError(f"{uri} is a whole bucket: say where the shards go with --out")
+    return f"{uri}-shards"
+
+
+class _Copy:
+    """Copies images from a release into shards, and counts them."""
+
+    def __init__(
+        self,
+        source: Store,
+        target: Store,
+        plan: TarPlan,
+        connections: int,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self.source, self.target, self.plan = source, target, plan
+        self.connections, self.on_progress = connections, on_progress
+        self.total = self.done = self.bytes = 0
+
+    def write(self, shard: int) -> str:
+        """Write a shard and the file of its digest; the digest."""
+        digest = hashlib.sha256()
+
+        def chunks() -> Iterator[bytes]:
+            for chunk in self._chunks(shard):
+                digest.update(chunk)
+                yield chunk
+
+        self.target.put_chunks(shard_key(shard), chunks())
+        found = digest.hexdigest()
+        self.target.put(_digest_key(shard), f"{found}  {shard_key(shard)}\n".encode())
+        return found
+
+    def _chunks(self, shard: int) -> Iterator[bytes]:
+        for sample, data in self._fetched(self.plan.samples(shard)):
+            for name, content in (
+                (f"{sample.key}.nii.gz", data),
+                (f"{sample.key}.json", sample.json),
+            ):
+                yield tar_header(name, len(content))
+                yield content
+                yield bytes(padded(len(content)) - len(content))
+            self.done += 1
+            self.bytes += len(data)
+            if self.on_progress:
+                self.on_progress(self.done, self.total, self.bytes)
+        yield bytes(END)
+
+    def _fetched(self, samples: Iterator[Sample]) -> Iterator[tuple[Sample, bytes]]:
+        """Each sample with its image, in order; the next are fetched meanwhile."""
+        ahead: deque[tuple[Sample, Future[bytes]]] = deque()
+        held = 0
+        pool = ThreadPoolExecutor(self.connections)
+        try:
+            for sample in chain(samples, [None]):
+                while ahead and (
+                    sample is None
+                    or len(ahead) >= self.connections
+                    or held + sample.image.bytes > AHEAD_BYTES
+                ):
+                    first, future = ahead.popleft()
+                    held -= first.image.bytes
+                    yield first, future.result()
+                if sample is not None:
+                    held += sample.image.bytes
+                    ahead.append((sample, pool.submit(self._fetch, sample)))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _fetch(self, sample: Sample) -> bytes:
+        place = f"{self.source.uri}/{sample.image.path}"
+        try:
+            data = fetch(self.source, sample.image)
+        except KeyError:
+            line = f"{place} is missing from the release; see `brainpress verify`"
+            raise ReleaseError(line, exit_code=1) from None
+        except ReleaseError as error:
+            raise type(error)(f"{place}: {error}", error.exit_code) from error
+        if len(data) != sample.image.bytes:
+            expected = f"the manifest says {sample.image.bytes:,}"
+            raise ReleaseError(f"{place} has {len(data):,} bytes, {expected}", exit_code=1)
+        return data
+
+
+def _plan_document(release: Release, where: str | None, size: int, seed: int) -> dict[str, Any]:
+    """What the bytes of the shards are a function of."""
+    about = release.about
+    # The manifest of an earlier version stays as it was; its rows learn what was withdrawn since.
+    since = (
+        {"withdrawn": about["counts"].get("withdrawn", 0)} if about.get("opened_version") else {}
+    )
+    return {
+        "format": SHARDS_FORMAT,
+        "version": SHARDS_VERSION,
+        "release": release.document.name,
+        "fingerprint": release.document.fingerprint,
+        "manifest_sha256": about["files"][MANIFEST_KEY],
+        **since,
+        "where": where,
+        "size": size,
+        "seed": seed,
+    }
+
+
+def _keep_apart(target: Store, source: Store) -> None:
+    """Shards do not go among the files of a release, of which each must be in its documents."""
+    inside = f"{target.uri}/".startswith(f"{source.uri}/")
+    if inside or next(iter(target.list(RELEASE_KEY)), None) is not None:
+        raise ReleaseError(
+            f"{target.uri} is {'inside the' if inside else 'a'} release; shards need another place,"
+            " such as one beside it"
+        )
+
+
+def _check_place(target: Store, asked: dict[str, Any]) -> bool:
+    """Whether the same shards were begun there. Raises ReleaseError where it holds others."""
+    try:
+        data = target.get(PLAN_KEY, most=MOST_JSON_BYTES)
+    except KeyError:
+        if next(iter(target.list()), None) is not None:
+            raise ReleaseError(
+                f"{target.uri} holds something else (no {PLAN_KEY}); choose an empty or new place"
+            ) from None
+        return False
+    there = parse_json(data, f"{target.uri}/{PLAN_KEY}")
+    differ = [
+        f"{name} {there.get(name)!a:.80}, now {value!a:.80}"
+        for name, value in asked.items()
+        if there.get(name) != value
+    ]
+    if differ:
+        raise ReleaseError(
+            f"{target.uri} holds other shards: {'; '.join(differ)}; choose another --out"
+        )
+    return True
+
+
+def _digest_key(shard: int) -> str:
+    return f"{shard_key(shard)}.sha256"
+
+
+def _done(target: Store, plan: TarPlan) -> dict[int, str]:
+    """The digests of the shards that are there, whole, with their digest beside them."""
+    sizes = {entry.key: entry.size for entry in target.list("shard-")}
+    found = {}
+    for shard, size in enumerate(plan.sizes):
+        if sizes.get(shard_key(shard)) == size and 0 < sizes.get(_digest_key(shard), 0) <= BLOCK:
+            digest, _, name = target.get(_digest_key(shard)).decode(errors="replace").partition(" ")
+            if len(digest) == 64 and name.strip() == shard_key(shard):
+                found[shard] = digest
+    return found
+
+
+def _write_index(
+    target: Store,
+    release: Release,
+    plan: TarPlan,
+    digests: dict[int, str],
+    asked: dict[str, Any],
+) -> None:
+    """The table of the samples and, last, index.json: with it the shards are complete."""
+    table = parquet_bytes(_index_table(plan))
+    shards = [
+        {
+            "url": shard_key(shard),
+            "samples": plan.starts[shard + 1] - plan.starts[shard],
+            "bytes": plan.sizes[shard],
+            "sha256": digests[shard],
+        }
+        for shard in range(plan.count)
+    ]
+    index = {
+        **asked,
+        "demonstration": release.document.demonstration,
+        "license": release.document.license,
+        "samples": plan.rows.num_rows,
+        "bytes": sum(plan.sizes),
+        "shards": shards,
+        "files": {TABLE_KEY: sha256(table)},
+    }
+    target.put(TABLE_KEY, table)
+    target.put(INDEX_KEY, json_bytes(index))
+
+
+def _index_table(plan: TarPlan) -> pa.Table:
+    """Where each sample lies: with offset and bytes, one range request fetches one volume."""
+    tables = []
+    for shard in range(plan.count):
+        rows = [
+            (
+                shard_key(shard),
+                sample.key,
+                sample.index,
+                sample.offset,
+                sample.image.bytes,
+                sample.image.sha256,
+                sample.json_offset,
+                len(sample.json),
+            )
+            for sample in plan.samples(shard)
+        ]
+        columns = map(list, zip(*rows, strict=True))
+        tables.append(pa.table(dict(zip(INDEX_SCHEMA.names, columns, strict=True)), INDEX_SCHEMA))
+    return pa.concat_tables(tables)

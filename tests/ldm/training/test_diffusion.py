@@ -1,0 +1,175 @@
+"""The diffusion task: its samples, its loss against an oracle, its validation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ldm.diffusion.schedule import PREDICTIONS, Schedule
+from ldm.networks import Denoiser
+from ldm.training.diffusion import VALIDATION_TIMES, DiffusionTask
+from tests.ldm.tiny_model import LATENT_SHAPE, PRESET, diffusion_task, networks
+
+CONFIG = replace(PRESET.train_diffusion, batch_size=8)
+
+
+class Oracle(nn.Module):
+    """Knows the image and the noise, and answers `kind` for each noisy latent, plus `error`."""
+
+    def __init__(self, task: DiffusionTask, samples: dict[str, Tensor], error: float) -> None:
+        super().__init__()
+        self.task, self.samples, self.error = task, samples, error
+
+    def forward(self, noisy: Tensor, step: Tensor, conditions: Tensor) -> Tensor:
+        signal, sigma = (
+            torch.from_numpy(values[step.numpy()]).float().view(-1, 1, 1, 1, 1)
+            for values in self.task.schedule.levels()
+        )
+        image, noise = self.samples["latent"], self.samples["noise"]
+        torch.testing.assert_close(noisy, signal * image + sigma * noise)
+        torch.testing.assert_close(conditions, self.samples["conditions"])
+        wanted = {"epsilon": noise, "v": signal * noise - sigma * image, "flow": noise - image}
+        return wanted[self.task.schedule.prediction] + self.error
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("error", [0.0, 0.5])
+def test_the_loss_is_the_mean_squared_error_of_the_prediction(
+    tmp_path: Path, prediction: str, error: float
+) -> None:
+    task = diffusion_task(tmp_path, CONFIG, Schedule(prediction=prediction))
+    samples = task.load(np.array([0, 1, 4]), 0, range(3))
+    loss, _ = task.loss(Oracle(task, samples, error), samples)
+    assert float(loss) == pytest.approx(error**2, abs=1e-10)
+
+
+def test_samples_are_a_function_of_seed_step_and_position(tmp_path: Path) -> None:
+    task = diffusion_task(tmp_path, CONFIG, Schedule())
+    indices = np.array([3, 1, 3, 0, 2, 2, 4, 1])
+    whole = task.load(indices, 7, range(8))
+    part = task.load(indices[1::2], 7, range(1, 8, 2))
+    for name, tensor in whole.items():
+        torch.testing.assert_close(part[name], tensor[1::2], rtol=0, atol=0)
+    assert whole["latent"].shape == whole["noise"].shape == (8, *LATENT_SHAPE)
+    torch.testing.assert_close(whole["conditions"], torch.from_numpy(task.conditions[indices, 0]))
+    assert not torch.equal(task.load(indices, 8, range(8))["noise"], whole["noise"])
+
+
+def test_a_copy_comes_with_its_own_conditions(tmp_path: Path) -> None:
+    task = diffusion_task(tmp_path, CONFIG, Schedule())
+    stored = np.load(task.paths[0])
+    for copy in range(2):
+        stored[copy, 0], stored[copy, 1] = copy, -20
+    np.save(task.paths[0], stored)
+    own = np.arange(2, dtype=np.float32).reshape(1, 2, 1).repeat(task.count, 0).repeat(4, 2)
+    bent = DiffusionTask(task.paths, own, (0, 0), (1, 1), Schedule(), CONFIG)
+    seen = [bent.load(np.zeros(8, dtype=int), step, range(8)) for step in range(4)]
+    latents = torch.cat([samples["latent"] for samples in seen])
+    given = torch.cat([samples["conditions"] for samples in seen])
+    assert set(given.unique().tolist()) == {0, 1}
+    assert torch.allclose(latents.mean(dim=(1, 2, 3, 4)), given[:, 0], atol=0.01)
+
+
+def test_time_steps_are_spread_over_the_whole_batch(tmp_path: Path) -> None:
+    task = diffusion_task(tmp_path, CONFIG, Schedule())
+    steps = np.stack(
+        [task.load(np.zeros(8, dtype=int), step, range(8))["step"].numpy() for step in range(40)]
+    )
+    np.testing.assert_array_equal(steps // 125, np.tile(np.arange(8), (40, 1)))
+    assert len(np.unique(steps % 125)) > 80
+
+
+def test_latents_are_drawn_from_the_encoder_s_posterior_and_standardised(tmp_path: Path) -> None:
+    """The stored mean is about N(1, 2^2) and log-variance about -5, the task's mean 1, std 2."""
+    task = diffusion_task(tmp_path, CONFIG, Schedule())
+    drawn = torch.cat(
+        [task.load(np.zeros(8, dtype=int), step, range(8))["latent"] for step in range(12)]
+    )
+    stored = np.load(task.paths[0]).astype(np.float32)
+    centres = torch.from_numpy((stored[:, 0] - 1) / 2)
+    gaps = (drawn[:, None] - centres[None]).flatten(2).pow(2).mean(-1)
+    assert set(gaps.argmin(1).tolist()) == {0, 1}, "each stored copy is used"
+    variance = np.exp(stored[:, 1]).mean() / 4
+    assert float(gaps.amin(1).mean()) == pytest.approx(variance, rel=0.1)
+
+
+def test_validation_is_at_fixed_noise_and_its_sums_add_up(tmp_path: Path) -> None:
+    task = diffusion_task(tmp_path, CONFIG, Schedule(prediction="v"))
+    _, network = networks()
+    cpu = torch.device("cpu")
+    whole, first, second = (task.validate(network, i, cpu) for i in ([0, 1, 2], [0, 2], [1]))
+    assert whole["count"] == 3
+    assert whole["loss"] == pytest.approx(first["loss"] + second["loss"])
+    assert task.validate(network, [0, 1, 2], cpu) == whole
+
+
+def test_validation_visits_all_noise_levels_and_not_the_training_s_noise(tmp_path: Path) -> None:
+    task = diffusion_task(tmp_path, CONFIG, Schedule())
+    seen: list[tuple[Tensor, list[int]]] = []
+
+    class Silent(nn.Module):
+        def forward(self, noisy: Tensor, step: Tensor, conditions: Tensor) -> Tensor:
+            seen.append((noisy, step.tolist()))
+            return torch.zeros_like(noisy)
+
+    loss = task.validate(Silent(), [4], torch.device("cpu"))["loss"]
+    assert loss == pytest.approx(1.0, abs=0.2)  # the mean square of the noise itself
+    assert seen[0][1] == [int(share * 999) for share in VALIDATION_TIMES]
+
+
+DROPPING = replace(CONFIG, condition_dropout=0.25)
+
+
+def test_dropout_changes_nothing_else_of_a_sample(tmp_path: Path) -> None:
+    plain = diffusion_task(tmp_path, CONFIG, Schedule()).load(np.arange(5), 3, range(5))
+    samples = diffusion_task(tmp_path, DROPPING, Schedule()).load(np.arange(5), 3, range(5))
+    assert samples.pop("dropped").dtype == torch.bool
+    torch.testing.assert_close(samples, plain, rtol=0, atol=0)
+
+
+def test_the_share_that_is_dropped_is_the_one_asked_for(tmp_path: Path) -> None:
+    task = diffusion_task(tmp_path, DROPPING, Schedule())
+    zeros = np.zeros(8, dtype=int)
+    dropped = torch.cat([task.load(zeros, step, range(8))["dropped"] for step in range(150)])
+    assert float(dropped.float().mean()) == pytest.approx(0.25, abs=0.05)
+    part = task.load(zeros[1::2], 7, range(1, 8, 2))["dropped"]
+    assert torch.equal(task.load(zeros, 7, range(8))["dropped"][1::2], part)
+
+
+def test_what_is_dropped_reaches_the_network_and_hides_the_conditions(tmp_path: Path) -> None:
+    task = diffusion_task(tmp_path, DROPPING, Schedule())
+    network = with_null(networks()[1])
+    samples = task.load(np.array([0, 1, 2]), 0, range(3))
+    losses = []
+    for shift in (0.0, 1.0):
+        for dropped in (False, True):
+            changed = {
+                **samples,
+                "conditions": samples["conditions"] + shift,
+                "dropped": torch.full((3,), dropped),
+            }
+            losses.append(float(task.loss(network, changed)[0].detach()))
+    given, hidden, moved, still_hidden = losses
+    assert hidden == still_hidden
+    assert len({given, moved, hidden}) == 3
+
+
+def test_validation_tells_the_loss_without_conditions_too(tmp_path: Path) -> None:
+    network, cpu = with_null(networks()[1]), torch.device("cpu")
+    plain = diffusion_task(tmp_path, CONFIG, Schedule()).validate(network, [0, 3], cpu)
+    found = diffusion_task(tmp_path, DROPPING, Schedule()).validate(network, [0, 3], cpu)
+    assert found["loss"] == plain["loss"]
+    assert found["loss_unconditional"] != found["loss"]
+    assert plain.keys() == {"loss", "count"}
+
+
+def with_null(network: Denoiser) -> Denoiser:
+    """The same weights in a network that knows what a dropped condition reads."""
+    other = Denoiser(replace(network.config, null_condition=-4.0))
+    other.load_state_dict(network.state_dict())
+    return other

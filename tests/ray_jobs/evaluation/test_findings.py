@@ -1,0 +1,221 @@
+"""Figures and report of an evaluation, from measures that are made up: no Ray, no network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ldm.covariates import PAPER_SCHEMA
+from manifests.errors import ReleaseError
+from manifests.format.measured import MEASURES
+from manifests.publish.evaluation import read_evaluation, refuse_failed
+from ray_jobs.errors import JobError
+from ray_jobs.evaluation.carried import EvaluatedRelease
+from ray_jobs.evaluation.findings import REGIONS, Measured, reckon
+from ray_jobs.evaluation.instruments import PEOPLE, VOLUMES
+from ray_jobs.evaluation.report import write_report
+from ray_jobs.evaluation.sources import REAL
+from ray_jobs.evaluation.sweeps import MEASURE_OF, Sweep
+
+SHAPE = (10, 12, 10)
+RELEASE = EvaluatedRelease(
+    label="made", fingerprint="f" * 64, samples=62, images=60, model="e" * 64, sampling={}
+)
+WIDTH = 24
+
+
+def people(count: int, seed: int, *, group: bool = False) -> pd.DataFrame:
+    """Rows of volumes that show what was asked of them, but for a little noise."""
+    rng = np.random.default_rng(seed)
+    age, sex = rng.uniform(20, 80, count), rng.choice(["F", "M"], count)
+    ventricles = 5000 + 400 * (age - 20) + rng.normal(0, 2000, count).clip(-4000)
+    brain = 1.35e6 - 2000 * (age - 20) + rng.normal(0, 2e4, count)
+    rows = pd.DataFrame(
+        {
+            "name": [f"sub-{i:03d}" for i in range(count)],
+            "group": np.where(np.arange(count) % 5 == 0, "validation", "train") if group else "",
+            "sex": sex,
+            "age": age,
+            "ventricular_volume": ventricles,
+            "brain_volume": brain,
+            "error": "",
+        }
+    )
+    for name in (*VOLUMES, *PEOPLE):
+        rows[f"measured_{name}"] = rng.normal(1e5, 1e4, count)
+    rows["measured_ventricular_volume"] = ventricles * 1.02 + rng.normal(0, 300, count)
+    rows["measured_normalised_brain_volume"] = 1.3 * brain
+    rows["measured_age"] = age + rng.normal(0, 8, count)
+    rows["measured_male"] = np.where(sex == "M", 0.8, 0.3)
+    features = rng.normal(size=(count, WIDTH))
+    features[:, 0] += (age - 50) / 20
+    rows["features"] = [f.astype("<f4").tobytes() for f in features]
+    for name in ("image", "mirrored"):
+        rows[name] = [rng.normal(size=40).astype("<f4").tobytes() for _ in range(count)]
+    return rows.assign(medicalnet=None)
+
+
+def pairs(count: int) -> pd.DataFrame:
+    drawn = np.random.default_rng(0).integers(count, size=(30, 2))
+    return pd.DataFrame(
+        {
+            "first": drawn[:, 0],
+            "second": (drawn[:, 1] + 1) % count,
+            "ms_ssim": 0.6,
+            "four_g_r_ssim": 0.4,
+        }
+    )
+
+
+class Pictured:
+    """A source whose volumes are blobs."""
+
+    def __init__(self, count: int) -> None:
+        self.items: list[dict[str, Any]] = [{"name": str(i)} for i in range(count)]
+
+    def read(self, item: dict[str, Any]) -> np.ndarray:
+        volume = np.zeros(SHAPE, np.float32)
+        volume[2:8, 2:10, 2:8] = 0.5 + 0.004 * int(item["name"])
+        return volume
+
+
+def measured(release: pd.DataFrame, count: int = 75) -> dict[str, Measured]:
+    return {
+        REAL: Measured(rows=people(count, 0, group=True), pairs=pairs(count)),
+        "made": Measured(rows=release, pairs=pairs(len(release))),
+    }
+
+
+def test_what_shows_what_was_asked_is_told_with_interval_and_number(tmp_path: Path) -> None:
+    release = people(60, 1)
+    release.loc[3, "error"] = "no brain"
+    rows = measured(release)
+    findings = reckon(rows, PAPER_SCHEMA, "brainpress evaluate made", seed=0)
+    assert findings["volumes"] == {
+        "real": {"measured": 75, "refused": 0},
+        "made": {"measured": 59, "refused": 1},
+    }
+    made = findings["conditioning"]["made"]
+    assert made["ventricular_volume"]["r"]["value"] > 0.99
+    assert made["ventricular_volume"]["slope"]["value"] == pytest.approx(1.02, abs=0.02)
+    assert findings["head_size_factor"] == pytest.approx(1 / 1.3)
+    assert made["brain_volume"]["slope"]["value"] == pytest.approx(1)
+    assert made["sex"]["accuracy"]["value"] == 1
+    assert findings["conditioning"][REAL]["age"]["n"] == 15  # of the held-out alone
+    assert findings["transfer"]["made"]["synthetic"]["value"] < 15
+    assert findings["privacy"]["made"]["passed"]
+    assert set(findings["morphometry"]["made"]["regions"]) == set(REGIONS)
+    sweep = Sweep(
+        covariate="ventricular_volume",
+        asked=(5000.0, 9000.0),
+        measured=(5100.0, float("nan")),
+        extrapolated=(False, True),
+        volumes=np.stack([Pictured(1).read({"name": "0"})] * 2),
+    )
+    findings["sweeps"] = [sweep.to_json()]
+    sources: Any = {REAL: Pictured(75), "made": Pictured(60)}
+    report = write_report(tmp_path, findings, rows, sources, PAPER_SCHEMA, [sweep], RELEASE)
+    assert report.passed
+    assert "ventricular_volume measured against asked: r 0.99" in report.summary
+    written = json.loads((tmp_path / "evaluation.json").read_text())
+    assert {**written, **json.loads(json.dumps(findings))} == written
+    text = (tmp_path / "report.md").read_text()
+    for name in ("volumes", "conditioning", "sweep-ventricular_volume", "privacy"):
+        assert f"]({name}.png)" in text
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert "Pinaya et al. 2022 | FID" in text
+    ties = next(line for line in text.splitlines() if line.startswith("| age, brain_volume |"))
+    assert all(-1 < float(cell.split()[0]) < -0.5 for cell in ties.strip("| ").split(" | ")[1:])
+    assert "| sex | made | 0.0" in text
+    assert "9\\* -> no brain" not in text  # inside the picture alone
+    assert (tmp_path / "report.html").read_text().count("data:image/png") == 5
+    what_a_release_carries(tmp_path, release)
+
+
+def test_a_sweep_of_brain_volumes_is_told_in_the_cohorts_convention() -> None:
+    sweep = Sweep(
+        covariate="brain_volume",
+        asked=(1.1e6, 1.3e6),
+        measured=(1.5e6, float("nan")),
+        extrapolated=(False, False),
+        volumes=np.zeros((2, *SHAPE), np.float32),
+    )
+    assert sweep.normalised(0.8).to_json()["measured"] == [1.2e6, None]
+    assert sweep.normalised(None) is sweep
+    ventricles = replace(sweep, covariate="ventricular_volume")
+    assert ventricles.normalised(0.8) is ventricles
+
+
+def what_a_release_carries(out: Path, release: pd.DataFrame) -> None:
+    carried = read_evaluation(out)
+    told, table = carried.evaluation, carried.measured.to_pandas()
+    assert (carried.fingerprint, told.passed) == ("f" * 64, True)
+    assert (told.samples, told.images, told.measured, told.refused) == (62, 60, 59, 1)
+    assert told.reference == 75
+    names = {figure.name: figure for figure in told.figures}
+    slope = names["ventricular_volume, measured against asked: slope"]
+    assert slope.value == pytest.approx(1.02, abs=0.02)
+    assert slope.low is not None
+    assert slope.n == 59
+    assert list(table["index"]) == list(range(60))
+    assert table["error"][3] == "no brain"
+    assert table.loc[3].filter(like="measured_").isna().all()
+    rest = table.drop(index=3)
+    asked = release.drop(index=3)
+    assert list(rest["measured_age"]) == pytest.approx(asked["measured_age"], abs=0.005)
+    # In the cohort's convention, so that it can be held against what was asked.
+    normalised = rest["measured_normalised_brain_volume"]
+    assert list(normalised) == pytest.approx(asked["brain_volume"], rel=1e-6)
+    page = carried.files["evaluation/report.html"].decode()
+    assert "Real people and" not in page
+    assert carried.files["evaluation/volumes.png"] != (out / "volumes.png").read_bytes()
+    assert b"closest" not in carried.files["evaluation/evaluation.json"]
+    assert b"closest" in (out / "evaluation.json").read_bytes()
+
+
+def test_the_table_has_every_figure_that_is_measured() -> None:
+    assert {measure.name for measure in MEASURES} == {*VOLUMES, *PEOPLE}
+    for name, measured_as in MEASURE_OF.items():
+        (found,) = [measure for measure in MEASURES if measure.shows == name]
+        assert found.name == measured_as
+
+
+def test_copies_of_training_subjects_fail_the_audit(tmp_path: Path) -> None:
+    release = people(60, 1)
+    real = people(75, 0, group=True)
+    trained = real[real["group"] == "train"].reset_index(drop=True)
+    for name in ("image", "mirrored", "features"):
+        release.loc[:9, name] = trained.loc[:9, name]
+    found = measured(release)
+    findings = reckon(found, PAPER_SCHEMA, "brainpress evaluate made", seed=0)
+    findings["sweeps"] = []
+    sources: Any = {REAL: Pictured(75), "made": Pictured(60)}
+    report = write_report(tmp_path, findings, found, sources, PAPER_SCHEMA, [], RELEASE)
+    assert not report.passed
+    assert "privacy audit: FAILED: features: 10 of 60" in report.summary
+    assert "near-copies" in report.summary
+    with pytest.raises(
+        ReleaseError, match=r"privacy audit failed: features: 10 of 60 .*near-copies"
+    ):
+        refuse_failed(read_evaluation(tmp_path))
+
+
+def test_volumes_that_nobody_can_measure_are_told() -> None:
+    release = people(60, 1).assign(error="the image is empty")
+    with pytest.raises(JobError, match=r"made: 0 of 60 volumes could be measured \(the image is e"):
+        reckon(measured(release), PAPER_SCHEMA, "", seed=0)
+
+
+def test_a_model_without_covariates_has_no_conditioning() -> None:
+    release = people(60, 1).drop(columns=["age", "sex", "ventricular_volume", "brain_volume"])
+    findings = reckon(measured(release), PAPER_SCHEMA, "", seed=0)
+    assert findings["conditioning"]["made"] == {}
+    assert findings["transfer"] == {}
+    assert findings["morphometry"]["made"]["adjusted"] == []
+    assert findings["covariates"]["made"] == {"margins": {}, "ties": []}
