@@ -19,7 +19,7 @@ from ray_jobs.evaluation.carried import EvaluatedRelease
 from ray_jobs.evaluation.findings import Measured, reckon
 from ray_jobs.evaluation.instruments import Instruments
 from ray_jobs.evaluation.pairs import PairMeter
-from ray_jobs.evaluation.report import write_report
+from ray_jobs.evaluation.report.documents import write_report
 from ray_jobs.evaluation.sources import (
     REAL,
     RealVolumes,

@@ -14,7 +14,7 @@ from ldm.loading import describe
 from ray_jobs.cli import main
 from ray_jobs.evaluation.carried import EvaluatedRelease
 from ray_jobs.evaluation.findings import reckon
-from ray_jobs.evaluation.report import write_report
+from ray_jobs.evaluation.report.documents import write_report
 from ray_jobs.evaluation.sources import REAL
 from tests.ldm.tiny_gan import tiny_gan
 from tests.ldm.tiny_model import working_folder

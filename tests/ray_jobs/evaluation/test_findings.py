@@ -19,7 +19,7 @@ from ray_jobs.errors import JobError
 from ray_jobs.evaluation.carried import EvaluatedRelease
 from ray_jobs.evaluation.findings import REGIONS, Measured, reckon
 from ray_jobs.evaluation.instruments import PEOPLE, VOLUMES
-from ray_jobs.evaluation.report import write_report
+from ray_jobs.evaluation.report.documents import write_report
 from ray_jobs.evaluation.sources import REAL
 from ray_jobs.evaluation.sweeps import MEASURE_OF, Sweep
 

@@ -12,8 +12,8 @@ from ldm.covariates import Covariate, CovariateSchema
 from ldm.evaluation.privacy.nearness import nearness
 from ldm.volumes import previews
 from ray_jobs.evaluation.findings import HELD_OUT, REGIONS, Measured, own_features, privacy_spaces
-from ray_jobs.evaluation.page import Block, Heading, Picture, Table, Text
-from ray_jobs.evaluation.pictures import nearest, scatters, spreads
+from ray_jobs.evaluation.report.page import Block, Heading, Picture, Table, Text
+from ray_jobs.evaluation.report.pictures import nearest, scatters, spreads
 from ray_jobs.evaluation.sources import REAL, Source
 from ray_jobs.evaluation.sweeps import MEASURE_OF, Sweep
 
