@@ -134,7 +134,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ray_jobs.generation.job import generate
-    from ray_jobs.generation.plan import Device, Options
+    from ray_jobs.generation.options import Device, Options
 
     options = Options(
         n=args.n,

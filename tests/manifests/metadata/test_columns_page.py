@@ -6,7 +6,7 @@ from ldm.covariates import PAPER_SCHEMA
 from manifests.format.measured import measured_schema
 from manifests.format.schema import manifest_schema
 from manifests.metadata.columns_page import columns_page
-from ray_jobs.generation.rows import QUALITY_COLUMNS, covariate_columns
+from ray_jobs.generation.worker.rows import QUALITY_COLUMNS, covariate_columns
 from tests import ROOT
 
 PAGE = ROOT / "docs" / "manifest.md"

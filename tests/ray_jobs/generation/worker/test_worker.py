@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
-from ldm.errors import LdmError
+from ldm.diffusion.config import Sampling
 from ldm.loading import describe
 from ldm.models.description import ModelDescription
 from ldm.volumes.brain_size import BrainSize
@@ -27,8 +24,10 @@ from manifests.format.tombstones import bury
 from manifests.ledger import Ledger, ShardPlan
 from manifests.storage import open_store
 from ray_jobs.generation.covariates import covariate_source
-from ray_jobs.generation.environment import ONE_THREAD, Secrets
-from ray_jobs.generation.printer import Printer, PrintJob, patiently
+from ray_jobs.generation.recipe import Recipe
+from ray_jobs.generation.worker.assignment import Assignment
+from ray_jobs.generation.worker.environment import ONE_THREAD
+from ray_jobs.generation.worker.worker import Worker
 from tests.e2e.running import files, tiny_model
 
 LOOSE = {"foreground_fraction": (0.0, 1.0), "mean_intensity": (0.0, 1.0)}
@@ -45,33 +44,36 @@ def _threads_of_this_process_are_its_own(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setenv(name, "1")
 
 
-def job(model: Path, out: Path | str, *, n: int = 10, **changes: Any) -> PrintJob:
+def assignment(model: Path, out: Path | str, *, n: int = 10, **changes: Any) -> Assignment:
     description: ModelDescription = describe(model)
     source = covariate_source(
         "cohort", (), n=n, schema=description.schema, distribution=description.distribution
     )
-    settings: dict[str, Any] = {
+    drawn: dict[str, Any] = {
+        "seed": 3,
+        "sampling": Sampling(steps=2),
+        "attempts": 2,
+        "batch_size": 2,
+        "source": source,
+    }
+    recipe = {name: changes.pop(name, value) for name, value in drawn.items()}
+    told: dict[str, Any] = {
         "out": str(out),
         "model": str(model),
         "model_fingerprint": description.fingerprint,
         "device": "cpu",
         "precision": "fp32",
-        "seed": 3,
-        "steps": 2,
-        "sampler": "ddim",
-        "attempts": 2,
-        "batch_size": 2,
+        "recipe": Recipe(**recipe),
         "shards": ShardPlan(n, 4),
-        "source": source,
         "writers": 2,
     }
-    return PrintJob(**{**settings, **changes})
+    return Assignment(**{**told, **changes})
 
 
-def loaded(job: PrintJob) -> Printer:
-    printer = Printer(job, {})
-    assert printer.load() is None
-    return printer
+def loaded(assignment: Assignment) -> Worker:
+    worker = Worker(assignment, {})
+    assert worker.load() is None
+    return worker
 
 
 def rows(out: Path | str, shard: int) -> list[dict[str, Any]]:
@@ -83,7 +85,10 @@ def rows(out: Path | str, shard: int) -> list[dict[str, Any]]:
 def test_a_release_is_the_same_whatever_the_order_of_its_shards_and_their_number(
     model: Path, tmp_path: Path
 ) -> None:
-    few, many = loaded(job(model, tmp_path / "few")), loaded(job(model, tmp_path / "many", n=12))
+    few, many = (
+        loaded(assignment(model, tmp_path / "few")),
+        loaded(assignment(model, tmp_path / "many", n=12)),
+    )
     for shard in (0, 1, 2):
         few.print_shard(shard)
     for shard in (2, 0, 1):
@@ -96,13 +101,13 @@ def test_a_release_is_the_same_whatever_the_order_of_its_shards_and_their_number
 
 
 def test_a_row_tells_what_was_asked_and_what_was_stored(model: Path, tmp_path: Path) -> None:
-    here = job(model, tmp_path)
+    here = assignment(model, tmp_path)
     report = loaded(here).print_shard(1)
     assert (report.shard, report.rows, report.failed) == (1, 4, 0)
     row = rows(tmp_path, 1)[1]
     data = (tmp_path / "sub-000005/anat/sub-000005_T1w.nii.gz").read_bytes()
     assert (row["index"], row["bytes"], row["seed"], row["attempt"]) == (5, len(data), 3, 0)
-    asked = here.source.draw(3, 5)
+    asked = here.recipe.source.draw(3, 5)
     assert {name: row[name] for name in asked} == asked
     assert row["sex_scaled"] in (0.0, 1.0)
 
@@ -110,26 +115,26 @@ def test_a_row_tells_what_was_asked_and_what_was_stored(model: Path, tmp_path: P
 def test_growing_completes_the_last_part_and_rewrites_no_volume(
     model: Path, tmp_path: Path
 ) -> None:
-    loaded(job(model, tmp_path, n=6)).print_shard(1)
+    loaded(assignment(model, tmp_path, n=6)).print_shard(1)
     volume = tmp_path / "sub-000005/anat/sub-000005_T1w.nii.gz"
     before = volume.stat().st_ino
     assert len(rows(tmp_path, 1)) == 2
-    loaded(job(model, tmp_path, n=7)).print_shard(1)
-    loaded(job(model, tmp_path, n=12)).print_shard(1)
+    loaded(assignment(model, tmp_path, n=7)).print_shard(1)
+    loaded(assignment(model, tmp_path, n=12)).print_shard(1)
     assert [row["index"] for row in rows(tmp_path, 1)] == [4, 5, 6, 7]
     assert volume.stat().st_ino == before
-    loaded(job(model, tmp_path / "at-once", n=12)).print_shard(1)
+    loaded(assignment(model, tmp_path / "at-once", n=12)).print_shard(1)
     assert rows(tmp_path / "at-once", 1) == rows(tmp_path, 1)
 
 
 def test_growing_brings_no_withdrawn_sample_back(model: Path, tmp_path: Path) -> None:
-    loaded(job(model, tmp_path, n=6)).print_shard(1)
+    loaded(assignment(model, tmp_path, n=6)).print_shard(1)
     store, key = open_store(tmp_path), part_key(1)
     data, etag = store.get_with_etag(key)
     buried = bury(table_from_bytes(data, key), {5: "no cerebellum"})
     assert store.replace(key, parquet_bytes(buried), etag=etag)
     store.delete("sub-000005/anat/sub-000005_T1w.nii.gz")
-    loaded(job(model, tmp_path, n=8)).print_shard(1)
+    loaded(assignment(model, tmp_path, n=8)).print_shard(1)
     found = {row["index"]: (row["status"], row["error"]) for row in rows(tmp_path, 1)}
     assert found[5] == ("withdrawn", "no cerebellum")
     assert [found[index][0] for index in (4, 6, 7)] == ["ok"] * 3
@@ -137,7 +142,7 @@ def test_growing_brings_no_withdrawn_sample_back(model: Path, tmp_path: Path) ->
 
 
 def test_two_workers_on_one_shard_commit_it_once(model: Path, tmp_path: Path) -> None:
-    first, second = loaded(job(model, tmp_path)), loaded(job(model, tmp_path))
+    first, second = loaded(assignment(model, tmp_path)), loaded(assignment(model, tmp_path))
     first.print_shard(0)
     etag = open_store(tmp_path).get_with_etag(part_key(0))[1]
     (tmp_path / part_key(0)).rename(tmp_path / "kept")
@@ -152,7 +157,7 @@ def test_a_sample_that_fails_every_attempt_is_a_failed_row_without_a_file(
     tmp_path: Path,
 ) -> None:
     strict = tiny_model(tmp_path / "strict", bounds={**LOOSE, "mean_intensity": (0.9, 1.0)})
-    report = loaded(job(strict, tmp_path / "out")).print_shard(0)
+    report = loaded(assignment(strict, tmp_path / "out")).print_shard(0)
     assert (report.rows, report.failed) == (4, 4)
     row = rows(tmp_path / "out", 0)[0]
     assert (row["status"], row["attempt"], row["path"], row["sha256"]) == ("failed", 1, None, None)
@@ -166,14 +171,16 @@ def test_a_brain_of_another_size_than_asked_for_is_drawn_again_unless_nobody_kno
     tenfold = BrainSize(intercept=math.log(1e7), bright=0.0, head=0.0)
     bounds = {**LOOSE, "brain_size_error": (-0.5, 0.5)}
     strict = tiny_model(tmp_path / "strict", bounds=bounds, brain_size=tenfold)
-    loaded(job(strict, tmp_path / "within")).print_shard(0)
+    loaded(assignment(strict, tmp_path / "within")).print_shard(0)
     for row in rows(tmp_path / "within", 0):
         assert (row["status"], row["attempt"]) == ("failed", 1)
         assert row["error"].startswith("brain_size_error ")
         expected = math.log(1e7 / row["brain_volume"])
         assert row["quality_brain_size_error"] == pytest.approx(expected)
-    beyond = replace(job(strict, tmp_path / "beyond").source, fixed={"brain_volume": 3e6})
-    loaded(job(strict, tmp_path / "beyond", source=beyond)).print_shard(0)
+    beyond = replace(
+        assignment(strict, tmp_path / "beyond").recipe.source, fixed={"brain_volume": 3e6}
+    )
+    loaded(assignment(strict, tmp_path / "beyond", source=beyond)).print_shard(0)
     for row in rows(tmp_path / "beyond", 0):
         assert (row["status"], row["extrapolated"]) == ("ok", True)
         assert row["quality_brain_size_error"] == pytest.approx(math.log(1e7 / 3e6))
@@ -183,30 +190,30 @@ def test_a_store_that_refuses_fails_the_shard_and_commits_nothing(
     model: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "sub-000002").write_text("in the way")
-    printer = loaded(job(model, tmp_path))
+    worker = loaded(assignment(model, tmp_path))
     with pytest.raises(ReleaseError, match="sub-000002"):
-        printer.print_shard(0)
+        worker.print_shard(0)
     assert Ledger(open_store(tmp_path)).done(ShardPlan(10, 4)) == set()
-    assert printer.progress() == {}
+    assert worker.progress() == {}
 
 
 def test_another_model_at_the_same_place_is_refused(model: Path, tmp_path: Path) -> None:
-    printer = Printer(job(model, tmp_path, model_fingerprint="0" * 64), {})
-    assert "another one lies there" in str(printer.load())
+    worker = Worker(assignment(model, tmp_path, model_fingerprint="0" * 64), {})
+    assert "another one lies there" in str(worker.load())
 
 
 def test_a_model_damaged_under_way_is_refused_in_one_line(tmp_path: Path) -> None:
     model = tiny_model(tmp_path / "model")
-    here = job(model, tmp_path / "out")
+    here = assignment(model, tmp_path / "out")
     weights = model / "denoiser.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    refusal = str(Printer(here, {}).load())
+    refusal = str(Worker(here, {}).load())
     assert "denoiser.safetensors" in refusal
     assert "\n" not in refusal
 
 
 def test_a_batch_can_be_timed_without_writing_anything(model: Path, tmp_path: Path) -> None:
-    seconds, size = loaded(job(model, tmp_path)).time_batch(1)
+    seconds, size = loaded(assignment(model, tmp_path)).time_batch(1)
     assert seconds > 0
     assert size > 352  # a NIfTI header
     assert list(tmp_path.iterdir()) == []
@@ -215,10 +222,10 @@ def test_a_batch_can_be_timed_without_writing_anything(model: Path, tmp_path: Pa
 def test_with_two_shards_in_hand_the_device_draws_while_volumes_are_checked(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    printer = loaded(job(model, tmp_path / "both", n=8))
+    worker = loaded(assignment(model, tmp_path / "both", n=8))
     drawing, at_once, checks = threading.Lock(), [], threading.Barrier(2, timeout=20)
-    assert printer._model is not None
-    generate = printer._model.generate
+    assert worker._model is not None
+    generate = worker._model.generate
 
     def watched(*args: Any, **options: Any) -> Any:
         at_once.append(drawing.acquire(blocking=False))
@@ -232,50 +239,15 @@ def test_with_two_shards_in_hand_the_device_draws_while_volumes_are_checked(
         checks.wait()  # until the other shard has volumes to check too
         return check(*args, **options)
 
-    monkeypatch.setattr(printer._model, "generate", watched)
-    monkeypatch.setattr("ldm.volumes.quality.check", check_both)
+    monkeypatch.setattr(worker._model, "generate", watched)
+    monkeypatch.setattr("ray_jobs.generation.worker.drawing.check", check_both)
     with ThreadPoolExecutor(2) as pool:
-        reports = list(pool.map(printer.print_shard, (0, 1)))
+        reports = list(pool.map(worker.print_shard, (0, 1)))
     assert [report.rows for report in reports] == [4, 4]
     assert at_once == [True] * 4
-    alone = loaded(job(model, tmp_path / "alone", n=8))
-    monkeypatch.setattr("ldm.volumes.quality.check", check)
+    alone = loaded(assignment(model, tmp_path / "alone", n=8))
+    monkeypatch.setattr("ray_jobs.generation.worker.drawing.check", check)
     for shard in (0, 1):
         alone.print_shard(shard)
     both, apart = files(tmp_path / "both"), files(tmp_path / "alone")
     assert [name for name in both.keys() | apart.keys() if both.get(name) != apart.get(name)] == []
-
-
-def test_secrets_travel_but_are_never_shown() -> None:
-    secrets = Secrets({"AWS_SECRET_ACCESS_KEY": "hush"})
-    assert "hush" not in f"{secrets} {secrets!r}"
-    assert json.dumps(pickle.loads(pickle.dumps(secrets))) == '{"AWS_SECRET_ACCESS_KEY": "hush"}'
-
-
-def test_a_model_is_waited_for_while_its_server_is_away_and_no_longer(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("ray_jobs.generation.printer.LOAD_PAUSE_SECONDS", 0.01)
-    tries = 0
-
-    def load() -> str:
-        nonlocal tries
-        tries += 1
-        if tries == 4:
-            return "model"
-        try:
-            raise EndpointConnectionError(endpoint_url="http://away")
-        except EndpointConnectionError:
-            raise LdmError("s3://bucket/model cannot be read") from None
-
-    assert patiently(load, until=time.monotonic() + 60) == "model"
-    tries = 0
-    with pytest.raises(LdmError):
-        patiently(load, until=time.monotonic() - 1)
-    assert tries == 1
-
-    def absent() -> str:
-        raise LdmError("no model there")
-
-    with pytest.raises(LdmError, match="no model there"):
-        patiently(absent, until=time.monotonic() + 60)

@@ -1,10 +1,10 @@
-"""A run's order: its options checked against the model, the store and the plan that is there."""
+"""The start of a run: options checked against the model, the store and the plan that is there."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,13 @@ from manifests.ledger import Ledger, ShardPlan
 from manifests.storage import open_store
 from manifests.storage.base import Store
 from ray_jobs.errors import JobError
-from ray_jobs.generation.cluster import refuse_fleeting
 from ray_jobs.generation.covariates import CovariateSource, covariate_source
-from ray_jobs.generation.environment import Native
-from ray_jobs.generation.plan import (
-    Device,
-    Options,
-    fingerprint,
-    plan_fields,
-    sampling_in,
-    settled,
-    sizes,
-)
+from ray_jobs.generation.driving.resources import refuse_fleeting
+from ray_jobs.generation.options import WRITERS, Device, Options
+from ray_jobs.generation.plan import fingerprint, plan_fields, sizes
+from ray_jobs.generation.recipe import Recipe, sampling_in, settled
+from ray_jobs.generation.worker.assignment import Assignment
+from ray_jobs.generation.worker.environment import Native
 
 # A model's files are checked before any worker starts where that takes no time.
 CHECKED_BYTES = 200 * 1000**2
@@ -40,13 +35,20 @@ COMPILED_FROM = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class Request:
     """A run's options, and all that was looked up for them before anything starts.
 
-    `stored` are the fields of the plan that is in the store already, None in a new place.
+    Attributes:
+        options: as the user gave them.
+        sampling: how to sample, what was left out settled; None of a GAN.
+        store: where the release goes.
+        description: the model's.
+        source: the covariates of each sample.
+        stored: the fields of the plan that is in the store already; None in a new place.
     """
 
     options: Options
+    sampling: Sampling | None
     store: Store
     description: ModelDescription
     source: CovariateSource
@@ -60,8 +62,9 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What there is to do: the plan's fields, its shards, and those of them that are pending."""
+    """What there is to do: the plan, the recipe in it, its shards, and those that are pending."""
 
+    recipe: Recipe
     fields: Mapping[str, Any]
     fingerprint: str
     shards: ShardPlan
@@ -77,7 +80,7 @@ class Work:
         return self.shards.n - sum(self.shards.expected_rows(shard) for shard in self.pending)
 
 
-def take(options: Options) -> Order:
+def check(options: Options) -> Request:
     """Check everything that can be checked without Ray.
 
     Raises:
@@ -87,10 +90,10 @@ def take(options: Options) -> Order:
     description = describe(options.model)
     _check_files(options.model, description)
     one_pass = description.kind == GAN
-    given, options = options, settled(options, description.sampling, one_pass=one_pass)
-    if not one_pass:
-        step_pairs(int(description.schedule["steps"]), options.steps or 0)  # refuses too many
-        _check_guidance(options, description)
+    sampling = settled(options, description.sampling, one_pass=one_pass)
+    if sampling is not None:
+        step_pairs(int(description.schedule["steps"]), sampling.count)  # refuses too many
+        _check_guidance(options.model, sampling.guidance, description)
     source = covariate_source(
         options.covariates,
         options.fix,
@@ -102,9 +105,10 @@ def take(options: Options) -> Order:
     store.check_writable()
     stored = Ledger(store).plan()
     if stored is not None and not one_pass and stored["fields"]["sampler"] != ONE_PASS:
-        options = settled(given, Sampling(**sampling_in(stored["fields"])), one_pass=False)
-    return Order(
+        sampling = settled(options, Sampling(**sampling_in(stored["fields"])), one_pass=False)
+    return Request(
         options=options,
+        sampling=sampling,
         store=store,
         description=description,
         source=source,
@@ -112,13 +116,13 @@ def take(options: Options) -> Order:
     )
 
 
-def fields_of(order: Order, *, device: Device, native: Native | None = None) -> dict[str, Any]:
+def fields_of(request: Request, *, device: Device, native: Native | None = None) -> dict[str, Any]:
     """The plan's fields; what the user left open is as in the plan that is there.
 
     Args:
         device, native: in a new place, what the cluster offers.
     """
-    options, stored, native = order.options, order.stored, native or Native()
+    options, stored, native = request.options, request.stored, native or Native()
     precision = native.precision
     compiled = options.n >= COMPILED_FROM and device is Device.CUDA and not native.not_compiled
     if stored is not None:
@@ -128,29 +132,32 @@ def fields_of(order: Order, *, device: Device, native: Native | None = None) -> 
         precision = options.precision
     if options.compile != "auto":
         compiled = options.compile == "on"
-    description = order.description
+    description = request.description
     voxels = math.prod(description.grid.shape)
     one_pass = description.kind == GAN
     most = None
     if native.memory_bytes is not None and not one_pass:
         most = largest_batch(description, native.memory_bytes)
     batch_size, shard_size = sizes(options, device, stored, voxels=voxels, most=most)
+    recipe = Recipe(
+        seed=options.seed,
+        sampling=request.sampling,
+        attempts=options.attempts,
+        batch_size=batch_size,
+        source=request.source,
+    )
     return plan_fields(
-        options,
-        model_name=order.description.name,
-        model_fingerprint=order.description.fingerprint,
-        schema_fingerprint=order.description.schema.fingerprint,
-        covariates=order.source.identity,
-        fixed=order.source.fixed,
+        recipe,
+        model_name=description.name,
+        model_fingerprint=description.fingerprint,
         device=device,
         precision=precision,
         compiled=compiled and not one_pass,
-        batch_size=batch_size,
         shard_size=shard_size,
     )
 
 
-def begin(order: Order, fields: Mapping[str, Any], *, write: bool = True) -> Work:
+def begin(request: Request, fields: Mapping[str, Any], *, write: bool = True) -> Work:
     """Open the ledger with these fields and see what is pending.
 
     Args:
@@ -160,7 +167,7 @@ def begin(order: Order, fields: Mapping[str, Any], *, write: bool = True) -> Wor
         ReleaseError: another release is there; the message names what differs.
         JobError: the release was begun with a larger n, and is not finished.
     """
-    ledger, n = Ledger(order.store), order.options.n
+    ledger, n = Ledger(request.store), request.options.n
     identity = fingerprint(fields)
     document = {
         "fingerprint": identity,
@@ -168,20 +175,43 @@ def begin(order: Order, fields: Mapping[str, Any], *, write: bool = True) -> Wor
         "fields": dict(fields),
     }
     shards = ShardPlan(n, int(fields["shard_size"]))
-    if order.stored is None and not write:
-        return Work(
-            fields=fields, fingerprint=identity, shards=shards, pending=list(range(shards.count))
-        )
+    work = Work(
+        recipe=Recipe.pinned(fields, request.source),
+        fields=fields,
+        fingerprint=identity,
+        shards=shards,
+        pending=list(range(shards.count)),
+    )
+    if request.stored is None and not write:
+        return work
     ledger.begin(document)
     target = ledger.target() or 0
     if target > n and ledger.pending(ShardPlan(target, shards.shard_size)):
         raise JobError(
-            f"--n {n}: {order.store.uri} was begun with --n {target} and is not finished; a "
+            f"--n {n}: {request.store.uri} was begun with --n {target} and is not finished; a "
             f"release never shrinks: give --n {target} or more, or another place"
         )
     if write and target <= n:  # of a larger one that is finished nothing is made
         ledger.begin(document, n=n)
-    return Work(fields=fields, fingerprint=identity, shards=shards, pending=ledger.pending(shards))
+    return replace(work, pending=ledger.pending(shards))
+
+
+def assignment(request: Request, work: Work) -> Assignment:
+    """What every worker is told."""
+    options, fields = request.options, work.fields
+    return Assignment(
+        out=request.store.uri,
+        model=request.model,
+        model_fingerprint=fields["model_fingerprint"],
+        device=fields["device"],
+        precision=fields["precision"],
+        compiled=fields.get("compiled", False),
+        recipe=work.recipe,
+        shards=work.shards,
+        writers=options.writers or WRITERS[work.device],
+        storage_patience_seconds=options.storage_patience,
+        loader=options.loader,
+    )
 
 
 def located(model: str) -> str:
@@ -191,11 +221,11 @@ def located(model: str) -> str:
     return model if model == "demo" or "://" in model else str(Path(model).expanduser().absolute())
 
 
-def _check_guidance(options: Options, description: ModelDescription) -> None:
+def _check_guidance(model: str, guidance: float, description: ModelDescription) -> None:
     """Refuse guidance of a model that cannot leave its conditions out."""
-    if options.guidance != 1 and description.denoiser.get("null_condition") is None:
+    if guidance != 1 and description.denoiser.get("null_condition") is None:
         raise JobError(
-            f"--guidance {options.guidance:g}: {options.model} was trained with its conditions "
+            f"--guidance {guidance:g}: {model} was trained with its conditions "
             "always given; leave --guidance out, or train with --condition-dropout"
         )
 

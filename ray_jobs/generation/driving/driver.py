@@ -12,12 +12,16 @@ from ray.exceptions import RayError, RayTaskError
 
 from manifests.errors import StorageError
 from manifests.numbers import human_seconds
-from ray_jobs.generation.decisions import (
+from ray_jobs.generation.driving.actors import PATIENCE_SECONDS, in_one_line, start_worker
+from ray_jobs.generation.driving.interrupts import Interrupts
+from ray_jobs.generation.driving.metrics import RunMetrics
+from ray_jobs.generation.driving.policy import (
     Decision,
     End,
     Event,
     GiveUp,
     Outcome,
+    Policy,
     Retire,
     Retry,
     ShardCommitted,
@@ -28,13 +32,9 @@ from ray_jobs.generation.decisions import (
     WorkerDied,
     WorkerReady,
 )
-from ray_jobs.generation.interrupts import Interrupts
-from ray_jobs.generation.metrics import RunMetrics
-from ray_jobs.generation.policy import Policy
-from ray_jobs.generation.printer import PrintJob, ShardReport
-from ray_jobs.generation.progress import Progress
-from ray_jobs.generation.remote import PATIENCE_SECONDS, in_one_line, start_printer
-from ray_jobs.generation.vigil import Vigil
+from ray_jobs.generation.driving.progress import Progress
+from ray_jobs.generation.driving.vigil import Vigil
+from ray_jobs.generation.worker.assignment import Assignment, ShardReport
 
 POLL_SECONDS = 0.5
 WATCH_SECONDS = 1.0
@@ -45,7 +45,7 @@ class Driver:
 
     Args:
         policy: what to do next.
-        job: given to every worker.
+        assignment: given to every worker.
         reserve: what an actor reserves of the cluster.
         environment: variables that workers need; never shown.
         progress: the bar.
@@ -56,7 +56,7 @@ class Driver:
     def __init__(
         self,
         policy: Policy,
-        job: PrintJob,
+        assignment: Assignment,
         *,
         reserve: Mapping[str, Any],
         environment: Mapping[str, str],
@@ -64,9 +64,9 @@ class Driver:
         interrupts: Interrupts,
         vigil: Vigil,
     ) -> None:
-        self.policy, self.job = policy, job
+        self.policy, self.assignment = policy, assignment
         self.progress, self.interrupts, self.vigil = progress, interrupts, vigil
-        self.metrics = RunMetrics(job.out, wanted=progress.total, already=progress.already)
+        self.metrics = RunMetrics(assignment.out, wanted=progress.total, already=progress.already)
         self._reserve, self._environment = reserve, environment
         self._actors: dict[int, Any] = {}
         self._loading: dict[Any, int] = {}
@@ -177,8 +177,8 @@ class Driver:
         for decision in decisions:
             match decision:
                 case Start(worker=worker):
-                    actor = start_printer(
-                        self.job,
+                    actor = start_worker(
+                        self.assignment,
                         reserve=self._reserve,
                         environment=self._environment,
                         in_hand=self.policy.config.in_hand,

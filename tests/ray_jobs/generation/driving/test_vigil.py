@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ray_jobs.generation.vigil import LONGEST_STEP_SECONDS, Vigil
+from ray_jobs.generation.driving.vigil import LONGEST_STEP_SECONDS, Vigil
 
 
 class Clock:

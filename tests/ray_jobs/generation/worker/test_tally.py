@@ -5,15 +5,12 @@ from __future__ import annotations
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ray_jobs.generation.metrics import METRICS, RunMetrics, Stage, Tally, release_label
+from ray_jobs.generation.worker.tally import Stage, Tally
 from tests.e2e.running import tiny_model
-from tests.ray_jobs.generation.test_printer import job, loaded, rows
+from tests.ray_jobs.generation.worker.test_worker import assignment, loaded, rows
 
 LOOSE = {"foreground_fraction": (0.0, 1.0), "mean_intensity": (0.0, 1.0)}
 
@@ -21,7 +18,7 @@ LOOSE = {"foreground_fraction": (0.0, 1.0), "mean_intensity": (0.0, 1.0)}
 def test_a_shards_report_tallies_what_its_rows_say(tmp_path: Path) -> None:
     model = tiny_model(tmp_path / "model", bounds={**LOOSE, "mean_intensity": (0.44, 1.0)})
     out = tmp_path / "out"
-    tally = loaded(job(model, out, n=12, batch_size=4)).print_shard(0).tally
+    tally = loaded(assignment(model, out, n=12, batch_size=4)).print_shard(0).tally
     made = rows(out, 0)
     assert tally.volumes + tally.failed == len(made) == 4
     assert tally.failed == sum(row["status"] == "failed" for row in made)
@@ -34,8 +31,8 @@ def test_a_shards_report_tallies_what_its_rows_say(tmp_path: Path) -> None:
 
 def test_a_shard_that_is_completed_counts_only_what_is_new(tmp_path: Path) -> None:
     model, out = tiny_model(tmp_path / "model"), tmp_path / "out"
-    first = loaded(job(model, out, n=6)).print_shard(1)
-    grown = loaded(job(model, out, n=8)).print_shard(1)
+    first = loaded(assignment(model, out, n=6)).print_shard(1)
+    grown = loaded(assignment(model, out, n=8)).print_shard(1)
     assert (first.tally.volumes, first.rows) == (2, 2)
     assert (grown.tally.volumes, grown.rows) == (2, 4)
 
@@ -60,38 +57,3 @@ def test_a_tally_travels_and_counts_on() -> None:
     there: Tally = pickle.loads(pickle.dumps(tally))
     there.add_row({"attempt": 0, "bytes": None})
     assert (there.host, there.volumes, there.failed, there.bytes) == ("here", 1, 1, 10)
-
-
-def test_every_metric_of_the_table_is_fed_with_the_labels_it_declares() -> None:
-    """Ray itself refuses a label that was not declared, and a missing one."""
-    fed: dict[str, list[tuple[str, ...]]] = {}
-    metrics = RunMetrics("s3://bucket/release", wanted=10, already=0)
-    for name, metric in metrics._metrics.items():
-        metric._record = _noting(fed, name, metric)
-    tally = Tally(host="here", seconds={Stage.DRAW: 1.0}, volumes=1, bytes=2, failed=1, redraws=1)
-    metrics.ready(1, 5.0)
-    metrics.ready(1, 6.0)
-    metrics.committed(tally)
-    metrics.retried()
-    metrics.gave_up()
-    metrics.lost_worker()
-    metrics.progressed(1)
-    assert fed.keys() == METRICS.keys()
-    for name, labels in fed.items():
-        assert {*labels} == {tuple(sorted(("release", *METRICS[name].labels)))}, name
-
-
-def _noting(fed: dict[str, list[Any]], name: str, metric: Any) -> Any:
-    def record(value: float, tags: dict[str, str] | None = None) -> None:
-        assert value >= 0
-        final = metric._get_final_tags(tags)
-        metric._validate_tags(final)
-        fed.setdefault(name, []).append(tuple(sorted(final)))
-
-    return record
-
-
-@given(st.text(st.characters(categories=["L", "N"]), min_size=1), st.sampled_from(["s3", "file"]))
-def test_no_secret_of_an_address_gets_into_a_label(secret: str, scheme: str) -> None:
-    told = release_label(f"{scheme}://key:{secret}x@place/release?token={secret}x#{secret}x")
-    assert told == f"{scheme}://place/release"

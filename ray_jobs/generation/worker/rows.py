@@ -11,7 +11,7 @@ from ldm.covariates import CovariateSchema
 from ldm.volumes.quality import ALL_FIGURES
 from manifests.format.layout import image_path, participant_id
 from manifests.format.schema import FAILED, OK, QUALITY_PREFIX, SCALED_SUFFIX, Column
-from ray_jobs.generation.press import Draw
+from ray_jobs.generation.worker.drawing import Draw
 
 QUALITY_COLUMNS = tuple(Column(name=name, description=text) for name, text in ALL_FIGURES.items())
 

@@ -10,8 +10,9 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from ray_jobs.errors import JobError
-from ray_jobs.generation.environment import Native, Secrets, native
-from ray_jobs.generation.printer import Printer, PrintJob
+from ray_jobs.generation.worker.assignment import Assignment
+from ray_jobs.generation.worker.environment import Native, Secrets, native
+from ray_jobs.generation.worker.worker import Worker
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 20.0
@@ -19,8 +20,12 @@ PATIENCE_SECONDS = 20.0
 _remote: Any = ray.remote
 
 
-def start_printer(
-    job: PrintJob, *, reserve: Mapping[str, Any], environment: Mapping[str, str], in_hand: int = 1
+def start_worker(
+    assignment: Assignment,
+    *,
+    reserve: Mapping[str, Any],
+    environment: Mapping[str, str],
+    in_hand: int = 1,
 ) -> Any:
     """A worker's actor: a thread for each shard in hand, and one that answers how far they are.
 
@@ -28,7 +33,8 @@ def start_printer(
     into its logs and shows on its dashboard.
     """
     groups = {"work": in_hand, "watch": 1}
-    return _remote(concurrency_groups=groups, **reserve)(Printer).remote(job, Secrets(environment))
+    actor = _remote(concurrency_groups=groups, **reserve)(Worker)
+    return actor.remote(assignment, Secrets(environment))
 
 
 def answer(ref: Any) -> Any:

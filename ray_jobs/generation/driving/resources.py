@@ -9,7 +9,7 @@ from typing import Any
 from ray_jobs import cluster
 from ray_jobs.cluster import Cluster
 from ray_jobs.errors import JobError
-from ray_jobs.generation.plan import Device, Options
+from ray_jobs.generation.options import Device, Options
 
 # Ray passes only small messages here.
 OBJECT_STORE_BYTES = 80 * 1024**2

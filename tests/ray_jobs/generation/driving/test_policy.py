@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from ray_jobs.generation.decisions import (
+from ray_jobs.generation.driving.policy import (
     Decision,
     End,
     GiveUp,
     Outcome,
+    Policy,
+    PolicyConfig,
     Retire,
     Retry,
     ShardCommitted,
@@ -19,7 +21,6 @@ from ray_jobs.generation.decisions import (
     WorkerDied,
     WorkerReady,
 )
-from ray_jobs.generation.policy import Policy, PolicyConfig
 
 
 def policy_of(shards: int, **config: int) -> Policy:

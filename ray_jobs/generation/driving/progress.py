@@ -10,8 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TextIO
 
-from manifests.numbers import human_rate, human_seconds
-from ray_jobs.generation.estimate import counted
+from manifests.numbers import counted, human_rate, human_seconds
 
 WINDOW_SECONDS = 120.0
 # In a log: often at first, when somebody may be looking, then once a minute.
