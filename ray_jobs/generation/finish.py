@@ -25,6 +25,7 @@ from manifests.storage.base import Store
 from ray_jobs.errors import JobError
 from ray_jobs.generation.start import Request, Work
 from ray_jobs.generation.words import GO_ON, say
+from ray_jobs.generation.worker.rejected import PREVIEW_KEY
 from ray_jobs.generation.worker.rows import QUALITY_COLUMNS, covariate_columns
 
 COMPLETE, INCOMPLETE = 0, 1
@@ -61,6 +62,8 @@ def finish(request: Request, work: Work, *, made: int, seconds: float) -> int:
     )
     try:
         pictures = previews(store, work.shards, request.description.schema)
+        for left in store.list(PREVIEW_KEY):  # by a try that ended with its first shard
+            store.delete(left.key)
         counts = finalise(store, work.shards, document, extra=pictures)["counts"]
     except StorageError as error:
         raise JobError(
@@ -69,7 +72,8 @@ def finish(request: Request, work: Work, *, made: int, seconds: float) -> int:
             exit_code=INCOMPLETE,
         ) from error
     took = f", {made} of them made now in {human_seconds(seconds)}" if made else ""
-    print(f"{counts['samples']} samples{took}: {store.uri}")
+    lost = f", {counts['failed']} of them without an image" if counts["failed"] else ""
+    print(f"{counts['samples']} samples{took}{lost}: {store.uri}")
     if pictures:
         print(f"  pictures  {store.uri}/{SAMPLES_KEY}")
     print(f"  manifest  {store.uri}/manifest.parquet")
@@ -84,7 +88,8 @@ def told_failures(failed: int, samples: int, uri: str) -> int:
         return COMPLETE
     say(
         f"brainpress generate: {failed} of {samples} samples failed the quality check at every "
-        f"attempt; see them with: brainpress query {uri} --where \"status = 'failed'\""
+        f"attempt; see why: brainpress query {uri} --where \"status = 'failed'\" "
+        "--columns index,error"
     )
     return INCOMPLETE
 

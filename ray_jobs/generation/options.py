@@ -43,6 +43,7 @@ class Options:
         device: None takes the GPUs where the cluster has any.
         batch_size, shard_size: None takes the stored plan's, else the device's default.
         attempts: draws of a sample before it is recorded as failed.
+        quality: how much of the model's bounds a volume has to keep: "model", "loose" or "off".
         precision: number format of the networks; "auto" takes what is native.
         compile: "on", "off", or "auto": on a GPU, for releases that are worth it.
         writers: threads of a worker that compress and upload; None takes the device's default.
@@ -69,6 +70,7 @@ class Options:
     batch_size: int | None = None
     shard_size: int | None = None
     attempts: int = 3
+    quality: str = "model"
     precision: str = "auto"
     compile: str = "auto"
     writers: int | None = None

@@ -9,6 +9,7 @@ from typing import Any
 from ldm.covariates import Row
 from ldm.diffusion.config import Sampler, Sampling
 from ldm.models.description import ONE_PASS
+from ldm.volumes.quality import Strictness
 from ray_jobs.errors import JobError
 from ray_jobs.generation.covariates import CovariateSource
 from ray_jobs.generation.options import Options
@@ -26,6 +27,7 @@ class Recipe:
         attempts: draws of a sample before it counts as failed.
         batch_size: volumes of a forward pass.
         source: the covariates of each sample.
+        quality: how much of the model's bounds a volume has to keep.
     """
 
     seed: int
@@ -33,6 +35,7 @@ class Recipe:
     attempts: int
     batch_size: int
     source: CovariateSource
+    quality: Strictness = Strictness.MODEL
 
     @classmethod
     def pinned(cls, fields: Mapping[str, Any], source: CovariateSource) -> Recipe:
@@ -48,6 +51,7 @@ class Recipe:
             attempts=fields["attempts"],
             batch_size=fields["batch_size"],
             source=source,
+            quality=Strictness(fields.get("quality", Strictness.MODEL)),
         )
 
     def fields(self) -> dict[str, Any]:
@@ -68,6 +72,7 @@ class Recipe:
             "covariates": self.source.identity,
             "fixed": dict(self.source.fixed),
             "attempts": self.attempts,
+            **({} if self.quality is Strictness.MODEL else {"quality": str(self.quality)}),
         }
 
     @property

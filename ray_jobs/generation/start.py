@@ -16,6 +16,7 @@ from ldm.models.bundle.source import located as located_bundle
 from ldm.models.description import GAN, ONE_PASS, ModelDescription
 from ldm.models.folder import verified
 from ldm.models.memory import batch_size as largest_batch
+from ldm.volumes.quality import Strictness
 from manifests.ledger import Ledger, ShardPlan
 from manifests.storage import open_store
 from manifests.storage.base import Store
@@ -145,6 +146,7 @@ def fields_of(request: Request, *, device: Device, native: Native | None = None)
         attempts=options.attempts,
         batch_size=batch_size,
         source=request.source,
+        quality=Strictness(options.quality),
     )
     return plan_fields(
         recipe,

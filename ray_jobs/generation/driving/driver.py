@@ -35,6 +35,7 @@ from ray_jobs.generation.driving.policy import (
 from ray_jobs.generation.driving.progress import Progress
 from ray_jobs.generation.driving.vigil import Vigil
 from ray_jobs.generation.worker.assignment import Assignment, ShardReport
+from ray_jobs.generation.worker.rejected import NothingPassedError
 
 POLL_SECONDS = 0.5
 WATCH_SECONDS = 1.0
@@ -155,6 +156,7 @@ class Driver:
                     shard=shard,
                     reason=in_one_line(error),
                     storage=isinstance(error.cause, StorageError),
+                    fatal=isinstance(error.cause, NothingPassedError),
                 )
             except RayError as error:
                 self._drop(worker)

@@ -35,13 +35,15 @@ class ShardFailed:
     """A worker raised an error over a shard and is still alive.
 
     `storage` where the storage was away, full or closed for as long as the worker waited: the
-    shard is not to blame.
+    shard is not to blame. `fatal` where every other shard would end the same way (nothing that
+    the model draws passes its check).
     """
 
     worker: int
     shard: int
     reason: str
     storage: bool = False
+    fatal: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,11 +205,15 @@ class Policy:
                     self.given_up.pop(shard, None)
                     self._failures_in_a_row = self._storage_failures_in_a_row = 0
                 return self._fill()
-            case ShardFailed(worker=worker, shard=shard, reason=reason, storage=storage):
+            case ShardFailed(
+                worker=worker, shard=shard, reason=reason, storage=storage, fatal=fatal
+            ):
                 if shard not in self._held.get(worker, []):
                     return []
                 held = self._forget(worker)
                 retire = Retire(worker=worker)
+                if fatal:
+                    return [retire, *self._stuck(reason)]
                 if storage:
                     return [retire, *self._storage_failed(held, reason)]
                 held.remove(shard)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ldm.covariates import Row
-from ldm.volumes.quality import SIZE_ERROR, Quality, check
+from ldm.volumes.quality import SIZE_ERROR, Quality, Strictness, check, loosened
 from ray_jobs.generation.recipe import Recipe
 from ray_jobs.generation.worker.tally import Stage, Tally
 
@@ -29,6 +29,7 @@ class Draw:
         attempt: from 0; the draw that was taken, or the last that failed.
         quality: what the check found.
         levels: (X, Y, Z) uint16 0..4095; None where every attempt failed.
+        rejected: what the last attempt drew, where it failed too.
     """
 
     index: int
@@ -36,6 +37,7 @@ class Draw:
     attempt: int
     quality: Quality
     levels: np.ndarray | None
+    rejected: np.ndarray | None = None
 
 
 def volumes_of(
@@ -97,17 +99,20 @@ def draw_batch(
                 attempt=attempt,
                 quality=quality,
                 levels=levels if quality.ok else None,
+                rejected=None if quality.ok else levels,
             )
         open_indices = failed
 
 
-def check_asked(description: ModelDescription, levels: np.ndarray, asked: Row) -> Quality:
-    """The quality check of a volume, by its model's bounds.
+def check_asked(
+    description: ModelDescription, strictness: Strictness, levels: np.ndarray, asked: Row
+) -> Quality:
+    """The quality check of a volume, by what is left of its model's bounds.
 
     Of covariates beyond the cohort's nobody knows how large a brain they make: that figure is
     told, and refuses nothing.
     """
-    bounds = description.bounds
+    bounds = loosened(description.bounds, strictness)
     if description.schema.is_extrapolated(asked):
         bounds = {name: pair for name, pair in bounds.items() if name != SIZE_ERROR}
     return check(levels, bounds, size=description.brain_size, asked=asked)

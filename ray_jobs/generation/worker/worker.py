@@ -22,6 +22,7 @@ from ray_jobs.generation.worker.assignment import Assignment, ShardReport
 from ray_jobs.generation.worker.drawing import Draw, check_asked, draw_batch, volumes_of
 from ray_jobs.generation.worker.environment import one_thread, prepare_process
 from ray_jobs.generation.worker.loading import load_model
+from ray_jobs.generation.worker.rejected import PICTURED, PREVIEW_KEY, nothing_passed, picture
 from ray_jobs.generation.worker.rows import (
     QUALITY_COLUMNS,
     Stored,
@@ -32,6 +33,8 @@ from ray_jobs.generation.worker.tally import Stage, Tally
 from ray_jobs.generation.worker.writers import Writers
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ldm.models.base import LoadedModel
 
 
@@ -71,6 +74,7 @@ class Worker:
 
         Raises:
             ReleaseError: the store refuses.
+            NothingPassedError: all of them failed, and no shard is committed yet.
         """
         assert self._store is not None
         started = time.monotonic()
@@ -79,11 +83,13 @@ class Worker:
         schema = manifest_schema(covariate_columns(told.recipe.source.schema), QUALITY_COLUMNS)
         rows = {row["index"]: row for row in self._rows_of(shard) if row["index"] in indices}
         self._stored[shard] = 0
+        rejected: list[tuple[int, np.ndarray]] = []
         tally = Tally(host=socket.gethostname())
         try:
-            for row in self._print([i for i in indices if i not in rows], shard, tally):
+            for row in self._print([i for i in indices if i not in rows], shard, tally, rejected):
                 rows[row["index"]] = row
                 tally.add_row(row)
+            self._refuse_hopeless(list(rows.values()), rejected, ledger)
             table = rows_table(rows.values(), schema)
             with tally.stage(Stage.COMMIT):
                 ledger.commit(shard, table, len(indices))
@@ -119,8 +125,29 @@ class Worker:
         rows: list[dict[str, Any]] = table_from_bytes(data, part_key(shard)).to_pylist()
         return rows
 
-    def _print(self, indices: list[int], shard: int, tally: Tally) -> Iterator[dict[str, Any]]:
-        """The rows of `indices`, once their volumes are stored."""
+    def _refuse_hopeless(
+        self,
+        rows: list[dict[str, Any]],
+        rejected: list[tuple[int, np.ndarray]],
+        ledger: Ledger,
+    ) -> None:
+        """End a run whose first shard has nothing that passed; its pictures are kept."""
+        store = ledger.store
+        if any(row["status"] != FAILED for row in rows) or ledger.parts():
+            return
+        if rejected:
+            store.put(PREVIEW_KEY, picture(rejected))
+        raise nothing_passed(rows, f"{store.uri}/{PREVIEW_KEY}")
+
+    def _print(
+        self,
+        indices: list[int],
+        shard: int,
+        tally: Tally,
+        rejected: list[tuple[int, np.ndarray]],
+    ) -> Iterator[dict[str, Any]]:
+        """The rows of `indices`, once their volumes are stored; the first of those that failed
+        are put into `rejected`."""
         if not indices:
             return
         told = self.assignment
@@ -129,6 +156,8 @@ class Worker:
             futures: list[Future[dict[str, Any]]] = []
             with one_thread(told.device):
                 for draw in self._draw(indices, tally):
+                    if draw.rejected is not None and len(rejected) < PICTURED:
+                        rejected.append((draw.index, draw.rejected))
                     with tally.stage(Stage.WAIT):
                         futures.append(writers.submit(partial(self._keep, draw, shard, tally)))
                     raise_first(futures)  # draw no further for a store that refuses
@@ -138,7 +167,7 @@ class Worker:
     def _draw(self, indices: list[int], tally: Tally) -> Iterator[Draw]:
         assert self._model is not None
         recipe, wanted = self.assignment.recipe, set(indices)
-        judge = partial(check_asked, self._model.description)
+        judge = partial(check_asked, self._model.description, recipe.quality)
         for batch in batches(range(indices[0], indices[-1] + 1), recipe.batch_size):
             if wanted.isdisjoint(batch):
                 continue

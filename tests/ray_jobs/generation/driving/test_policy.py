@@ -213,3 +213,16 @@ def test_a_storage_that_failed_every_worker_ends_the_run_and_a_commit_resets_the
 def test_a_knob_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="workers: found 0, expected at least 1"):
         PolicyConfig(workers=0)
+
+
+def test_where_nothing_passes_its_check_the_run_ends_at_once() -> None:
+    policy = Policy(range(9), PolicyConfig(workers=2))
+    policy.begin()
+    policy.on(WorkerReady(worker=0))
+    policy.on(WorkerReady(worker=1))
+    decisions = policy.on(ShardFailed(worker=0, shard=0, reason="nothing passed", fatal=True))
+    assert decisions == [
+        Retire(worker=0),
+        Retire(worker=1),
+        End(outcome=Outcome.STUCK, reason="nothing passed"),
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from ldm.diffusion.config import Sampling
 from ldm.loading import describe
 from ldm.models.description import ModelDescription
 from ldm.volumes.brain_size import BrainSize
-from ldm.volumes.quality import check
+from ldm.volumes.quality import Strictness, check
 from manifests.errors import ReleaseError
 from manifests.format.layout import part_key
 from manifests.format.parquet import parquet_bytes, table_from_bytes
@@ -27,6 +28,7 @@ from ray_jobs.generation.covariates import covariate_source
 from ray_jobs.generation.recipe import Recipe
 from ray_jobs.generation.worker.assignment import Assignment
 from ray_jobs.generation.worker.environment import ONE_THREAD
+from ray_jobs.generation.worker.rejected import NothingPassedError
 from ray_jobs.generation.worker.worker import Worker
 from tests.e2e.running import files, tiny_model
 
@@ -55,6 +57,7 @@ def assignment(model: Path, out: Path | str, *, n: int = 10, **changes: Any) -> 
         "attempts": 2,
         "batch_size": 2,
         "source": source,
+        "quality": Strictness.MODEL,
     }
     recipe = {name: changes.pop(name, value) for name, value in drawn.items()}
     told: dict[str, Any] = {
@@ -74,6 +77,11 @@ def loaded(assignment: Assignment) -> Worker:
     worker = Worker(assignment, {})
     assert worker.load() is None
     return worker
+
+
+def begun_by_another(model: Path, out: Path) -> None:
+    """Commit the second shard, so that the first is not all that there is."""
+    loaded(assignment(model, out, quality=Strictness.OFF)).print_shard(1)
 
 
 def rows(out: Path | str, shard: int) -> list[dict[str, Any]]:
@@ -157,12 +165,44 @@ def test_a_sample_that_fails_every_attempt_is_a_failed_row_without_a_file(
     tmp_path: Path,
 ) -> None:
     strict = tiny_model(tmp_path / "strict", bounds={**LOOSE, "mean_intensity": (0.9, 1.0)})
+    begun_by_another(strict, tmp_path / "out")
+    before = files(tmp_path / "out")
     report = loaded(assignment(strict, tmp_path / "out")).print_shard(0)
     assert (report.rows, report.failed) == (4, 4)
     row = rows(tmp_path / "out", 0)[0]
     assert (row["status"], row["attempt"], row["path"], row["sha256"]) == ("failed", 1, None, None)
     assert "mean_intensity" in row["error"]
-    assert [name for name in files(tmp_path / "out") if name.endswith(".nii.gz")] == []
+    assert set(files(tmp_path / "out")) - set(before) == {part_key(0)}
+
+
+def test_where_nothing_of_the_first_shard_passes_the_run_ends_with_reasons_and_pictures(
+    tmp_path: Path,
+) -> None:
+    strict = tiny_model(tmp_path / "strict", bounds={**LOOSE, "mean_intensity": (0.9, 1.0)})
+    worker = loaded(assignment(strict, tmp_path / "out"))
+    with pytest.raises(NothingPassedError) as caught:
+        worker.print_shard(0)
+    line = str(caught.value)
+    assert "all of the first 4 samples failed" in line
+    assert "(4 x mean_intensity 0." in line
+    assert "expected 0.9 to 1" in line
+    assert "--quality loose" in line
+    assert "\n" not in line
+    assert str(pickle.loads(pickle.dumps(caught.value))) == line, "Ray carries it to the driver"
+    assert list(files(tmp_path / "out")) == ["previews/rejected.png"]
+    assert worker.progress() == {}
+
+
+def test_less_of_the_bounds_lets_more_through(tmp_path: Path) -> None:
+    bounds = {**LOOSE, "mean_intensity": (0.9, 1.0)}
+    strict = tiny_model(tmp_path / "strict", bounds=bounds)
+    off = loaded(assignment(strict, tmp_path / "off", quality=Strictness.OFF)).print_shard(0)
+    assert (off.rows, off.failed) == (4, 0)
+    plain = loaded(assignment(tiny_model(tmp_path / "plain", bounds=LOOSE), tmp_path / "plain-out"))
+    plain.print_shard(0)
+    assert [row["sha256"] for row in rows(tmp_path / "off", 0)] == [
+        row["sha256"] for row in rows(tmp_path / "plain-out", 0)
+    ]
 
 
 def test_a_brain_of_another_size_than_asked_for_is_drawn_again_unless_nobody_knows_that_size(
@@ -171,6 +211,7 @@ def test_a_brain_of_another_size_than_asked_for_is_drawn_again_unless_nobody_kno
     tenfold = BrainSize(intercept=math.log(1e7), bright=0.0, head=0.0)
     bounds = {**LOOSE, "brain_size_error": (-0.5, 0.5)}
     strict = tiny_model(tmp_path / "strict", bounds=bounds, brain_size=tenfold)
+    begun_by_another(strict, tmp_path / "within")
     loaded(assignment(strict, tmp_path / "within")).print_shard(0)
     for row in rows(tmp_path / "within", 0):
         assert (row["status"], row["attempt"]) == ("failed", 1)
