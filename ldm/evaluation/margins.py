@@ -45,7 +45,7 @@ class MarginComparison:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tie:
+class RankCorrelation:
     """Spearman's correlation of two covariates, and by how much the release's differs."""
 
     first: str
@@ -85,7 +85,9 @@ def margins(
     }
 
 
-def ties(release: Mapping[str, Column], cohort: Mapping[str, Column]) -> tuple[Tie, ...]:
+def rank_correlations(
+    release: Mapping[str, Column], cohort: Mapping[str, Column]
+) -> tuple[RankCorrelation, ...]:
     """Spearman's correlation of every two covariates, release against cohort.
 
     A covariate of two levels counts as 0 and 1 in alphabetical order; one of more is left out.
@@ -109,7 +111,7 @@ def ties(release: Mapping[str, Column], cohort: Mapping[str, Column]) -> tuple[T
             _spearman(columns[first][side], columns[second][side]) for side in (0, 1)
         )
         found.append(
-            Tie(
+            RankCorrelation(
                 first=first,
                 second=second,
                 cohort=of_cohort,
