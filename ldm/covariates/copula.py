@@ -17,7 +17,7 @@ _Z_END = 3.0  # normal score of a fixed value at or beyond the cohort's ends
 
 
 @dataclass(frozen=True, kw_only=True)
-class Margin:
+class MarginalDistribution:
     """A continuous distribution as smoothed quantiles.
 
     Attributes:
@@ -30,7 +30,7 @@ class Margin:
     knots: tuple[float, ...]
 
     @classmethod
-    def fit(cls, values: np.ndarray) -> Margin:
+    def fit(cls, values: np.ndarray) -> MarginalDistribution:
         """Harrell-Davis quantiles of (N,) values: each knot is a mean over many subjects.
 
         Source: Harrell and Davis 1982, Biometrika 69:635, eq. 2. The outer knots lie at
@@ -87,7 +87,7 @@ class Stratum:
 
     levels: tuple[str, ...]
     probability: float
-    margins: tuple[Margin, ...]
+    margins: tuple[MarginalDistribution, ...]
     rank_correlations: tuple[tuple[float, ...], ...]
 
     @classmethod
@@ -102,7 +102,7 @@ class Stratum:
         return cls(
             levels=levels,
             probability=probability,
-            margins=tuple(Margin.fit(values) for values in numbers),
+            margins=tuple(MarginalDistribution.fit(values) for values in numbers),
             rank_correlations=tuple(tuple(round(float(r), 4) for r in row) for row in correlations),
         )
 

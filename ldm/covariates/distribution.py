@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ldm.covariates.copula import Margin, Stratum
+from ldm.covariates.copula import MarginalDistribution, Stratum
 from ldm.covariates.covariate import Row
 from ldm.covariates.schema import UNCONDITIONAL, CovariateSchema, column
 from ldm.covariates.sources import TableCovariates, uniform
@@ -158,20 +158,21 @@ class CohortDistribution:
             if isinstance(error, LdmError):
                 raise
             raise LdmError(f"covariate distribution unreadable: {error!a:.200}") from None
-        if len(strata) != math.prod(len(c.levels) for c in schema.categorical):
+        levels = [c.levels for c in schema.categorical]
+        # First whether they are as many: the combinations may be too many to list.
+        if len(strata) != math.prod(map(len, levels)) or (
+            {s.levels for s in strata} != set(itertools.product(*levels))
+        ):
             raise LdmError("covariate distribution unreadable: its strata do not fit its schema")
         shares = [s.probability for s in strata]
         if min(shares) < 0 or not 0 < sum(shares) < math.inf:
             raise LdmError("covariate distribution unreadable: the shares of its strata are none")
-        expected = set(itertools.product(*(c.levels for c in schema.categorical)))
-        if {s.levels for s in strata} != expected or len(strata) != len(expected):
-            raise LdmError("covariate distribution unreadable: its strata do not fit its schema")
         return cls(schema=schema, strata=strata)
 
 
 def _read_stratum(entry: Mapping[str, Any], schema: CovariateSchema) -> Stratum:
     margins = tuple(
-        Margin(end=float(m["end"]), knots=tuple(float(x) for x in m["knots"]))
+        MarginalDistribution(end=float(m["end"]), knots=tuple(float(x) for x in m["knots"]))
         for m in entry["margins"]
     )
     correlations = np.array(entry["rank_correlations"], dtype=np.float64)

@@ -13,7 +13,7 @@ from ldm.covariates import CovariateSchema
 from ldm.errors import LdmError
 from ldm.evaluation import conditioning, distances
 from ldm.evaluation.coverage import coverage
-from ldm.evaluation.margins import margins, ties
+from ldm.evaluation.margins import margins, rank_correlations
 from ldm.evaluation.morphometry import age_and_sex, morphometry
 from ldm.evaluation.privacy.audit import Space, audit
 from ldm.evaluation.responses import response
@@ -261,7 +261,7 @@ def _morphometry(real: pd.DataFrame, made: pd.DataFrame, seed: int) -> dict[str,
 def _covariates(
     real: pd.DataFrame, made: pd.DataFrame, schema: CovariateSchema, seed: int
 ) -> dict[str, Any]:
-    """What was asked against who the cohort is: margins, and ties of every two."""
+    """What was asked against who the cohort is: margins, and rank correlations."""
     names = [name for name in schema.names if _asked(made, name) and _asked(real, name)]
     if not names:
         return {"margins": {}, "ties": []}
@@ -270,7 +270,7 @@ def _covariates(
         "margins": {
             name: margin.to_json() for name, margin in margins(release, cohort, seed=seed).items()
         },
-        "ties": [tie.to_json() for tie in ties(release, cohort)],
+        "ties": [one.to_json() for one in rank_correlations(release, cohort)],
     }
 
 

@@ -21,7 +21,7 @@ from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
 from ray_jobs.files import output_folder, refuse_other_run
 from ray_jobs.training.fit import RUN, fit, is_finished, mark_finished
-from ray_jobs.training.options import configure
+from ray_jobs.training.options import WorkerGroup, about_model, configure
 from ray_jobs.training.start import Start, begin, carried_conditions, denoiser_start
 
 # Held-out subjects that validation reads at most; samples in a preview and their DDIM steps.
@@ -59,7 +59,7 @@ def train_diffusion(args: argparse.Namespace) -> int:
         **({"from": start.told()} if start else {}),
     }
     cohort_distribution(latents)  # a cohort too small for one is told before the training
-    about = _about(args, latents)
+    about = about_model(args, latents.source)
     if is_finished(out, identity, out / "model" / CONFIG, config.steps, about):
         print(f"{out}: already trained for {config.steps} steps; nothing left to do")
         return 0
@@ -76,16 +76,7 @@ def train_diffusion(args: argparse.Namespace) -> int:
         "preview": rising,
         "out": str(out),
     }
-    groups, meta = fit(
-        worker,
-        spec,
-        identity,
-        out,
-        workers=args.workers,
-        gpu=args.gpu,
-        cpus_per_worker=args.cpus_per_worker,
-        retries=args.retries,
-    )
+    groups, meta = fit(worker, spec, identity, out, WorkerGroup.of(args))
     from ldm.models.latent_diffusion import save
     from ldm.networks import Denoiser
 
@@ -219,18 +210,6 @@ def describe_model(
         bounds=latents.bounds,
         brain_size=latents.brain_size,
     )
-
-
-def _about(args: argparse.Namespace, latents: EncodedCohort) -> dict[str, Any]:
-    """The part of the model card that is known before the training."""
-    source = latents.source
-    return {
-        "name": args.name,
-        "description": args.description,
-        "license": args.license or source.get("license", "not stated"),
-        "attribution": args.attribution or source.get("attribution", ""),
-        "demo": args.demonstration,
-    }
 
 
 def _training(

@@ -1,6 +1,6 @@
 """Give a trained tool its card: what it is, what it was trained on, how good it is.
 
-    python -m ldm.measuring.cards --tool RUN/tool --accuracy figures.json --out FOLDER
+    python -m tests.benchmarks.tool_cards --tool RUN/tool --accuracy figures.json --out FOLDER
 
 figures.json is what `python -m tests.benchmarks.segmenter --json` wrote.
 """
@@ -41,7 +41,7 @@ _FIELDS = ("value", "low", "high", "n")
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m ldm.measuring.cards",
+        prog="python -m tests.benchmarks.tool_cards",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,4 +1,7 @@
-"""docs/manifest.md: every column of a manifest, as its schema tells of it."""
+"""Writes docs/manifest.md: every column of a manifest, as its schema tells of it.
+
+python -m tests.docs.manifest_page
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from ldm.covariates import PAPER_SCHEMA
 from manifests.format.measured import MEASURED_VERSION, measured_schema
 from manifests.format.schema import (
     QUALITY_PREFIX,
@@ -15,6 +19,11 @@ from manifests.format.schema import (
     manifest_schema,
 )
 from manifests.text import markdown
+from ray_jobs.generation.worker.rows import QUALITY_COLUMNS, covariate_columns
+from tests import ROOT
+
+PAGE = ROOT / "docs" / "manifest.md"
+COLUMNS = covariate_columns(PAPER_SCHEMA)
 
 _HEAD = f"""\
 # The manifest
@@ -55,7 +64,7 @@ the report in `evaluation/` says by how much on real people.
 """
 
 
-def columns_page(columns: Sequence[Column], quality: Sequence[Column]) -> str:
+def manifest_page(columns: Sequence[Column], quality: Sequence[Column]) -> str:
     """The page for manifests with these covariates and quality figures, as Markdown."""
     schema = manifest_schema(columns, quality)
     asked = [name for column in columns for name in (column.name, column.name + SCALED_SUFFIX)]
@@ -82,3 +91,7 @@ def _table(schema: pa.Schema, names: Sequence[str]) -> str:
         unit, meaning = metadata.get("unit", ""), markdown(metadata.get("description", ""))
         lines.append(f"| `{name}` | {field.type} | {unit} | {null} | {meaning} |")
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(manifest_page(COLUMNS, QUALITY_COLUMNS))
