@@ -87,7 +87,7 @@ def test_a_job_with_working_dir_brings_its_own_code_to_driver_and_workers(
 ) -> None:
     """The code that travels is told from the cluster's own by a mark in it."""
     for package in ("ldm", "manifests", "ray_jobs"):
-        ignored = shutil.ignore_patterns("__pycache__", "models")
+        ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
         shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
     for module, mark in (("job", "driver"), ("worker/worker", "worker")):
         path = tmp_path / "ray_jobs" / "generation" / f"{module}.py"
