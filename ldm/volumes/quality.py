@@ -143,9 +143,9 @@ def _symmetry(volume: np.ndarray) -> float:
 
 def fit_bounds(figures: list[dict[str, float]], margin: float = 1.0) -> Bounds:
     """Bounds around the figures of real volumes: their 1 to 99 percentiles, widened to each side
-    by `margin` times that range, and by more of it the fewer they are (`tolerance`)."""
+    by `margin` times that range, and its half by more the fewer they are (`tolerance`)."""
     bounds: Bounds = {}
-    wider = margin * tolerance(len(figures))
+    wider = margin + (tolerance(len(figures)) - 1) / 2
     for name in (name for name in ALL_FIGURES if name in figures[0]):
         low, high = np.percentile([f[name] for f in figures], (1, 99))
         slack = wider * max(high - low, 0.1 * abs(high))

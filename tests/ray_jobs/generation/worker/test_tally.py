@@ -10,7 +10,7 @@ import pytest
 
 from ray_jobs.generation.worker.tally import Stage, Tally
 from tests.e2e.running import tiny_model
-from tests.ray_jobs.generation.worker.test_worker import assignment, loaded, rows
+from tests.ray_jobs.generation.worker.test_worker import assignment, begun_by_another, loaded, rows
 
 LOOSE = {"foreground_fraction": (0.0, 1.0), "mean_intensity": (0.0, 1.0)}
 
@@ -18,6 +18,7 @@ LOOSE = {"foreground_fraction": (0.0, 1.0), "mean_intensity": (0.0, 1.0)}
 def test_a_shards_report_tallies_what_its_rows_say(tmp_path: Path) -> None:
     model = tiny_model(tmp_path / "model", bounds={**LOOSE, "mean_intensity": (0.44, 1.0)})
     out = tmp_path / "out"
+    begun_by_another(model, out)
     tally = loaded(assignment(model, out, n=12, batch_size=4)).print_shard(0).tally
     made = rows(out, 0)
     assert tally.volumes + tally.failed == len(made) == 4
