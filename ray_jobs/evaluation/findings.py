@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ldm import noise
-from ldm.covariates import CovariateSchema
+from ldm.covariates import Covariate, CovariateSchema
 from ldm.errors import LdmError
 from ldm.evaluation import conditioning, distances
 from ldm.evaluation.coverage import coverage
@@ -210,7 +211,7 @@ def _responses(rows: pd.DataFrame, schema: CovariateSchema) -> dict[str, Any]:
     rows = _unseen(rows)
     if not all(_asked(rows, name) for name in schema.names):
         return {}
-    asked = {c.name: [c.scale(value) for value in rows[c.name]] for c in schema.covariates}
+    asked = {name: values for c in schema.covariates for name, values in _inputs(c, rows)}
     found = {}
     for name in schema.names:
         if name in MEASURE_OF:
@@ -220,6 +221,15 @@ def _responses(rows: pd.DataFrame, schema: CovariateSchema) -> dict[str, Any]:
                 return {}
             found[name] = one.to_json()
     return found
+
+
+def _inputs(covariate: Covariate, rows: pd.DataFrame) -> Iterator[tuple[str, list[float]]]:
+    """The network's inputs of a covariate and their values; of a one-hot one all but the first
+    level's, which follows from the others."""
+    codes = [covariate.code(value) for value in rows[covariate.name]]
+    for place, name in enumerate(covariate.inputs):
+        if place or not covariate.is_one_hot:
+            yield name, [code[place] for code in codes]
 
 
 def _unseen(rows: pd.DataFrame) -> pd.DataFrame:

@@ -197,6 +197,8 @@ def announce(order: Order, work: Work, workers: int) -> None:
         f"{shards.shard_size} to do, {counted(workers, 'worker')}, {kind} each, "
         f"{work.fields['precision']}"
     )
+    for line in order.source.told(shards.n):
+        say(line)
 
 
 def subject(order: Order) -> str:
@@ -273,7 +275,7 @@ def rehearse(order: Order, work: Work, cluster: Cluster) -> int:
     """Say what a run would make, timed on one batch of a real worker."""
     from ray_jobs.generation.rehearsal import outlook
 
-    print(subject(order))
+    print("\n".join([subject(order), *order.source.told(work.shards.n)]))
     print(outlook(order, work, print_job(order, work), cluster))
     print(f"nothing was made; leave out --dry-run to make it: {order.store.uri}")
     return COMPLETE

@@ -11,7 +11,7 @@ import numpy as np
 
 from ldm import noise
 from ldm.covariates import CovariateSchema, Row
-from ldm.covariates.distribution import CohortDistribution
+from ldm.covariates.distribution import FEWEST, CohortDistribution
 from ldm.models.description import CONFIG, ModelDescription
 from ldm.networks import DenoiserConfig
 from ldm.training.config import TrainingConfig
@@ -45,6 +45,7 @@ def train_diffusion(args: argparse.Namespace) -> int:
             "give the preset it was trained with"
         )
     rising = preview_covariate(latents.schema, args.preview)
+    check_missing(latents, config)
     out = output_folder(args.out, what="a training run")
     network = denoiser_config(chosen, latents, config)
     start = denoiser_start(args.start, network, chosen.schedule) if args.start else None
@@ -122,16 +123,20 @@ def denoiser_config(
     """The preset's U-Net for this cohort's covariates."""
     config = replace(
         chosen.denoiser,
-        conditions=len(latents.schema),
+        conditions=len(latents.schema.inputs),
         null_condition=chosen.null_condition if training.condition_dropout else None,
     )
     if not chosen.standardise_conditions:
         return config
-    scaled = conditions(latents, "train").reshape(-1, len(latents.schema))
-    std = np.maximum(scaled.std(axis=0), 1e-3)
+    scaled = conditions(latents, "train").reshape(-1, len(latents.schema.inputs))
+    if np.isnan(scaled).any():  # of each, over those who have it
+        mean, std = np.nanmean(scaled, axis=0), np.nanstd(scaled, axis=0)
+    else:
+        mean, std = scaled.mean(axis=0), scaled.std(axis=0)
+    std = np.maximum(std, 1e-3)
     return replace(
         config,
-        condition_mean=tuple(round(float(m), 4) for m in scaled.mean(axis=0)),
+        condition_mean=tuple(round(float(m), 4) for m in mean),
         condition_std=tuple(round(float(s), 4) for s in std),
     )
 
@@ -151,11 +156,27 @@ def carried(network: DenoiserConfig, start: Start, schema: CovariateSchema) -> D
 
 
 def conditions(latents: EncodedCohort, split: str) -> np.ndarray:
-    """Scaled covariates of one split: (N, 1, K), or (N, copies, K) where those of copies differ."""
+    """Scaled covariates of one split: (N, 1, K), or (N, copies, K) where those of copies differ;
+    NaN where a subject lacks one."""
     schema = latents.schema
     return np.stack([
-        np.stack([schema.scale(row) for row in rows]) for rows in latents.rows(split)
+        np.stack([schema.scale_known(row) for row in rows]) for rows in latents.rows(split)
     ])  # fmt: skip
+
+
+def check_missing(latents: EncodedCohort, config: TrainingConfig) -> None:
+    """Refuse subjects who lack a covariate where the network does not learn to do without.
+
+    Raises:
+        JobError: some lack one, and no condition is ever dropped.
+    """
+    lacking = int(latents.table[list(latents.schema.names)].isna().any(axis=1).sum())
+    if lacking and not config.condition_dropout:
+        raise JobError(
+            f"{lacking} of {len(latents.table)} subjects lack a covariate (prepare --missing "
+            "leave-out): the network must learn what one that is left out looks like; give "
+            "--condition-dropout 0.1, or prepare with --missing drop-subject"
+        )
 
 
 def preview_covariate(schema: CovariateSchema, asked: str | None) -> str:
@@ -192,8 +213,14 @@ def preview_rows(distribution: CohortDistribution, schema: CovariateSchema, name
 
 
 def cohort_distribution(latents: EncodedCohort) -> CohortDistribution:
-    """The joint distribution of the covariates of all usable subjects."""
-    columns = {name: latents.table[name].to_numpy() for name in latents.schema.names}
+    """The joint distribution of the covariates of all usable subjects who have them all."""
+    whole = latents.table.dropna(subset=list(latents.schema.names))
+    columns = {name: whole[name].to_numpy() for name in latents.schema.names}
+    if len(whole) < min(FEWEST, len(latents.table)):
+        raise JobError(
+            f"{len(whole)} of {len(latents.table)} subjects have every covariate: expected at "
+            f"least {FEWEST} to tell how they go together; leave out the one that most lack"
+        )
     return CohortDistribution.fit(latents.schema, columns)
 
 
