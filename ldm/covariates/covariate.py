@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+import numpy as np
+
 from ldm.errors import LdmError
 from ldm.untrusted import is_text
 
@@ -249,6 +251,13 @@ class Covariate:
             else:
                 given[name] = tuple(given[name])
         return cls(**given)
+
+
+def is_missing(value: object) -> bool:
+    """Whether a value of a table stands for none: None, NaN, pandas' NA."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, (float, np.floating)) and math.isnan(value)
 
 
 def _with_comma(value: object) -> bool:

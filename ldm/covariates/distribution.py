@@ -13,7 +13,8 @@ import numpy as np
 
 from ldm.covariates.copula import Margin, Stratum
 from ldm.covariates.covariate import Row
-from ldm.covariates.schema import UNCONDITIONAL, CovariateSchema, column
+from ldm.covariates.fitting import column
+from ldm.covariates.schema import UNCONDITIONAL, CovariateSchema
 from ldm.covariates.sources import TableCovariates, uniform
 from ldm.covariates.strata import Pooling
 from ldm.errors import LdmError

@@ -117,10 +117,12 @@ def _symmetry(volume: np.ndarray) -> float:
 
 def fit_bounds(figures: list[dict[str, float]], margin: float = 1.0) -> Bounds:
     """Bounds around the figures of real volumes: their 1 to 99 percentiles, widened by
-    `margin` times that range to each side (quantiles of the cohort, no subject's own)."""
+    `margin` times that range to each side (quantiles of the cohort, no subject's own). NaN is a
+    figure that is not known of a volume."""
     bounds: Bounds = {}
     for name in (name for name in ALL_FIGURES if name in figures[0]):
-        low, high = np.percentile([f[name] for f in figures], (1, 99))
+        known = [f[name] for f in figures if not math.isnan(f[name])]
+        low, high = np.percentile(known, (1, 99))
         slack = margin * max(high - low, 0.1 * abs(high))
         least = -np.inf if name == SIZE_ERROR else 1e-6  # of the others none is 0 in a head
         bounds[name] = (round(float(max(low - slack, least)), 6), round(float(high + slack), 6))

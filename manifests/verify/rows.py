@@ -85,11 +85,10 @@ def _check_covariate(row: dict[str, Any], column: Column, report: Report) -> boo
     """Check value and scaled value; whether the value is outside the column's range."""
     value, scaled = row[column.name], row[column.name + SCALED_SUFFIX]
     key = row["participant_id"]
-    if column.kind == "categorical":
-        if value not in column.levels:
-            text = f"{column.name} is {value!r}, expected one of {', '.join(column.levels)}"
-            report.error("covariate", key, text)
-            return False
+    if column.kind == "categorical" and value not in column.levels:
+        text = f"{column.name} is {value!r}, expected one of {', '.join(column.levels)}"
+        report.error("covariate", key, text)
+        return False
     expected, outside = column.scaled(value), False
     if expected is None:
         return False

@@ -18,8 +18,8 @@ from ray_jobs.preparation.reading import Reading, alike
 
 # How a table says that a value is not there.
 _MISSING = frozenset(
-    ("", "n/a", "na", "n.a.", "n.a", "nan", "none", "null", "nil", "-", "--", ".", "?", "#n/a")
-    + ("#null!", "missing", "unknown", "not available")
+    {"", "n/a", "na", "n.a.", "n.a", "nan", "none", "null", "nil", "-", "--", ".", "?"}
+    | {"#n/a", "#null!", "missing", "unknown", "not available"}
 )
 # Most of a column must agree before one value is called another unit's.
 _FEWEST, _AGREEING = 8, 0.8

@@ -11,7 +11,7 @@ import numpy as np
 
 from ldm import noise
 from ldm.covariates import CovariateSchema, Row
-from ldm.covariates.distribution import FEWEST, CohortDistribution
+from ldm.covariates.distribution import CohortDistribution
 from ldm.models.description import CONFIG, ModelDescription
 from ldm.networks import DenoiserConfig
 from ldm.training.config import TrainingConfig
@@ -20,6 +20,12 @@ from ray_jobs.command_line import command_line
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
 from ray_jobs.files import output_folder, refuse_other_run
+from ray_jobs.training.conditions import (
+    check_missing,
+    cohort_distribution,
+    conditions,
+    tell_distribution,
+)
 from ray_jobs.training.fit import RUN, fit, is_finished, mark_finished
 from ray_jobs.training.options import configure
 from ray_jobs.training.start import Start, begin, carried_conditions, denoiser_start
@@ -59,7 +65,7 @@ def train_diffusion(args: argparse.Namespace) -> int:
         "training": config.identity(),
         **({"from": start.told()} if start else {}),
     }
-    cohort_distribution(latents)  # a cohort too small for one is told before the training
+    tell_distribution(latents)  # a cohort too small for one is told before the training
     about = _about(args, latents)
     if is_finished(out, identity, out / "model" / CONFIG, config.steps, about):
         print(f"{out}: already trained for {config.steps} steps; nothing left to do")
@@ -155,30 +161,6 @@ def carried(network: DenoiserConfig, start: Start, schema: CovariateSchema) -> D
     )
 
 
-def conditions(latents: EncodedCohort, split: str) -> np.ndarray:
-    """Scaled covariates of one split: (N, 1, K), or (N, copies, K) where those of copies differ;
-    NaN where a subject lacks one."""
-    schema = latents.schema
-    return np.stack([
-        np.stack([schema.scale_known(row) for row in rows]) for rows in latents.rows(split)
-    ])  # fmt: skip
-
-
-def check_missing(latents: EncodedCohort, config: TrainingConfig) -> None:
-    """Refuse subjects who lack a covariate where the network does not learn to do without.
-
-    Raises:
-        JobError: some lack one, and no condition is ever dropped.
-    """
-    lacking = int(latents.table[list(latents.schema.names)].isna().any(axis=1).sum())
-    if lacking and not config.condition_dropout:
-        raise JobError(
-            f"{lacking} of {len(latents.table)} subjects lack a covariate (prepare --missing "
-            "leave-out): the network must learn what one that is left out looks like; give "
-            "--condition-dropout 0.1, or prepare with --missing drop-subject"
-        )
-
-
 def preview_covariate(schema: CovariateSchema, asked: str | None) -> str:
     """The continuous covariate that rises along a preview.
 
@@ -210,18 +192,6 @@ def preview_rows(distribution: CohortDistribution, schema: CovariateSchema, name
     spread = np.array([row[name] for row in drawn], dtype=float)
     rising = np.quantile(spread, np.linspace(0.05, 0.95, PREVIEW_SAMPLES))
     return [{**typical, name: float(f"{value:.4g}")} for value in rising]
-
-
-def cohort_distribution(latents: EncodedCohort) -> CohortDistribution:
-    """The joint distribution of the covariates of all usable subjects who have them all."""
-    whole = latents.table.dropna(subset=list(latents.schema.names))
-    columns = {name: whole[name].to_numpy() for name in latents.schema.names}
-    if len(whole) < min(FEWEST, len(latents.table)):
-        raise JobError(
-            f"{len(whole)} of {len(latents.table)} subjects have every covariate: expected at "
-            f"least {FEWEST} to tell how they go together; leave out the one that most lack"
-        )
-    return CohortDistribution.fit(latents.schema, columns)
 
 
 def describe_model(
