@@ -35,7 +35,7 @@ class TextTable:
 
 
 def read_text_table(data: bytes, separators: Sequence[str]) -> TextTable:
-    """The table in `data`; lines without anything are left out.
+    """The table in `data`; blank lines, and rows of empty cells at its end, are left out.
 
     Args:
         data: UTF-8 or UTF-16 with its mark, any line ends, cells quoted or not.
@@ -64,6 +64,8 @@ def read_text_table(data: bytes, separators: Sequence[str]) -> TextTable:
         reason = "a quote is never closed" if "end of data" in str(error) else str(error)
         raise LdmError(f"line {reader.line_num}: {reason}") from None
     (_, header), *rest = found
+    while rest and not any(rest[-1][1]):
+        rest.pop()
     while header and not header[-1]:  # separators at the end of the line
         header = header[:-1]
     rows = [_fitted(cells, len(header), line) for line, cells in rest]

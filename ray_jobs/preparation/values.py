@@ -106,6 +106,10 @@ def _numbers(
         raise JobError(
             _most_are_wrong(covariate, wrong, len(texts), unit if by != 1.0 else "", where)
         )
+    if not known and not wrong and len(texts) > 1:
+        raise JobError(
+            f"{where}: no number in {len(texts)} participants: {reasons[next(iter(texts))]}"
+        )
     for name, told in _slips(covariate, {n: float(v) for n, v in known.items()}).items():
         reasons[name] = told
         del known[name]
@@ -219,7 +223,7 @@ def _levels(
                 f'{", ".join(covariate.levels)}; {advice}, or "Levels" in participants.json'
             )
     told = [f"{text} is {level}" for text, level in sorted(meant.items())]
-    plain = all(alike(text, level) or len(text) > 1 for text, level in meant.items())
+    plain = all(_parsed(covariate, text) == level for text, level in meant.items())
     note = "" if plain else f"{covariate.name}: {', '.join(told)}"
     return Values(known=known, missing=missing, reasons=reasons, note=note)
 
