@@ -62,7 +62,7 @@ class CovariateSource:
             far += [(f" (row {index})", what) for index, what in self.table.beyond(n)]
         if far:
             where, what = far[0]
-            more = f", and {len(far) - 1} rows more" if len(far) > 1 else ""
+            more = f", and {len(far) - 1} more" if len(far) > 1 else ""
             lines.append(
                 f"beyond what the model was trained on: {'; '.join(what)}{where}{more}; such "
                 "volumes are marked extrapolated"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,11 +136,16 @@ def denoiser_config(
     if not chosen.standardise_conditions:
         return config
     scaled = conditions(latents, "train").reshape(-1, len(latents.schema.inputs))
-    if np.isnan(scaled).any():  # of each, over those who have it
+    lacking = bool(np.isnan(scaled).any())
+    if lacking:  # of each, over those who have it
         mean, std = np.nanmean(scaled, axis=0), np.nanstd(scaled, axis=0)
     else:
         mean, std = scaled.mean(axis=0), scaled.std(axis=0)
     std = np.maximum(std, 1e-3)
+    if lacking and config.null_condition is not None:
+        # One that is left out alone must not read as the rare value of a lopsided one does.
+        least = math.floor(np.nanmin((scaled - mean) / std)) - 1.0
+        config = replace(config, null_condition=min(config.null_condition, least))
     return replace(
         config,
         condition_mean=tuple(round(float(m), 4) for m in mean),
