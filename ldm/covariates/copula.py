@@ -76,23 +76,25 @@ class MarginalDistribution:
 
 @dataclass(frozen=True, kw_only=True)
 class Stratum:
-    """The subjects that share the levels of every categorical covariate.
+    """The subjects that share the levels of every factor, see `ldm.covariates.strata`.
 
     Attributes:
-        levels: one level for each categorical covariate, in the schema's order.
+        levels: one level for each factor, in the schema's order.
         probability: share of the cohort.
         margins: one for each continuous covariate, in the schema's order.
         rank_correlations: Spearman's, (C, C) over the continuous covariates.
+        shares: for each categorical covariate that is no factor, how often its levels occur.
     """
 
     levels: tuple[str, ...]
     probability: float
     margins: tuple[MarginalDistribution, ...]
     rank_correlations: tuple[tuple[float, ...], ...]
+    shares: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
     def fit(cls, levels: tuple[str, ...], probability: float, numbers: np.ndarray) -> Stratum:
-        """A stratum from its (C, N) continuous values."""
+        """A stratum from the (C, N) continuous values that it takes."""
         ranks = np.array([rankdata(values) for values in numbers]).reshape(numbers.shape)
         centred = ranks - ranks.mean(axis=1, keepdims=True)
         norms = np.sqrt((centred**2).sum(axis=1))

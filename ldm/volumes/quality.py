@@ -143,11 +143,13 @@ def _symmetry(volume: np.ndarray) -> float:
 
 def fit_bounds(figures: list[dict[str, float]], margin: float = 1.0) -> Bounds:
     """Bounds around the figures of real volumes: their 1 to 99 percentiles, widened to each side
-    by `margin` times that range, and its half by more the fewer they are (`tolerance`)."""
+    by `margin` times that range, and its half by more the fewer they are (`tolerance`). NaN is a
+    figure that is not known of a volume."""
     bounds: Bounds = {}
     wider = margin + (tolerance(len(figures)) - 1) / 2
     for name in (name for name in ALL_FIGURES if name in figures[0]):
-        low, high = np.percentile([f[name] for f in figures], (1, 99))
+        known = [f[name] for f in figures if not math.isnan(f[name])]
+        low, high = np.percentile(known, (1, 99))
         slack = wider * max(high - low, 0.1 * abs(high))
         low = max(low - slack, _least(name))
         bounds[name] = (round(float(low), 6), round(float(max(high + slack, low)), 6))

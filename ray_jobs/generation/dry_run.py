@@ -27,7 +27,7 @@ def rehearse(request: Request, work: Work, cluster: Cluster) -> None:
     Raises:
         JobError: the worker cannot load the model.
     """
-    print(subject(request))
+    print("\n".join([subject(request), *request.source.told(work.shards.n)]))
     print(outlook(request, work, cluster))
     print(f"nothing was made; leave out --dry-run to make it: {request.store.uri}")
 

@@ -47,6 +47,8 @@ def announce(request: Request, work: Work, workers: int) -> None:
         f"{shards.shard_size} to do, {counted(workers, 'worker')}, {kind} each, "
         f"{work.fields['precision']}"
     )
+    for line in request.source.told(shards.n):
+        say(line)
 
 
 def subject(request: Request) -> str:

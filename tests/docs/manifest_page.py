@@ -43,6 +43,15 @@ row stays as a tombstone, with what was asked of it, the reason in `error`, and 
 digest, as its image was removed. It is one in every published version, also in those before it."""
 
 
+_ONE_HOT = """
+
+A covariate of more than two levels (a diagnosis, a scanner) is given to newer models one-hot: an
+input for each level, 1 for the one that is asked and 0 for the others. Its `_scaled` column then
+holds which input is 1: the number of the level, counted from 0 in the order of `levels`. The file
+says so: among the `columns` in the schema's metadata under `brainpress` such a one has `"coding":
+"one-hot"`. Without that its levels are spread evenly from 0 to 1, as they are for models trained
+earlier."""
+
 _MEASURED = f"""\
 ## What was measured afterwards: `measured.parquet`
 
@@ -75,7 +84,8 @@ def manifest_page(columns: Sequence[Column], quality: Sequence[Column]) -> str:
         "## In every manifest\n\n" + _table(schema, every),
         "## Covariates: what an image was asked to show\n\nThose of the model; these are the"
         " paper's. A model with others has others, and one without conditioning has none.\n\n"
-        + _table(schema, asked),
+        + _table(schema, asked)
+        + _ONE_HOT,
         "## Quality: what was measured on the image\n\n" + _table(schema, measured),
     ]
     sections.append(_MEASURED + _table(measured_schema(), measured_schema().names))

@@ -7,7 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ldm.covariates import CovariateSchema
+import numpy as np
+
+from ldm.covariates import Covariate, CovariateSchema, Value
 from ldm.volumes.quality import ALL_FIGURES
 from manifests.format.layout import image_path, participant_id
 from manifests.format.schema import FAILED, OK, QUALITY_PREFIX, SCALED_SUFFIX, Column
@@ -42,6 +44,7 @@ def covariate_columns(schema: CovariateSchema) -> tuple[Column, ...]:
             minimum=c.minimum if c.is_continuous else None,
             maximum=c.maximum if c.is_continuous else None,
             description=c.description,
+            coding=c.coding,
         )
         for c in schema.covariates
     )
@@ -51,7 +54,6 @@ def manifest_row(
     draw: Draw, stored: Stored | None, *, schema: CovariateSchema, seed: int
 ) -> dict[str, Any]:
     """The manifest's row of one sample; `stored` is None where every attempt failed."""
-    scaled = schema.scale(draw.covariates)
     row: dict[str, Any] = {
         "index": draw.index,
         "participant_id": participant_id(draw.index),
@@ -64,10 +66,17 @@ def manifest_row(
         "status": OK if stored else FAILED,
         "error": None if stored else draw.quality.error,
     }
-    for name, value in zip(schema.names, scaled, strict=True):
-        row[name] = draw.covariates[name]
-        row[name + SCALED_SUFFIX] = float(value)
+    for covariate in schema.covariates:
+        value = draw.covariates[covariate.name]
+        row[covariate.name] = value
+        row[covariate.name + SCALED_SUFFIX] = _scaled(covariate, value)
     for name in ALL_FIGURES:
         figure = draw.quality.figures[name]
         row[QUALITY_PREFIX + name] = figure if math.isfinite(figure) else None
     return row
+
+
+def _scaled(covariate: Covariate, value: Value) -> float:
+    """As the network receives it, in its precision; of a one-hot one which level's input is 1."""
+    code = np.array(covariate.code(value), dtype=np.float32)
+    return float(code.argmax() if covariate.is_one_hot else code[0])

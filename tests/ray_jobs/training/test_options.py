@@ -18,7 +18,7 @@ from ray_jobs.cluster import Cluster, cause
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
 from ray_jobs.files import read_json, write_json
-from ray_jobs.training.diffusion_job import cohort_distribution as fit_distribution
+from ray_jobs.training.conditions import cohort_distribution as fit_distribution
 from ray_jobs.training.diffusion_job import preview_covariate, preview_rows
 from ray_jobs.training.fit import _check_size, _telling, is_finished, mark_finished
 from ray_jobs.training.options import WorkerGroup, configure
