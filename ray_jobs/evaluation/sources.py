@@ -141,10 +141,11 @@ def check_held_out(cohort: PreparedCohort) -> None:
     Raises:
         JobError: what was found, and what to do.
     """
-    held_out = len(cohort.split("validation"))
+    held_out = cohort.people("validation")
     if held_out < FEWEST_HELD_OUT:
+        people = held_out + cohort.people("train")
         raise JobError(
-            f"{cohort.folder}: {held_out} of {len(cohort.table)} subjects are held out; the "
+            f"{cohort.folder}: {held_out} of {people} subjects are held out; the "
             f"privacy audit needs at least {FEWEST_HELD_OUT}: prepare more subjects, or with a "
             "larger --validation"
         )

@@ -11,9 +11,30 @@ from ldm.covariates import CovariateSchema
 from ldm.errors import LdmError
 from ldm.measuring import MEASURED, choose_engine
 from ray_jobs.errors import JobError
+from ray_jobs.preparation.sessions import named
 
 # Of the table: read where volumes are normalised for head size.
 INTRACRANIAL = "intracranial_volume"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which of a participant's images are asked for.
+
+    Attributes:
+        placement: "affine" prefers images in MNI space.
+        session: "ses-01"; "all", a sample a session; or None, the best image of any.
+        pattern: of a file's name, as a shell has it.
+    """
+
+    placement: str = "centre"
+    session: str | None = None
+    pattern: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What belongs to the identity of a run; nothing where it is the default."""
+        told = {"session": self.session, "image": self.pattern}
+        return {name: value for name, value in told.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +78,7 @@ class Options:
     skull_strip: bool = False
     engine: str | None = None
     normalise: bool = False
+    choice: Choice = Choice()
 
     @classmethod
     def of(cls, args: argparse.Namespace, schema: CovariateSchema) -> Options:
@@ -79,6 +101,8 @@ class Options:
                 "--normalise-brain-volume: expected a covariate brain_volume; "
                 f"they are {', '.join(schema.names)}"
             )
+        if args.session is not None and not args.session.removeprefix("ses-").strip():
+            raise JobError(f"--session {args.session!r}: expected a session's name, or all")
         if args.cohort == "virtual" and (engine or args.normalise_brain_volume):
             raise JobError("a virtual cohort's volumes are known: nothing to measure or normalise")
         found = cls(
@@ -86,6 +110,9 @@ class Options:
             skull_strip=args.skull_strip,
             engine=engine,
             normalise=args.normalise_brain_volume,
+            choice=Choice(
+                placement=args.placement, session=named(args.session), pattern=args.image
+            ),
         )
         if found.placement == "register" or found.normalise or engine == "atlas":
             _need("SimpleITK", "registration", "press")
@@ -111,7 +138,7 @@ class Options:
             told["measure"] = self.engine
         if self.normalise:
             told["normalise_brain_volume"] = True
-        return told
+        return {**told, **self.choice.to_json()}
 
 
 def _need(package: str, what: str, extra: str) -> None:

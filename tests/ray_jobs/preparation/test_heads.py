@@ -16,7 +16,7 @@ from ldm.covariates import PAPER_SCHEMA
 from ldm.errors import LdmError
 from ldm.training.presets import tiny
 from ray_jobs import cli
-from ray_jobs.preparation import job
+from ray_jobs.preparation.attempts import Attempts
 from ray_jobs.preparation.bids import find_subjects
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.preparation.options import Work
@@ -137,11 +137,12 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every subject's work done here instead of by Ray Data."""
     without_ray(monkeypatch)
 
-    def kept_or_made(name: str, image: Path, volumes: Path, grid: Any, work: Work) -> Any:
-        outcome = kept(name, image, volumes, grid, work)
-        return outcome or prepare_subject(name, image, volumes, grid, work)
+    kept = Attempts.kept
 
-    monkeypatch.setattr(job, "kept", kept_or_made)
+    def kept_or_made(attempts: Attempts, volumes: Path, grid: Any) -> Any:
+        return kept(attempts, volumes, grid) or attempts.prepare(volumes, grid)
+
+    monkeypatch.setattr(Attempts, "kept", kept_or_made)
 
 
 def cohort(tmp_path: Path, **changes: Any) -> Path:
