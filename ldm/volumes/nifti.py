@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import math
 import zlib
 from collections.abc import Callable
@@ -33,6 +34,9 @@ HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
 GZIP = b"\x1f\x8b"
 
 T = TypeVar("T")
+
+_NOWHERE = logging.Logger("ldm.volumes.nifti")
+_NOWHERE.addHandler(logging.NullHandler())
 
 # What gzip, zlib and nibabel raise on a broken file.
 BROKEN = (OSError, EOFError, zlib.error, HeaderDataError, WrapStructError, KeyError, ValueError,
@@ -126,10 +130,16 @@ def _judged(stream: Any) -> tuple[Frame, Any, np.dtype[Any], int]:
 def _header(block: bytes) -> Any:
     sizes = {int.from_bytes(block[:4], "little"), int.from_bytes(block[:4], "big")}
     if 348 in sizes:
-        return nib.Nifti1Header(block[:348], check=True)
+        return _checked(nib.Nifti1Header(block[:348], check=False))
     if 540 in sizes:
-        return nib.Nifti2Header(block[:540], check=True)
+        return _checked(nib.Nifti2Header(block[:540], check=False))
     raise LdmError("unreadable image (no NIfTI file: its header has neither 348 nor 540 bytes)")
+
+
+def _checked(header: Any) -> Any:
+    """The header with what nibabel mends in it, of which nothing goes to the terminal."""
+    header.check_fix(logger=_NOWHERE)
+    return header
 
 
 def _layout(header: Any) -> tuple[tuple[int, ...], np.dtype[Any], int]:

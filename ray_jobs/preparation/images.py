@@ -55,23 +55,21 @@ def find_images(folder: Path | None, pattern: str | None = None) -> Found:
         folder: None where the participant has none.
         pattern: of a file's name, as a shell has it; others are left out.
     """
-    images, instead = [], []
-    try:
-        for path in _files(folder) if folder else ():
-            shown = str(path.relative_to(folder)) if folder else path.name
-            if not _SUFFIX.search(path.name):
-                instead += [shown] if _LIKE.search(path.name) else []
-            elif path.is_dir():
-                instead.append(f"{shown}, a folder")
-            elif other := _of_another(path, folder):
-                instead.append(f"{shown}, named after {other}")
-            elif pattern is not None and not fnmatchcase(path.name, pattern):
-                instead.append(f"{shown}, not {pattern}")
-            else:
-                entities = _entities(path.name)
-                images.append(Image(path=path, session=_session(path, entities), entities=entities))
-    except OSError as error:
-        instead.append(f"{error.filename}: {error.strerror}")
+    images: list[Image] = []
+    instead: list[str] = []
+    for path in _files(folder, instead) if folder else ():
+        shown = str(path.relative_to(folder)) if folder else path.name
+        if not _SUFFIX.search(path.name):
+            instead += [shown] if _LIKE.search(path.name) else []
+        elif path.is_dir():
+            instead.append(f"{shown}, a folder")
+        elif other := _of_another(path, folder):
+            instead.append(f"{shown}, named after {other}")
+        elif pattern is not None and not fnmatchcase(path.name, pattern):
+            instead.append(f"{shown}, not {pattern}")
+        else:
+            entities = _entities(path.name)
+            images.append(Image(path=path, session=_session(path, entities), entities=entities))
     images.sort(key=lambda image: natural(str(image.path)))
     return Found(images=tuple(images), instead="; ".join(sorted(instead)))
 
@@ -123,15 +121,23 @@ def _rule(placement: str) -> list[tuple[str, Key]]:
     ]
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """What lies in the anat/ folders of a participant, links followed, hidden files left out."""
+def _files(folder: Path, problems: list[str]) -> Iterator[Path]:
+    """What lies in the anat/ folders of a participant, links followed, hidden files left out.
+
+    A folder that cannot be read is added to `problems`.
+    """
     seen: set[Path] = set()
 
     def walk(place: Path, depth: int) -> Iterator[Path]:
         if depth > DEEPEST or (real := place.resolve()) in seen:
             return
         seen.add(real)
-        for path in sorted(place.iterdir()):
+        try:
+            inside = sorted(place.iterdir())
+        except OSError as error:
+            problems.append(f"{place.relative_to(folder.parent)}: {error.strerror}")
+            return
+        for path in inside:
             if path.name.startswith(".") or path.name.casefold() in _ELSEWHERE:
                 continue
             if place.name == "anat" and place != folder:

@@ -16,7 +16,6 @@ from ldm.covariates import PAPER_SCHEMA
 from ldm.errors import LdmError
 from ldm.training.presets import tiny
 from ray_jobs import cli
-from ray_jobs.preparation.attempts import Attempts
 from ray_jobs.preparation.bids import find_subjects
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.preparation.options import Work
@@ -26,7 +25,6 @@ from tests.ray_jobs.line import (
     head,
     people,
     refused,
-    without_ray,
     write_bids,
     write_image,
     write_participants,
@@ -130,19 +128,6 @@ def test_a_head_that_does_not_register_is_listed_with_the_reason(
 
 
 # -------------------------------------------------------------------------------- the table
-
-
-@pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every subject's work done here instead of by Ray Data."""
-    without_ray(monkeypatch)
-
-    kept = Attempts.kept
-
-    def kept_or_made(attempts: Attempts, volumes: Path, grid: Any) -> Any:
-        return kept(attempts, volumes, grid) or attempts.prepare(volumes, grid)
-
-    monkeypatch.setattr(Attempts, "kept", kept_or_made)
 
 
 def cohort(tmp_path: Path, **changes: Any) -> Path:
