@@ -61,7 +61,12 @@ def test_a_cohort_that_holds_out_too_few_is_refused(tmp_path: Path) -> None:
             folder=tmp_path,
             grid=Grid(shape=(10, 12, 8), spacing=2.0, centre=(9.0, 11.0, 7.0)),
             schema=CovariateSchema(()),
-            table=pd.DataFrame({"split": ["train"] * 30 + ["validation"] * held_out}),
+            table=pd.DataFrame(
+                {
+                    "participant_id": [f"sub-{number}" for number in range(30 + held_out)],
+                    "split": ["train"] * 30 + ["validation"] * held_out,
+                }
+            ),
             source={},
         )
 
