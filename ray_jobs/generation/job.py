@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -254,7 +255,7 @@ def finish(order: Order, work: Work, *, made: int, seconds: float) -> int:
         print(f"  pictures  {store.uri}/{SAMPLES_KEY}")
     print(f"  manifest  {store.uri}/manifest.parquet")
     where = example_query(order.description.schema)
-    print(f'  query it  brainpress query {options.out} --where "{where}"')
+    print(f'  query it  brainpress query {shlex.quote(options.out)} --where "{where}"')
     return told_failures(counts["failed"], counts["samples"], store.uri)
 
 
@@ -264,7 +265,7 @@ def told_failures(failed: int, samples: int, uri: str) -> int:
         return COMPLETE
     say(
         f"brainpress generate: {failed} of {samples} samples failed the quality check at every "
-        f"attempt; see them with: brainpress query {uri} --where \"status = 'failed'\""
+        f"attempt; see them with: brainpress query {shlex.quote(uri)} --where \"status = 'failed'\""
     )
     return INCOMPLETE
 

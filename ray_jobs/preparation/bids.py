@@ -14,7 +14,7 @@ from ldm.errors import LdmError
 from ldm.measuring import MEASURED
 from ldm.split import held_out
 from ray_jobs.errors import JobError
-from ray_jobs.preparation.images import Found, Image, find_images, ranked, why_first
+from ray_jobs.preparation.images import Found, Image, find_images, plain, ranked, why_first
 from ray_jobs.preparation.notes import CASE, OTHER_SESSION, PASSED_OVER
 from ray_jobs.preparation.options import INTRACRANIAL, Choice
 from ray_jobs.preparation.sessions import ALL, Sessions, groups, read_sessions
@@ -68,7 +68,7 @@ def find_subjects(
         JobError: no such folder, no participants.tsv, or a column that the schema needs missing.
     """
     choice = choice or Choice()
-    folders = {p.name: p for p in folder.glob("sub-*") if p.is_dir()}
+    folders = {plain(p.name): p for p in folder.glob("sub-*") if p.is_dir()}
     sessions = {name: read_sessions(path) for name, path in folders.items()}
     of_sessions = {column for known in sessions.values() for column in known.columns}
     elsewhere = (*(MEASURED if measure else ()), *of_sessions)
@@ -159,7 +159,9 @@ def _samples(
         why = why_first(ordered, choice.placement) if len(ordered) > 1 else ""
         if usable[0] is not tried[0]:
             why = f"{tried[0].session}: {tried[0].reason}"
-        if usable[0] is not tried[0] or any(image.problem for image in ordered):
+        if found.problems and ordered:
+            why = "; ".join(filter(None, (why, *found.problems)))
+        if usable[0] is not tried[0] or found.problems or any(i.problem for i in ordered):
             usable = [_noted(one, PASSED_OVER) for one in usable]
         samples.append(replace(usable[0], why=why, others=tuple(usable[1:])))
     return samples

@@ -42,10 +42,11 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """Images of a participant; where there is none, what there is instead, in words."""
+    """Images of a participant; what there is instead, and what could not be looked into."""
 
     images: tuple[Image, ...]
     instead: str = ""
+    problems: tuple[str, ...] = ()
 
 
 def find_images(folder: Path | None, pattern: str | None = None) -> Found:
@@ -57,12 +58,15 @@ def find_images(folder: Path | None, pattern: str | None = None) -> Found:
     """
     images: list[Image] = []
     instead: list[str] = []
-    for path in _files(folder, instead) if folder else ():
-        shown = str(path.relative_to(folder)) if folder else path.name
+    problems: list[str] = []
+    for path in _files(folder, problems) if folder else ():
+        shown = plain(str(path.relative_to(folder))) if folder else path.name
         if not _SUFFIX.search(path.name):
             instead += [shown] if _LIKE.search(path.name) else []
         elif path.is_dir():
             instead.append(f"{shown}, a folder")
+        elif str(path) != plain(str(path)):
+            instead.append(f"{shown}, whose name is not UTF-8")
         elif other := _of_another(path, folder):
             instead.append(f"{shown}, named after {other}")
         elif pattern is not None and not fnmatchcase(path.name, pattern):
@@ -71,7 +75,8 @@ def find_images(folder: Path | None, pattern: str | None = None) -> Found:
             entities = _entities(path.name)
             images.append(Image(path=path, session=_session(path, entities), entities=entities))
     images.sort(key=lambda image: natural(str(image.path)))
-    return Found(images=tuple(images), instead="; ".join(sorted(instead)))
+    told = "; ".join(sorted([*instead, *problems]))
+    return Found(images=tuple(images), instead=told, problems=tuple(problems))
 
 
 def ranked(images: tuple[Image, ...], placement: str) -> list[Image]:
@@ -88,6 +93,11 @@ def why_first(ordered: list[Image], placement: str) -> str:
     words = next((w for w, key in rule if key(ordered[0]) != key(ordered[1])), "the first name")
     broken = [f"{image.path.name}: {image.problem}" for image in ordered if image.problem]
     return f"{words}; {broken[0]}" if broken else words
+
+
+def plain(name: str) -> str:
+    """A file's name that can be written down: bytes that are no UTF-8 are spelt out."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
@@ -135,7 +145,7 @@ def _files(folder: Path, problems: list[str]) -> Iterator[Path]:
         try:
             inside = sorted(place.iterdir())
         except OSError as error:
-            problems.append(f"{place.relative_to(folder.parent)}: {error.strerror}")
+            problems.append(f"{plain(str(place.relative_to(folder.parent)))}: {error.strerror}")
             return
         for path in inside:
             if path.name.startswith(".") or path.name.casefold() in _ELSEWHERE:

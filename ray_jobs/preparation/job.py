@@ -15,7 +15,7 @@ from ldm.volumes.grid import Grid
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
-from ray_jobs.files import output_folder, read_json, refuse_other_run
+from ray_jobs.files import in_utf8, output_folder, read_json, refuse_other_run
 from ray_jobs.preparation import notes
 from ray_jobs.preparation.attempts import Attempts, resolved, told_choices
 from ray_jobs.preparation.bids import Subject, find_subjects
@@ -121,7 +121,7 @@ def _find(
         source |= {"subjects": args.n, "seed": args.seed}
         subjects = find_subjects(bids, template)
     else:
-        bids = Path(args.bids).expanduser().absolute()
+        bids = in_utf8(Path(args.bids).expanduser().absolute(), "the BIDS folder")
         source |= {"name": bids.name}
         measure = options.engine is not None
         subjects = find_subjects(bids, template, measure=measure, choice=options.choice)

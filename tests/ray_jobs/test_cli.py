@@ -225,3 +225,16 @@ def test_a_script_does_not_leave_its_siblings_importable_as_top_level_modules(
     monkeypatch.setattr(sys, "argv", ["ray_jobs/press.py", "--n", "1"])
     assert cli.script("press") == 0
     assert paths == [str(ROOT)]
+
+
+def test_a_terminal_that_lacks_the_letters_of_a_path_gets_their_escapes() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from ray_jobs.cli import main; print('x'); main(['--version']); "
+         "print('größe')"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("gr\\xf6\\xdfe\n")

@@ -207,6 +207,16 @@ def test_a_session_that_nobody_may_read_is_told_and_does_not_lose_the_next(tmp_p
     assert found.instead == "sub-01/ses-1/anat: Permission denied"
 
 
+def test_a_name_in_another_encoding_is_told(tmp_path: Path) -> None:
+    folder = person(tmp_path / "sub-01", {"anat/sub-01_T1w.nii.gz": WHOLE})
+    name = os.fsdecode("sub-01_acq-größe_T1w.nii.gz".encode("latin-1"))
+    (folder / "anat" / name).write_bytes((folder / "anat" / "sub-01_T1w.nii.gz").read_bytes())
+    found = find_images(folder)
+    assert [image.path.name for image in found.images] == ["sub-01_T1w.nii.gz"]
+    assert "not UTF-8" in found.instead
+    found.instead.encode()
+
+
 @given(
     label=st.text(st.characters(blacklist_categories=("Nd",))),
     one=st.integers(0, 10**6),
