@@ -10,6 +10,13 @@ from __future__ import annotations
 
 import argparse
 
+WHICH_IMAGE = """Of a participant with several T1w images one is used, by the first line that
+tells them apart: one that can be read; with --placement affine one in MNI space; a whole head
+before a slab; combined before one echo or inversion; plain before contrast-enhanced (ce-);
+without affine a native one before space-...; raw before desc-; thin slices before thick; the
+first session; the highest resolution; the plainest name; the first run; the first name. A line
+says where there was a choice; the column image of subjects.parquet has everybody's path."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bids", nargs="?", metavar="BIDS", help="the cohort's BIDS folder")
@@ -53,15 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, help="processes at once; by default one a CPU")
 
-    group = parser.add_argument_group(
-        "which image",
-        "Of a participant with several T1w images one is used: one that can be read; with "
-        "--placement affine one in MNI space (space-MNI...), else a native one; a whole head "
-        "before a slab; combined before one echo or inversion; plain before contrast-enhanced "
-        "(ce-); raw before desc-; thin slices before thick; the first session; the highest "
-        "resolution; the plainest name; the first run. Where there was a choice a line says so; "
-        "the column image of subjects.parquet has the path of everybody's.",
-    )
+    group = parser.add_argument_group("which image", WHICH_IMAGE)
     group.add_argument(
         "--session",
         metavar="NAME",
