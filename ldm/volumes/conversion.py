@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from nibabel.affines import voxel_sizes
 
 from ldm.errors import LdmError
 from ldm.volumes.grid import Grid
-from ldm.volumes.nifti import open_nifti
+from ldm.volumes.nifti import open_framed
 from ldm.volumes.resampling import smoothed_for
 
 # Intensities are 12-bit: 0..4095 stands for 0..1, on disk as int16 with scl_slope 1/4095.
@@ -24,21 +25,62 @@ NOT_FINITE = 65535
 PLACEMENTS = ("centre", "affine")
 
 
+NOT_NUMBERS = "not-a-number-background"
+_HOLES = 0.01  # of the voxels that are numbers: so many may be none inside a masked head
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """An image as it is read: (X, Y, Z) float32, its affine, mm, and codes of what is doubtful."""
+
+    data: np.ndarray
+    affine: np.ndarray
+    notes: tuple[str, ...]
+
+
 def read_image(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels (X, Y, Z) float32 and affine (4, 4), reoriented to the closest RAS axes.
+    """Voxels (X, Y, Z) float32 and affine (4, 4) of `read_scan`, which raises the same."""
+    scan = read_scan(path)
+    return scan.data, scan.affine
+
+
+def read_scan(path: Path) -> Scan:
+    """An image, reoriented to the closest RAS axes.
 
     Raises:
-        LdmError: not a readable NIfTI file, not 3-D, larger than any scan of a head, values that
-            are not finite, or empty.
+        LdmError: not a readable NIfTI file, not 3-D, larger than any scan of a head, values in
+            the head that are not finite, or empty.
     """
-    image: Any = nib.as_closest_canonical(open_nifti(path))
+    found, place = open_framed(path)
+    image: Any = nib.as_closest_canonical(found)
     with np.errstate(over="ignore", invalid="ignore"):  # what becomes of it is told below
         data = np.asarray(image.dataobj, dtype=np.float32)
-    if not np.isfinite(data).all():
-        raise LdmError("voxels that are not finite numbers")
+    notes = place.notes
+    if data.size and not (known := np.isfinite(data)).all():
+        data = _filled(data, known)
+        notes = (*notes, NOT_NUMBERS)
     if not data.size or data.max() <= data.min():
         raise LdmError("empty volume: every voxel has the same value")
-    return data, np.asarray(image.affine, dtype=np.float64)
+    return Scan(data=data, affine=np.asarray(image.affine, dtype=np.float64), notes=notes)
+
+
+def _filled(data: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """`data` with 0, or its smallest value if that is less, where a mask left no numbers.
+
+    What is not finite has to reach the edge of the image; a mask that does may have a few holes.
+
+    Raises:
+        LdmError: voxels inside the head are not finite.
+    """
+    from scipy.ndimage import label
+
+    parts, _ = label(~known)
+    faces = [np.take(parts, at, axis).ravel() for axis in range(3) for at in (0, -1)]
+    outer = np.setdiff1d(np.concatenate(faces), [0])
+    holes = int((~known & ~np.isin(parts, outer)).sum())
+    if not known.any() or not len(outer) or holes > _HOLES * known.sum():
+        raise LdmError("voxels that are not finite numbers")
+    return np.where(known, data, np.minimum(data[known].min(), 0)).astype(np.float32)
 
 
 def to_grid(

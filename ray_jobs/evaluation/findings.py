@@ -20,6 +20,7 @@ from ldm.evaluation.privacy.audit import Space, audit
 from ldm.evaluation.responses import response
 from ldm.evaluation.statistics import intervals
 from ldm.evaluation.transfer import FOLDS, transfer
+from ldm.split import person_of
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.pairs import SIMILARITIES
 from ray_jobs.evaluation.sources import REAL
@@ -316,6 +317,7 @@ def privacy_spaces(
     real, made = measured[REAL].whole, measured[label].whole
     train, held_out = (np.flatnonzero(real["group"] == group) for group in (TRAIN, HELD_OUT))
     image, mirrored = (arrays(real[name], "<f4") for name in ("image", "mirrored"))
+    persons = tuple(person_of(name) for name in real["name"][train])
     return (
         # The segmenter's features are those of a volume and its mirror image.
         Space(
@@ -323,6 +325,7 @@ def privacy_spaces(
             training=features.of[REAL][train],
             held_out=features.of[REAL][held_out],
             synthetic=features.of[label],
+            persons=persons,
         ),
         Space(
             name="images",
@@ -331,5 +334,6 @@ def privacy_spaces(
             synthetic=arrays(made["image"], "<f4"),
             held_out_mirrored=mirrored[held_out],
             synthetic_mirrored=arrays(made["mirrored"], "<f4"),
+            persons=persons,
         ),
     )

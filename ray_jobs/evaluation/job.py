@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +105,19 @@ def labelled(words: list[str]) -> dict[str, str]:
     for word in words:
         label, equals, uri = word.partition("=")
         if not equals or "/" in label:
-            label, uri = word.rstrip("/").rpartition("/")[2], word
+            label, uri = _plain(word.rstrip("/").rpartition("/")[2]), word
         if not LABEL.fullmatch(label) or label == REAL:
             raise JobError(f"{word!r}: expected NAME=RELEASE, with a plain word as NAME")
         if label in found:
             raise JobError(f"{label} is named twice; give each release a NAME=")
         found[label] = uri
     return found
+
+
+def _plain(name: str) -> str:
+    """`mude-1` of a folder called `müde 1`; empty where no letter is left."""
+    letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9+_.-]+", "-", letters).strip("-.")[:31]
 
 
 def _measure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -78,7 +79,7 @@ def finish(request: Request, work: Work, *, made: int, seconds: float) -> int:
         print(f"  pictures  {store.uri}/{SAMPLES_KEY}")
     print(f"  manifest  {store.uri}/manifest.parquet")
     where = example_query(request.description.schema)
-    print(f'  query it  brainpress query {options.out} --where "{where}"')
+    print(f'  query it  brainpress query {shlex.quote(options.out)} --where "{where}"')
     return told_failures(counts["failed"], counts["samples"], store.uri)
 
 
@@ -88,7 +89,7 @@ def told_failures(failed: int, samples: int, uri: str) -> int:
         return COMPLETE
     say(
         f"brainpress generate: {failed} of {samples} samples failed the quality check at every "
-        f"attempt; see why: brainpress query {uri} --where \"status = 'failed'\" "
+        f"attempt; see why: brainpress query {shlex.quote(uri)} --where \"status = 'failed'\" "
         "--columns index,error"
     )
     return INCOMPLETE

@@ -10,11 +10,14 @@ from typing import Any
 import pandas as pd
 
 from ldm.covariates import CovariateSchema
+from ldm.split import person_of
 from ldm.volumes.grid import Grid
 from ray_jobs.errors import JobError
 from ray_jobs.files import digest, read_json, read_table, write_json, write_table
 
 MARK, TABLE, VOLUMES = "cohort.json", "subjects.parquet", "volumes"
+# Columns that tell of a sample and that training does not see; 0.1.0 wrote none of them.
+PROVENANCE = ("session", "image", "notes")
 
 
 def is_whole(volume: Path, grid: Grid) -> bool:
@@ -33,8 +36,11 @@ class PreparedCohort:
         folder: where it lies.
         grid: of every volume.
         schema: the covariates, with their ranges.
-        table: a row a usable subject: participant_id, split ("train" or "validation"),
-            volume (path in the folder), sha256 and the covariates.
+        table: a row a sample: participant_id (`sub-01`, or `sub-01_ses-02` where each session
+            is a sample; `ldm.split.person_of` names the person), split ("train" or
+            "validation", by person), volume (path in the folder), sha256, the covariates, and
+            where it comes from: session, image (path in the BIDS folder) and notes, codes of
+            `ray_jobs.preparation.notes`.
         source: what it was made from, in words.
     """
 
@@ -47,13 +53,18 @@ class PreparedCohort:
     @property
     def fingerprint(self) -> str:
         """sha256, hexadecimal, of all that training sees."""
+        seen = self.table.drop(columns=list(PROVENANCE), errors="ignore")
         return digest(
             {
                 "grid": self.grid.to_json(),
                 "covariates": self.schema.to_json(),
-                "subjects": self.table.to_dict(orient="records"),
+                "subjects": seen.to_dict(orient="records"),
             }
         )
+
+    def people(self, split: str) -> int:
+        """How many persons are in one split; each may have several samples."""
+        return len({person_of(name) for name in self.split(split)["participant_id"]})
 
     def split(self, name: str) -> pd.DataFrame:
         """The rows of one split, in the order of their ids."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,17 @@ from manifests.format.schema import Column, manifest_schema
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
-from ray_jobs.files import output_folder, read_json, refuse_other_run
-from ray_jobs.preparation.bids import Subject, find_subjects
+from ray_jobs.files import in_utf8, output_folder, read_json, refuse_other_run
+from ray_jobs.preparation import notes
+from ray_jobs.preparation.attempts import Attempts, resolved, told_choices
+from ray_jobs.preparation.bids.description import told_description
+from ray_jobs.preparation.bids.reading import Missing, Reading
+from ray_jobs.preparation.bids.subjects import Subject, find_subjects
 from ray_jobs.preparation.cohort import MARK, VOLUMES, PreparedCohort
-from ray_jobs.preparation.options import Options, Work
-from ray_jobs.preparation.reading import Missing, Reading
-from ray_jobs.preparation.subject import kept, prepare_subject
+from ray_jobs.preparation.options import Options
 from ray_jobs.preparation.table import heads_are_known, subject_table, with_known_heads
 
+KINDS = ("bids", "virtual")
 # Columns of a prepared cohort's and of latents' tables.
 RESERVED = frozenset({"split", "volume", "sha256", "latent", "head_scale", "head_scale_from"})
 
@@ -42,19 +44,19 @@ def prepare(args: argparse.Namespace) -> int:
     template = read_schema(args.covariates)
     _check_numbers(args)
     allowed = parse_limit(args.max_unusable)
-    if (args.cohort == "bids") == (args.bids is None):
-        raise JobError("give a BIDS folder, or --cohort virtual without one")
+    args = with_kind(args)
     options, reading = Options.of(args, template), Reading.of(args, template)
-    out, subjects, source = _find(args, chosen.grid, template, options, reading)
+    out, bids, subjects, source = _find(args, chosen.grid, template, options, reading)
     if options.normalise:
         subjects = with_known_heads(subjects)
     done = _prepare_all(subjects, out, chosen.grid, args, options)
+    subjects = [resolved(s, done.get(s.participant_id, {})) for s in subjects]
     unusable = [
         {"participant_id": s.participant_id, "reason": r}
         for s in subjects
         if (r := s.reason or done[s.participant_id].get("reason"))
     ]
-    _tell(subjects, unusable, done)
+    _tell(subjects, unusable, done, bids)
     if allowed is not None and len(unusable) > allowed(len(subjects)):
         (out / MARK).unlink(missing_ok=True)
         raise JobError(
@@ -62,9 +64,14 @@ def prepare(args: argparse.Namespace) -> int:
             f"--max-unusable {args.max_unusable}; mend them or raise the limit",
             exit_code=1,
         )
-    table = subject_table(subjects, done, template, args.validation, options)
+    table = subject_table(subjects, done, template, args.validation, options, bids)
     if not len(table):
         raise JobError(f"none of the {len(subjects)} subjects can be used", exit_code=1)
+    of_samples = dict(zip(table["participant_id"], table["notes"], strict=True))
+    for line in notes.lines(of_samples):
+        print(f"note: {line}", file=sys.stderr)
+    if doubtful := notes.counts(of_samples.values()):
+        source["notes"] = doubtful
     columns = {name: table[name].to_numpy() for name in template.names}
     schema = template.one_hot()
     if args.ranges == "cohort":
@@ -78,6 +85,27 @@ def prepare(args: argparse.Namespace) -> int:
         f"{'' if written else '; nothing left to do'}"
     )
     return 0
+
+
+def with_kind(args: argparse.Namespace) -> argparse.Namespace:
+    """`args`; --cohort FOLDER, as the later verbs have it, is the BIDS folder.
+
+    Raises:
+        JobError: no folder, or two.
+    """
+    args = argparse.Namespace(**vars(args))
+    if args.cohort not in KINDS:
+        if not Path(args.cohort).expanduser().is_dir():
+            raise JobError(
+                f"--cohort: invalid choice: {args.cohort!r}: no such folder; expected a BIDS "
+                "folder, or virtual"
+            )
+        if args.bids is not None:
+            raise JobError(f"two BIDS folders, {args.bids} and --cohort {args.cohort}; give one")
+        args.bids, args.cohort = args.cohort, "bids"
+    if (args.cohort == "bids") == (args.bids is None):
+        raise JobError("give a BIDS folder, or --cohort virtual without one")
+    return args
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
@@ -98,8 +126,8 @@ def _find(
     template: CovariateSchema,
     options: Options,
     reading: Reading,
-) -> tuple[Path, list[Subject], dict[str, Any]]:
-    """The folder of --out, the subjects, and what they come from, in words."""
+) -> tuple[Path, Path, list[Subject], dict[str, Any]]:
+    """The folder of --out, that of BIDS, the subjects, and what they come from, in words."""
     source: dict[str, Any] = {"kind": args.cohort}
     if args.cohort == "virtual":
         if reading != Reading():
@@ -112,7 +140,7 @@ def _find(
         source |= {"subjects": args.n, "seed": args.seed}
         subjects = find_subjects(bids, template)
     else:
-        bids = Path(args.bids).expanduser().absolute()
+        bids = in_utf8(Path(args.bids).expanduser().absolute(), "the BIDS folder")
         source |= {"name": bids.name}
         subjects = find_subjects(
             bids,
@@ -120,11 +148,15 @@ def _find(
             measure=options.engine is not None,
             heads=options.normalise,
             reading=reading,
+            choice=options.choice,
             tell=print,
         )
         out = _claim(args, grid, options, dataset=bids.name)
-    source |= {**_dataset_description(bids), "command": command_line("prepare", args)}
-    return out, subjects, source
+    described, problems = told_description(bids)
+    for line in problems:
+        print(f"note: {line}", file=sys.stderr)
+    source |= {**described, "command": command_line("prepare", args)}
+    return out, bids, subjects, source
 
 
 def _tell_missing(table: pd.DataFrame, schema: CovariateSchema) -> None:
@@ -204,12 +236,6 @@ def _virtual(out: Path, n: int, seed: int, grid: Grid) -> Path:
     return folder
 
 
-def _dataset_description(bids: Path) -> dict[str, Any]:
-    found = read_json(bids / "dataset_description.json") or {}
-    names = {"Name": "dataset", "License": "license", "HowToAcknowledge": "attribution"}
-    return {ours: found[theirs] for theirs, ours in names.items() if theirs in found}
-
-
 def _prepare_all(
     subjects: list[Subject], out: Path, grid: Grid, args: argparse.Namespace, options: Options
 ) -> dict[str, dict[str, Any]]:
@@ -220,20 +246,18 @@ def _prepare_all(
     for subject in subjects:
         if subject.reason is not None or subject.image is None:
             continue
-        name, image = subject.participant_id, subject.image
-        work = options.work(unmeasured=bool(subject.unmeasured), intracranial=heads_known)
-        if (outcome := kept(name, image, volumes, grid, work)) is not None:
-            done[name] = outcome
+        attempts = Attempts.of(subject, options, heads_known=heads_known)
+        if (outcome := attempts.kept(volumes, grid)) is not None:
+            done[attempts.name] = outcome
         else:
-            items.append({"id": name, "image": str(image), "work": json.dumps(asdict(work))})
+            items.append({"attempts": attempts.to_json()})
     if not items:
         return done
     (out / MARK).unlink(missing_ok=True)
 
     def prepared(item: dict[str, Any]) -> dict[str, Any]:
-        work = Work(**json.loads(item["work"]))
-        outcome = prepare_subject(item["id"], Path(item["image"]), volumes, grid, work)
-        return {"id": item["id"], "outcome": json.dumps(outcome)}
+        attempts = Attempts.from_json(item["attempts"])
+        return {"id": attempts.name, "outcome": json.dumps(attempts.prepare(volumes, grid))}
 
     with cluster.session() as found, cluster.failures_told("preparation"):
         import ray.data
@@ -256,10 +280,16 @@ def _progress(rows: Any, total: int) -> Any:
 
 
 def _tell(
-    subjects: list[Subject], unusable: list[dict[str, str]], done: dict[str, dict[str, Any]]
+    subjects: list[Subject],
+    unusable: list[dict[str, str]],
+    done: dict[str, dict[str, Any]],
+    bids: Path,
 ) -> None:
     redone = sum(bool(outcome.get("redone")) for outcome in done.values())
     there = len(subjects) - len(unusable) - redone
     print(f"{len(subjects)} subjects: {redone} prepared now, {there} already there")
+    used = [subject for subject in subjects if "sha256" in done.get(subject.participant_id, {})]
+    for line in told_choices(used, bids):
+        print(line)
     for entry in unusable:
         print(f"unusable: {entry['participant_id']}: {entry['reason']}", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,8 @@ def train_diffusion(args: argparse.Namespace) -> int:
     print(
         f"{out / 'model'}: {meta['step']} steps, validation loss "
         f"{meta['history'][-1]['loss']:.4f}, {size:.1f} MB; "
-        f"print with it: brainpress generate --model {out / 'model'} --n 16 --out release"
+        f"print with it: brainpress generate --model {shlex.quote(str(out / 'model'))} "
+        "--n 16 --out release"
     )
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ def train_gan(args: argparse.Namespace) -> int:
     figures = _figures(card["training"]["gan"])
     print(
         f"{out / 'model'}: {meta['step']} steps, {figures}, {size:.1f} MB; "
-        f"print with it: brainpress generate --model {out / 'model'} --n 16 --out release"
+        f"print with it: brainpress generate --model {shlex.quote(str(out / 'model'))} "
+        "--n 16 --out release"
     )
     return 0
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ldm.covariates import Covariate, CovariateSchema
-from ldm.evaluation.privacy.nearness import nearness
 from ldm.volumes import previews
 from ray_jobs.evaluation.findings import HELD_OUT, REGIONS, Measured, own_features, privacy_spaces
 from ray_jobs.evaluation.report.page import Block, Heading, Picture, Table, Text
@@ -380,8 +379,7 @@ def _privacy(
     panels = []
     spaces = privacy_spaces(measured, own_features(measured), releases[0])
     for space, found in zip(spaces, findings["privacy"][releases[0]]["spaces"], strict=True):
-        made = nearness(space.synthetic, space.training, space.synthetic_mirrored)
-        real = nearness(space.held_out, space.training, space.held_out_mirrored)
+        made, real = space.nearness()
         panels.append(
             {
                 "name": space.name,

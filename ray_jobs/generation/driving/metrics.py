@@ -7,11 +7,14 @@ So a metric counts committed work exactly once, and a worker that is ended at on
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from ray_jobs.generation.worker.tally import Tally
+
+_PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 
 
 class Kind(StrEnum):
@@ -116,16 +119,24 @@ class RunMetrics:
 
     def _add(self, name: str, value: float, **labels: str) -> None:
         if value > 0:  # Ray refuses to add nothing
-            self._metrics[name].inc(value, tags=labels)
+            told = {label: in_ascii(text) for label, text in labels.items()}
+            self._metrics[name].inc(value, tags=told)
 
 
 def release_label(uri: str) -> str:
-    """The release's address without anything that might be a secret.
+    """The release's address without anything that might be a secret, in ASCII as Ray wants it.
 
     >>> release_label("s3://key:secret@bucket/releases/one?token=hush")
     's3://bucket/releases/one'
+    >>> release_label("/home/müller/release")
+    '/home/m%C3%BCller/release'
     """
-    parts = urlsplit(uri)
-    if not parts.scheme:
-        return uri
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    parts = urlsplit(uri) if "://" in uri else None
+    if parts is None or not parts.scheme:
+        return in_ascii(uri)
+    return in_ascii(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+
+
+def in_ascii(text: str) -> str:
+    """`text` with what is not a printable ASCII character as `%XX`, the bytes of its UTF-8."""
+    return quote(os.fsencode(text), safe=_PRINTABLE)

@@ -21,7 +21,7 @@ from ldm.measuring.network import SegmenterConfig, SegmenterNetwork
 from ldm.measuring.segmenter_task import begin_with, sample, soft_dice, without_stem
 from ldm.measuring.subjects import TRAIN, UNSEEN, UNSEEN_SHARE, Labelled, real_subjects, split_of
 from ldm.volumes.grid import Grid
-from ray_jobs.preparation.bids import in_validation
+from ray_jobs.preparation.bids.subjects import in_validation
 
 # MUSE numbers for the labels of a virtual subject.
 MUSE = np.array([0, 1, 120, 83, 51], dtype=np.uint8)

@@ -32,7 +32,14 @@ def test_releases_are_named_or_take_the_end_of_their_address() -> None:
     }
 
 
-@pytest.mark.parametrize("words", [["real=x"], ["a b=x"], ["=x"], ["../.."], ["x", "y/x"]])
+def test_a_release_in_a_folder_of_any_name_gets_a_plain_label() -> None:
+    words = ["/data/Läufe 100%/it's müde", "rel2 ü%20/", "x=/data/größe", f"/d/{'a' * 90}"]
+    assert list(labelled(words)) == ["it-s-mude", "rel2-u-20", "x", "a" * 31]
+
+
+@pytest.mark.parametrize(
+    "words", [["real=x"], ["a b=x"], ["=x"], ["../.."], ["x", "y/x"], ["/d/脑"], ["réal"]]
+)
 def test_a_label_that_is_none_is_refused(words: list[str]) -> None:
     with pytest.raises(JobError, match=r"NAME="):
         labelled(words)
@@ -61,7 +68,12 @@ def test_a_cohort_that_holds_out_too_few_is_refused(tmp_path: Path) -> None:
             folder=tmp_path,
             grid=Grid(shape=(10, 12, 8), spacing=2.0, centre=(9.0, 11.0, 7.0)),
             schema=CovariateSchema(()),
-            table=pd.DataFrame({"split": ["train"] * 30 + ["validation"] * held_out}),
+            table=pd.DataFrame(
+                {
+                    "participant_id": [f"sub-{number}" for number in range(30 + held_out)],
+                    "split": ["train"] * 30 + ["validation"] * held_out,
+                }
+            ),
             source={},
         )
 

@@ -16,8 +16,7 @@ from ldm.covariates import PAPER_SCHEMA
 from ldm.errors import LdmError
 from ldm.training.presets import tiny
 from ray_jobs import cli
-from ray_jobs.preparation import job
-from ray_jobs.preparation.bids import find_subjects
+from ray_jobs.preparation.bids.subjects import find_subjects
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.preparation.options import Work
 from ray_jobs.preparation.subject import kept, prepare_subject
@@ -26,7 +25,6 @@ from tests.ray_jobs.line import (
     head,
     people,
     refused,
-    without_ray,
     write_bids,
     write_image,
     write_participants,
@@ -130,18 +128,6 @@ def test_a_head_that_does_not_register_is_listed_with_the_reason(
 
 
 # -------------------------------------------------------------------------------- the table
-
-
-@pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every subject's work done here instead of by Ray Data."""
-    without_ray(monkeypatch)
-
-    def kept_or_made(name: str, image: Path, volumes: Path, grid: Any, work: Work) -> Any:
-        outcome = kept(name, image, volumes, grid, work)
-        return outcome or prepare_subject(name, image, volumes, grid, work)
-
-    monkeypatch.setattr(job, "kept", kept_or_made)
 
 
 def cohort(tmp_path: Path, **changes: Any) -> Path:

@@ -11,8 +11,8 @@ import pytest
 
 from ldm.covariates import PAPER_SCHEMA, Covariate, CovariateSchema
 from ray_jobs.errors import JobError
-from ray_jobs.preparation.participants import Participants, read_participants
-from ray_jobs.preparation.reading import Missing, Reading
+from ray_jobs.preparation.bids.participants import Participants, read_participants
+from ray_jobs.preparation.bids.reading import Missing, Reading
 from tests.ray_jobs.line import people
 
 COUNT = 12

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_jobs.generation.driving.metrics import METRICS, RunMetrics, release_label
+from ray_jobs.generation.driving.metrics import METRICS, RunMetrics, in_ascii, release_label
 from ray_jobs.generation.worker.tally import Stage, Tally
 
 
@@ -44,3 +45,20 @@ def _noting(fed: dict[str, list[Any]], name: str, metric: Any) -> Any:
 def test_no_secret_of_an_address_gets_into_a_label(secret: str, scheme: str) -> None:
     told = release_label(f"{scheme}://key:{secret}x@place/release?token={secret}x#{secret}x")
     assert told == f"{scheme}://place/release"
+
+
+@pytest.mark.parametrize("out", ["/home/jürgen müller/größe 100%🧠", "s3://bucket/größe", "C:\\ä"])
+def test_an_address_and_a_host_with_any_letters_are_counted(out: str) -> None:
+    """Ray's own metrics, which take ASCII alone."""
+    metrics = RunMetrics(out, wanted=10, already=0)
+    metrics.committed(Tally(host="größe", volumes=1, bytes=2, seconds={Stage.DRAW: 1.0}))
+    metrics.progressed(1)
+
+
+@given(st.text())
+def test_a_label_is_printable_ascii_and_plain_text_stays_as_it_is(text: str) -> None:
+    told = in_ascii(text)
+    assert told.isascii()
+    assert told.isprintable()
+    if text.isascii() and text.isprintable():
+        assert told == text

@@ -14,9 +14,8 @@ from ldm.errors import LdmError
 from ldm.measuring import MEASURED
 from ray_jobs.errors import JobError
 from ray_jobs.files import read_json
-from ray_jobs.preparation.options import INTRACRANIAL
-from ray_jobs.preparation.reading import HEAD, PARTICIPANT, Missing, Reading
-from ray_jobs.preparation.values import Values, read_values
+from ray_jobs.preparation.bids.reading import HEAD, INTRACRANIAL, PARTICIPANT, Missing, Reading
+from ray_jobs.preparation.bids.values import Values, read_values
 
 TABLE, ABOUT = "participants.tsv", "participants.json"
 
@@ -95,6 +94,34 @@ def read_participants(
         for name in names
     }
     return Participants(rows=rows, notes=tuple(_notes(columns, values)))
+
+
+def session_values(
+    folder: Path, schema: CovariateSchema, row: Mapping[str, str], reading: Reading, session: str
+) -> Participant:
+    """The covariates that a row of a participant's `_sessions.tsv` has, read as the table's are.
+
+    Args:
+        row: the session's cells that are not missing, by column.
+        session: its name, for messages.
+
+    Raises:
+        JobError: a unit that does not fit.
+    """
+    covariates: Row = {}
+    about = _about(folder / ABOUT) if row else {}
+    for covariate in schema.covariates:
+        for column in same_name(reading.columns.get(covariate.name, covariate.name), row)[:1]:
+            told, where = _of(about, column), f"{session}, column {column}"
+            found = read_values(covariate, {session: row[column]}, told, reading, where)
+            if session in found.reasons:
+                return Participant(
+                    covariates={}, missing=(), reason=found.reasons[session], intracranial=None
+                )
+            if session in found.known:
+                covariates[covariate.name] = found.known[session]
+    missing = tuple(name for name in schema.names if name not in covariates)
+    return Participant(covariates=covariates, missing=missing, reason=None, intracranial=None)
 
 
 def _table(path: Path) -> TextTable:

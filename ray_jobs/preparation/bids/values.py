@@ -14,7 +14,7 @@ from ldm.covariates.plausible import expected, implausible, is_plausible, meant_
 from ldm.covariates.units import alternatives, converted, factor, is_no_unit
 from ldm.errors import LdmError
 from ray_jobs.errors import JobError
-from ray_jobs.preparation.reading import Reading, alike
+from ray_jobs.preparation.bids.reading import Reading, alike
 
 # How a table says that a value is not there.
 _MISSING = frozenset(

@@ -12,9 +12,10 @@ from ldm.covariates.names import hint
 from ldm.covariates.units import factor
 from ldm.errors import LdmError
 from ray_jobs.errors import JobError
-from ray_jobs.preparation.options import INTRACRANIAL
 
 PARTICIPANT = "participant_id"
+# Read where volumes are normalised for head size.
+INTRACRANIAL = "intracranial_volume"
 # Read beside the covariates, for normalisation, which judges what heads there are.
 HEAD = Covariate(name=INTRACRANIAL, unit="mm3", maximum=2e6, plausible=(-1e299, 1e299))
 
