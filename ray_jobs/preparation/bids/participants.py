@@ -231,10 +231,9 @@ def _reason(
         if name not in own.missing or covariate.name in measured:
             continue
         if reading.missing is Missing.DROP_SUBJECT:
-            try:
-                covariate.parse(own.missing[name])
-            except LdmError as error:
-                return f"{error}{measuring([covariate.name])}"
+            told = absent(covariate, own.missing[name])
+            if told is not None:
+                return told
     return None
 
 
@@ -261,6 +260,15 @@ def _notes(columns: Mapping[str, str], values: Mapping[str, Values]) -> Iterator
     for own in values.values():
         if own.note:
             yield own.note
+
+
+def absent(covariate: Covariate, text: str) -> str | None:
+    """What is wrong with a cell that says that its value is not there; None for a level."""
+    try:
+        covariate.parse(text)
+    except LdmError as error:
+        return f"{error}{measuring([covariate.name])}"
+    return None
 
 
 def measuring(missing: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from ray_jobs.preparation.bids.images import Found, Image, find_images, plain, r
 from ray_jobs.preparation.bids.participants import (
     TABLE,
     Participant,
-    measuring,
+    absent,
     read_participants,
     session_values,
 )
@@ -192,7 +192,7 @@ class _People:
             lacking = [c for c in self.schema.names if c not in covariates]
             lacking = [c for c in lacking if c not in self.measured]
             if lacking:
-                problem = row.reason or f"{lacking[0]} is missing{measuring(lacking[:1])}"
+                problem = row.reason or absent(self.schema[lacking[0]], "n/a")
         ordered = {name: covariates[name] for name in self.schema.names if name in covariates}
         return ordered, missing, problem
 
