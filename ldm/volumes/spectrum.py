@@ -44,9 +44,10 @@ def spectrum(volume: np.ndarray, within: np.ndarray | None = None) -> Spectrum:
 
     With w the window of `window` and m the mean of the volume v weighted by w, the Fourier
     transform of w (v - m) is kept where the distance from its origin, in cycles a voxel, lies in
-    the band; what comes back, over w, are the band's intensities, at the voxels with w from 1/2 on.
-    Power is their mean square over that of `COARSE`, kurtosis their fourth moment over the squared
-    second, less 3, both about 0. (Windowed periodograms: Percival & Walden 1993, section 6.)
+    the band; y is what comes back. Power is the sum of y^2 over that of `COARSE`: a windowed
+    periodogram, averaged over shells (Percival & Walden 1993, section 6.2). Kurtosis is that of the
+    band's intensities y / w, where w is 1/2 or more: their fourth moment over the squared second,
+    less 3, both about 0.
 
     The same for a v + b in place of v, a > 0 and b wherever the brain is, as long as the window
     stays; for mirror images; and for a brain elsewhere in the grid by whole voxels. Not for a
@@ -68,16 +69,18 @@ def spectrum(volume: np.ndarray, within: np.ndarray | None = None) -> Spectrum:
     middle = float((weight * seen).sum(dtype=np.float64)) / total
     transform = fft.rfftn(weight * (seen - np.float32(middle)))
 
-    def moments(band: np.ndarray) -> tuple[float, float]:
-        field = fft.irfftn(transform * band, s=seen.shape)[inside] / weight[inside]
-        square = np.square(field, dtype=np.float64)
-        return float(square.mean()), float(np.square(square).mean())
+    def moments(band: np.ndarray) -> tuple[float, float, float]:
+        field = fft.irfftn(transform * band, s=seen.shape)
+        square = np.square(field[inside] / weight[inside], dtype=np.float64)
+        power = float(np.square(field).sum(dtype=np.float64))
+        return power, float(square.mean()), float(np.square(square).mean())
 
     coarse, *bands = _bands(seen.shape)
     unit = max(moments(coarse)[0], _NOTHING)
-    found = np.array([moments(band) for band in bands])
-    second = np.maximum(found[:, 0], _NOTHING * unit)
-    return Spectrum(power=second / unit, kurtosis=found[:, 1] / second**2 - 3)
+    power, second, fourth = np.transpose([moments(band) for band in bands])
+    least = _NOTHING * unit
+    kurtosis = fourth / np.maximum(second, least / seen.size) ** 2 - 3
+    return Spectrum(power=np.maximum(power, least) / unit, kurtosis=kurtosis)
 
 
 def window(volume: np.ndarray) -> np.ndarray:

@@ -54,7 +54,7 @@ def test_blur_takes_the_power_that_its_transfer_function_says() -> None:
     ]
     wanted = np.array(of_bands[1:]) / of_bands[0]
     assert wanted[-1] < 0.03 < 0.7 < wanted[0]
-    np.testing.assert_allclose(np.exp(np.mean(lost, axis=0)), wanted, rtol=0.05)
+    np.testing.assert_allclose(np.exp(np.mean(lost, axis=0)), wanted, rtol=0.07)
 
 
 def test_white_noise_has_power_in_proportion_to_the_shell_of_a_band() -> None:
@@ -62,7 +62,8 @@ def test_white_noise_has_power_in_proportion_to_the_shell_of_a_band() -> None:
     axes = np.meshgrid(*map(np.fft.fftfreq, SHAPE), indexing="ij", sparse=True)
     far = np.sqrt(sum(axis**2 for axis in axes))
     coarse, *shells = (((far >= low) & (far < high)).sum() for low, high in (COARSE, *BANDS))
-    np.testing.assert_allclose(found, np.array(shells) / coarse, rtol=0.08)
+    np.testing.assert_allclose(found / found[-1], np.array(shells) / shells[-1], rtol=0.08)
+    assert found[-1] == pytest.approx(shells[-1] / coarse, rel=0.15)  # so few waves are coarse
 
 
 def test_gaussian_noise_has_no_excess_kurtosis_and_noise_that_lies_in_few_places_has() -> None:
@@ -111,7 +112,8 @@ def test_the_outline_of_a_brain_is_no_fine_structure() -> None:
     x, y, z = np.meshgrid(*(np.arange(side) for side in SHAPE), indexing="ij")
     waves = sum(np.cos(2 * np.pi * axis / 14) for axis in (x, y, z))  # 0.07 cycles a voxel
     found = spectrum(brain(waves, 4.0)).power
-    assert (found[2:] < 0.002).all()
+    assert (found[2:] < 0.003).all()
+    assert (found[4:] < 0.0003).all()
 
 
 def test_a_grey_background_and_a_hole_are_not_the_brain() -> None:
