@@ -73,13 +73,14 @@ def told_apart(
         rng = noise.generator(noise.EVALUATION, seed, turn, size)
         chosen = rng.choice(len(made), size, replace=False)
         areas.append(cross_validated(made[chosen], held_out, rng))
-    chance = np.array([_split(people, size, len(held_out), (seed, i)) for i in range(SPLITS)])
-    low, high = np.quantile(chance, _TAILS)
-    sizes = {"n": size, "n_reference": len(held_out)}
-    widen = float(np.sqrt(np.mean((chance - 0.5) ** 2))) / ranking.chance_error(*sizes.values())
+    other = len(held_out)
+    chance = np.array([_split(people, size, other, (seed, turn)) for turn in range(SPLITS)])
+    value, low, high = (float(x) for x in (chance.mean(), *np.quantile(chance, _TAILS)))
+    scatter = float(np.sqrt(np.mean((chance - 0.5) ** 2)))
+    widen = max(1.0, scatter / ranking.chance_error(size, other))
     return ToldApart(
-        synthetic=ranking.area(float(np.mean(areas)), *sizes.values(), widen=max(1.0, widen)),
-        real=Estimate(value=float(chance.mean()), low=float(low), high=float(high), **sizes),
+        synthetic=ranking.area(float(np.mean(areas)), size, other, widen=widen),
+        real=Estimate(value=value, low=low, high=high, n=size, n_reference=other),
     )
 
 
