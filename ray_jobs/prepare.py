@@ -57,8 +57,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--covariates",
         metavar="FILE",
-        help="JSON schema of the covariates; by default the paper's four: sex, age, "
-        "ventricular_volume, brain_volume",
+        help="JSON schema of the covariates (docs/covariates.md); by default the paper's four: "
+        "sex, age, ventricular_volume, brain_volume",
+    )
+    group.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="NAME=COLUMN",
+        help="the column of participants.tsv that holds a covariate, such as sex=gender; may be "
+        "repeated",
+    )
+    group.add_argument(
+        "--levels",
+        action="append",
+        default=[],
+        metavar="NAME=TEXT:LEVEL,...",
+        help="what the texts of a column stand for, such as sex=0:F,1:M, where neither they nor "
+        '"Levels" in participants.json say it',
+    )
+    group.add_argument(
+        "--units",
+        action="append",
+        default=[],
+        metavar="NAME=UNIT",
+        help='the unit of a column, such as age=month, where "Units" in participants.json does not '
+        "say it; numbers are converted to the covariate's",
+    )
+    group.add_argument(
+        "--missing",
+        choices=("drop-subject", "leave-out"),
+        default="drop-subject",
+        help="a subject who lacks a covariate is unusable (default), or is trained on with that "
+        "one left out, which needs train-diffusion --condition-dropout",
     )
     group.add_argument(
         "--ranges",
@@ -95,6 +126,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, default=0, help="seed of the virtual cohort (default 0)")
     parser.epilog = """examples:
   brainpress prepare my-bids-cohort --out prepared
+  brainpress prepare openneuro-set --column sex=gender --levels sex=0:M,1:F --out prepared
   brainpress prepare my-bids-cohort --max-unusable 5% --out prepared
   brainpress prepare whole-heads --preset paper --placement register --out prepared
   brainpress prepare whole-heads --placement register --skull-strip --measure auto --out prepared

@@ -18,6 +18,7 @@ from ldm.training.config import TrainingConfig
 from ldm.training.distance import Perceptual
 from ldm.volumes.conversion import quantise, read_volume
 from ldm.volumes.quality import measure
+from ldm.volumes.resampling import mirrored
 from ldm.volumes.spectrum import names, spectrum, window
 
 # Voxels by which a training volume is shifted at most along each axis.
@@ -141,8 +142,7 @@ def kl_divergence(mean: Tensor, std: Tensor) -> Tensor:
 
 def augment(volume: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A left-right flip half the time and a shift by whole voxels; (X, Y, Z) float32."""
-    if rng.random() < 0.5:
-        volume = volume[::-1]
+    (volume,) = mirrored(rng, volume)
     shift = rng.integers(-LARGEST_SHIFT, LARGEST_SHIFT + 1, size=3)
     padded = np.pad(volume, LARGEST_SHIFT)
     window = tuple(

@@ -9,10 +9,12 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 
 from ldm.errors import LdmError
 from ldm.volumes.grid import Grid
 from ldm.volumes.nifti import open_nifti
+from ldm.volumes.resampling import smoothed_for
 
 # Intensities are 12-bit: 0..4095 stands for 0..1, on disk as int16 with scl_slope 1/4095.
 LEVELS = 4095
@@ -55,23 +57,25 @@ def to_grid(
     Raises:
         LdmError: an unknown placement, or nothing of the image lies on the grid.
     """
-    from scipy.ndimage import affine_transform, gaussian_filter
+    from scipy.ndimage import affine_transform
 
     if placement not in PLACEMENTS:
         raise LdmError(f"placement {placement!r}: expected one of {', '.join(PLACEMENTS)}")
-    sides = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
     if placement == "centre":
+        sides = voxel_sizes(affine)
         world = np.diag([*sides, 1.0])
         world[:3, 3] = np.array(grid.centre) - sides * (np.array(data.shape) - 1) / 2
     else:
         world = affine
-    # Full width at half maximum of the coarser voxel, less that of the finer one.
-    sigma = np.sqrt(np.maximum((grid.spacing / sides) ** 2 - 1, 0)) / 2.355
-    if sigma.max() > 0.1:
-        data = gaussian_filter(data, sigma)
     matrix = np.linalg.inv(world) @ grid.affine
     resampled = affine_transform(
-        data, matrix[:3, :3], matrix[:3, 3], grid.shape, order=order, mode="grid-constant", cval=0.0
+        smoothed_for(grid.spacing, data, affine),
+        matrix[:3, :3],
+        matrix[:3, 3],
+        grid.shape,
+        order=order,
+        mode="grid-constant",
+        cval=0.0,
     )
     return rescale(resampled)
 

@@ -15,13 +15,14 @@ from typing import IO, Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from ldm.errors import LdmError
+from ldm.volumes.grid import MOST_VOXELS
 
-MOST_VOXELS = 2**28  # 640 x 640 x 640; a scan at 0.4 mm has 2e8
 MOST_BYTES = 2**29
 MOST_OFFSET = 2**24  # where the voxels begin; before them is room for header extensions
 SIDES_MM = (0.1, 50.0)  # of a voxel
@@ -127,7 +128,7 @@ def _affine(header: Any, shape: tuple[int, ...]) -> np.ndarray:
     affine = header.get_best_affine()
     if not np.isfinite(affine).all() or np.abs(affine).max() > 1e6:
         raise LdmError("unreadable image (its affine is not finite)")
-    sides = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    sides = voxel_sizes(affine)
     if not ((sides >= SIDES_MM[0]) & (sides <= SIDES_MM[1])).all():
         told = " x ".join(f"{side:.4g}" for side in sides)
         expected = f"expected {SIDES_MM[0]:g} to {SIDES_MM[1]:g} mm"

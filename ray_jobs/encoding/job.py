@@ -150,7 +150,9 @@ def collect(
     std = np.sqrt(second - first**2)
     size = None
     if COVARIATE in {covariate.name for covariate in cohort.schema.continuous}:
-        size = fit_brain_size(training, subjects[COVARIATE].to_numpy())
+        known = subjects[COVARIATE].to_numpy(dtype=float)
+        there = np.flatnonzero(~np.isnan(known))  # all, but where one may be left out
+        size = fit_brain_size([training[place] for place in there], known[there])
     if size is not None:
         for row, known in zip(training, subjects[COVARIATE], strict=True):
             row[SIZE_ERROR] = size.error(row, {COVARIATE: known})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from ldm import noise
-from ldm.covariates import CovariateSchema
+from ldm.covariates import Covariate, CovariateSchema
 from ldm.errors import LdmError
 from ldm.evaluation import conditioning, distances
 from ldm.evaluation.coverage import coverage
 from ldm.evaluation.halves import equal_halves
-from ldm.evaluation.margins import margins, ties
+from ldm.evaluation.margins import margins, rank_correlations
 from ldm.evaluation.morphometry import age_and_sex, morphometry
 from ldm.evaluation.privacy.audit import Space, audit
 from ldm.evaluation.responses import response
@@ -80,8 +81,8 @@ def in_the_cohorts_convention(measured: dict[str, Measured]) -> float | None:
     Returns:
         The factor; None where the cohort has no brain volumes.
     """
-    train = measured[REAL].of(TRAIN)
-    if not _asked(train, "brain_volume"):
+    train = _with(measured[REAL].of(TRAIN), "brain_volume")
+    if not len(train):
         return None
     name = f"measured_{MEASURE_OF['brain_volume']}"
     factor = float(train["brain_volume"].mean() / train[name].mean())
@@ -181,14 +182,15 @@ def _conditioning(rows: pd.DataFrame, schema: CovariateSchema, seed: int) -> dic
     rows = _unseen(rows)
     found: dict[str, Any] = {}
     for covariate in schema.covariates:
-        if not _asked(rows, covariate.name):
+        known = _with(rows, covariate.name)
+        if not len(known):
             continue
-        asked = rows[covariate.name]
+        asked = known[covariate.name]
         if covariate.name in MEASURE_OF and asked.nunique() > 1:
-            measured = rows[f"measured_{MEASURE_OF[covariate.name]}"]
+            measured = known[f"measured_{MEASURE_OF[covariate.name]}"]
             found[covariate.name] = conditioning.relation(asked, measured, seed=seed).to_json()
         elif covariate.name == "sex" and set(asked) == {"F", "M"}:
-            scores = rows["measured_male"]
+            scores = known["measured_male"]
             found["sex"] = conditioning.agreement(
                 list(asked), scores, positive="M", seed=seed
             ).to_json()
@@ -198,10 +200,10 @@ def _conditioning(rows: pd.DataFrame, schema: CovariateSchema, seed: int) -> dic
 def _responses(rows: pd.DataFrame, schema: CovariateSchema) -> dict[str, Any]:
     """What moves each covariate that can be measured, of all that were asked; of the same volumes
     as `_conditioning`. None where the volumes are too few, or do not vary enough to tell."""
-    rows = _unseen(rows)
-    if not all(_asked(rows, name) for name in schema.names):
+    rows = _with(_unseen(rows), *schema.names)
+    if not len(rows):
         return {}
-    asked = {c.name: [c.scale(value) for value in rows[c.name]] for c in schema.covariates}
+    asked = {name: values for c in schema.covariates for name, values in _inputs(c, rows)}
     found = {}
     for name in schema.names:
         if name in MEASURE_OF:
@@ -213,10 +215,27 @@ def _responses(rows: pd.DataFrame, schema: CovariateSchema) -> dict[str, Any]:
     return found
 
 
+def _inputs(covariate: Covariate, rows: pd.DataFrame) -> Iterator[tuple[str, list[float]]]:
+    """The network's inputs of a covariate and their values; of a one-hot one all but the first
+    level's, which follows from the others."""
+    codes = [covariate.code(value) for value in rows[covariate.name]]
+    for place, name in enumerate(covariate.inputs):
+        if place or not covariate.is_one_hot:
+            yield name, [code[place] for code in codes]
+
+
 def _unseen(rows: pd.DataFrame) -> pd.DataFrame:
     """Of the real cohort those whom no tool was trained on; of a release all."""
     held_out = rows["group"] == HELD_OUT
     return rows[held_out] if held_out.any() else rows
+
+
+def _with(rows: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """The volumes that have those covariates: of an unconditional model none, of a cohort those
+    subjects who lack none of them."""
+    if not set(names) <= set(rows):
+        return rows.iloc[:0]
+    return rows.dropna(subset=list(names)).reset_index(drop=True)
 
 
 def _asked(rows: pd.DataFrame, name: str) -> bool:
@@ -252,16 +271,17 @@ def _morphometry(real: pd.DataFrame, made: pd.DataFrame, seed: int) -> dict[str,
 def _covariates(
     real: pd.DataFrame, made: pd.DataFrame, schema: CovariateSchema, seed: int
 ) -> dict[str, Any]:
-    """What was asked against who the cohort is: margins, and ties of every two."""
-    names = [name for name in schema.names if _asked(made, name) and _asked(real, name)]
-    if not names:
+    """What was asked against who the cohort is: margins, and rank correlations."""
+    names = [name for name in schema.names if len(_with(made, name)) and len(_with(real, name))]
+    made, real = _with(made, *names), _with(real, *names)
+    if not names or not len(made) or not len(real):
         return {"margins": {}, "ties": []}
     release, cohort = ({name: list(rows[name]) for name in names} for rows in (made, real))
     return {
         "margins": {
             name: margin.to_json() for name, margin in margins(release, cohort, seed=seed).items()
         },
-        "ties": [tie.to_json() for tie in ties(release, cohort)],
+        "ties": [one.to_json() for one in rank_correlations(release, cohort)],
     }
 
 
@@ -269,9 +289,10 @@ def _transfer(
     measured: dict[str, Measured], features: Features, label: str, seed: int
 ) -> dict[str, Any]:
     real, made = measured[REAL].whole, measured[label].whole
+    known = real["age"].notna().to_numpy()
     found = transfer(
-        features.of[REAL],
-        real["age"].to_numpy(float),
+        features.of[REAL][known],
+        real["age"].to_numpy(float)[known],
         features.of[label],
         made["age"].to_numpy(float),
         seed=seed,

@@ -32,7 +32,7 @@ from ray_jobs.evaluation.sources import (
 from ray_jobs.evaluation.sweeps import Sweep, make_sweeps, middle
 from ray_jobs.evaluation.tables import blocks, read_parts
 from ray_jobs.files import digest, output_folder, refuse_other_run
-from ray_jobs.generation.plan import sampling_in
+from ray_jobs.generation.recipe import sampling_in
 from ray_jobs.preparation.cohort import PreparedCohort
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9+_.-]{0,30}")

@@ -9,10 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ldm.covariates import PAPER_SCHEMA, CovariateSchema, fit_schema
 from ldm.errors import LdmError
 from ldm.training.presets import preset
 from ldm.volumes.grid import Grid
+from manifests.errors import ReleaseError
+from manifests.format.schema import Column, manifest_schema
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
@@ -20,8 +24,12 @@ from ray_jobs.files import output_folder, read_json, refuse_other_run
 from ray_jobs.preparation.bids import Subject, find_subjects
 from ray_jobs.preparation.cohort import MARK, VOLUMES, PreparedCohort
 from ray_jobs.preparation.options import Options, Work
+from ray_jobs.preparation.reading import Missing, Reading
 from ray_jobs.preparation.subject import kept, prepare_subject
 from ray_jobs.preparation.table import heads_are_known, subject_table, with_known_heads
+
+# Columns of a prepared cohort's and of latents' tables.
+RESERVED = frozenset({"split", "volume", "sha256", "latent", "head_scale", "head_scale_from"})
 
 
 def prepare(args: argparse.Namespace) -> int:
@@ -36,8 +44,8 @@ def prepare(args: argparse.Namespace) -> int:
     allowed = parse_limit(args.max_unusable)
     if (args.cohort == "bids") == (args.bids is None):
         raise JobError("give a BIDS folder, or --cohort virtual without one")
-    options = Options.of(args, template)
-    out, subjects, source = _find(args, chosen.grid, template, options)
+    options, reading = Options.of(args, template), Reading.of(args, template)
+    out, subjects, source = _find(args, chosen.grid, template, options, reading)
     if options.normalise:
         subjects = with_known_heads(subjects)
     done = _prepare_all(subjects, out, chosen.grid, args, options)
@@ -58,7 +66,10 @@ def prepare(args: argparse.Namespace) -> int:
     if not len(table):
         raise JobError(f"none of the {len(subjects)} subjects can be used", exit_code=1)
     columns = {name: table[name].to_numpy() for name in template.names}
-    schema = fit_schema(template, columns) if args.ranges == "cohort" else template
+    schema = template.one_hot()
+    if args.ranges == "cohort":
+        schema = fit_schema(template, columns, missing=reading.missing is Missing.LEAVE_OUT)
+    _tell_missing(table, template)
     cohort = PreparedCohort(folder=out, grid=chosen.grid, schema=schema, table=table, source=source)
     written = cohort.write(unusable)
     print(
@@ -82,11 +93,20 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
 
 def _find(
-    args: argparse.Namespace, grid: Grid, template: CovariateSchema, options: Options
+    args: argparse.Namespace,
+    grid: Grid,
+    template: CovariateSchema,
+    options: Options,
+    reading: Reading,
 ) -> tuple[Path, list[Subject], dict[str, Any]]:
     """The folder of --out, the subjects, and what they come from, in words."""
     source: dict[str, Any] = {"kind": args.cohort}
     if args.cohort == "virtual":
+        if reading != Reading():
+            raise JobError(
+                "a virtual cohort's table is known: leave --column, --levels, --units and "
+                "--missing out"
+            )
         out = _claim(args, grid, options, seed=args.seed)
         bids = _virtual(out, args.n, args.seed, grid)
         source |= {"subjects": args.n, "seed": args.seed}
@@ -94,10 +114,24 @@ def _find(
     else:
         bids = Path(args.bids).expanduser().absolute()
         source |= {"name": bids.name}
-        subjects = find_subjects(bids, template, measure=options.engine is not None)
+        subjects = find_subjects(
+            bids,
+            template,
+            measure=options.engine is not None,
+            heads=options.normalise,
+            reading=reading,
+            tell=print,
+        )
         out = _claim(args, grid, options, dataset=bids.name)
     source |= {**_dataset_description(bids), "command": command_line("prepare", args)}
     return out, subjects, source
+
+
+def _tell_missing(table: pd.DataFrame, schema: CovariateSchema) -> None:
+    lacking = table[list(schema.names)].isna().sum()
+    for name in schema.names:
+        if lacking[name]:
+            print(f"{name}: left out of {lacking[name]} of {len(table)} usable subjects")
 
 
 def _claim(args: argparse.Namespace, grid: Grid, options: Options, **cohort: Any) -> Path:
@@ -125,14 +159,20 @@ def read_schema(path: str | None) -> CovariateSchema:
     if document is None:
         raise JobError(
             f'--covariates {path}: expected a JSON file {{"covariates": [{{"name": ..., '
-            '"unit": ..., "kind": ..., "minimum": ..., "maximum": ...}, ...]}'
+            '"unit": ..., "kind": "continuous", "minimum": ..., "maximum": ...}, {"name": ..., '
+            '"kind": "categorical", "levels": [..., ...]}, ...]}; see docs/covariates.md'
         )
     try:
         schema = CovariateSchema.from_json(document)
-    except LdmError as error:
+        manifest_schema([Column(name=c.name) for c in schema.covariates])
+    except (LdmError, ReleaseError) as error:
         raise JobError(f"--covariates {path}: {error}") from None
     if not len(schema):
         raise JobError(f"--covariates {path}: no covariate, expected at least one")
+    if taken := sorted(RESERVED & set(schema.names)):
+        raise JobError(
+            f"--covariates {path}: {', '.join(taken)} is a name that prepare uses itself"
+        )
     return schema
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -86,7 +87,9 @@ def _volumes(
     heads_known: bool,
 ) -> dict[str, Any]:
     measured = {name: float(outcome["measured"][name]) for name in subject.unmeasured}
-    values: dict[str, Any] = {**subject.covariates, **measured}
+    # One that is left out is NaN, or None where it would be a level, as Parquet gives it back.
+    unknown = {c.name: math.nan if c.is_continuous else None for c in schema.covariates}
+    values: dict[str, Any] = {**unknown, **subject.covariates, **measured}
     for name in MEASURED:
         values[f"{name}_from"] = options.engine if name in measured else PARTICIPANTS
     if options.normalise:
@@ -96,5 +99,6 @@ def _volumes(
         else:
             values |= {"head_scale": outcome["head_scale"], "head_scale_from": "registration"}
         raw = float(values["brain_volume"])
-        values["brain_volume"] = round(normalised(raw, values["head_scale"]))
+        if not math.isnan(raw):
+            values["brain_volume"] = round(normalised(raw, values["head_scale"]))
     return values

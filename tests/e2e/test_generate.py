@@ -17,7 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from manifests.format.release_json import read_release
 from manifests.storage import open_store
 from ray_jobs import cli
-from ray_jobs.generation.metrics import PREFIX, Stage
+from ray_jobs.generation.driving.metrics import PREFIX
+from ray_jobs.generation.worker.tally import Stage
 from tests.e2e.running import RayHead, files, generate, tiny_model
 from tests.servers import SECRET_KEY, S3Server
 

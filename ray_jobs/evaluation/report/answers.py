@@ -83,7 +83,8 @@ def _responses(responses: dict[str, Any], schema: CovariateSchema, main: str) ->
             "measured, from the lower to the upper end of the asked one's range, by regression on "
             "all of them at once."
         )
-        yield Table([("measured", "", *map(_extent, schema.covariates), "scatter about it"), *rows])
+        extents = (one for covariate in schema.covariates for one in _extents(covariate))
+        yield Table([("measured", "", *extents, "scatter about it"), *rows])
 
 
 def one_varied(sweeps: list[Sweep], schema: CovariateSchema) -> Iterator[Block]:
@@ -115,6 +116,15 @@ def one_varied(sweeps: list[Sweep], schema: CovariateSchema) -> Iterator[Block]:
 def _unit(covariate: Covariate) -> tuple[float, str]:
     """What to divide a covariate's values by for people, and the unit that they are in then."""
     return (1000, "mL") if covariate.unit == "mm3" else (1, covariate.unit)
+
+
+def _extents(covariate: Covariate) -> list[str]:
+    """The asked differences that a regression tells of; of more than two levels, against the
+    first."""
+    if covariate.is_one_hot:
+        first, *others = covariate.levels
+        return [f"asked {covariate.name}, {first} to {level}" for level in others]
+    return [_extent(covariate)]
 
 
 def _extent(covariate: Covariate) -> str:

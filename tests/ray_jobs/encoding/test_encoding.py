@@ -26,7 +26,7 @@ from ray_jobs.encoding.latents import EncodedCohort, factor_column
 from ray_jobs.errors import JobError
 from ray_jobs.files import read_json
 from ray_jobs.preparation.cohort import PreparedCohort
-from ray_jobs.training.diffusion_job import conditions
+from ray_jobs.training.conditions import conditions
 from tests.ray_jobs.line import (
     PRESET,
     ended,
