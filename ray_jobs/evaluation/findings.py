@@ -14,6 +14,7 @@ from ldm.covariates import Covariate, CovariateSchema
 from ldm.errors import LdmError
 from ldm.evaluation import conditioning, distances
 from ldm.evaluation.coverage import coverage
+from ldm.evaluation.halves import equal_halves
 from ldm.evaluation.margins import margins, rank_correlations
 from ldm.evaluation.morphometry import age_and_sex, morphometry
 from ldm.evaluation.privacy.audit import Space, audit
@@ -22,12 +23,13 @@ from ldm.evaluation.statistics import intervals
 from ldm.evaluation.transfer import FOLDS, transfer
 from ldm.split import person_of
 from ray_jobs.errors import JobError
+from ray_jobs.evaluation.measured import HELD_OUT, TRAIN, Measured
 from ray_jobs.evaluation.pairs import SIMILARITIES
 from ray_jobs.evaluation.sources import REAL
+from ray_jobs.evaluation.spectra import spectra
 from ray_jobs.evaluation.sweeps import MEASURE_OF
 from ray_jobs.evaluation.tables import arrays
 
-TRAIN, HELD_OUT = "train", "validation"
 REGIONS = (
     "ventricular_volume",
     "grey_volume",
@@ -36,22 +38,6 @@ REGIONS = (
     "csf_volume",
     "intracranial_volume",
 )
-
-
-@dataclass(kw_only=True)
-class Measured:
-    """What was measured of a source: its volumes' rows, those refused apart, and its pairs."""
-
-    rows: pd.DataFrame
-    pairs: pd.DataFrame
-
-    def __post_init__(self) -> None:
-        self.refused = self.rows[self.rows["error"] != ""]
-        self.whole = self.rows[self.rows["error"] == ""].reset_index(drop=True)
-
-    def of(self, group: str) -> pd.DataFrame:
-        """The whole rows of one group."""
-        return self.whole[self.whole["group"] == group].reset_index(drop=True)
 
 
 @dataclass(kw_only=True)
@@ -136,6 +122,7 @@ def reckon(
             for label, m in measured.items()
         },
         "table_1": {label: _table_1(label, measured, features, seed) for label in measured},
+        "spectrum": spectra(measured, seed=seed),
         "conditioning": {
             label: _conditioning(found.whole, schema, seed) for label, found in measured.items()
         },
@@ -180,6 +167,10 @@ def _table_1(
         found[f"kid_{network.name.lower()}"] = distances.kernel_distance(
             synthetic, real, seed=seed
         ).to_json()
+        if label != REAL:
+            found[f"halves_{network.name.lower()}"] = equal_halves(
+                synthetic, real, seed=seed
+            ).to_json()
     for name in SIMILARITIES:
         mean = intervals.mean_over_pairs(pairs[name], pairs["first"], pairs["second"])
         found[name] = {**mean.to_json(), "pairs": len(pairs)}

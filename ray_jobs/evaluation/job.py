@@ -17,8 +17,9 @@ from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.carried import EvaluatedRelease
-from ray_jobs.evaluation.findings import Measured, reckon
-from ray_jobs.evaluation.instruments import Instruments
+from ray_jobs.evaluation.findings import reckon
+from ray_jobs.evaluation.instruments import MEASURES, Instruments
+from ray_jobs.evaluation.measured import Measured
 from ray_jobs.evaluation.pairs import PairMeter
 from ray_jobs.evaluation.report.documents import write_report
 from ray_jobs.evaluation.sources import (
@@ -81,6 +82,7 @@ def evaluate(args: argparse.Namespace) -> int:
         "pairs": args.pairs,
         "seed": args.seed,
         "medicalnet": medicalnet is not None,
+        "measures": MEASURES,
         "tools": digest([load_segmenter().document["files"], load_people().document["files"]]),
     }
     refuse_other_run(out / "run.json", identity)

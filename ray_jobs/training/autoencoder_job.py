@@ -20,6 +20,8 @@ from ray_jobs.training.options import WorkerGroup, configure
 from ray_jobs.training.start import autoencoder_start, begin
 
 PREVIEW_VOLUMES = 3  # held-out ones
+# Of the figures by band, the one that is told in words; the history of an older run has none.
+FINE, FINE_BAND = "power_0.26_0.30", "0.26 to 0.30 cycles a voxel"
 
 
 def train_autoencoder(args: argparse.Namespace) -> int:
@@ -80,9 +82,11 @@ def train_autoencoder(args: argparse.Namespace) -> int:
     autoencoder_folder.write(out, network, cohort.grid, training)
     mark_finished(out, meta["step"], None)
     last = meta["history"][-1]
+    fine = f", {last[FINE]:.0%} of their power at {FINE_BAND}" if FINE in last else ""
     print(
         f"{out / 'autoencoder'}: {meta['step']} steps; held-out subjects reconstruct with "
         f"PSNR {last['psnr']:.2f} dB, SSIM {last['ssim']:.4f}, {last['edges']:.0%} of their edges"
+        f"{fine}"
     )
     return 0
 

@@ -14,7 +14,7 @@ from ldm.volumes.grid import Grid
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.job import labelled
 from ray_jobs.evaluation.report.page import Heading, Picture, Table, Text, to_html, to_markdown
-from ray_jobs.evaluation.report.pictures import nearest, scatters, spreads
+from ray_jobs.evaluation.report.pictures import by_band, nearest, scatters, spreads
 from ray_jobs.evaluation.sources import ReleaseVolumes, check_grid, check_held_out
 from ray_jobs.evaluation.tables import arrays, blocks, part_path, read_parts, write_part
 from ray_jobs.preparation.cohort import PreparedCohort
@@ -129,3 +129,11 @@ def test_the_pictures_are_the_same_bytes_for_the_same_figures() -> None:
         picture = draw(panels)  # type: ignore[operator]
         assert picture.startswith(b"\x89PNG")
         assert picture == draw(panels)  # type: ignore[operator]
+    known = {"value": 0.8, "low": 0.7, "high": 0.9}
+    unknown = {"value": None, "low": None, "high": None}
+    sets = {"other real people": [known, known], "made": [known, unknown]}
+    bands = [[0.1, 0.2], [0.2, 0.4]]
+    curves = by_band(bands, [{"name": "power", "level": 1.0, "sets": sets}])
+    assert curves.startswith(b"\x89PNG")
+    sets["made"][0] = {"value": 0.5, "low": 0.4, "high": 0.6}
+    assert curves != by_band(bands, [{"name": "power", "level": 1.0, "sets": sets}])

@@ -12,13 +12,15 @@ import pandas as pd
 import pytest
 
 from ldm.covariates import PAPER_SCHEMA
+from ldm.volumes.spectrum import BANDS
 from manifests.errors import ReleaseError
 from manifests.format.measured import MEASURES
 from manifests.publish.evaluation import read_evaluation, refuse_failed
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.carried import EvaluatedRelease
-from ray_jobs.evaluation.findings import REGIONS, Measured, reckon
+from ray_jobs.evaluation.findings import REGIONS, reckon
 from ray_jobs.evaluation.instruments import PEOPLE, VOLUMES
+from ray_jobs.evaluation.measured import Measured
 from ray_jobs.evaluation.report.documents import write_report
 from ray_jobs.evaluation.sources import REAL
 from ray_jobs.evaluation.sweeps import MEASURE_OF, Sweep
@@ -56,6 +58,8 @@ def people(count: int, seed: int, *, group: bool = False) -> pd.DataFrame:
     features = rng.normal(size=(count, WIDTH))
     features[:, 0] += (age - 50) / 20
     rows["features"] = [f.astype("<f4").tobytes() for f in features]
+    spectra = rng.normal(0.6, 0.1, (count, 2 * len(BANDS)))
+    rows["spectrum"] = [one.astype("<f4").tobytes() for one in spectra]
     for name in ("image", "mirrored"):
         rows[name] = [rng.normal(size=40).astype("<f4").tobytes() for _ in range(count)]
     return rows.assign(medicalnet=None)
@@ -134,7 +138,7 @@ def test_what_shows_what_was_asked_is_told_with_interval_and_number(tmp_path: Pa
     assert all(-1 < float(cell.split()[0]) < -0.5 for cell in ties.strip("| ").split(" | ")[1:])
     assert "| sex | made | 0.0" in text
     assert "9\\* -> no brain" not in text  # inside the picture alone
-    assert (tmp_path / "report.html").read_text().count("data:image/png") == 5
+    assert (tmp_path / "report.html").read_text().count("data:image/png") == 6
     what_a_release_carries(tmp_path, release)
 
 
