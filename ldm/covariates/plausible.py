@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from statistics import median
+
 from ldm.covariates.covariate import Covariate, Row
 from ldm.covariates.schema import CovariateSchema
 from ldm.covariates.units import alternatives, converted, factor, known_unit
@@ -26,6 +29,8 @@ _ALSO = {
 _CODES = frozenset(
     sign * code for sign in (1.0, -1.0) for code in (0, 9, 99, 999, 9999, 99999, 888, 777, 8888)
 ) | {-1.0}
+# Most of a cohort must agree before one value is called another unit's.
+_FEWEST, _AGREEING = 8, 0.8
 
 
 def plausible_range(covariate: Covariate) -> tuple[float, float] | None:
@@ -81,6 +86,35 @@ def meant_unit(covariate: Covariate, value: float) -> str | None:
         if is_plausible(covariate, value * factor(unit, covariate.unit))
     ]
     return fitting[0] if fitting else None
+
+
+def slips(covariate: Covariate, known: Mapping[str, float]) -> dict[str, str]:
+    """Why a value seems to be in another unit than the others, though a person might have it.
+
+    Only where the others agree, and the value would be one of them after conversion; where the
+    schema tells its own plausible range nothing is guessed.
+    """
+    others = alternatives(covariate.unit)
+    positive = [value for value in known.values() if value > 0]
+    if covariate.plausible or not others or len(positive) < _FEWEST:
+        return {}
+    middle = median(positive)
+    told: dict[str, str] = {}
+    for unit in others:
+        by = factor(unit, covariate.unit)
+        reach = max(by, 1 / by) ** 0.5
+        near = [value for value in positive if middle / reach < value < middle * reach]
+        if len(near) < _AGREEING * len(positive):
+            continue
+        low, high = min(near), max(near)
+        for name, value in known.items():
+            far = value > 2 * high or 0 < value < low / 2
+            if far and low <= value * by <= high and name not in told:
+                told[name] = (
+                    f"{covariate.name} is {value:g}, {low:g} to {high:g} {covariate.unit} in the "
+                    f"others: it seems to be in {unit}"
+                )
+    return told
 
 
 def check_asked(schema: CovariateSchema, row: Row) -> None:

@@ -7,11 +7,7 @@ from typing import Any
 
 import numpy as np
 
-<<<<<<< HEAD
-from ldm.covariates import Covariate, CovariateSchema
-=======
 from ldm.covariates import CovariateSchema
->>>>>>> yardstick
 from ldm.volumes import previews
 from ray_jobs.evaluation.measured import Measured
 from ray_jobs.evaluation.report.answers import conditioning, one_varied
@@ -137,33 +133,8 @@ def _halves(table: dict[str, Any]) -> Iterator[Block]:
                 rows.append((label, network, *cells))
     yield Table(rows)
     yield Text(
-<<<<<<< HEAD
-        f"Passing proves no privacy: with {held_out} held-out people these tests find a membership "
-        "AUC of the last column nine times in ten, and weaker ties seldom. Distances are to the "
-        "nearest training subject, in images mirrored ones included, over the mean distance to the "
-        "next ten: about 1 for somebody new, near 0 for a copy."
-    )
-    panels = []
-    spaces = privacy_spaces(measured, own_features(measured), releases[0])
-    for space, found in zip(spaces, findings["privacy"][releases[0]]["spaces"], strict=True):
-        made, real = space.nearness()
-        panels.append(
-            {
-                "name": space.name,
-                "held_out": real.relative,
-                "synthetic": made.relative,
-                "threshold": found["threshold"],
-            }
-        )
-    yield Picture(
-        "privacy.png",
-        nearest(panels),
-        f"{releases[0]}: relative distances to the nearest training subject; dashed: below it a "
-        "volume is a near-copy.",
-=======
         "As many volumes as a random half of the real people has, against the other half: means "
         "over random halves. A ratio of 1: as near to real people as they are to each other."
->>>>>>> yardstick
     )
 
 

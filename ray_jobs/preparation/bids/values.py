@@ -10,8 +10,8 @@ from typing import Any
 
 from ldm.covariates import Covariate
 from ldm.covariates.covariate import Value
-from ldm.covariates.plausible import expected, implausible, is_plausible, meant_unit
-from ldm.covariates.units import alternatives, converted, factor, is_no_unit
+from ldm.covariates.plausible import expected, implausible, is_plausible, meant_unit, slips
+from ldm.covariates.units import converted, factor, is_no_unit
 from ldm.errors import LdmError
 from ray_jobs.errors import JobError
 from ray_jobs.preparation.bids.reading import Reading, alike
@@ -21,8 +21,6 @@ _MISSING = frozenset(
     {"", "n/a", "na", "n.a.", "n.a", "nan", "none", "null", "nil", "-", "--", ".", "?"}
     | {"#n/a", "#null!", "missing", "unknown", "not available"}
 )
-# Most of a column must agree before one value is called another unit's.
-_FEWEST, _AGREEING = 8, 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +108,7 @@ def _numbers(
         raise JobError(
             f"{where}: no number in {len(texts)} participants: {reasons[next(iter(texts))]}"
         )
-    for name, told in _slips(covariate, {n: float(v) for n, v in known.items()}).items():
+    for name, told in slips(covariate, {n: float(v) for n, v in known.items()}).items():
         reasons[name] = told
         del known[name]
     return Values(known=known, missing=missing, reasons=reasons, note=note)
@@ -159,35 +157,6 @@ def _most_are_wrong(
             "participants.json"
         )
     return f'{said}; a schema given with --covariates may tell others, "plausible": [least, most]'
-
-
-def _slips(covariate: Covariate, known: Mapping[str, float]) -> dict[str, str]:
-    """Why a value seems to be in another unit than the others, though a person might have it.
-
-    Only where the others agree, and the value would be one of them after conversion; where the
-    schema tells its own plausible range nothing is guessed.
-    """
-    others = alternatives(covariate.unit)
-    positive = [value for value in known.values() if value > 0]
-    if covariate.plausible or not others or len(positive) < _FEWEST:
-        return {}
-    middle = median(positive)
-    told: dict[str, str] = {}
-    for unit in others:
-        by = factor(unit, covariate.unit)
-        reach = max(by, 1 / by) ** 0.5
-        near = [value for value in positive if middle / reach < value < middle * reach]
-        if len(near) < _AGREEING * len(positive):
-            continue
-        low, high = min(near), max(near)
-        for name, value in known.items():
-            far = value > 2 * high or 0 < value < low / 2
-            if far and low <= value * by <= high and name not in told:
-                told[name] = (
-                    f"{covariate.name} is {value:g}, {low:g} to {high:g} {covariate.unit} in the "
-                    f"others: it seems to be in {unit}"
-                )
-    return told
 
 
 def _levels(
