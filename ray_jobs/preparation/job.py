@@ -46,7 +46,12 @@ def prepare(args: argparse.Namespace) -> int:
         for s in subjects
         if (r := s.reason or done[s.participant_id].get("reason"))
     ]
-    _tell(subjects, unusable, done)
+    noted = [
+        {"participant_id": name, "note": outcome["note"]}
+        for name, outcome in sorted(done.items())
+        if "note" in outcome
+    ]
+    _tell(subjects, unusable, noted, done)
     if allowed is not None and len(unusable) > allowed(len(subjects)):
         (out / MARK).unlink(missing_ok=True)
         raise JobError(
@@ -60,7 +65,7 @@ def prepare(args: argparse.Namespace) -> int:
     columns = {name: table[name].to_numpy() for name in template.names}
     schema = fit_schema(template, columns) if args.ranges == "cohort" else template
     cohort = PreparedCohort(folder=out, grid=chosen.grid, schema=schema, table=table, source=source)
-    written = cohort.write(unusable)
+    written = cohort.write(unusable, noted)
     print(
         f"{out}: {len(cohort.split('train'))} subjects to train on, "
         f"{len(cohort.split('validation'))} held out, {len(unusable)} unusable"
@@ -216,10 +221,15 @@ def _progress(rows: Any, total: int) -> Any:
 
 
 def _tell(
-    subjects: list[Subject], unusable: list[dict[str, str]], done: dict[str, dict[str, Any]]
+    subjects: list[Subject],
+    unusable: list[dict[str, str]],
+    noted: list[dict[str, str]],
+    done: dict[str, dict[str, Any]],
 ) -> None:
     redone = sum(bool(outcome.get("redone")) for outcome in done.values())
     there = len(subjects) - len(unusable) - redone
     print(f"{len(subjects)} subjects: {redone} prepared now, {there} already there")
     for entry in unusable:
         print(f"unusable: {entry['participant_id']}: {entry['reason']}", file=sys.stderr)
+    for entry in noted:
+        print(f"note: {entry['participant_id']}: {entry['note']}", file=sys.stderr)
