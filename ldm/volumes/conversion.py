@@ -13,6 +13,7 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 
 from ldm.errors import LdmError
+from ldm.volumes.background import background, settled
 from ldm.volumes.grid import Grid
 from ldm.volumes.nifti import open_framed
 from ldm.volumes.resampling import smoothed_for
@@ -88,6 +89,10 @@ def to_grid(
 ) -> np.ndarray:
     """Voxels of a RAS image on `grid`, float32 in [0, 1], smoothed first where it gets coarser.
 
+    Its background (`ldm.volumes.background`) becomes 0, also where the grid reaches beyond the
+    image. No voxel leaves the range of the eight around its place in the (smoothed) image, so cubic
+    interpolation rings neither below the darkest tissue nor over a mask's edge.
+
     Args:
         data: (X, Y, Z) float32, axes already closest to RAS.
         affine: (4, 4) voxel to world, mm.
@@ -99,7 +104,6 @@ def to_grid(
     Raises:
         LdmError: an unknown placement, or nothing of the image lies on the grid.
     """
-    from scipy.ndimage import affine_transform
 
     if placement not in PLACEMENTS:
         raise LdmError(f"placement {placement!r}: expected one of {', '.join(PLACEMENTS)}")
@@ -109,26 +113,51 @@ def to_grid(
         world[:3, 3] = np.array(grid.centre) - sides * (np.array(data.shape) - 1) / 2
     else:
         world = affine
+    data, _ = settled(data)
+    outside = background(data)
     matrix = np.linalg.inv(world) @ grid.affine
-    resampled = affine_transform(
-        smoothed_for(grid.spacing, data, affine),
-        matrix[:3, :3],
-        matrix[:3, 3],
-        grid.shape,
-        order=order,
-        mode="grid-constant",
-        cval=0.0,
-    )
-    return rescale(resampled)
+    smooth = smoothed_for(grid.spacing, data, affine)
+    resampled = _interpolated(smooth, matrix, grid.shape, order, outside.value)
+    return rescale(resampled, outside.value if outside.darkest else None)
 
 
-def rescale(data: np.ndarray) -> np.ndarray:
+def _interpolated(
+    data: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...], order: int, outside: float
+) -> np.ndarray:
+    """`data` at `matrix` (4, 4) times each index of `shape`, between its eight neighbours there."""
+    from scipy.ndimage import affine_transform, maximum_filter, minimum_filter
+
+    padded = np.pad(data, 1, constant_values=outside)
+    turn, origin = matrix[:3, :3], matrix[:3, 3] + 1
+
+    def at(volume: np.ndarray, origin: np.ndarray, order: int) -> np.ndarray:
+        return affine_transform(
+            volume, turn, origin, shape, order=order, mode="grid-constant", cval=outside
+        )
+
+    found = at(padded, origin, order)
+    if order > 1:
+        # The nearest voxel to half a voxel back is the first of the eight.
+        least, most = (
+            at(of_two(padded, 2, origin=-1), origin - 0.5, 0)
+            for of_two in (minimum_filter, maximum_filter)
+        )
+        found = np.clip(found, least, most)
+    return found
+
+
+def rescale(data: np.ndarray, darkest: float | None = None) -> np.ndarray:
     """Intensities to [0, 1]: the 0.1 and 99.9 percentiles become 0 and 1, beyond is clipped.
+
+    Args:
+        data: any shape.
+        darkest: becomes 0 instead, where the 0.1 percentile is below.
 
     Raises:
         LdmError: nothing is left between them.
     """
     low, high = np.percentile(data, (0.1, 99.9))
+    low = low if darkest is None else max(low, darkest)
     if not high > low:
         raise LdmError("empty volume on the grid: no contrast left after cropping")
     return np.asarray(np.clip((data - low) / (high - low), 0, 1), dtype=np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,12 @@ class PreparedCohort:
         """The volumes of one split, in the same order."""
         return [self.folder / path for path in self.split(name)["volume"]]
 
-    def write(self, unusable: list[dict[str, str]]) -> bool:
+    def write(self, unusable: list[dict[str, str]], noted: Sequence[dict[str, str]] = ()) -> bool:
         """Write the table, then `cohort.json`, whose presence says that all is there.
+
+        Args:
+            unusable: participant_id and reason of who is left out.
+            noted: participant_id and note of who is in the table, but had something amiss.
 
         Returns:
             Whether anything had to be written; False where the very same cohort was there.
@@ -89,6 +94,7 @@ class PreparedCohort:
             "train": len(self.split("train")),
             "validation": len(self.split("validation")),
             "unusable": unusable,
+            **({"noted": list(noted)} if noted else {}),
             "fingerprint": self.fingerprint,
         }
         if read_json(self.folder / MARK) == document and self._reads_back():

@@ -56,7 +56,12 @@ def prepare(args: argparse.Namespace) -> int:
         for s in subjects
         if (r := s.reason or done[s.participant_id].get("reason"))
     ]
-    _tell(subjects, unusable, done, bids)
+    noted = [
+        {"participant_id": name, "note": outcome["note"]}
+        for name, outcome in sorted(done.items())
+        if "note" in outcome
+    ]
+    _tell(subjects, unusable, noted, done, bids)
     if allowed is not None and len(unusable) > allowed(len(subjects)):
         (out / MARK).unlink(missing_ok=True)
         raise JobError(
@@ -78,7 +83,7 @@ def prepare(args: argparse.Namespace) -> int:
         schema = fit_schema(template, columns, missing=reading.missing is Missing.LEAVE_OUT)
     _tell_missing(table, template)
     cohort = PreparedCohort(folder=out, grid=chosen.grid, schema=schema, table=table, source=source)
-    written = cohort.write(unusable)
+    written = cohort.write(unusable, noted)
     print(
         f"{out}: {len(cohort.split('train'))} subjects to train on, "
         f"{len(cohort.split('validation'))} held out, {len(unusable)} unusable"
@@ -282,6 +287,7 @@ def _progress(rows: Any, total: int) -> Any:
 def _tell(
     subjects: list[Subject],
     unusable: list[dict[str, str]],
+    noted: list[dict[str, str]],
     done: dict[str, dict[str, Any]],
     bids: Path,
 ) -> None:
@@ -293,3 +299,5 @@ def _tell(
         print(line)
     for entry in unusable:
         print(f"unusable: {entry['participant_id']}: {entry['reason']}", file=sys.stderr)
+    for entry in noted:
+        print(f"note: {entry['participant_id']}: {entry['note']}", file=sys.stderr)

@@ -13,6 +13,7 @@ import numpy as np
 from ldm.errors import LdmError
 from ldm.measuring import measure
 from ldm.volumes.absent import why_absent
+from ldm.volumes.background import masked, settled
 from ldm.volumes.conversion import quantise, read_scan, to_grid
 from ldm.volumes.grid import Grid
 from ldm.volumes.orientation import GUESS
@@ -21,9 +22,9 @@ from ray_jobs.preparation.cohort import is_whole
 from ray_jobs.preparation.options import Work
 
 # Goes up when the same image would come out different.
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 # What a mark tells of a subject besides its volume's digest.
-FOUND = ("measured", "head_scale", "correlation", "notes")
+FOUND = ("measured", "head_scale", "correlation", "notes", "note")
 
 NO_PLACE = (
     "neither qform nor sform says where the image lies (both codes are 0), and --placement affine "
@@ -78,7 +79,8 @@ def prepare_subject(
     Returns:
         `{"sha256", "redone": True}`, where registered with "correlation" and "head_scale", where
         measured with "measured", mm3 by name, where something is doubtful with "notes", its
-        codes; or `{"reason"}` where the image cannot be used.
+        codes, where its background was not the darkest with "note", a line; or `{"reason"}` where
+        the image cannot be used.
     """
     mark = volumes / f"{participant_id}.json"
     target = volumes / f"{participant_id}.npy"
@@ -108,6 +110,9 @@ def _worked(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """The volume on the grid, uint16, and what was found on the way."""
     found: dict[str, Any] = {}
+    data, note = settled(data)
+    if note:
+        found["note"] = note
     to_mni = None
     if work.registers:
         from ldm.anatomy.registration import register
@@ -120,7 +125,7 @@ def _worked(
     if work.skull_strip:
         from ldm.anatomy.skull import brain_mask
 
-        data = np.where(brain_mask(data, affine, to_mni), data, np.float32(0))
+        data = masked(data, brain_mask(data, affine, to_mni))
     if work.measure:
         # SynthSeg was made for heads as they are; the atlas does better without the skull.
         seen = whole if work.measure == "synthseg" else data
