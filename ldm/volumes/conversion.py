@@ -57,14 +57,8 @@ def to_grid(
     """
     from scipy.ndimage import affine_transform, gaussian_filter
 
-    if placement not in PLACEMENTS:
-        raise LdmError(f"placement {placement!r}: expected one of {', '.join(PLACEMENTS)}")
+    world = placed_affine(data.shape, affine, grid, placement)
     sides = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    if placement == "centre":
-        world = np.diag([*sides, 1.0])
-        world[:3, 3] = np.array(grid.centre) - sides * (np.array(data.shape) - 1) / 2
-    else:
-        world = affine
     # Full width at half maximum of the coarser voxel, less that of the finer one.
     sigma = np.sqrt(np.maximum((grid.spacing / sides) ** 2 - 1, 0)) / 2.355
     if sigma.max() > 0.1:
@@ -74,6 +68,24 @@ def to_grid(
         data, matrix[:3, :3], matrix[:3, 3], grid.shape, order=order, mode="grid-constant", cval=0.0
     )
     return rescale(resampled)
+
+
+def placed_affine(
+    shape: tuple[int, ...], affine: np.ndarray, grid: Grid, placement: str
+) -> np.ndarray:
+    """Voxels of a RAS image of this shape and affine to the grid's mm, (4, 4); see `to_grid`.
+
+    Raises:
+        LdmError: an unknown placement.
+    """
+    if placement not in PLACEMENTS:
+        raise LdmError(f"placement {placement!r}: expected one of {', '.join(PLACEMENTS)}")
+    if placement == "affine":
+        return affine
+    sides = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    world = np.diag([*sides, 1.0])
+    world[:3, 3] = np.array(grid.centre) - sides * (np.array(shape) - 1) / 2
+    return world
 
 
 def rescale(data: np.ndarray) -> np.ndarray:
@@ -128,12 +140,12 @@ def _nifti_header(grid: Grid, shape: tuple[int, ...]) -> bytes:
 
 
 def _placed(data: np.ndarray, grid: Grid) -> nib.Nifti1Image:
-    """An image of `data` (X, Y, Z), with its place in MNI space and its range of display."""
+    """An image of `data` (X, Y, Z), with its place in the grid's space and its range of display."""
     image = nib.Nifti1Image(data, grid.affine)
     header: Any = image.header
     header.set_xyzt_units("mm")
-    header.set_sform(grid.affine, code="mni")
-    header.set_qform(grid.affine, code="mni")
+    header.set_sform(grid.affine, code=grid.nifti_code)
+    header.set_qform(grid.affine, code=grid.nifti_code)
     header["cal_min"], header["cal_max"] = 0.0, 1.0
     return image
 

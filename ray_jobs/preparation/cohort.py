@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from ray_jobs.errors import JobError
 from ray_jobs.files import digest, read_json, read_table, write_json, write_table
 
 MARK, TABLE, VOLUMES = "cohort.json", "subjects.parquet", "volumes"
+# Columns that tell what a look at a scan found, and that training does not see.
+INSPECTED = ("shows", "turned", "shifted", "cut")
 
 
 def is_whole(volume: Path, grid: Grid) -> bool:
@@ -34,7 +37,9 @@ class PreparedCohort:
         grid: of every volume.
         schema: the covariates, with their ranges.
         table: a row a usable subject: participant_id, split ("train" or "validation"),
-            volume (path in the folder), sha256 and the covariates.
+            volume (path in the folder), sha256 and the covariates; where images were inspected
+            also shows ("head" or "brain"), turned (degrees) and shifted (mm) between the image as
+            placed and the template, and cut (share of the brain outside the grid).
         source: what it was made from, in words.
     """
 
@@ -47,11 +52,12 @@ class PreparedCohort:
     @property
     def fingerprint(self) -> str:
         """sha256, hexadecimal, of all that training sees."""
+        seen = self.table.drop(columns=list(INSPECTED), errors="ignore")
         return digest(
             {
                 "grid": self.grid.to_json(),
                 "covariates": self.schema.to_json(),
-                "subjects": self.table.to_dict(orient="records"),
+                "subjects": seen.to_dict(orient="records"),
             }
         )
 
@@ -63,8 +69,12 @@ class PreparedCohort:
         """The volumes of one split, in the same order."""
         return [self.folder / path for path in self.split(name)["volume"]]
 
-    def write(self, unusable: list[dict[str, str]]) -> bool:
+    def write(self, unusable: list[dict[str, str]], told: Sequence[dict[str, str]] = ()) -> bool:
         """Write the table, then `cohort.json`, whose presence says that all is there.
+
+        Args:
+            unusable: who is left out, and why.
+            told: who is used though something is amiss, and what.
 
         Returns:
             Whether anything had to be written; False where the very same cohort was there.
@@ -78,6 +88,7 @@ class PreparedCohort:
             "train": len(self.split("train")),
             "validation": len(self.split("validation")),
             "unusable": unusable,
+            **({"told": list(told)} if told else {}),
             "fingerprint": self.fingerprint,
         }
         if read_json(self.folder / MARK) == document and self._reads_back():

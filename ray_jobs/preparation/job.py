@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from ray_jobs.files import output_folder, read_json, refuse_other_run
 from ray_jobs.preparation.bids import Subject, find_subjects
 from ray_jobs.preparation.cohort import MARK, VOLUMES, PreparedCohort
 from ray_jobs.preparation.options import Options, Work
-from ray_jobs.preparation.subject import kept, prepare_subject
+from ray_jobs.preparation.subject import kept, prepare_subject, refused_folder
 from ray_jobs.preparation.table import heads_are_known, subject_table, with_known_heads
+from ray_jobs.preparation.verdicts import picture, whole
 
 
 def prepare(args: argparse.Namespace) -> int:
@@ -41,13 +42,19 @@ def prepare(args: argparse.Namespace) -> int:
     if options.normalise:
         subjects = with_known_heads(subjects)
     done = _prepare_all(subjects, out, chosen.grid, args, options)
-    unusable = [
-        {"participant_id": s.participant_id, "reason": r}
-        for s in subjects
-        if (r := s.reason or done[s.participant_id].get("reason"))
-    ]
-    _tell(subjects, unusable, done)
-    if allowed is not None and len(unusable) > allowed(len(subjects)):
+    drawn = picture.draw(out, out / VOLUMES, refused_folder(out / VOLUMES), done)
+    most = allowed(len(subjects)) if allowed else None
+    try:
+        done |= whole.unmixed(done, options, len(_unusable(subjects, done)), most)
+    except JobError:
+        (out / MARK).unlink(missing_ok=True)
+        raise
+    finally:
+        unusable = _unusable(subjects, done)
+        _tell(subjects, unusable, done)
+        if drawn:
+            print(f"look at them: {out / picture.PICTURE}")
+    if most is not None and len(unusable) > most:
         (out / MARK).unlink(missing_ok=True)
         raise JobError(
             f"{len(unusable)} of {len(subjects)} subjects cannot be used, more than "
@@ -55,18 +62,30 @@ def prepare(args: argparse.Namespace) -> int:
             exit_code=1,
         )
     table = subject_table(subjects, done, template, args.validation, options)
+    table = whole.with_findings(table, done)
     if not len(table):
-        raise JobError(f"none of the {len(subjects)} subjects can be used", exit_code=1)
+        why = whole.common_refusal(done)
+        raise JobError(f"none of the {len(subjects)} subjects can be used{why}", exit_code=1)
     columns = {name: table[name].to_numpy() for name in template.names}
     schema = fit_schema(template, columns) if args.ranges == "cohort" else template
-    cohort = PreparedCohort(folder=out, grid=chosen.grid, schema=schema, table=table, source=source)
-    written = cohort.write(unusable)
+    grid = replace(chosen.grid, space=options.space)
+    cohort = PreparedCohort(folder=out, grid=grid, schema=schema, table=table, source=source)
+    written = cohort.write(unusable, whole.told_subjects(done))
     print(
         f"{out}: {len(cohort.split('train'))} subjects to train on, "
         f"{len(cohort.split('validation'))} held out, {len(unusable)} unusable"
         f"{'' if written else '; nothing left to do'}"
     )
     return 0
+
+
+def _unusable(subjects: list[Subject], done: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
+    """Who cannot be used, and why."""
+    return [
+        {"participant_id": s.participant_id, "reason": r}
+        for s in subjects
+        if (r := s.reason or done[s.participant_id].get("reason"))
+    ]
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
@@ -96,6 +115,8 @@ def _find(
         source |= {"name": bids.name}
         subjects = find_subjects(bids, template, measure=options.engine is not None)
         out = _claim(args, grid, options, dataset=bids.name)
+    if args.cohort != "virtual" or args.placement:
+        source |= {"placement": options.placement}
     source |= {**_dataset_description(bids), "command": command_line("prepare", args)}
     return out, subjects, source
 
@@ -218,8 +239,10 @@ def _progress(rows: Any, total: int) -> Any:
 def _tell(
     subjects: list[Subject], unusable: list[dict[str, str]], done: dict[str, dict[str, Any]]
 ) -> None:
-    redone = sum(bool(outcome.get("redone")) for outcome in done.values())
+    redone = sum(outcome["redone"] for outcome in done.values() if "sha256" in outcome)
     there = len(subjects) - len(unusable) - redone
     print(f"{len(subjects)} subjects: {redone} prepared now, {there} already there")
     for entry in unusable:
         print(f"unusable: {entry['participant_id']}: {entry['reason']}", file=sys.stderr)
+    for line in whole.told_lines(done):
+        print(line, file=sys.stderr)

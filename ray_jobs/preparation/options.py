@@ -10,6 +10,7 @@ from typing import Any
 from ldm.covariates import CovariateSchema
 from ldm.errors import LdmError
 from ldm.measuring import MEASURED, choose_engine
+from ldm.volumes.grid import CENTRED, MNI
 from ray_jobs.errors import JobError
 
 # Of the table: read where volumes are normalised for head size.
@@ -25,16 +26,18 @@ class Work:
         skull_strip: whether all but the brain is blackened first.
         measure: the engine that measures this subject's volumes, or None.
         head_scale: whether the size of the head is found by registration.
+        inspect: whether it is looked at: a head or a brain, its tilt, what is cut off.
     """
 
     placement: str
     skull_strip: bool = False
     measure: str | None = None
     head_scale: bool = False
+    inspect: bool = False
 
     @property
     def registers(self) -> bool:
-        """Whether the image is registered to the template."""
+        """Whether the image must register to the template."""
         return self.placement == "register" or self.head_scale
 
     def to_json(self) -> dict[str, Any]:
@@ -46,17 +49,30 @@ class Work:
             told["measure"] = self.measure
         if self.head_scale:
             told["head_scale"] = True
+        if self.inspect:
+            told["inspect"] = True
         return told
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options of a preparation: `skull_strip` and `placement` for all, the rest by need."""
+    """The options of a preparation: how images are placed and looked at for all, the rest by need.
+
+    Attributes:
+        placement: "register" unless the user says otherwise; a virtual cohort's images are made
+            where they belong, and are neither registered nor inspected unless the user says so.
+    """
 
     placement: str
     skull_strip: bool = False
     engine: str | None = None
     normalise: bool = False
+    inspect: bool = False
+
+    @property
+    def space(self) -> str:
+        """Of the grid on which volumes are placed so."""
+        return CENTRED if self.inspect and self.placement == "centre" else MNI
 
     @classmethod
     def of(cls, args: argparse.Namespace, schema: CovariateSchema) -> Options:
@@ -81,13 +97,15 @@ class Options:
             )
         if args.cohort == "virtual" and (engine or args.normalise_brain_volume):
             raise JobError("a virtual cohort's volumes are known: nothing to measure or normalise")
+        virtual = args.cohort == "virtual"
         found = cls(
-            placement=args.placement,
+            placement=args.placement or ("centre" if virtual else "register"),
             skull_strip=args.skull_strip,
             engine=engine,
             normalise=args.normalise_brain_volume,
+            inspect=not virtual,
         )
-        if found.placement == "register" or found.normalise or engine == "atlas":
+        if found.inspect or found.placement == "register" or engine == "atlas":
             _need("SimpleITK", "registration", "press")
         if found.skull_strip:
             _need("deepbet", "--skull-strip", "strip")
@@ -100,6 +118,7 @@ class Options:
             skull_strip=self.skull_strip,
             measure=self.engine if unmeasured else None,
             head_scale=self.normalise and not intracranial,
+            inspect=self.inspect,
         )
 
     def to_json(self) -> dict[str, Any]:
