@@ -41,7 +41,7 @@ class Work:
         return self.placement == "register" or self.head_scale
 
     def to_json(self) -> dict[str, Any]:
-        """What is not the default; the placement always."""
+        """What shapes a volume and is not the default; the placement always."""
         told: dict[str, Any] = {"placement": self.placement}
         if self.skull_strip:
             told["skull_strip"] = True
@@ -49,8 +49,6 @@ class Work:
             told["measure"] = self.measure
         if self.head_scale:
             told["head_scale"] = True
-        if self.inspect:
-            told["inspect"] = True
         return told
 
 

@@ -18,7 +18,8 @@ Outcomes = Mapping[str, Mapping[str, Any]]
 
 _MOST_TOLD = 20  # subjects told of on the terminal; cohort.json tells of all
 _NAMED = 5
-_KINDS = {HEAD: "whole heads", BRAIN: "brains without skull"}
+_ONE = {HEAD: "whole head", BRAIN: "brain without skull"}
+_MANY = {HEAD: "whole heads", BRAIN: "brains without skull"}
 
 
 def unmixed(
@@ -45,13 +46,12 @@ def unmixed(
     more = BRAIN if fewer == HEAD else HEAD
     out = [name for name in shown[fewer] if "sha256" in done[name]]
     if most is not None and unusable + len(out) <= most:
-        reason = f"one of {len(shown[fewer])} {_KINDS[fewer]} among {len(shown[more])} "
-        return {name: {"reason": f"{reason}{_KINDS[more]}: {STRIP}"} for name in out}
-    counts = f"{len(shown[HEAD])} {_KINDS[HEAD]} and {len(shown[BRAIN])} {_KINDS[BRAIN]}"
+        reason = f"a {_ONE[fewer]} among {_counted(more, shown)}: {STRIP}"
+        return {name: {"reason": reason} for name in out}
     raise JobError(
-        f"{counts} in one cohort ({_KINDS[fewer]}: {_names(shown[fewer])}), and no model of both "
-        f"is right: {STRIP} makes brains of all, "
-        f"--max-unusable {unusable + len(out)} leaves the {_KINDS[fewer]} out",
+        f"{_counted(HEAD, shown)} and {_counted(BRAIN, shown)} in one cohort ({_MANY[fewer]}: "
+        f"{_names(shown[fewer])}), and no model of both is right: {STRIP} makes brains of all, "
+        f"--max-unusable {unusable + len(out)} leaves the {_MANY[fewer]} out",
         exit_code=1,
     )
 
@@ -93,6 +93,11 @@ def with_findings(table: pd.DataFrame, done: Outcomes) -> pd.DataFrame:
         return table
     names = dict(zip(INSPECTED, ("kind", "turned", "shifted", "cut"), strict=True))
     return table.assign(**{ours: [one.get(its) for one in seen] for ours, its in names.items()})
+
+
+def _counted(kind: str, shown: Mapping[str, list[str]]) -> str:
+    count = len(shown[kind])
+    return f"{count} {(_ONE if count == 1 else _MANY)[kind]}"
 
 
 def _names(names: list[str]) -> str:
