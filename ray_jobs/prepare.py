@@ -1,9 +1,10 @@
 """Turn a BIDS cohort (T1w images and participants.tsv) into volumes a model can train on.
 
-Each image is reoriented to RAS, placed on the preset's grid (rigidly registered to MNI space with
---placement register, whatever its orientation and voxel size), and scaled to [0, 1]; the
-covariates of participants.tsv are checked and joined. A subject that cannot be used is listed with
-its reason. Run the same command again to redo only what is missing or changed.
+Each image is registered rigidly to MNI space, whatever its orientation and voxel size, put on the
+preset's grid and scaled to [0, 1]; the covariates of participants.tsv are checked and joined. Every
+image is looked at: a whole head or a brain, tilted, cut off. A subject that cannot be used is
+listed with its reason and the options that mend it; previews/prepared.png shows some. Run the same
+command again to redo only what is missing or changed.
 """
 
 from __future__ import annotations
@@ -35,10 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--placement",
         choices=("centre", "affine", "register"),
-        default="centre",
-        help="centre the image on the grid (default), trust its affine to be MNI space, or "
-        "register the head or brain to MNI152 by rotation and shift; a header that swaps left "
-        "and right is followed by all three",
+        help="register the head or brain to MNI152 by rotation and shift (default, some 5 s a "
+        "subject); centre: put the middle of the image in the middle of the grid, so that volumes "
+        "and what a model prints lie in no template's space; affine: trust the image to be in MNI "
+        "space. With all three the image is registered to see its tilt, whether it lies in MNI "
+        "space as affine wants, and what the grid cuts off; a header that swaps left and right is "
+        "followed",
     )
     parser.add_argument(
         "--skull-strip",
@@ -151,8 +154,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   brainpress prepare openneuro-set --column sex=gender --levels sex=0:M,1:F --out prepared
   brainpress prepare my-bids-cohort --max-unusable 5% --out prepared
   brainpress prepare my-bids-cohort --session all --out prepared
-  brainpress prepare whole-heads --preset paper --placement register --out prepared
-  brainpress prepare whole-heads --placement register --skull-strip --measure auto --out prepared
+  brainpress prepare whole-heads --preset paper --out prepared
+  brainpress prepare whole-heads --skull-strip --measure auto --out prepared
+  brainpress prepare already-in-mni-space --placement affine --out prepared
   brainpress prepare --cohort virtual --n 200 --out prepared"""
 
 

@@ -86,7 +86,7 @@ class GanModel(LoadedModel):
         return volume[0, 0].float()
 
     def sample(self, *, seed: int = 0, **covariates: Any) -> nib.Nifti1Image:
-        """One volume as a nibabel image, intensities 0..1, RAS, MNI space.
+        """One volume as a nibabel image, intensities 0..1, RAS, in the grid's space.
 
         Raises:
             LdmError: a covariate: the model has none.

@@ -76,4 +76,4 @@ class LoadedModel(ABC):
 
     @abstractmethod
     def sample(self, *, seed: int = 0, **options: Any) -> nib.Nifti1Image:
-        """One volume as a nibabel image, intensities 0..1, RAS, MNI space."""
+        """One volume as a nibabel image, intensities 0..1, RAS, in the grid's space."""

@@ -20,7 +20,7 @@ def render_card(description: ModelDescription) -> str:
     side = " x ".join(map(str, description.grid.shape))
     drawn = description.kind == LATENT_DIFFUSION
     lines += [
-        f"- Volumes: {side} voxels, {description.grid.spacing:g} mm, MNI space",
+        f"- Volumes: {side} voxels, {description.grid.spacing:g} mm, {description.grid.space_text}",
         *([f"- Sampled with {description.sampling.text}, unless told otherwise"] if drawn else []),
         f"- Licence: {markdown(card.get('license', 'not stated'))}",
         f"- Attribution: {markdown(card.get('attribution', 'none'))}",

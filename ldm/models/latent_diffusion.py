@@ -181,7 +181,7 @@ class Model(LoadedModel):
         unconditional: bool = False,
         **covariates: Any,
     ) -> nib.Nifti1Image:
-        """One volume as a nibabel image, intensities 0..1, RAS, MNI space.
+        """One volume as a nibabel image, intensities 0..1, RAS, in the grid's space.
 
         Covariates not given are drawn from the cohort's distribution given the others.
 

@@ -1,1 +1,1 @@
-"""Volumes: their grid in MNI space, NIfTI in and out, quality figures, previews."""
+"""Volumes: their grid and its space, NIfTI in and out, quality figures, previews."""

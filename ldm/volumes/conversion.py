@@ -105,14 +105,7 @@ def to_grid(
         LdmError: an unknown placement, or nothing of the image lies on the grid.
     """
 
-    if placement not in PLACEMENTS:
-        raise LdmError(f"placement {placement!r}: expected one of {', '.join(PLACEMENTS)}")
-    if placement == "centre":
-        sides = voxel_sizes(affine)
-        world = np.diag([*sides, 1.0])
-        world[:3, 3] = np.array(grid.centre) - sides * (np.array(data.shape) - 1) / 2
-    else:
-        world = affine
+    world = placed_affine(data.shape, affine, grid, placement)
     data, _ = settled(data)
     outside = background(data)
     matrix = np.linalg.inv(world) @ grid.affine
@@ -144,6 +137,24 @@ def _interpolated(
         )
         found = np.clip(found, least, most)
     return found
+
+
+def placed_affine(
+    shape: tuple[int, ...], affine: np.ndarray, grid: Grid, placement: str
+) -> np.ndarray:
+    """Voxels of a RAS image of this shape and affine to the grid's mm, (4, 4); see `to_grid`.
+
+    Raises:
+        LdmError: an unknown placement.
+    """
+    if placement not in PLACEMENTS:
+        raise LdmError(f"placement {placement!r}: expected one of {', '.join(PLACEMENTS)}")
+    if placement == "affine":
+        return affine
+    sides = voxel_sizes(affine)
+    world = np.diag([*sides, 1.0])
+    world[:3, 3] = np.array(grid.centre) - sides * (np.array(shape) - 1) / 2
+    return world
 
 
 def rescale(data: np.ndarray, darkest: float | None = None) -> np.ndarray:
@@ -203,12 +214,12 @@ def _nifti_header(grid: Grid, shape: tuple[int, ...]) -> bytes:
 
 
 def _placed(data: np.ndarray, grid: Grid) -> nib.Nifti1Image:
-    """An image of `data` (X, Y, Z), with its place in MNI space and its range of display."""
+    """An image of `data` (X, Y, Z), with its place in the grid's space and its range of display."""
     image = nib.Nifti1Image(data, grid.affine)
     header: Any = image.header
     header.set_xyzt_units("mm")
-    header.set_sform(grid.affine, code="mni")
-    header.set_qform(grid.affine, code="mni")
+    header.set_sform(grid.affine, code=grid.nifti_code)
+    header.set_qform(grid.affine, code=grid.nifti_code)
     header["cal_min"], header["cal_max"] = 0.0, 1.0
     return image
 

@@ -51,6 +51,7 @@ def _describe(release: Release) -> str:
         "model": f"{model['name']}: {model['description']}"
         if model.get("description")
         else model["name"],
+        "space": f"{document.space}: in no template's space" if document.space else "",
         "sampler": document.sampler_text,
         "seed": str(document.seed),
         "evaluation": document.evaluation.told if document.evaluation else "",

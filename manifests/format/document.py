@@ -21,6 +21,12 @@ DEMONSTRATION = (
 )
 
 
+NO_TEMPLATE = (
+    "Each brain was put on the grid by the middle of its image, at its own tilt: the images lie in"
+    " no template's space (MNI or other), and a coordinate is not the same place in two of them."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReleaseDocument:
     """What a release says about itself, and what its samples are a function of.
@@ -37,6 +43,8 @@ class ReleaseDocument:
         authors: of the dataset.
         software_version: of brainpress.
         image: more about every image, for T1w.json, such as {"SpatialReference": ...}.
+        space: in which the images lie, such as "centred", where it is none of a template; None
+            where it is MNI space.
         date: of the release, YYYY-MM-DD. Nothing else in a release tells the time, so that the
             same release made twice has the same bytes.
         chosen: which of `CHOOSABLE` the user chose for this release.
@@ -57,6 +65,7 @@ class ReleaseDocument:
     authors: tuple[str, ...] = ("The brainpress authors",)
     software_version: str
     image: Mapping[str, Any] = field(default_factory=dict)
+    space: str | None = None
     date: str | None = None
     chosen: tuple[str, ...] = ()
     published: Published | None = None
@@ -126,6 +135,7 @@ class ReleaseDocument:
             "columns": [column.to_json() for column in self.columns],
             "quality": [column.to_json() for column in self.quality],
             "image": dict(self.image),
+            **({"space": self.space} if self.space else {}),
             "date": self.date,
             "published": self.published.to_json() if self.published else None,
             **({"evaluation": self.evaluation.to_json()} if self.evaluation else {}),
@@ -143,6 +153,7 @@ class ReleaseDocument:
             columns=tuple(Column.from_json(item) for item in release["columns"]),
             quality=tuple(Column.from_json(item) for item in release["quality"]),
             image=release.get("image", {}),
+            space=release.get("space"),
             date=release.get("date"),
             chosen=tuple(release.get("chosen") or ()),
             published=Published.from_json(release.get("published")),

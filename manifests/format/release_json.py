@@ -49,6 +49,8 @@ def _check_about(release: Mapping[str, Any]) -> None:
     _kind(release["software"], dict, "software")
     _text(release["software"]["version"], "software.version")
     _kind(release.get("image", {}), dict, "image")
+    if release.get("space") is not None:
+        _text(release["space"], "space")
     _kind(release.get("date") or "", str, "date")
     for name in _kind(release.get("chosen") or [], list, "chosen"):
         _text(name, "chosen")

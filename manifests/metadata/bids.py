@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.format.document import DEMONSTRATION, ReleaseDocument
+from manifests.format.document import DEMONSTRATION, NO_TEMPLATE, ReleaseDocument
 from manifests.format.json_text import json_bytes
 from manifests.format.layout import BIDS_VERSION, CROISSANT_KEY, DESCRIPTION_KEY, NOT_BIDS, VERSIONS
 from manifests.format.licenses import LICENSE_URLS
@@ -148,8 +148,9 @@ def _level(column: Column, level: str) -> str:
 
 
 def _t1w_json(document: ReleaseDocument) -> dict[str, Any]:
+    what = "Synthetic T1-weighted brain image, drawn from a generative model"
     return {
-        "Description": "Synthetic T1-weighted brain image, drawn from a generative model",
+        "Description": f"{what}. {NO_TEMPLATE}" if document.space else what,
         "Units": "arbitrary",
         "SyntheticData": True,
         **document.image,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from manifests.format.document import DEMONSTRATION, ReleaseDocument
+from manifests.format.document import DEMONSTRATION, NO_TEMPLATE, ReleaseDocument
 from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY
 from manifests.format.licenses import LICENSE_URLS
 from manifests.format.measured import measured_schema
@@ -75,6 +75,7 @@ def croissant(
         f" {document.model['name']}; none shows a person. A record describes one image: where it"
         " lies, its SHA-256, and what it was asked to show."
     )
+    made += f" {NO_TEMPLATE}" if document.space else ""
     authors = [one_line(author) for author in document.authors]
     about: dict[str, Any] = {
         "@context": CONTEXT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from manifests.format.document import DEMONSTRATION, ReleaseDocument
+from manifests.format.document import DEMONSTRATION, NO_TEMPLATE, ReleaseDocument
 from manifests.format.layout import MEASURED_KEY
 from manifests.format.schema import Column
 from manifests.metadata.quality import quality_section
@@ -53,6 +53,10 @@ def readme(
             if document.evaluation
             else ""
         ),
+        f"## Where the images lie\n\n{NO_TEMPLATE} Register them before an atlas is laid over them,"
+        " or one is compared with another voxel by voxel."
+        if document.space
+        else "",
         "## What the columns mean\n\n" + _column_table(document.columns),
         f"## Covariate distributions\n\nOf the images that are here, as asked for:\n\n{spread}"
         if spread

@@ -25,6 +25,7 @@ from manifests.verify.findings import Finding, Report
 from manifests.volumes.nifti import BROKEN, HEADER_BYTES, Geometry, check_volume
 
 SPACES = range(1, 6)  # NIfTI's codes of a coordinate system that is known
+TEMPLATES = range(3, 6)  # of those: Talairach's, MNI's, another template's
 AFFINE_TOLERANCE_MM = 1e-3
 
 
@@ -38,12 +39,14 @@ def check_images(
     sample: int | None,
     seed: int,
     on_progress: OnProgress | None,
+    space: str | None = None,
 ) -> None:
     """Every image: there, the right bytes, readable, on the same grid as the others.
 
     Args:
         listed: sizes of what is there by key, which is all that is asked of images that a `sample`
             leaves out; None where the storage does not tell.
+        space: in which the images lie, as the release says, where that is none of a template.
     """
     ok = table.filter(pc.equal(table["status"], OK)).select(["path", "bytes", "sha256"])
     rows = ok.to_pylist()
@@ -61,7 +64,7 @@ def check_images(
         rest = iter(rows)
         # Few at a time, so that few images are in memory.
         while batch := list(islice(rest, 4 * connections)):
-            results = pool.map(lambda row: _check_image(store, row, digests), batch)
+            results = pool.map(lambda row: _check_image(store, row, digests, space), batch)
             for row, (findings, geometry) in zip(batch, results, strict=True):
                 report.findings += findings
                 report.images += 1
@@ -86,7 +89,7 @@ def _check_listed(row: dict[str, Any], listed: Mapping[str, int], report: Report
 
 
 def _check_image(
-    store: Store, row: dict[str, Any], digests: Mapping[str, str]
+    store: Store, row: dict[str, Any], digests: Mapping[str, str], space: str | None
 ) -> tuple[list[Finding], Geometry | None]:
     key = row["path"] or ""
     try:
@@ -113,16 +116,17 @@ def _check_image(
     geometry, problem = check_volume(data)
     if problem:
         findings.append(Finding("error", "image-content", key, problem))
-    elif problem := header_problem(data):
+    elif problem := header_problem(data, space):
         findings.append(Finding("error", "image-header", key, problem))
     return findings, geometry
 
 
-def header_problem(data: bytes) -> str | None:
+def header_problem(data: bytes, space: str | None = None) -> str | None:
     """What a sound volume's header does not say, or says twice and differently.
 
     A release's images are in millimetres and in a known space; qform and sform, where both are
-    given, are the same, because programs differ in which one they believe.
+    given, are the same, because programs differ in which one they believe. Where the release says
+    that its images lie in no template's space, their headers name none.
     """
     try:
         # Unpacked as a stream: no more than the header.
@@ -134,6 +138,11 @@ def header_problem(data: bytes) -> str | None:
             return f"its unit of length is {unit}, expected mm"
         if sform not in SPACES and qform not in SPACES:
             return f"its sform and qform codes are {sform} and {qform}, expected a known space"
+        if space is not None and (sform in TEMPLATES or qform in TEMPLATES):
+            return (
+                f"its sform and qform codes are {sform} and {qform}, a template's space; "
+                f"release.json says {space!a:.40}"
+            )
         if sform in SPACES and qform in SPACES:
             apart = np.abs(header.get_sform() - header.get_qform()).max()
             if not apart <= AFFINE_TOLERANCE_MM * max(header.get_data_shape()):

@@ -101,6 +101,7 @@ def verify(
         sample=sample,
         seed=seed,
         on_progress=on_progress,
+        space=release.about.get("space"),
     )
     _check_orphans(release, table, listed or {}, report)
     return report

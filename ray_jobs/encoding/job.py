@@ -41,7 +41,7 @@ def encode_latents(args: argparse.Namespace) -> int:
         raise JobError(f"--workers {args.workers}: expected at least 1")
     cohort = PreparedCohort.open(Path(args.cohort).expanduser().absolute())
     trained = open_run(Path(args.autoencoder).expanduser().absolute())
-    if cohort.grid != trained.grid:
+    if not cohort.grid.same_voxels(trained.grid):
         raise JobError(
             f"{args.cohort} is prepared at {cohort.grid.shape}, {cohort.grid.spacing:g} mm, the "
             f"autoencoder was trained at {trained.grid.shape}, {trained.grid.spacing:g} mm; "
@@ -172,4 +172,5 @@ def collect(
         source=cohort.source,
         command=command,
         deformed=deformed,
+        space=cohort.grid.space,
     )

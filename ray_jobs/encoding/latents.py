@@ -11,6 +11,7 @@ import pandas as pd
 from ldm.anatomy.deformed import CHANGED
 from ldm.covariates import CovariateSchema, Row
 from ldm.volumes.brain_size import BrainSize
+from ldm.volumes.grid import MNI
 from ldm.volumes.quality import Bounds
 from ray_jobs.encoding.autoencoder_folder import TrainedAutoencoder, open_run
 from ray_jobs.errors import JobError
@@ -46,6 +47,7 @@ class EncodedCohort:
         copies: how many copies of a volume were encoded; deformed: whether others are bent.
         cohort: the prepared cohort's fingerprint; source: what it was made from.
         command: the encode-latents that made them.
+        space: in which the volumes lie, as of `ldm.volumes.grid.Grid`.
     """
 
     folder: Path
@@ -60,6 +62,7 @@ class EncodedCohort:
     source: dict[str, Any]
     command: str
     deformed: bool = False
+    space: str = MNI
 
     @property
     def autoencoder(self) -> TrainedAutoencoder:
@@ -107,6 +110,7 @@ class EncodedCohort:
                 "command": self.command,
                 "copies": self.copies,
                 **({"deformed": True} if self.deformed else {}),
+                **({"space": self.space} if self.space != MNI else {}),
                 "latent_mean": list(self.latent_mean),
                 "latent_std": list(self.latent_std),
                 "bounds": {name: list(pair) for name, pair in self.bounds.items()},
@@ -147,4 +151,5 @@ class EncodedCohort:
             source=document["source"],
             command=document.get("command", ""),
             deformed=document.get("deformed", False),
+            space=document.get("space", MNI),
         )

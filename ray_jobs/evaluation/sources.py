@@ -12,7 +12,7 @@ import numpy as np
 from ldm.covariates import CovariateSchema
 from ldm.evaluation.privacy.nearness import FEWEST_HELD_OUT
 from ldm.split import person_of
-from ldm.volumes.grid import Grid
+from ldm.volumes.grid import MNI, Grid
 from manifests.query.release import Release
 from manifests.storage import open_store
 from manifests.storage.base import Store
@@ -83,6 +83,7 @@ class ReleaseVolumes:
     Attributes:
         samples, images: how many it has, measured or not.
         fields: what made it: model, sampling, seed.
+        space: in which its volumes lie, as of `ldm.volumes.grid.Grid`.
     """
 
     label: str
@@ -92,6 +93,7 @@ class ReleaseVolumes:
     samples: int
     images: int
     fields: dict[str, Any]
+    space: str = MNI
 
     @classmethod
     def of(cls, label: str, uri: str, schema: CovariateSchema, limit: int | None) -> ReleaseVolumes:
@@ -126,6 +128,7 @@ class ReleaseVolumes:
             samples=counts["samples"],
             images=counts["ok"],
             fields=release.about["fields"],
+            space=release.document.space or MNI,
         )
 
     def read(self, item: dict[str, Any]) -> np.ndarray:
@@ -166,6 +169,11 @@ def check_grid(source: ReleaseVolumes, grid: Grid) -> None:
         JobError: what was found, and what to do.
     """
     image = source.image(source.items[0])
+    if source.space != grid.space:
+        raise JobError(
+            f"{source.uri}: its volumes lie in space {source.space}, the real cohort's in space "
+            f"{grid.space}; prepare the cohort with the --placement of the release's model"
+        )
     if image.shape == grid.shape and np.allclose(image.affine, grid.affine, atol=0.01):
         return
     raise JobError(

@@ -11,6 +11,7 @@ import numpy as np
 
 from ldm.covariates import Covariate, CovariateSchema
 from ldm.models.description import ONE_PASS, ModelDescription
+from ldm.volumes.grid import MNI
 from ldm.volumes.nifti import from_bytes
 from ldm.volumes.previews import mosaic, sweep
 from manifests.errors import ReleaseError, StorageError
@@ -126,6 +127,7 @@ def release_document(
         authors=tuple(authors) or ReleaseDocument.authors,
         chosen=tuple(sorted(field for field, value in given.items() if value)),
         software_version=software_version(),
+        space=None if description.grid.space == MNI else description.grid.space,
     )
 
 

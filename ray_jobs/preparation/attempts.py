@@ -50,15 +50,17 @@ class Attempts:
         """The outcome of `prepare_subject` for the first image that can be used, and "used", its
         number; where none can, the reason of each."""
         reasons: list[str] = []
+        outcome: dict[str, Any] = {}
         for number, image, work, before in self._each():
             outcome = prepare_subject(self.name, image, volumes, grid, work, before)
             if "reason" not in outcome:
                 return {**outcome, "used": number}
             reasons.append(str(outcome["reason"]))
         if len(reasons) == 1:
-            return {"reason": reasons[0]}
+            return outcome
         told = zip(self.images, reasons, strict=True)
-        return {"reason": "; ".join(f"{image.name}: {reason}" for image, reason in told)}
+        line = "; ".join(f"{image.name}: {reason}" for image, reason in told)
+        return {**outcome, "reason": line}
 
     def to_json(self) -> str:
         """For a Ray item, of which each column has one type."""

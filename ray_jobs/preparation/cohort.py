@@ -19,6 +19,8 @@ from ray_jobs.files import digest, read_json, read_table, write_json, write_tabl
 MARK, TABLE, VOLUMES = "cohort.json", "subjects.parquet", "volumes"
 # Columns that tell of a sample and that training does not see; 0.1.0 wrote none of them.
 PROVENANCE = ("session", "image", "notes")
+# Columns that tell what a look at a scan found, and that training does not see.
+INSPECTED = ("shows", "turned", "shifted", "cut")
 
 
 def is_whole(volume: Path, grid: Grid) -> bool:
@@ -41,7 +43,9 @@ class PreparedCohort:
             is a sample; `ldm.split.person_of` names the person), split ("train" or
             "validation", by person), volume (path in the folder), sha256, the covariates, and
             where it comes from: session, image (path in the BIDS folder) and notes, codes of
-            `ray_jobs.preparation.notes`.
+            `ray_jobs.preparation.notes`. Where images were inspected also shows ("head" or
+            "brain"), turned (degrees) and shifted (mm) between the image as placed and the
+            template, and cut (share of the brain outside the grid).
         source: what it was made from, in words.
     """
 
@@ -54,7 +58,7 @@ class PreparedCohort:
     @property
     def fingerprint(self) -> str:
         """sha256, hexadecimal, of all that training sees."""
-        seen = self.table.drop(columns=list(PROVENANCE), errors="ignore")
+        seen = self.table.drop(columns=[*PROVENANCE, *INSPECTED], errors="ignore")
         return digest(
             {
                 "grid": self.grid.to_json(),
@@ -75,12 +79,18 @@ class PreparedCohort:
         """The volumes of one split, in the same order."""
         return [self.folder / path for path in self.split(name)["volume"]]
 
-    def write(self, unusable: list[dict[str, str]], noted: Sequence[dict[str, str]] = ()) -> bool:
+    def write(
+        self,
+        unusable: list[dict[str, str]],
+        noted: Sequence[dict[str, str]] = (),
+        told: Sequence[dict[str, str]] = (),
+    ) -> bool:
         """Write the table, then `cohort.json`, whose presence says that all is there.
 
         Args:
             unusable: participant_id and reason of who is left out.
-            noted: participant_id and note of who is in the table, but had something amiss.
+            noted: participant_id and note of whose background was not what it seemed.
+            told: participant_id and what is doubtful of who is used all the same.
 
         Returns:
             Whether anything had to be written; False where the very same cohort was there.
@@ -95,6 +105,7 @@ class PreparedCohort:
             "validation": len(self.split("validation")),
             "unusable": unusable,
             **({"noted": list(noted)} if noted else {}),
+            **({"told": list(told)} if told else {}),
             "fingerprint": self.fingerprint,
         }
         if read_json(self.folder / MARK) == document and self._reads_back():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ from ray_jobs.preparation.bids.reading import Missing, Reading
 from ray_jobs.preparation.bids.subjects import Subject, find_subjects
 from ray_jobs.preparation.cohort import MARK, VOLUMES, PreparedCohort
 from ray_jobs.preparation.options import Options
+from ray_jobs.preparation.subject import refused_folder
 from ray_jobs.preparation.table import heads_are_known, subject_table, with_known_heads
+from ray_jobs.preparation.verdicts import picture, whole
 
 KINDS = ("bids", "virtual")
 # Columns of a prepared cohort's and of latents' tables.
@@ -50,19 +53,25 @@ def prepare(args: argparse.Namespace) -> int:
     if options.normalise:
         subjects = with_known_heads(subjects)
     done = _prepare_all(subjects, out, chosen.grid, args, options)
+    drawn = picture.draw(out, out / VOLUMES, refused_folder(out / VOLUMES), done)
+    most = allowed(len(subjects)) if allowed else None
     subjects = [resolved(s, done.get(s.participant_id, {})) for s in subjects]
-    unusable = [
-        {"participant_id": s.participant_id, "reason": r}
-        for s in subjects
-        if (r := s.reason or done[s.participant_id].get("reason"))
-    ]
     noted = [
         {"participant_id": name, "note": outcome["note"]}
         for name, outcome in sorted(done.items())
-        if "note" in outcome
+        if "note" in outcome and "sha256" in outcome
     ]
-    _tell(subjects, unusable, noted, done, bids)
-    if allowed is not None and len(unusable) > allowed(len(subjects)):
+    try:
+        done |= whole.unmixed(done, options, len(_unusable(subjects, done)), most)
+    except JobError:
+        (out / MARK).unlink(missing_ok=True)
+        raise
+    finally:
+        unusable = _unusable(subjects, done)
+        _tell(subjects, unusable, noted, done, bids)
+        if drawn:
+            print(f"look at them: {out / picture.PICTURE}")
+    if most is not None and len(unusable) > most:
         (out / MARK).unlink(missing_ok=True)
         raise JobError(
             f"{len(unusable)} of {len(subjects)} subjects cannot be used, more than "
@@ -70,8 +79,10 @@ def prepare(args: argparse.Namespace) -> int:
             exit_code=1,
         )
     table = subject_table(subjects, done, template, args.validation, options, bids)
+    table = whole.with_findings(table, done)
     if not len(table):
-        raise JobError(f"none of the {len(subjects)} subjects can be used", exit_code=1)
+        why = whole.common_refusal(done)
+        raise JobError(f"none of the {len(subjects)} subjects can be used{why}", exit_code=1)
     of_samples = dict(zip(table["participant_id"], table["notes"], strict=True))
     for line in notes.lines(of_samples):
         print(f"note: {line}", file=sys.stderr)
@@ -82,8 +93,9 @@ def prepare(args: argparse.Namespace) -> int:
     if args.ranges == "cohort":
         schema = fit_schema(template, columns, missing=reading.missing is Missing.LEAVE_OUT)
     _tell_missing(table, template)
-    cohort = PreparedCohort(folder=out, grid=chosen.grid, schema=schema, table=table, source=source)
-    written = cohort.write(unusable, noted)
+    grid = replace(chosen.grid, space=options.space)
+    cohort = PreparedCohort(folder=out, grid=grid, schema=schema, table=table, source=source)
+    written = cohort.write(unusable, noted, whole.told_subjects(done))
     print(
         f"{out}: {len(cohort.split('train'))} subjects to train on, "
         f"{len(cohort.split('validation'))} held out, {len(unusable)} unusable"
@@ -111,6 +123,15 @@ def with_kind(args: argparse.Namespace) -> argparse.Namespace:
     if (args.cohort == "bids") == (args.bids is None):
         raise JobError("give a BIDS folder, or --cohort virtual without one")
     return args
+
+
+def _unusable(subjects: list[Subject], done: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
+    """Who cannot be used, and why."""
+    return [
+        {"participant_id": s.participant_id, "reason": r}
+        for s in subjects
+        if (r := s.reason or done[s.participant_id].get("reason"))
+    ]
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
@@ -160,6 +181,8 @@ def _find(
     described, problems = told_description(bids)
     for line in problems:
         print(f"note: {line}", file=sys.stderr)
+    if args.cohort != "virtual" or args.placement:
+        source |= {"placement": options.placement}
     source |= {**described, "command": command_line("prepare", args)}
     return out, bids, subjects, source
 
@@ -291,7 +314,7 @@ def _tell(
     done: dict[str, dict[str, Any]],
     bids: Path,
 ) -> None:
-    redone = sum(bool(outcome.get("redone")) for outcome in done.values())
+    redone = sum(outcome["redone"] for outcome in done.values() if "sha256" in outcome)
     there = len(subjects) - len(unusable) - redone
     print(f"{len(subjects)} subjects: {redone} prepared now, {there} already there")
     used = [subject for subject in subjects if "sha256" in done.get(subject.participant_id, {})]
@@ -301,3 +324,5 @@ def _tell(
         print(f"unusable: {entry['participant_id']}: {entry['reason']}", file=sys.stderr)
     for entry in noted:
         print(f"note: {entry['participant_id']}: {entry['note']}", file=sys.stderr)
+    for line in whole.told_lines(done):
+        print(line, file=sys.stderr)

@@ -10,6 +10,7 @@ from typing import Any
 from ldm.covariates import CovariateSchema
 from ldm.errors import LdmError
 from ldm.measuring import MEASURED, choose_engine
+from ldm.volumes.grid import CENTRED, MNI
 from ray_jobs.errors import JobError
 from ray_jobs.preparation.bids.choice import Choice
 from ray_jobs.preparation.bids.sessions import named
@@ -24,20 +25,22 @@ class Work:
         skull_strip: whether all but the brain is blackened first.
         measure: the engine that measures this subject's volumes, or None.
         head_scale: whether the size of the head is found by registration.
+        inspect: whether it is looked at: a head or a brain, its tilt, what is cut off.
     """
 
     placement: str
     skull_strip: bool = False
     measure: str | None = None
     head_scale: bool = False
+    inspect: bool = False
 
     @property
     def registers(self) -> bool:
-        """Whether the image is registered to the template."""
+        """Whether the image must register to the template."""
         return self.placement == "register" or self.head_scale
 
     def to_json(self) -> dict[str, Any]:
-        """What is not the default; the placement always."""
+        """What shapes a volume and is not the default; the placement always."""
         told: dict[str, Any] = {"placement": self.placement}
         if self.skull_strip:
             told["skull_strip"] = True
@@ -50,13 +53,24 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options of a preparation: `skull_strip` and `placement` for all, the rest by need."""
+    """The options of a preparation: how images are placed and looked at for all, the rest by need.
+
+    Attributes:
+        placement: "register" unless the user says otherwise; a virtual cohort's images are made
+            where they belong, and are neither registered nor inspected unless the user says so.
+    """
 
     placement: str
     skull_strip: bool = False
     engine: str | None = None
     normalise: bool = False
     choice: Choice = field(default_factory=Choice)
+    inspect: bool = False
+
+    @property
+    def space(self) -> str:
+        """Of the grid on which volumes are placed so."""
+        return CENTRED if self.inspect and self.placement == "centre" else MNI
 
     @classmethod
     def of(cls, args: argparse.Namespace, schema: CovariateSchema) -> Options:
@@ -83,16 +97,17 @@ class Options:
             raise JobError(f"--session {args.session!r}: expected a session's name, or all")
         if args.cohort == "virtual" and (engine or args.normalise_brain_volume):
             raise JobError("a virtual cohort's volumes are known: nothing to measure or normalise")
+        virtual = args.cohort == "virtual"
+        placement = args.placement or ("centre" if virtual else "register")
         found = cls(
-            placement=args.placement,
+            placement=placement,
             skull_strip=args.skull_strip,
             engine=engine,
             normalise=args.normalise_brain_volume,
-            choice=Choice(
-                placement=args.placement, session=named(args.session), pattern=args.image
-            ),
+            choice=Choice(placement=placement, session=named(args.session), pattern=args.image),
+            inspect=not virtual,
         )
-        if found.placement == "register" or found.normalise or engine == "atlas":
+        if found.inspect or found.placement == "register" or engine == "atlas":
             _need("SimpleITK", "registration", "press")
         if found.skull_strip:
             _need("deepbet", "--skull-strip", "strip")
@@ -105,6 +120,7 @@ class Options:
             skull_strip=self.skull_strip,
             measure=self.engine if unmeasured else None,
             head_scale=self.normalise and not intracranial,
+            inspect=self.inspect,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -10,21 +10,26 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from ldm.anatomy.inspection.scan import inspect
+from ldm.anatomy.registration import Registration
 from ldm.errors import LdmError
 from ldm.measuring import measure
 from ldm.volumes.absent import why_absent
 from ldm.volumes.background import masked, settled
-from ldm.volumes.conversion import quantise, read_scan, to_grid
+from ldm.volumes.conversion import placed_affine, quantise, read_scan, to_grid
 from ldm.volumes.grid import Grid
 from ldm.volumes.orientation import GUESS
 from ray_jobs.files import digest, read_json, write_array, write_json
 from ray_jobs.preparation.cohort import is_whole
 from ray_jobs.preparation.options import Work
+from ray_jobs.preparation.verdicts.verdict import Verdict, unrecognised, verdict
 
 # Goes up when the same image would come out different.
 RECIPE_VERSION = 2
-# What a mark tells of a subject besides its volume's digest.
-FOUND = ("measured", "head_scale", "correlation", "notes", "note")
+# What a mark tells of a subject besides its volume's digest, or the reason why it has none.
+FOUND = (
+    "measured", "head_scale", "correlation", "notes", "note", "inspection", "faults", "told"
+)  # fmt: skip
 
 NO_PLACE = (
     "neither qform nor sform says where the image lies (both codes are 0), and --placement affine "
@@ -52,6 +57,10 @@ def kept(
     except OSError:
         return None
     known = read_json(mark)
+    why = "sha256"
+    if known is None:
+        mark, why = refused_folder(volumes) / mark.name, "reason"
+        known = read_json(mark)
     if known is None or not is_whole(mark.with_suffix(".npy"), grid):
         return None
     if "notes" not in known:  # of a version that did not look
@@ -59,7 +68,7 @@ def kept(
     if any(known.get(name) != value for name, value in source.items()):
         return None
     found = {name: known[name] for name in FOUND if known.get(name)}
-    return {"sha256": known["sha256"], **found, "redone": False}
+    return {why: known[why], **found, "redone": False}
 
 
 def prepare_subject(
@@ -79,12 +88,17 @@ def prepare_subject(
     Returns:
         `{"sha256", "redone": True}`, where registered with "correlation" and "head_scale", where
         measured with "measured", mm3 by name, where something is doubtful with "notes", its
-        codes, where its background was not the darkest with "note", a line; or `{"reason"}` where
-        the image cannot be used.
+        codes, where its background was not the darkest with "note", a line, where inspected with
+        "inspection", and where something is amiss with "faults", their names, and "told", a line;
+        or `{"reason"}` where the image cannot be used. One that is refused for what it shows is
+        written like a usable one, but beside `volumes` (`refused_folder`), and has "inspection",
+        "faults" and "redone".
     """
     mark = volumes / f"{participant_id}.json"
     target = volumes / f"{participant_id}.npy"
     mark.unlink(missing_ok=True)
+    for left in refused_folder(volumes).glob(f"{participant_id}.*"):
+        left.unlink()
     try:
         source = _source(image, grid, work, before)
         scan = read_scan(image)
@@ -98,11 +112,22 @@ def prepare_subject(
         target.unlink(missing_ok=True)
         return {"reason": str(error)}
     notes = list(scan.notes)
+    if "reason" in found:
+        target.unlink(missing_ok=True)
+        refused_folder(volumes).mkdir(exist_ok=True)
+        write_array(refused_folder(volumes) / target.name, levels)
+        write_json(refused_folder(volumes) / mark.name, {**source, **found, "notes": notes})
+        return {**found, "redone": True}
     write_array(target, levels)
     sha256 = hashlib.sha256(levels.tobytes()).hexdigest()
     write_json(mark, {**source, "sha256": sha256, **found, "notes": notes})
     found |= {"notes": notes} if notes else {}
     return {"sha256": sha256, **found, "redone": True}
+
+
+def refused_folder(volumes: Path) -> Path:
+    """Where the volumes lie of those who are refused for what they show, to be looked at."""
+    return volumes.with_name("refused")
 
 
 def _worked(
@@ -113,12 +138,9 @@ def _worked(
     data, note = settled(data)
     if note:
         found["note"] = note
-    to_mni = None
-    if work.registers:
-        from ldm.anatomy.registration import register
-
-        registration = register(data, affine)
-        to_mni = registration.rigid
+    registration, why_not = _registered(data, affine, work)
+    to_mni = registration.rigid if registration else None
+    if work.registers and registration:
         found["correlation"] = round(registration.correlation, 4)
         found["head_scale"] = round(registration.head_scale, 6)
     whole = data
@@ -132,10 +154,46 @@ def _worked(
         measured = measure(nib.Nifti1Image(seen, affine), work.measure)
         found["measured"] = {name: round(value) for name, value in measured.items()}
     if work.placement == "register":
-        placed = to_grid(data, to_mni @ affine, grid, placement="affine", order=3)
+        assert to_mni is not None
+        place = to_mni @ affine
+        volume = to_grid(data, place, grid, placement="affine", order=3)
     else:
-        placed = to_grid(data, affine, grid, placement=work.placement)
-    return quantise(placed), found
+        place = placed_affine(data.shape, affine, grid, work.placement)
+        volume = to_grid(data, affine, grid, placement=work.placement)
+    if work.inspect and registration:
+        inspection = inspect(data, affine, registration, place, grid)
+        found["inspection"] = inspection.to_json()
+        found |= _told(verdict(inspection, work, grid))
+    elif work.inspect:
+        found |= _told(unrecognised(why_not, work))
+    return quantise(volume), found
+
+
+def _registered(
+    data: np.ndarray, affine: np.ndarray, work: Work
+) -> tuple[Registration | None, str]:
+    """Where the scan lies in MNI space, if that is asked; or why that cannot be said.
+
+    Raises:
+        LdmError: it does not register, and must.
+    """
+    if not (work.registers or work.inspect):
+        return None, ""
+    from ldm.anatomy.registration import register
+
+    try:
+        return register(data, affine), ""
+    except LdmError as error:
+        if work.registers:
+            raise
+        return None, str(error)
+
+
+def _told(about: Verdict) -> dict[str, Any]:
+    """What a verdict adds to a subject's outcome; nothing where it is fine."""
+    if not about.faults:
+        return {}
+    return {"faults": about.names, "reason" if about.refused else "told": about.line}
 
 
 def _why_gone(image: Path) -> str | None:

@@ -47,7 +47,7 @@ def train_diffusion(args: argparse.Namespace) -> int:
     config = configure(chosen.train_diffusion, args)
     latents = EncodedCohort.open(Path(args.latents).expanduser().absolute())
     trained = latents.autoencoder
-    if trained.config != chosen.autoencoder or trained.grid != chosen.grid:
+    if trained.config != chosen.autoencoder or not trained.grid.same_voxels(chosen.grid):
         raise JobError(
             f"{args.latents} was encoded by another autoencoder than preset {args.preset}'s; "
             "give the preset it was trained with"
@@ -206,7 +206,7 @@ def describe_model(
         card=card,
         schema=latents.schema,
         distribution=cohort_distribution(latents),
-        grid=chosen.grid,
+        grid=replace(chosen.grid, space=latents.space),
         autoencoder=chosen.autoencoder.to_json(),
         denoiser=network.to_json(),
         schedule=chosen.schedule.to_json(),

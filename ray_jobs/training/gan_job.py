@@ -88,7 +88,7 @@ def describe_model(
         card=card,
         schema=UNCONDITIONAL,
         distribution=CohortDistribution.of_nothing(),
-        grid=chosen.grid,
+        grid=cohort.grid,
         kind=GAN,
         generator=chosen.generator.to_json(),
         bounds=bounds(cohort),

@@ -18,7 +18,7 @@ def training_cohort(folder: str, grid: Grid, preset: str) -> PreparedCohort:
         JobError: none there, a cohort prepared for another grid, or nothing to train on.
     """
     cohort = PreparedCohort.open(Path(folder).expanduser().absolute())
-    if cohort.grid != grid:
+    if not cohort.grid.same_voxels(grid):
         raise JobError(
             f"{folder} is prepared at {cohort.grid.shape}, {cohort.grid.spacing:g} mm; "
             f"preset {preset} wants {grid.shape}, {grid.spacing:g} mm. "

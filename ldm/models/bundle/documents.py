@@ -11,6 +11,7 @@ from ldm.errors import LdmError
 from ldm.models.bundle.configs import MARK
 from ldm.models.description import ModelDescription
 from ldm.untrusted import markdown
+from ldm.volumes.grid import MNI
 
 SCHEMA_URL = (
     "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
@@ -85,6 +86,7 @@ def inference_config(
             "autoencoder_patch": autoencoder.get("patch", 1),
             "denoiser_patch": denoiser.get("patch", 1),
             "mirrored": autoencoder.get("mirrored", False),
+            **_code(description),
             "device": "@device",
         },
         "run": [
@@ -158,7 +160,8 @@ def metadata(
         "authors": str(card.get("attribution", "not stated")),
         "copyright": f"The weights: {license_}. {card.get('attribution', '')}".strip(),
         "data_type": "nibabel",
-        "image_classes": f"T1w MRI, {description.grid.spacing:g} mm, MNI space, intensities 0..1",
+        "image_classes": f"T1w MRI, {description.grid.spacing:g} mm, "
+        f"{description.grid.space_text}, intensities 0..1",
         "intended_use": "Research, not to be used clinically"
         + ("; a demonstration" if card.get("demo") else ""),
         "references": [
@@ -224,7 +227,7 @@ def readme(description: ModelDescription, name: str) -> str:
         markdown(card.get("description", "")),
         "",
         *(["**A demonstration**: not for research conclusions.", ""] if card.get("demo") else []),
-        f"T1w volumes of {side} voxels, {description.grid.spacing:g} mm, in MNI space.",
+        f"T1w volumes of {side} voxels, {description.grid.spacing:g} mm, {_placed(description)}.",
         f"Licence of the weights: {markdown(card.get('license', 'not stated'))}. "
         f"Attribution: {markdown(card.get('attribution', 'none'))}",
         "",
@@ -262,6 +265,17 @@ def middle(schema: CovariateSchema) -> dict[str, Any]:
         c.name: c.round((c.minimum + c.maximum) / 2) if c.is_continuous else c.levels[0]
         for c in schema.covariates
     }
+
+
+def _code(description: ModelDescription) -> dict[str, str]:
+    """What the sampler's headers say of their coordinates; no word of MNI space, its default."""
+    grid = description.grid
+    return {} if grid.space == MNI else {"space": grid.nifti_code}
+
+
+def _placed(description: ModelDescription) -> str:
+    grid = description.grid
+    return f"in {grid.space_text}" if grid.space == MNI else grid.space_text
 
 
 def _meanings(covariate: Covariate) -> list[str]:

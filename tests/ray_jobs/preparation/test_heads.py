@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ldm.anatomy.head_size import TEMPLATE_INTRACRANIAL
+from ldm.anatomy.inspection.scan import Inspection
 from ldm.anatomy.registration import Registration
 from ldm.covariates import PAPER_SCHEMA
 from ldm.errors import LdmError
@@ -46,7 +47,10 @@ def found_at(shift: tuple[float, float, float], scale: float = 1.25) -> Registra
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Registration, deepbet and measuring answered at once; tells in what order they were asked."""
+    """Registration, deepbet and measuring answered at once; tells in what order they were asked.
+
+    What an inspection finds is that all is fine.
+    """
     asked: list[str] = []
 
     def register(data: np.ndarray, affine: np.ndarray) -> Registration:
@@ -63,6 +67,8 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(f"{engine} on {'brain' if stripped else 'head'}")
         return MEASURED
 
+    fine = Inspection(kind="brain", face=False, turned=0, shifted=0, cut=0, unseen=0, head_cut=0)
+    monkeypatch.setattr("ray_jobs.preparation.subject.inspect", lambda *given: fine)
     monkeypatch.setattr("ldm.anatomy.registration.register", register)
     monkeypatch.setattr("ldm.anatomy.skull.brain_mask", brain_mask)
     monkeypatch.setattr("ray_jobs.preparation.subject.measure", measure)
@@ -143,7 +149,7 @@ def cohort(tmp_path: Path, **changes: Any) -> Path:
     return bids
 
 
-WORDS = ("--preset", "tiny", "--validation", "0")
+WORDS = ("--preset", "tiny", "--validation", "0", "--placement", "centre")
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -165,7 +171,7 @@ def test_missing_volumes_are_measured_and_marked(
     assert table["brain_volume"]["sub-01"] == rows["sub-01"]["brain_volume"]
     assert table["brain_volume"]["sub-02"] == 1_050_000
     assert table["ventricular_volume"]["sub-03"] == rows["sub-03"]["ventricular_volume"]
-    assert here == ["atlas on head"] * 2
+    assert sorted(here) == sorted(["register"] * 4 + ["atlas on head"] * 2)
     told = refused(capsys, "prepare", bids, *WORDS, "--out", out)
     assert "holds another run: measure 'atlas' -> none." in told
 
@@ -244,7 +250,7 @@ def test_brain_volume_is_normalised_by_the_tables_intracranial_volume_where_all_
         [rows[n]["brain_volume"] * s for n, s in zip(rows, table["head_scale"], strict=False)],
         atol=0.5,
     )
-    assert here == []
+    assert here == ["register"] * 2  # to be looked at
     del rows["sub-03"]
     rows["sub-02"]["intracranial_volume"] = None
     write_participants(bids, rows)
@@ -252,7 +258,7 @@ def test_brain_volume_is_normalised_by_the_tables_intracranial_volume_where_all_
     table = PreparedCohort.open(tmp_path / "q").table
     assert set(table["head_scale_from"]) == {"registration"}
     np.testing.assert_allclose(table["head_scale"], 1.25, rtol=1e-6)
-    assert here == ["register"] * 2
+    assert here == ["register"] * 4
 
 
 @pytest.mark.parametrize(
@@ -260,8 +266,8 @@ def test_brain_volume_is_normalised_by_the_tables_intracranial_volume_where_all_
     [
         (["--measure", "synthseg"], "--measure synthseg: mri_synthseg is not on PATH: install"),
         (["--measure", "freely"], "--measure: invalid choice: 'freely'"),
-        (["--placement", "register"], "registration needs SimpleITK: pip install 'brainpress[pr"),
-        (["--skull-strip"], "--skull-strip needs deepbet: pip install 'brainpress[strip]'"),
+        ([], "registration needs SimpleITK: pip install 'brainpress[press]'"),
+        (["--placement", "centre"], "registration needs SimpleITK: pip install 'brainpress[pr"),
         (["--covariates", "age.json", "--measure", "atlas"], "the covariates are age"),
         (
             ["--covariates", "age.json", "--normalise-brain-volume"],
@@ -287,8 +293,17 @@ def test_what_cannot_be_done_is_told_in_one_line(
     assert not (tmp_path / "p").exists()
 
 
+def test_without_deepbet_skull_stripping_tells_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bids(tmp_path / "bids", 2)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name != "deepbet" or None)
+    told = refused(capsys, "prepare", tmp_path / "bids", "--skull-strip", "--out", tmp_path / "p")
+    assert "--skull-strip needs deepbet: pip install 'brainpress[strip]'" in told
+
+
 def test_the_help_names_the_extra_and_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["prepare", "--help"]) == 0
     said = capsys.readouterr().out
     assert "brainpress[strip]" in said
-    assert "--placement register --skull-strip --measure auto" in said
+    assert "whole-heads --skull-strip --measure auto" in said

@@ -220,6 +220,7 @@ def test_all_volumes_there_means_no_ray_and_nothing_left_to_do(
     write_prepared(tmp_path / "p")
     words = [
         *("prepare", tmp_path / "p-bids", "--preset", "tiny", "--validation", SHARE),
+        *("--placement", "centre"),
         *("--out", tmp_path / "p"),
     ]
     code, said, told = ended(capsys, *words)
@@ -247,6 +248,7 @@ def test_other_covariates_and_splits_need_no_volume_again(
     code, said, _ = ended(
         capsys,
         *("prepare", tmp_path / "p-bids", "--preset", "tiny", "--out", tmp_path / "p"),
+        *("--placement", "centre"),
         *("--covariates", tmp_path / "schema.json", "--ranges", "schema", "--validation", 0),
     )
     assert (code, "12 subjects to train on, 0 held out" in said) == (0, True)
@@ -260,7 +262,8 @@ def test_by_default_ranges_are_the_cohorts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_prepared(tmp_path / "p")
-    ended(capsys, "prepare", tmp_path / "p-bids", "--preset", "tiny", "--out", tmp_path / "p")
+    words = ("prepare", tmp_path / "p-bids", "--preset", "tiny", "--placement", "centre")
+    ended(capsys, *words, "--out", tmp_path / "p")
     cohort = PreparedCohort.open(tmp_path / "p")
     ages = cohort.table["age"]
     assert cohort.schema["age"].minimum <= ages.min() < ages.max() <= cohort.schema["age"].maximum
@@ -274,15 +277,19 @@ def test_another_cohort_grid_or_placement_in_the_same_out_is_refused(
 ) -> None:
     write_prepared(tmp_path / "p")
     words = ("prepare", tmp_path / "p-bids", "--out", tmp_path / "p")
-    assert ended(capsys, *words, "--preset", "tiny")[0] == 0
-    told = refused(capsys, *words)
+    centred = (*words, "--placement", "centre")
+    assert ended(capsys, *centred, "--preset", "tiny")[0] == 0
+    told = refused(capsys, *centred)
     assert "p holds another run: grid.shape [16, 24, 16] -> [64, 80, 64]; grid.spacing" in told
     told = refused(capsys, *words, "--preset", "tiny", "--placement", "affine")
     assert "holds another run: placement 'centre' -> 'affine'." in told
+    told = refused(capsys, *words, "--preset", "tiny")
+    assert "holds another run: placement 'centre' -> 'register'." in told
     shutil.copytree(tmp_path / "p-bids", tmp_path / "other-bids")
     told = refused(
         capsys,
-        *("prepare", tmp_path / "other-bids", "--preset", "tiny", "--out", tmp_path / "p"),
+        *("prepare", tmp_path / "other-bids", "--preset", "tiny", "--placement", "centre"),
+        *("--out", tmp_path / "p"),
     )
     assert "holds another run: dataset 'p-bids' -> 'other-bids'." in told
     assert PreparedCohort.open(tmp_path / "p").source["name"] == "p-bids"
@@ -294,7 +301,10 @@ def test_a_cohort_that_does_not_vary_is_told(
     write_prepared(tmp_path / "p")
     rows = {name: {**row, "age": 40} for name, row in people(12).items()}
     write_participants(tmp_path / "p-bids", rows)
-    words = ("prepare", tmp_path / "p-bids", "--preset", "tiny", "--out", tmp_path / "p")
+    words = (
+        *("prepare", tmp_path / "p-bids", "--preset", "tiny", "--placement", "centre"),
+        *("--out", tmp_path / "p"),
+    )
     code, _, told = ended(capsys, *words)
     assert (code, told) == (
         2,

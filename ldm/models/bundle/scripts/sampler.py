@@ -34,13 +34,15 @@ class Sampler:
         schedule: steps, beta_start, beta_end, and what the denoiser predicts: "epsilon" or "v" on
             the scaled-linear path, or "flow".
         latent_shape: channels and sides of the latent.
-        affine: (4, 4), voxel indices to MNI millimetres.
+        affine: (4, 4), voxel indices to millimetres.
         latent_mean, latent_std: per channel; the denoiser sees (z - mean) / std.
         calibration: constant and weights, over all scaled covariates, of what the denoiser is told
             instead of what is asked; of those covariates where that differs.
         condition_mean, condition_std: the denoiser sees (c - mean) / std; empty: c itself.
         autoencoder_patch, denoiser_patch: sides of the space-to-depth steps around the networks.
         mirrored: whether the autoencoder's x axis runs from right to left.
+        space: in which the millimetres are, as a NIfTI header says it: "mni", or "aligned" for
+            heads that are centred and lie in no template's space.
         device: where to compute.
     """
 
@@ -61,6 +63,7 @@ class Sampler:
         autoencoder_patch: int = 1,
         denoiser_patch: int = 1,
         mirrored: bool = False,
+        space: str = "mni",
         device: torch.device | str = "cpu",
     ) -> None:
         self.autoencoder: Any = _ready(autoencoder, device)
@@ -68,7 +71,7 @@ class Sampler:
         self.covariates = [dict(covariate) for covariate in covariates]
         self.schedule = dict(schedule)
         self.latent_shape = tuple(latent_shape)
-        self.affine = np.array(affine)
+        self.affine, self.space = np.array(affine), space
         self.latent_mean = _per_channel(latent_mean, device)
         self.latent_std = _per_channel(latent_std, device)
         self.calibration = dict(calibration or {})
@@ -92,7 +95,7 @@ class Sampler:
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        image = to_image(self.volume(values, key, steps=steps), self.affine)
+        image = to_image(self.volume(values, key, steps=steps), self.affine, self.space)
         path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
         print(f"wrote {path}")
         return path
@@ -208,16 +211,16 @@ def scaled(covariate: Mapping[str, Any], value: Any) -> float:
     return float((float(value) - low) / (high - low))
 
 
-def to_image(volume: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
-    """12-bit integers under a fixed slope of 1/4095, in MNI space, millimetres."""
+def to_image(volume: np.ndarray, affine: np.ndarray, space: str = "mni") -> nib.Nifti1Image:
+    """12-bit integers under a fixed slope of 1/4095, millimetres of `space`."""
     if not np.isfinite(volume).all():
         raise ValueError("the networks gave values that are not finite: no volume is written")
     stored = np.rint(np.clip(volume, 0, 1) * LEVELS).astype(np.int16)
     image = nib.Nifti1Image(stored, affine)
     header: Any = image.header
     header.set_xyzt_units("mm")
-    header.set_sform(affine, code="mni")
-    header.set_qform(affine, code="mni")
+    header.set_sform(affine, code=space)
+    header.set_qform(affine, code=space)
     header["cal_min"], header["cal_max"] = 0.0, 1.0
     header.set_slope_inter(1 / LEVELS, 0)
     return image
