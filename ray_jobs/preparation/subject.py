@@ -9,6 +9,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from ldm.anatomy import registration, skull
 from ldm.errors import LdmError
 from ldm.measuring import measure
 from ldm.volumes.background import masked, settled
@@ -21,7 +22,7 @@ from ray_jobs.preparation.options import Work
 # Goes up when the same image would come out different.
 RECIPE_VERSION = 2
 # What a mark tells of a subject besides its volume's digest.
-FOUND = ("measured", "head_scale", "correlation", "note")
+FOUND = ("measured", "head_scale", "correlation", "contrast", "note")
 
 
 def recipe(grid: Grid, work: Work) -> str:
@@ -53,7 +54,8 @@ def prepare_subject(
     """Write `volumes/<id>.npy` (X, Y, Z) uint16 0..4095, then `<id>.json`, its mark.
 
     Returns:
-        `{"sha256", "redone": True}`, where registered with "correlation" and "head_scale", where
+        `{"sha256", "redone": True}`, where registered with "correlation", "contrast" and
+        "head_scale", where
         measured with "measured", mm3 by name, where its background was not the darkest with
         "note", a line; or `{"reason"}` where the image cannot be used.
     """
@@ -83,19 +85,16 @@ def _worked(
     data, note = settled(data)
     if note:
         found["note"] = note
-    to_mni = None
+    to_mni = mask = None
     if work.registers:
-        from ldm.anatomy.registration import register
-
-        registration = register(data, affine)
-        to_mni = registration.rigid
-        found["correlation"] = round(registration.correlation, 4)
-        found["head_scale"] = round(registration.head_scale, 6)
+        place, mask = _registered(data, affine, work.skull_strip)
+        to_mni = place.rigid
+        found["correlation"] = round(place.correlation, 4)
+        found["contrast"] = round(place.contrast, 4)
+        found["head_scale"] = round(place.head_scale, 6)
     whole = data
     if work.skull_strip:
-        from ldm.anatomy.skull import brain_mask
-
-        data = masked(data, brain_mask(data, affine, to_mni))
+        data = masked(data, skull.brain_mask(data, affine) if mask is None else mask)
     if work.measure:
         # SynthSeg was made for heads as they are; the atlas does better without the skull.
         seen = whole if work.measure == "synthseg" else data
@@ -106,6 +105,24 @@ def _worked(
     else:
         placed = to_grid(data, affine, grid, placement=work.placement)
     return quantise(placed), found
+
+
+def _registered(
+    data: np.ndarray, affine: np.ndarray, skull_strip: bool
+) -> tuple[registration.Registration, np.ndarray | None]:
+    """Where a scan lies in MNI space, and where asked its brain mask.
+
+    The mask is sought in the head turned upright; a head that does not register is stripped as it
+    lies, and its brain registered instead.
+    """
+    try:
+        found = registration.register(data, affine)
+    except LdmError:
+        if not skull_strip:
+            raise
+        mask = skull.brain_mask(data, affine)
+        return registration.register(masked(data, mask), affine), mask
+    return found, skull.brain_mask(data, affine, found.rigid) if skull_strip else None
 
 
 def _source(image: Path, grid: Grid, work: Work) -> dict[str, Any]:
