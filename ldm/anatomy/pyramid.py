@@ -12,7 +12,10 @@ from ldm.errors import LdmError
 from ldm.volumes.resampling import smoothed_for
 
 SPACING = 2.0  # mm, of the finest level
-_RIM = {8: 4, 4: 4, 2: 3}  # voxels of 2 mm around the brain that are compared too
+LEVELS = (8, 4, 2)  # mm
+# Voxels of 2 mm around the brain that are compared too: `wide` shows a brain's outline, against
+# which a head's scalp would be drawn.
+_RIMS = {"wide": {8: 4, 4: 4, 2: 3}, "narrow": {8: 1, 4: 1, 2: 1}}
 # MNI mm on which the middle of a head begins: between the deepest point of the template's
 # brain (0, -36, 18) and that of a whole head (1, -22, 13).
 _START = (0.0, -29.0, 16.0)
@@ -24,7 +27,7 @@ class Template:
 
     Attributes:
         t1: SimpleITK images, float32 in 0..1, brain only.
-        mask: SimpleITK images, uint8, 1 in the brain and a rim around it.
+        masks: by rim, "wide" or "narrow", SimpleITK images, uint8, 1 in the brain and that rim.
         brain: (X, Y, Z) bool at 2 mm.
         origin: MNI mm of the first voxel's centre at 2 mm, (3,).
         centre: MNI mm of the brain's centre of mass, (3,).
@@ -32,11 +35,18 @@ class Template:
     """
 
     t1: dict[int, Any]
-    mask: dict[int, Any]
+    masks: dict[str, dict[int, Any]]
     brain: np.ndarray
     origin: np.ndarray
     centre: np.ndarray
     start: np.ndarray
+
+    def brain_at(self, spacing: int) -> Any:
+        """The brain as a SimpleITK image, uint8, at 2, 4 or 8 mm."""
+        import SimpleITK as sitk
+
+        image = to_itk(self.brain.astype(np.uint8), self.origin)
+        return sitk.Shrink(image, [spacing // int(SPACING)] * 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +69,19 @@ def template() -> Template:
     t1 = t1 / t1.max()
     brain = ndimage.binary_fill_holes(t1 > 0.02)
     origin = np.asarray(loaded.affine[:3, 3], dtype=np.float64)
-    masks = {}
-    for mm, rim in _RIM.items():
-        wide = ndimage.binary_dilation(brain, iterations=rim)
-        masks[mm] = sitk.Shrink(to_itk(wide.astype(np.uint8), origin), [mm // 2] * 3)
+    masks = {
+        name: {
+            mm: sitk.Shrink(
+                to_itk(ndimage.binary_dilation(brain, iterations=wide).astype(np.uint8), origin),
+                [mm // int(SPACING)] * 3,
+            )
+            for mm, wide in rim.items()
+        }
+        for name, rim in _RIMS.items()
+    }
     return Template(
-        t1={mm: level(to_itk(t1, origin), mm) for mm in _RIM},
-        mask=masks,
+        t1={mm: level(to_itk(t1, origin), mm) for mm in LEVELS},
+        masks=masks,
         brain=brain,
         origin=origin,
         centre=origin + SPACING * np.mean(np.nonzero(brain), axis=1),
@@ -117,6 +133,16 @@ def working_image(data: np.ndarray, affine: np.ndarray) -> Working:
         grey, matrix[:3, :3], matrix[:3, 3], tuple(shape), order=1, mode="grid-constant", cval=0.0
     )
     return Working(image=to_itk(found, origin), centre=_deepest(found, origin))
+
+
+def enlarged(scan: Working, factor: float) -> Working:
+    """The scan as if every millimetre of its world were `factor` millimetres."""
+    import SimpleITK as sitk
+
+    image = sitk.Image(scan.image)
+    image.SetSpacing([factor * side for side in image.GetSpacing()])
+    image.SetOrigin([factor * value for value in image.GetOrigin()])
+    return Working(image=image, centre=factor * scan.centre)
 
 
 def _deepest(data: np.ndarray, origin: np.ndarray) -> np.ndarray:

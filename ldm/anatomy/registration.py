@@ -7,15 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from ldm.anatomy.pyramid import Working, level, template, working_image
+from ldm.anatomy.fit import Fit, fit
+from ldm.anatomy.pyramid import Working, enlarged, level, template, working_image
 from ldm.errors import LdmError
 
 # The angles (degrees) about each axis from which the search begins: 7 x 7 x 7 rotations.
 START_STEP, START_STEPS = 18.0, 3
 KEPT = 10  # of those, the best are refined
-# A scan that fits the template worse than this is listed instead of trained on. True fits of
-# heads and brains reach 0.79 and more; upside-down ones 0.71, a ball of a head's size 0.75.
-LEAST_CORRELATION = 0.76
+# Of `ldm.anatomy.fit`: a scan whose contrast fits the template's worse is listed instead of trained
+# on, and after one that fits so well no other attempt is made. True fits of T1w scans reach 0.4
+# (large ventricles) to 0.8; heads that lie otherwise than their header says stay below 0.2.
+LEAST_CONTRAST, SURE_CONTRAST = 0.3, 0.4
+LEAST_COVERED = 0.8  # of the template's brain: less is half a head
+# How much larger the scan is taken, and what is compared around the brain, when the search begins.
+# The second finds small heads whose scalp lies where the template's brain has its edge.
+_ATTEMPTS = ((1.0, "wide"), (1.15, "narrow"))
 _SIZES = (0.6, 1.6)  # stretch along any direction between a person and the template
 _ROTATION_SCALE = 70.0  # mm from the middle of the brain to its edge: what a radian moves
 _BINS = 32  # of the joint histogram
@@ -30,11 +36,14 @@ class Registration:
         affine: (4, 4) float64, the same with 12 degrees of freedom.
         correlation: of the scan with the template, in the brain and 8 mm around it, at 4 mm
             and after `affine`.
+        contrast: the same of local contrast inside the brain alone, which tells a true fit; see
+            `ldm.anatomy.fit.Fit`.
     """
 
     rigid: np.ndarray
     affine: np.ndarray
     correlation: float
+    contrast: float
 
     @property
     def head_scale(self) -> float:
@@ -45,11 +54,13 @@ class Registration:
 def register(data: np.ndarray, affine: np.ndarray) -> Registration:
     """Register a scan to MNI152; the same input gives the same numbers, on one thread.
 
-    Mutual information (Mattes et al. 2003) is maximised over the template's brain and a rim
-    around it: from 343 rotations up to 54 degrees about each axis at 8 mm, rigidly at 4 mm, then
-    with 12 degrees of freedom at 4 and 2 mm. The rigid part of that fit is the registration, as
-    in the ACPC alignment of the Human Connectome Project's pipelines (Glasser et al. 2013): it
-    scales nothing, and a head smaller than the template still lies in its middle.
+    Mutual information (Mattes et al. 2003) is maximised over the template's brain: from 343
+    rotations up to 54 degrees about each axis at 8 mm, rigidly at 4 mm, then with 12 degrees of
+    freedom at 4 and 2 mm. The refinement looks 2 mm around the brain, lest a head's scalp is drawn
+    against the brain's edge; where that does not fit, other beginnings are tried and the best fit
+    is taken. The rigid part of it is the registration, as in the ACPC alignment of the Human
+    Connectome Project's pipelines (Glasser et al. 2013): it scales nothing, and a head smaller
+    than the template still lies in its middle.
 
     A scan whose header says left where the head has right is registered as well as any other:
     heads are too symmetric to tell.
@@ -65,25 +76,50 @@ def register(data: np.ndarray, affine: np.ndarray) -> Registration:
 
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     scan = working_image(data, affine)
-    start = sitk.Euler3DTransform()
-    start.SetCenter(template().start.tolist())
-    start.SetTranslation((scan.centre - template().start).tolist())
-    rigid = _refined(_searched(start, scan), scan, spacing=4, step=2.0, iterations=30, least=0.3)
+    return _checked(*_best(scan))
+
+
+def _best(scan: Working) -> tuple[np.ndarray, Fit]:
+    """The best of the attempts, MNI mm to the scan's world mm, and how well it fits."""
+    found: list[tuple[np.ndarray, Fit]] = []
+    for size, rim in _ATTEMPTS:
+        seen = enlarged(scan, size)
+        try:
+            matrix = np.diag([1 / size] * 3 + [1.0]) @ _fitted(_searched(seen, rim), seen)
+        except RuntimeError:  # ITK: too few voxels of the two images overlap
+            continue
+        found.append((matrix, fit(matrix, scan)))
+        if found[-1][1].contrast >= SURE_CONTRAST:
+            break
+    if not found:
+        raise LdmError("registration failed: the scan holds no head to align")
+    return max(found, key=lambda one: one[1].contrast)
+
+
+def _fitted(begun: Any, scan: Working) -> np.ndarray:
+    """The rigid transform `begun`, refined and widened to 12 degrees of freedom."""
+    import SimpleITK as sitk
+
+    rigid = sitk.Euler3DTransform(begun)
+    _refine(rigid, scan, "narrow", spacing=4, step=2.0, iterations=30, least=0.3)
     full = sitk.AffineTransform(3)
     full.SetCenter(rigid.GetCenter())
     full.SetMatrix(rigid.GetMatrix())
     full.SetTranslation(rigid.GetTranslation())
-    full = _refined(full, scan, spacing=4, step=0.5, iterations=100, least=0.02)
-    full = _refined(full, scan, spacing=2, step=0.5, iterations=40, least=0.02)
-    return _checked(_matrix(full), scan)
+    _refine(full, scan, "narrow", spacing=4, step=0.5, iterations=100, least=0.02)
+    _refine(full, scan, "narrow", spacing=2, step=0.5, iterations=40, least=0.02)
+    return _matrix(full)
 
 
-def _searched(start: Any, scan: Working) -> Any:
+def _searched(scan: Working, rim: str) -> Any:
     """The best of many starting rotations, each refined at 8 mm."""
     import SimpleITK as sitk
 
+    start = sitk.Euler3DTransform()
+    start.SetCenter(template().start.tolist())
+    start.SetTranslation((scan.centre - template().start).tolist())
     found: list[tuple[float, tuple[float, ...]]] = []
-    method = _method(start, spacing=8)
+    method = _method(start, rim, spacing=8)
     method.SetOptimizerAsExhaustive([START_STEPS] * 3 + [0] * 3)
     method.SetOptimizerScales([np.radians(START_STEP)] * 3 + [1.0] * 3)
     method.AddCommand(
@@ -95,32 +131,38 @@ def _searched(start: Any, scan: Working) -> Any:
     for _, position in sorted(found)[:KEPT]:
         transform = sitk.Euler3DTransform(start)
         transform.SetParameters(position)
-        refine = _method(transform, spacing=8)
-        _descend(refine, transform, step=4.0, iterations=40, least=0.3)
-        _execute(refine, scan, spacing=8)
-        results.append((refine.GetMetricValue(), transform.GetParameters()))
+        value = _refine(transform, scan, rim, spacing=8, step=4.0, iterations=40, least=0.3)
+        results.append((value, transform.GetParameters()))
     best = sitk.Euler3DTransform(start)
     best.SetParameters(min(results)[1])
     return best
 
 
-def _refined(
-    transform: Any, scan: Working, *, spacing: int, step: float, iterations: int, least: float
-) -> Any:
-    method = _method(transform, spacing=spacing)
+def _refine(
+    transform: Any,
+    scan: Working,
+    rim: str,
+    *,
+    spacing: int,
+    step: float,
+    iterations: int,
+    least: float,
+) -> float:
+    """Improve `transform` in place; returns the metric, less is better."""
+    method = _method(transform, rim, spacing=spacing)
     _descend(method, transform, step=step, iterations=iterations, least=least)
     _execute(method, scan, spacing=spacing)
-    return transform
+    return float(method.GetMetricValue())
 
 
-def _method(transform: Any, *, spacing: int) -> Any:
+def _method(transform: Any, rim: str, *, spacing: int) -> Any:
     """Mutual information inside the template's mask; improves `transform` in place."""
     import SimpleITK as sitk
 
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)
     method.SetMetricAsMattesMutualInformation(_BINS)
-    method.SetMetricFixedMask(template().mask[spacing])
+    method.SetMetricFixedMask(template().masks[rim][spacing])
     method.SetMetricSamplingStrategy(method.NONE)  # every voxel: no draw, no seed
     method.SetInterpolator(sitk.sitkLinear)
     method.SetInitialTransform(transform, True)
@@ -135,10 +177,7 @@ def _descend(method: Any, transform: Any, *, step: float, iterations: int, least
 
 
 def _execute(method: Any, scan: Working, *, spacing: int) -> None:
-    try:
-        method.Execute(template().t1[spacing], level(scan.image, spacing))
-    except RuntimeError:  # ITK: too few voxels of the two images overlap
-        raise LdmError("registration failed: the scan holds no head to align") from None
+    method.Execute(template().t1[spacing], level(scan.image, spacing))
 
 
 def _matrix(transform: Any) -> np.ndarray:
@@ -149,33 +188,31 @@ def _matrix(transform: Any) -> np.ndarray:
     return matrix
 
 
-def _checked(matrix: np.ndarray, scan: Working) -> Registration:
+def _checked(matrix: np.ndarray, found: Fit) -> Registration:
     left, sizes, right = np.linalg.svd(matrix[:3, :3])
     if not _SIZES[0] <= sizes.min() <= sizes.max() <= _SIZES[1]:
         raise LdmError(
             f"registration failed: the head would be {sizes.min():.2f} to {sizes.max():.2f} times "
             f"the template's size, expected {_SIZES[0]} to {_SIZES[1]}"
         )
-    correlation = _correlation(matrix, scan)
-    if not correlation >= LEAST_CORRELATION:
+    if not found.contrast >= LEAST_CONTRAST:
         raise LdmError(
-            f"registration failed: correlation with the MNI152 template {correlation:.2f}, "
-            f"expected at least {LEAST_CORRELATION}; is it a T1w image, its header right?"
+            f"registration failed: correlation of the brain's contrast with the MNI152 template "
+            f"{found.contrast:.2f}, expected at least {LEAST_CONTRAST}; is it a T1w image, its "
+            f"header right?"
+        )
+    if not found.covered >= LEAST_COVERED:
+        raise LdmError(
+            f"registration failed: the scan shows {100 * found.covered:.0f} % of the brain, "
+            f"expected at least {100 * LEAST_COVERED:.0f} %; is a part of the head cut off?"
         )
     middle = template().centre
     rigid = np.eye(4)
     rigid[:3, :3] = left @ right
     rigid[:3, 3] = matrix[:3, :3] @ middle + matrix[:3, 3] - rigid[:3, :3] @ middle
     return Registration(
-        rigid=np.linalg.inv(rigid), affine=np.linalg.inv(matrix), correlation=correlation
+        rigid=np.linalg.inv(rigid),
+        affine=np.linalg.inv(matrix),
+        correlation=found.correlation,
+        contrast=found.contrast,
     )
-
-
-def _correlation(matrix: np.ndarray, scan: Working) -> float:
-    import SimpleITK as sitk
-
-    transform = sitk.AffineTransform(matrix[:3, :3].ravel().tolist(), matrix[:3, 3].tolist())
-    fixed, mask = template().t1[4], sitk.GetArrayViewFromImage(template().mask[4]) > 0
-    moved = sitk.Resample(level(scan.image, 4), fixed, transform, sitk.sitkLinear, 0.0)
-    found, wanted = (sitk.GetArrayViewFromImage(image)[mask] for image in (moved, fixed))
-    return float(np.corrcoef(found, wanted)[0, 1]) if found.std() > 0 else 0.0

@@ -10,8 +10,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from ldm.anatomy import registration, skull
 from ldm.anatomy.inspection.scan import inspect
-from ldm.anatomy.registration import Registration
 from ldm.errors import LdmError
 from ldm.measuring import measure
 from ldm.volumes.absent import why_absent
@@ -25,10 +25,11 @@ from ray_jobs.preparation.options import Work
 from ray_jobs.preparation.verdicts.verdict import Verdict, unrecognised, verdict
 
 # Goes up when the same image would come out different.
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 # What a mark tells of a subject besides its volume's digest, or the reason why it has none.
 FOUND = (
-    "measured", "head_scale", "correlation", "notes", "note", "inspection", "faults", "told"
+    "measured", "head_scale", "correlation", "contrast", "notes", "note", "inspection", "faults",
+    "told",
 )  # fmt: skip
 
 NO_PLACE = (
@@ -86,13 +87,13 @@ def prepare_subject(
             made anew when they change.
 
     Returns:
-        `{"sha256", "redone": True}`, where registered with "correlation" and "head_scale", where
-        measured with "measured", mm3 by name, where something is doubtful with "notes", its
-        codes, where its background was not the darkest with "note", a line, where inspected with
-        "inspection", and where something is amiss with "faults", their names, and "told", a line;
-        or `{"reason"}` where the image cannot be used. One that is refused for what it shows is
-        written like a usable one, but beside `volumes` (`refused_folder`), and has "inspection",
-        "faults" and "redone".
+        `{"sha256", "redone": True}`, where registered with "correlation", "contrast" and
+        "head_scale", where measured with "measured", mm3 by name, where something is doubtful with
+        "notes", its codes, where its background was not the darkest with "note", a line, where
+        inspected with "inspection", and where something is amiss with "faults", their names, and
+        "told", a line; or `{"reason"}` where the image cannot be used. One that is refused for what
+        it shows is written like a usable one, but beside `volumes` (`refused_folder`), and has
+        "inspection", "faults" and "redone".
     """
     mark = volumes / f"{participant_id}.json"
     target = volumes / f"{participant_id}.npy"
@@ -138,16 +139,15 @@ def _worked(
     data, note = settled(data)
     if note:
         found["note"] = note
-    registration, why_not = _registered(data, affine, work)
-    to_mni = registration.rigid if registration else None
-    if work.registers and registration:
-        found["correlation"] = round(registration.correlation, 4)
-        found["head_scale"] = round(registration.head_scale, 6)
+    registered, mask, why_not = _registered(data, affine, work)
+    to_mni = registered.rigid if registered else None
+    if work.registers and registered:
+        found["correlation"] = round(registered.correlation, 4)
+        found["contrast"] = round(registered.contrast, 4)
+        found["head_scale"] = round(registered.head_scale, 6)
     whole = data
     if work.skull_strip:
-        from ldm.anatomy.skull import brain_mask
-
-        data = masked(data, brain_mask(data, affine, to_mni))
+        data = masked(data, skull.brain_mask(data, affine) if mask is None else mask)
     if work.measure:
         # SynthSeg was made for heads as they are; the atlas does better without the skull.
         seen = whole if work.measure == "synthseg" else data
@@ -160,8 +160,8 @@ def _worked(
     else:
         place = placed_affine(data.shape, affine, grid, work.placement)
         volume = to_grid(data, affine, grid, placement=work.placement)
-    if work.inspect and registration:
-        inspection = inspect(data, affine, registration, place, grid)
+    if work.inspect and registered:
+        inspection = inspect(data, affine, registered, place, grid)
         found["inspection"] = inspection.to_json()
         found |= _told(verdict(inspection, work, grid))
     elif work.inspect:
@@ -171,22 +171,33 @@ def _worked(
 
 def _registered(
     data: np.ndarray, affine: np.ndarray, work: Work
-) -> tuple[Registration | None, str]:
-    """Where the scan lies in MNI space, if that is asked; or why that cannot be said.
+) -> tuple[registration.Registration | None, np.ndarray | None, str]:
+    """Where the scan lies in MNI space, its brain mask, each if that is asked; or why not.
+
+    The mask is sought in the head turned upright; a head that does not register is stripped as it
+    lies, and its brain registered instead.
 
     Raises:
         LdmError: it does not register, and must.
     """
     if not (work.registers or work.inspect):
-        return None, ""
-    from ldm.anatomy.registration import register
-
+        return None, None, ""
+    mask = None
     try:
-        return register(data, affine), ""
+        try:
+            found = registration.register(data, affine)
+        except LdmError:
+            if not work.skull_strip:
+                raise
+            mask = skull.brain_mask(data, affine)
+            return registration.register(masked(data, mask), affine), mask, ""
     except LdmError as error:
         if work.registers:
             raise
-        return None, str(error)
+        return None, mask, str(error)
+    if work.skull_strip:
+        mask = skull.brain_mask(data, affine, found.rigid)
+    return found, mask, ""
 
 
 def _told(about: Verdict) -> dict[str, Any]:

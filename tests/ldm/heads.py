@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import nibabel as nib
 import numpy as np
+import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
@@ -56,3 +57,39 @@ def difference(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
     points = SPACING * voxels + template().origin[:, None]
     moved = apart[:3, :3] @ points + apart[:3, 3:] - points
     return float(np.degrees(turn)), float(np.sqrt((moved**2).sum(axis=0)).max())
+
+
+def brain() -> nib.Nifti1Image:
+    """The template's brain at 2 mm, in place, 0..1."""
+    place = np.diag([SPACING] * 3 + [1.0])
+    place[:3, 3] = template().origin
+    return nib.Nifti1Image(sitk.GetArrayFromImage(template().t1[2]).T, place)
+
+
+def whole_head(*, defaced: bool = False, neck: float = 70.0) -> nib.Nifti1Image:
+    """The template's brain in a made-up head at 2 mm, 0..1000: scalp, face, `neck` mm of neck.
+
+    The scalp is as bright as white matter, and what is nearer to the coil (in front and above) is
+    brighter, as in many a scan of a whole head. `defaced` blackens the face.
+    """
+    core = brain()
+    low, wide = int(neck / SPACING), 12
+    data = np.pad(np.asarray(core.dataobj), ((wide, wide), (wide, wide), (low, wide)))
+    place = core.affine.copy()
+    place[:3, 3] -= SPACING * np.array([wide, wide, low])
+    x, y, z = (
+        SPACING * index + first
+        for index, first in zip(np.indices(data.shape), place[:3, 3], strict=True)
+    )
+    away = SPACING * ndimage.distance_transform_edt(data < 0.02)
+    face = ((x / 55) ** 2 + ((y - 55) / 45) ** 2 + ((z + 50) / 55) ** 2 < 1) & (away > 6)
+    trunk = ((x / 60) ** 2 + ((y + 25) / 60) ** 2 < 1) & (z < -55) & (away > 6)
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal(data.shape), 2)
+    soft = 0.45 + 3 * noise
+    head = np.where(face | trunk, soft, data)
+    head = np.where((away > 6) & (away <= 14), 0.9 + noise, head)
+    if defaced:
+        head[(y > 30) & (z < -20) & (away > 4)] = 0
+    coil = 1 + 0.005 * y + 0.003 * z
+    air = np.abs(np.random.default_rng(1).normal(0, 12, data.shape))
+    return nib.Nifti1Image((1000 * head.clip(0) * coil.clip(0.3) + air).astype(np.float32), place)

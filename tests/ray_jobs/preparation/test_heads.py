@@ -42,7 +42,7 @@ def found_at(shift: tuple[float, float, float], scale: float = 1.25) -> Registra
     rigid[:3, 3] = shift
     affine = rigid.copy()
     affine[:3, :3] *= scale ** (1 / 3)
-    return Registration(rigid=rigid, affine=affine, correlation=0.87654)
+    return Registration(rigid=rigid, affine=affine, correlation=0.87654, contrast=0.65432)
 
 
 @pytest.fixture
@@ -90,6 +90,7 @@ def test_a_registered_image_lies_where_its_registration_says(
     outcome, volume = run(tmp_path, Work(placement="register"))
     assert here == ["register"]
     assert (outcome["correlation"], outcome["head_scale"]) == (0.8765, pytest.approx(1.25))
+    assert outcome["contrast"] == 0.6543
     data = head(1).astype(float)
     voxel = np.array([(i * data).sum() for i in np.indices(data.shape)]) / data.sum()
     placed = np.array([(i * volume).sum() for i in np.indices(volume.shape)]) / volume.sum()
@@ -132,6 +133,27 @@ def test_a_head_that_does_not_register_is_listed_with_the_reason(
     outcome = prepare_subject("sub-01", image, tmp_path / "v", GRID, Work(placement="register"))
     assert outcome == {"reason": "registration failed: correlation 0.31"}
     assert list((tmp_path / "v").iterdir()) == []
+
+
+def test_a_head_that_registers_only_without_its_skull_is_stripped_first(
+    tmp_path: Path, here: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ldm.anatomy.registration import register as registered
+
+    def register(data: np.ndarray, affine: np.ndarray) -> Registration:
+        if ((data > 0) & (data <= 100)).any():
+            here.append("refused")
+            raise LdmError("registration failed: a skull")
+        return registered(data, affine)
+
+    monkeypatch.setattr("ldm.anatomy.registration.register", register)
+    outcome, _ = run(tmp_path, Work(placement="register", skull_strip=True))
+    assert here == ["refused", "strip", "register"]
+    assert outcome["correlation"] == 0.8765
+    (tmp_path / "b").mkdir()
+    image = write_image(tmp_path / "b_T1w.nii.gz", head(1))
+    outcome = prepare_subject("sub-02", image, tmp_path / "b", GRID, Work(placement="register"))
+    assert outcome == {"reason": "registration failed: a skull"}
 
 
 # -------------------------------------------------------------------------------- the table
