@@ -13,6 +13,8 @@ from ldm.volumes.resampling import smoothed_for
 
 SPACING = 2.0  # mm, of the finest level
 LEVELS = (8, 4, 2)  # mm
+_EVEN = 15.0  # mm, standard deviation of the neighbourhood whose mean brightness is evened out
+_TISSUE = 0.1  # of a scan's range: darker is none
 # Voxels of 2 mm around the brain that are compared too: `wide` shows a brain's outline, against
 # which a head's scalp would be drawn.
 _RIMS = {"wide": {8: 4, 4: 4, 2: 3}, "narrow": {8: 1, 4: 1, 2: 1}}
@@ -143,6 +145,22 @@ def enlarged(scan: Working, factor: float) -> Working:
     image.SetSpacing([factor * side for side in image.GetSpacing()])
     image.SetOrigin([factor * value for value in image.GetOrigin()])
     return Working(image=image, centre=factor * scan.centre)
+
+
+def evened(scan: Working) -> Working:
+    """The scan with its tissue as bright everywhere: no bias field is left, nor the largest dark or
+    bright parts."""
+    import SimpleITK as sitk
+    from scipy import ndimage
+
+    grey = sitk.GetArrayFromImage(scan.image)
+    tissue = (grey > _TISSUE).astype(np.float32)
+    weight = ndimage.gaussian_filter(tissue, _EVEN / SPACING)
+    nearby = ndimage.gaussian_filter(grey * tissue, _EVEN / SPACING) / np.maximum(weight, 1e-3)
+    even = np.where(tissue > 0, np.clip(0.55 * grey / np.maximum(nearby, _TISSUE), 0, 1), 0)
+    image = sitk.GetImageFromArray(even.astype(np.float32))
+    image.CopyInformation(scan.image)
+    return Working(image=image, centre=scan.centre)
 
 
 def _deepest(data: np.ndarray, origin: np.ndarray) -> np.ndarray:

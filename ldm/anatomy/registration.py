@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ldm.anatomy.fit import Fit, fit
-from ldm.anatomy.pyramid import Working, enlarged, level, template, working_image
+from ldm.anatomy.pyramid import Working, enlarged, evened, level, template, working_image
 from ldm.errors import LdmError
 
 # The angles (degrees) about each axis from which the search begins: 7 x 7 x 7 rotations.
@@ -17,11 +17,12 @@ KEPT = 10  # of those, the best are refined
 # Of `ldm.anatomy.fit`: a scan whose contrast fits the template's worse is listed instead of trained
 # on, and after one that fits so well no other attempt is made. True fits of T1w scans reach 0.4
 # (large ventricles) to 0.8; heads that lie otherwise than their header says stay below 0.2.
-LEAST_CONTRAST, SURE_CONTRAST = 0.3, 0.4
+LEAST_CONTRAST, SURE_CONTRAST = 0.3, 0.45
 LEAST_COVERED = 0.8  # of the template's brain: less is half a head
-# How much larger the scan is taken, and what is compared around the brain, when the search begins.
-# The second finds small heads whose scalp lies where the template's brain has its edge.
-_ATTEMPTS = ((1.0, "wide"), (1.15, "narrow"))
+# How much larger the scan is taken, what is compared around the brain when the search begins, and
+# whether the scan is evened out first. The second finds small heads whose scalp lies where the
+# template's brain has its edge, the third what a strong bias field or a bad mask hides.
+_ATTEMPTS = ((1.0, "wide", False), (1.15, "narrow", False), (1.15, "narrow", True))
 _SIZES = (0.6, 1.6)  # stretch along any direction between a person and the template
 _ROTATION_SCALE = 70.0  # mm from the middle of the brain to its edge: what a radian moves
 _BINS = 32  # of the joint histogram
@@ -82,8 +83,8 @@ def register(data: np.ndarray, affine: np.ndarray) -> Registration:
 def _best(scan: Working) -> tuple[np.ndarray, Fit]:
     """The best of the attempts, MNI mm to the scan's world mm, and how well it fits."""
     found: list[tuple[np.ndarray, Fit]] = []
-    for size, rim in _ATTEMPTS:
-        seen = enlarged(scan, size)
+    for size, rim, even in _ATTEMPTS:
+        seen = enlarged(evened(scan) if even else scan, size)
         try:
             matrix = np.diag([1 / size] * 3 + [1.0]) @ _fitted(_searched(seen, rim), seen)
         except RuntimeError:  # ITK: too few voxels of the two images overlap
