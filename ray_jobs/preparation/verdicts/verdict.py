@@ -52,15 +52,19 @@ class Verdict:
 
     @property
     def names(self) -> list[str]:
-        return [fault.name for fault in self.faults]
+        """Of the faults, the gravest first."""
+        return [fault.name for fault in self._ordered]
+
+    @property
+    def _ordered(self) -> list[Fault]:
+        return sorted(self.faults, key=lambda fault: not fault.refuses)
 
     @property
     def line(self) -> str:
         """What was found, the gravest first, then the options that mend it, each once."""
-        faults = sorted(self.faults, key=lambda fault: not fault.refuses)
-        flags = dict.fromkeys(flag for fault in faults for flag in fault.flags)
+        flags = dict.fromkeys(flag for fault in self._ordered for flag in fault.flags)
         ordered = sorted(flags, key=lambda flag: flag != REGISTER)
-        texts = "; ".join(fault.text for fault in faults)
+        texts = "; ".join(fault.text for fault in self._ordered)
         return f"{texts}: {', '.join(ordered)}" if ordered else texts
 
 

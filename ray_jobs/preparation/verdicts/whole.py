@@ -78,12 +78,17 @@ def told_lines(done: Outcomes) -> list[str]:
 
 
 def common_refusal(done: Outcomes) -> str:
-    """The most common reason of those refused for what they show, " (2 x ...)"; or nothing."""
-    refused = [outcome for outcome in done.values() if "reason" in outcome and "faults" in outcome]
+    """What most are refused for of what they show, and one of them; nothing where nobody is."""
+    refused = {
+        name: outcome
+        for name, outcome in sorted(done.items())
+        if "reason" in outcome and "faults" in outcome
+    }
     if not refused:
         return ""
-    reason, count = Counter(outcome["reason"] for outcome in refused).most_common(1)[0]
-    return f" ({count} of them: {reason})"
+    fault, count = Counter(one["faults"][0] for one in refused.values()).most_common(1)[0]
+    name = next(name for name, one in refused.items() if one["faults"][0] == fault)
+    return f": {count} {fault}, as {name}: {refused[name]['reason']}"
 
 
 def with_findings(table: pd.DataFrame, done: Outcomes) -> pd.DataFrame:

@@ -1,6 +1,8 @@
-"""The grid's place in MNI space and what it refuses."""
+"""The grid's place, the space that it lies in, and what it refuses."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -42,3 +44,19 @@ def test_a_grid_survives_json() -> None:
 def test_an_impossible_grid_is_refused_at_birth(fields: dict, words: str) -> None:
     with pytest.raises(LdmError, match=words):
         Grid(**fields)
+
+
+def test_a_grid_in_mni_space_says_no_word_of_it_and_another_does() -> None:
+    grid = Grid(shape=(16, 24, 16), spacing=2.5)
+    assert set(grid.to_json()) == {"shape", "spacing", "centre"}
+    centred = replace(grid, space="centred")
+    assert centred.to_json() == {**grid.to_json(), "space": "centred"}
+    assert Grid.from_json(centred.to_json()) == centred
+    assert centred != grid
+    assert centred.same_voxels(grid)
+    assert not centred.same_voxels(Grid(shape=(16, 24, 24), spacing=2.5))
+
+
+def test_a_space_that_is_not_known_is_refused() -> None:
+    with pytest.raises(LdmError, match="grid space 'moon': expected one of MNI152, centred"):
+        Grid.from_json({**Grid(shape=(8, 8, 8), spacing=2.0).to_json(), "space": "moon"})

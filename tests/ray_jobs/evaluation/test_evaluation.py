@@ -55,6 +55,14 @@ def test_a_release_on_another_grid_than_the_cohorts_is_refused(tmp_path: Path) -
         assert "prepare the cohort with the preset" in str(refusal.value)
 
 
+def test_a_release_in_mni_space_is_not_measured_against_a_centred_cohort(tmp_path: Path) -> None:
+    make_release(tmp_path, 4)
+    release = ReleaseVolumes.of("release", str(tmp_path), CovariateSchema(()), None)
+    grid = Grid(shape=(10, 12, 8), spacing=2.0, centre=(9.0, 11.0, 7.0), space="centred")
+    with pytest.raises(JobError, match="lie in space MNI152, the real cohort's in space ce"):
+        check_grid(release, grid)
+
+
 def test_a_cohort_that_holds_out_too_few_is_refused(tmp_path: Path) -> None:
     def cohort(held_out: int) -> PreparedCohort:
         return PreparedCohort(

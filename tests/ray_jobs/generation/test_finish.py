@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,3 +30,16 @@ def test_a_release_knows_what_its_user_chose(given: dict[str, Any], chosen: tupl
     assert made.chosen == chosen
     assert made.license == given.get("license", CARD.get("release_license") or CARD["license"])
     assert made.authors == tuple(given.get("authors", ReleaseDocument.authors))
+
+
+@pytest.mark.parametrize(("space", "said"), [("MNI152", None), ("centred", "centred")])
+def test_a_release_says_in_which_space_it_lies_where_that_is_not_mni(
+    space: str, said: str | None
+) -> None:
+    demo = describe("demo")
+    model = replace(demo, grid=replace(demo.grid, space=space))
+    fields = {"seed": 3, "sampler": "ddim", "steps": 2}
+    made = release_document(
+        model, name=None, license=None, authors=(), fingerprint="f", fields=fields
+    )
+    assert made.space == said

@@ -130,7 +130,9 @@ def test_a_cohort_of_heads_on_a_grid_for_brains_is_refused_with_what_mends_it(
     lines = told.splitlines()
     assert lines[0].startswith("unusable: sub-01: a whole head, skull included, on a grid for br")
     assert "--skull-strip, or --preset paper for a model of heads" in lines[0]
-    assert lines[1].startswith("brainpress prepare: none of the 1 subjects can be used (1 of them:")
+    assert lines[1].startswith(
+        "brainpress prepare: none of the 1 subjects can be used: 1 whole head, as sub-01: a whole"
+    )
     assert (out / "previews" / "prepared.png").exists()
     assert not (out / "cohort.json").exists()
     # What was found out of a scan that is the same is not found out again.

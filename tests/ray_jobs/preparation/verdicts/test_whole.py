@@ -98,7 +98,8 @@ def test_of_many_doubtful_the_terminal_shows_some_and_says_where_the_others_are(
 
 
 def test_the_most_common_refusal_is_told_where_nobody_is_left() -> None:
-    assert common_refusal(of(refused(), refused())) == " (2 of them: a whole head)"
+    done = of({"reason": "no image"}, refused(), refused())
+    assert common_refusal(done) == ": 2 whole head, as sub-01: a whole head"
     assert common_refusal(of({"reason": "no image"})) == ""
 
 
