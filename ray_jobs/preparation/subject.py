@@ -68,8 +68,8 @@ def prepare_subject(
     mark = volumes / f"{participant_id}.json"
     target = volumes / f"{participant_id}.npy"
     mark.unlink(missing_ok=True)
-    for left in refused_folder(volumes).glob(f"{participant_id}.*"):
-        left.unlink()
+    for left in (mark, target):
+        (refused_folder(volumes) / left.name).unlink(missing_ok=True)
     try:
         source = _source(image, grid, work)
     except OSError as error:
