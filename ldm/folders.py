@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,21 @@ def digests(files: dict[str, bytes]) -> dict[str, Any]:
     }
 
 
+def side_folder(folder: Path) -> Path:
+    """A new, empty folder beside `folder`, to be filled and renamed over it.
+
+    Who may read it is what the umask says, as of any other folder (`tempfile.mkdtemp` would have
+    it for the owner alone).
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    side = folder.with_name(f".{folder.name}-{secrets.token_hex(6)}")
+    side.mkdir()
+    return side
+
+
 def write_folder(folder: Path, files: dict[str, bytes]) -> None:
     """Write files to a side folder, then rename it over `folder`."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    side = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    side.chmod(0o755)
+    side = side_folder(folder)
     for name, data in files.items():
         (side / name).write_bytes(data)
     replace_folder(side, folder)
@@ -33,7 +43,7 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> None:
 def replace_folder(side: Path, folder: Path) -> None:
     """Put `side` in the place of `folder`; what was there is removed afterwards."""
     if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+        old = side_folder(folder)
         os.rename(folder, old / folder.name)
         os.rename(side, folder)
         shutil.rmtree(old)

@@ -83,7 +83,7 @@ def _latent_diffusion(
         Schedule.from_json(description.schedule)
         channels = {first.latent_channels, second.latent_channels}
         channels |= {len(description.latent_mean), len(description.latent_std)}
-        if len(channels) > 1 or second.conditions != len(description.schema):
+        if len(channels) > 1 or second.conditions != len(description.schema.inputs):
             raise LdmError("networks, latent statistics and covariates do not fit together")
     if is_bundle(source):
         stored = [description.files[name]["bytes"] for name in WEIGHTS]

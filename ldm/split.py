@@ -1,14 +1,22 @@
-"""Which subjects are held out: a function of the subject's id, the same for models and tools."""
+"""Which subjects are held out: a function of the person alone, the same for models and tools."""
 
 from __future__ import annotations
 
 import hashlib
 
+SESSION = "_ses-"
 
-def held_out(participant_id: str, share: float) -> bool:
+
+def person_of(sample_id: str) -> str:
+    """Whose image a sample is: `sub-01` of `sub-01_ses-02`, and of `sub-01` itself."""
+    return sample_id.partition(SESSION)[0] or sample_id
+
+
+def held_out(sample_id: str, share: float) -> bool:
     """Whether a subject is held out, by its id alone, so that it never changes sides.
 
-    Subjects held out at a share are held out at every larger one.
+    All sessions of a person are on one side. Subjects held out at a share are held out at every
+    larger one.
     """
-    number = int.from_bytes(hashlib.sha256(participant_id.encode()).digest()[:8], "big")
+    number = int.from_bytes(hashlib.sha256(person_of(sample_id).encode()).digest()[:8], "big")
     return number < share * 2**64

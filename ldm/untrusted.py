@@ -14,6 +14,7 @@ MOST_BYTES = 16 * 2**20
 MOST_VALUES = 1_000_000
 DEEPEST = 40
 MOST_CHANNELS, MOST_LEVELS, MOST_BLOCKS, MOST_PATCH = 16_384, 12, 64, 32
+MOST_STEPS = 1_000_000  # of a diffusion process, in training or in sampling
 
 _MARKS = re.compile(r"([\\`*\[\]<>|~$&!#])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")

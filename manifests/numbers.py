@@ -12,6 +12,15 @@ def human_number(value: float) -> str:
     return f"{value:,.0f}" if 1e5 <= abs(value) < 1e15 else f"{value:,.6g}"
 
 
+def counted(count: int, thing: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "shard"), counted(2, "shard")
+    ('1 shard', '2 shards')
+    """
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
 def human_bytes(size: float) -> str:
     """A size: 999 B, 1.2 MB."""
     unit = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -105,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 complete, 1 incomplete or a check failed, 2 wrong usage, 130 interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    _show_what_cannot_be_encoded()
     if not words or words[0] in ("-h", "--help", "help"):
         print(help_text(), end="")
         return COMPLETE if words else USAGE
@@ -192,6 +194,12 @@ def _explain(error: Exception) -> tuple[str, int] | None:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror}", INCOMPLETE
     return None
+
+
+def _show_what_cannot_be_encoded() -> None:
+    """A terminal that lacks a letter of a path gets its escape, as stderr does, not an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _tell(name: str, message: str, code: int) -> int:

@@ -28,6 +28,8 @@ QUIET = {
 }
 # Of an address that nobody serves; Ray itself would try for 20 minutes without a word.
 PATIENCE_SECONDS = 10.0
+# 107 bytes of a Unix socket, less "/ray/session_<time>_<process>/sockets/plasma_store".
+LONGEST_TEMPORARY = 38
 UNREACHED = (
     "; is it running? One that `ray start` began asks for a token: set RAY_AUTH_MODE=token. "
     "RAY_ADDRESS=local uses this machine alone"
@@ -95,6 +97,7 @@ def connect(**own_settings: Any) -> Cluster:
             "address": "local",
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
+            **temporary_folder(),
             **own_settings,
         }
     try:
@@ -105,6 +108,22 @@ def connect(**own_settings: Any) -> Cluster:
         hint = "" if own else UNREACHED
         raise JobError(f"Ray on {where}: {reason}{hint}", exit_code=1) from error
     return _offer(own)
+
+
+def temporary_folder() -> dict[str, str]:
+    """Where an own Ray keeps its sockets, as a setting of `ray.init`; none where its own will do.
+
+    The path of a socket is short, and Ray's are ASCII: a folder of the user's for temporary files
+    may be neither.
+    """
+    chosen = _temporary()
+    if chosen.isascii() and len(chosen) <= LONGEST_TEMPORARY:
+        return {}
+    return {"_temp_dir": "/tmp/ray"} if os.access("/tmp", os.W_OK) else {}
+
+
+def _temporary() -> str:
+    return os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
 
 
 def _expect_an_answer() -> None:
@@ -170,7 +189,7 @@ def joins() -> bool:
     `ray start` left its address on this machine and somebody still answers there."""
     if named := _named():
         return named != "local"
-    note = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray/ray_current_cluster")
+    note = Path(_temporary(), "ray/ray_current_cluster")
     try:
         host, _, port = note.read_text().strip().rpartition(":")
         with socket.create_connection((host, int(port)), timeout=2):

@@ -12,24 +12,16 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--cohort", required=True, metavar="FOLDER", help="what brainpress prepare wrote"
-    )
+    from ray_jobs.training.options import add_cohort, add_run
+
+    add_cohort(parser)
     parser.add_argument(
         "--autoencoder",
         required=True,
         metavar="FOLDER",
         help="the --out of a brainpress train-autoencoder that ended",
     )
-    parser.add_argument(
-        "--out",
-        required=True,
-        metavar="FOLDER",
-        help="folder for the latents, seen by every machine of the cluster",
-    )
-    parser.add_argument(
-        "--preset", default="demo", help="demo (default), paper or tiny; the same in all four jobs"
-    )
+    add_run(parser, folder="folder for the latents")
     parser.add_argument(
         "--copies",
         type=int,

@@ -7,6 +7,7 @@ gives for a seed, an index and covariates the volume that `generate` gives.
 from __future__ import annotations
 
 import argparse
+import shlex
 
 EXAMPLES = """examples:
   brainpress export-bundle demo demo-bundle
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     export_bundle(model, args.model, folder)
     print(f"model {model.name} as a MONAI bundle: {folder}")
     print(
-        f"  run it  cd {folder} && python -m monai.bundle run "
+        f"  run it  cd {shlex.quote(str(folder))} && python -m monai.bundle run "
         "--config_file configs/inference.json --seed 7"
     )
     return 0

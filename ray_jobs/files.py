@@ -88,7 +88,7 @@ def output_folder(text: str, *, what: str) -> Path:
             f"--out {text}: {what} goes to a folder that every machine of the cluster sees, "
             "not to a bucket; give a path"
         )
-    folder = Path(text).expanduser().absolute()
+    folder = in_utf8(Path(text).expanduser().absolute(), "--out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -98,6 +98,20 @@ def output_folder(text: str, *, what: str) -> Path:
     if not os.access(folder, os.W_OK):
         raise JobError(f"--out {text} cannot be written to; choose another folder")
     return folder
+
+
+def in_utf8(path: Path, option: str) -> Path:
+    """`path`, whose name can be written down.
+
+    Raises:
+        JobError: it has bytes that are no UTF-8, as names of another encoding have.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        told = str(path).encode("utf-8", "backslashreplace").decode()
+        raise JobError(f"{option} {told}: its name is not UTF-8; rename it") from None
+    return path
 
 
 def refuse_other_run(path: Path, fields: dict[str, Any]) -> None:

@@ -81,6 +81,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default 3)",
     )
     drawing.add_argument(
+        "--quality",
+        choices=("model", "loose", "off"),
+        default="model",
+        help="how much of the model's bounds a volume has to keep: all (model, the default), each "
+        "widened threefold (loose), or none but to be finite and not empty (off); the release "
+        "tells it",
+    )
+    drawing.add_argument(
         "--precision",
         choices=("auto", "bf16", "fp32"),
         default="auto",
@@ -134,7 +142,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ray_jobs.generation.job import generate
-    from ray_jobs.generation.plan import Device, Options
+    from ray_jobs.generation.options import Device, Options
 
     options = Options(
         n=args.n,
@@ -148,6 +156,7 @@ def run(args: argparse.Namespace) -> int:
         covariates=args.covariates,
         fix=tuple(args.fix),
         attempts=args.attempts,
+        quality=args.quality,
         precision=args.precision,
         compile=args.compile,
         actors=args.actors,

@@ -11,6 +11,13 @@ from __future__ import annotations
 
 import argparse
 
+WHICH_IMAGE = """Of a participant with several T1w images one is used, by the first line that
+tells them apart: one that can be read; with --placement affine one in MNI space; a whole head
+before a slab; combined before one echo or inversion; plain before contrast-enhanced (ce-);
+without affine a native one before space-...; raw before desc-; thin slices before thick; the
+first session; the highest resolution; the plainest name; the first run; the first name. A line
+says where there was a choice; the column image of subjects.parquet has everybody's path."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bids", nargs="?", metavar="BIDS", help="the cohort's BIDS folder")
@@ -56,12 +63,57 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, help="processes at once; by default one a CPU")
 
+    group = parser.add_argument_group("which image", WHICH_IMAGE)
+    group.add_argument(
+        "--session",
+        metavar="NAME",
+        help="only this session (01 or ses-01), or all: each session is a sample "
+        "(sub-01_ses-02) with the covariates of sub-01_sessions.tsv where it has them, and all "
+        "of a person are trained on or all held out; by default the first session that is usable",
+    )
+    group.add_argument(
+        "--image",
+        metavar="PATTERN",
+        help="only images whose file name fits, such as '*_acq-mprage_*'",
+    )
+
     group = parser.add_argument_group("covariates")
     group.add_argument(
         "--covariates",
         metavar="FILE",
-        help="JSON schema of the covariates; by default the paper's four: sex, age, "
-        "ventricular_volume, brain_volume",
+        help="JSON schema of the covariates (docs/covariates.md); by default the paper's four: "
+        "sex, age, ventricular_volume, brain_volume",
+    )
+    group.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="NAME=COLUMN",
+        help="the column of participants.tsv that holds a covariate, such as sex=gender; may be "
+        "repeated",
+    )
+    group.add_argument(
+        "--levels",
+        action="append",
+        default=[],
+        metavar="NAME=TEXT:LEVEL,...",
+        help="what the texts of a column stand for, such as sex=0:F,1:M, where neither they nor "
+        '"Levels" in participants.json say it',
+    )
+    group.add_argument(
+        "--units",
+        action="append",
+        default=[],
+        metavar="NAME=UNIT",
+        help='the unit of a column, such as age=month, where "Units" in participants.json does not '
+        "say it; numbers are converted to the covariate's",
+    )
+    group.add_argument(
+        "--missing",
+        choices=("drop-subject", "leave-out"),
+        default="drop-subject",
+        help="a subject who lacks a covariate is unusable (default), or is trained on with that "
+        "one left out, which needs train-diffusion --condition-dropout",
     )
     group.add_argument(
         "--ranges",
@@ -88,9 +140,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("no data at all")
     group.add_argument(
         "--cohort",
-        choices=("bids", "virtual"),
         default="bids",
-        help="virtual makes a cohort from open anatomy, its true volumes known",
+        metavar="virtual|FOLDER",
+        help="virtual makes a cohort from open anatomy, its true volumes known; a folder is the "
+        "cohort's BIDS folder, as if it stood alone",
     )
     group.add_argument(
         "--n", type=int, default=200, help="subjects of the virtual cohort (default 200)"
@@ -98,7 +151,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, default=0, help="seed of the virtual cohort (default 0)")
     parser.epilog = """examples:
   brainpress prepare my-bids-cohort --out prepared
+  brainpress prepare openneuro-set --column sex=gender --levels sex=0:M,1:F --out prepared
   brainpress prepare my-bids-cohort --max-unusable 5% --out prepared
+  brainpress prepare my-bids-cohort --session all --out prepared
   brainpress prepare whole-heads --preset paper --out prepared
   brainpress prepare whole-heads --skull-strip --measure auto --out prepared
   brainpress prepare already-in-mni-space --placement affine --out prepared

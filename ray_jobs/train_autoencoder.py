@@ -12,26 +12,16 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--cohort", required=True, metavar="FOLDER", help="what brainpress prepare wrote"
-    )
-    parser.add_argument(
-        "--out",
-        required=True,
-        metavar="FOLDER",
-        help="folder of this run, seen by every machine of the cluster",
-    )
-    parser.add_argument(
-        "--preset", default="demo", help="demo (default), paper or tiny; the same in all four jobs"
-    )
+    from ray_jobs.training.options import AUTOENCODER, add_cohort, add_options, add_run, add_start
+
+    add_cohort(parser)
+    add_run(parser)
     parser.add_argument(
         "--perceptual",
         metavar="WHERE",
         help="network of the perceptual term: cohort (trained on it first), monai or monai:NAME "
         "(downloads), the perceptual/ folder of a run, a file of MedicalNet weights, or off",
     )
-    from ray_jobs.training.options import AUTOENCODER, add_options, add_start
-
     add_start(parser, "autoencoder")
     add_options(parser, AUTOENCODER)
     parser.epilog = """examples:

@@ -10,18 +10,12 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from ray_jobs.training.options import DIFFUSION, add_about, add_options, add_run, add_start
+
     parser.add_argument(
         "--latents", required=True, metavar="FOLDER", help="what brainpress encode-latents wrote"
     )
-    parser.add_argument(
-        "--out",
-        required=True,
-        metavar="FOLDER",
-        help="folder of this run, seen by every machine of the cluster",
-    )
-    parser.add_argument(
-        "--preset", default="demo", help="demo (default), paper or tiny; the same in all four jobs"
-    )
+    add_run(parser)
     parser.add_argument(
         "--preview",
         metavar="NAME",
@@ -32,8 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WHAT",
         help="what the network learns to say: epsilon, v or flow; by default the preset's",
     )
-    from ray_jobs.training.options import DIFFUSION, add_about, add_options, add_start
-
     add_about(parser)
     add_start(parser, "U-Net")
     add_options(parser, DIFFUSION)

@@ -12,7 +12,7 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from ldm.gan.config import KINDS
-    from ray_jobs.training.options import add_about, add_options
+    from ray_jobs.training.options import add_about, add_cohort, add_options, add_run
 
     parser.add_argument(
         "--kind",
@@ -21,18 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lsgan: least squares GAN (Mao et al. 2017); vae-gan: autoencoding beyond pixels "
         "(Larsen et al. 2016)",
     )
-    parser.add_argument(
-        "--cohort", required=True, metavar="FOLDER", help="what brainpress prepare wrote"
-    )
-    parser.add_argument(
-        "--out",
-        required=True,
-        metavar="FOLDER",
-        help="folder of this run, seen by every machine of the cluster",
-    )
-    parser.add_argument(
-        "--preset", default="demo", help="demo (default), paper or tiny; that of the cohort"
-    )
+    add_cohort(parser)
+    add_run(parser, same="that of the cohort")
     add_about(parser)
     add_options(parser)
     parser.epilog = """examples:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ldm import noise
+from ldm.volumes.resampling import axis_rotations
 
 WHOLE = 2  # copies that are the volume itself and its mirror image
 LARGEST_ANGLE = 5.0  # degrees about each axis
@@ -40,18 +41,9 @@ def moved(volume: np.ndarray, seed: int, copy: int) -> np.ndarray:
 def pose(shape: tuple[int, ...], seed: int, copy: int) -> Pose:
     """A small random rotation about the middle of a volume of `shape`, and shift."""
     rng = noise.generator(noise.AUGMENT, seed, copy)
-    matrix = _rotation(np.deg2rad(rng.uniform(-LARGEST_ANGLE, LARGEST_ANGLE, size=3)))
+    angles = np.deg2rad(rng.uniform(-LARGEST_ANGLE, LARGEST_ANGLE, size=3))
+    about_x, about_y, about_z = axis_rotations(angles * (1, -1, 1))
+    matrix = about_x @ about_y @ about_z
     centre = (np.array(shape) - 1) / 2
     shift = rng.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, size=3)
     return Pose(matrix, centre - matrix @ (centre + shift))
-
-
-def _rotation(angles: np.ndarray) -> np.ndarray:
-    matrix = np.eye(3)
-    for axis, angle in enumerate(angles):
-        i, j = [a for a in range(3) if a != axis]
-        step = np.eye(3)
-        step[i, i] = step[j, j] = np.cos(angle)
-        step[i, j], step[j, i] = -np.sin(angle), np.sin(angle)
-        matrix = matrix @ step
-    return matrix

@@ -10,6 +10,7 @@ from ldm import noise
 from ldm.anatomy import labels
 from ldm.anatomy.copies import Pose, pose
 from ldm.anatomy.virtual_subject import smooth_field
+from ldm.volumes.resampling import centred_axes
 
 # The covariates that bending changes.
 CHANGED = ("ventricular_volume", "brain_volume")
@@ -81,7 +82,7 @@ def _push(share: np.ndarray, change: float, spacing: float) -> np.ndarray:
 
 def _bend(shape: tuple[int, ...], spacing: float, rng: np.random.Generator) -> np.ndarray:
     """A smooth random displacement (3, X, Y, Z), voxels."""
-    axes = [spacing * (np.arange(side) - (side - 1) / 2) for side in shape]
+    axes = centred_axes(shape, spacing)
     smooth = [smooth_field(rng, axes, CELL, BEND / spacing) for _ in shape]
     return np.asarray(smooth, dtype=np.float32)
 

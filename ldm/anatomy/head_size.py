@@ -15,7 +15,7 @@ def head_scale(intracranial: float) -> float:
     Raises:
         LdmError: no head is of that size (a volume in mL, say).
     """
-    scale = TEMPLATE_INTRACRANIAL / intracranial
+    scale = TEMPLATE_INTRACRANIAL / intracranial if intracranial else 0.0
     if not _PLAUSIBLE[0] <= scale <= _PLAUSIBLE[1]:
         raise LdmError(
             f"intracranial_volume is {intracranial:g}: expected mm3, "

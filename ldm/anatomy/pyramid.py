@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ldm.errors import LdmError
+from ldm.volumes.resampling import smoothed_for
 
 SPACING = 2.0  # mm, of the finest level
 _RIM = {8: 4, 4: 4, 2: 3}  # voxels of 2 mm around the brain that are compared too
@@ -97,15 +98,13 @@ def working_image(data: np.ndarray, affine: np.ndarray) -> Working:
     Raises:
         LdmError: nothing in it is brighter than its background.
     """
-    from scipy import ndimage
+    from scipy.ndimage import affine_transform
 
     low, high = np.percentile(data[data > data.min()], (1, 99.5))
     if not high > low:
         raise LdmError("registration failed: two grey levels only, expected a T1w scan")
     grey = np.clip((data - low) / (high - low), 0, 1).astype(np.float32)
-    sides = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    # Full width at half maximum of the coarser voxel, less that of the finer one.
-    grey = ndimage.gaussian_filter(grey, np.sqrt(np.maximum((SPACING / sides) ** 2 - 1, 0)) / 2.355)
+    grey = smoothed_for(SPACING, grey, affine)
     box = [np.nonzero((grey > 0.1).any(axis=(i - 2, i - 1)))[0][[0, -1]] for i in range(3)]
     corners = np.stack([axis.ravel() for axis in np.meshgrid(*box)] + [np.ones(8)])
     world = (affine @ corners)[:3]
@@ -114,7 +113,7 @@ def working_image(data: np.ndarray, affine: np.ndarray) -> Working:
     place = np.diag([SPACING] * 3 + [1.0])
     place[:3, 3] = origin
     matrix = np.linalg.inv(affine) @ place
-    found = ndimage.affine_transform(
+    found = affine_transform(
         grey, matrix[:3, :3], matrix[:3, 3], tuple(shape), order=1, mode="grid-constant", cval=0.0
     )
     return Working(image=to_itk(found, origin), centre=_deepest(found, origin))

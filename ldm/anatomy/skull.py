@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 
 from ldm.errors import LdmError
+from ldm.volumes.background import background
 
 # The box in MNI space in which a registered head is looked at: 1 mm, the whole head.
 _BOX_ORIGIN, _BOX_SHAPE = (-96.0, -132.0, -88.0), (192, 232, 192)
@@ -39,7 +40,13 @@ def brain_mask(
     place[:3, 3] = _BOX_ORIGIN
     into = np.linalg.inv(to_mni @ affine) @ place  # voxels of the box to voxels of the scan
     upright = ndimage.affine_transform(
-        data, into[:3, :3], into[:3, 3], _BOX_SHAPE, order=1, mode="grid-constant", cval=0.0
+        data,
+        into[:3, :3],
+        into[:3, 3],
+        _BOX_SHAPE,
+        order=1,
+        mode="grid-constant",
+        cval=background(data).value,
     )
     mask = _deepbet(upright, place).astype(np.float32)
     back = np.linalg.inv(into)

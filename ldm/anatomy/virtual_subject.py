@@ -11,6 +11,7 @@ import numpy as np
 from ldm.anatomy.mni152 import Anatomy, load_anatomy
 from ldm.covariates import Row
 from ldm.volumes.grid import Grid
+from ldm.volumes.resampling import centred_axes, rotation
 
 BACKGROUND, CSF, GREY, WHITE, VENTRICLE = range(5)
 
@@ -117,9 +118,9 @@ def _deformed(
     size = (plan.intracranial / anatomy.brain_volume) ** (1 / 3)
     aspect = np.exp(0.03 * rng.standard_normal(3))
     scales = size * aspect / aspect.prod() ** (1 / 3)
-    turn = _rotation(np.deg2rad(1.5) * rng.standard_normal(3))
+    turn = rotation(np.deg2rad(1.5) * rng.standard_normal(3))
     shift = 1.0 * rng.standard_normal(3)
-    axes = _axes(grid)
+    axes = centred_axes(grid.shape, grid.spacing)
     wobble = np.stack(
         [smooth_field(rng, axes, 36, 3.0) + smooth_field(rng, axes, 16, 1.3) for _ in range(3)]
     )
@@ -156,7 +157,7 @@ def _tissues(
     Chance moves the borders of the tissues, so that folds differ between subjects; then the
     border of the fluid is set where the tissue has the share of the head that was planned.
     """
-    axes = _axes(grid)
+    axes = centred_axes(grid.shape, grid.spacing)
     folds = smooth_field(rng, axes, 9, 0.05) + smooth_field(rng, axes, 24, 0.02)
     t1 = anatomy.sample(anatomy.t1, points)
     ventricle = anatomy.sample(anatomy.ventricles, points) < 0
@@ -184,7 +185,7 @@ def _scanned(
     image = fluid + (grey - fluid) * steps
     image += (white - grey) / (1 + np.exp(-(contrast - _GREY_WHITE) / 0.03))
     image += 0.25 * (contrast - 0.7)
-    bias = np.exp(smooth_field(rng, _axes(grid), 70, 0.07))
+    bias = np.exp(smooth_field(rng, centred_axes(grid.shape, grid.spacing), 70, 0.07))
     noise = rng.uniform(0.008, 0.025) * rng.standard_normal(grid.shape, dtype=np.float32)
     image = np.clip(image * bias + noise, 0.02, 1)
     return np.where(labels == BACKGROUND, 0, np.round(255 * image)).astype(np.uint8)
@@ -227,17 +228,3 @@ def _on_grid(voxels: np.ndarray, grid: Grid) -> nib.Nifti1Image:
     image.set_sform(grid.affine, code="mni")
     image.set_qform(grid.affine, code="mni")
     return image
-
-
-def _axes(grid: Grid) -> list[np.ndarray]:
-    """Positions of the voxels along each axis, mm from the grid's centre."""
-    return [grid.spacing * (np.arange(side) - (side - 1) / 2) for side in grid.shape]
-
-
-def _rotation(angles: np.ndarray) -> np.ndarray:
-    """Rotation about x, then y, then z, radians."""
-    (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
-    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    return np.asarray(about_z @ about_y @ about_x)

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from ldm.covariates.covariate import Covariate, Row, Value
-from ldm.covariates.schema import (
-    PAPER_SCHEMA,
-    UNCONDITIONAL,
-    CovariateSchema,
-    column,
-    fit_schema,
-)
+from ldm.covariates.fitting import column, fit_schema
+from ldm.covariates.schema import PAPER_SCHEMA, UNCONDITIONAL, CovariateSchema
 
 __all__ = [
     "PAPER_SCHEMA",

@@ -20,7 +20,8 @@ class Plane:
     """constant + the sum of weights x scaled covariates.
 
     Attributes:
-        weights: by the covariate's name.
+        weights: by the name of the network's input, `CovariateSchema.inputs`: the covariate's, or
+            `name=level` of one that is coded one-hot.
     """
 
     constant: float
@@ -61,13 +62,17 @@ class Calibration:
                     )
 
     def conditions(self, schema: CovariateSchema, row: Mapping[str, object]) -> np.ndarray:
-        """The complete `row` as the network's input, (C,) float32; `schema.scale` of what is told.
+        """The complete `row` as the network's input, (W,) float32; `schema.scale` of what is told.
 
         Raises:
             LdmError: a covariate that the schema refuses.
         """
         parsed = schema.validate(row)
-        scaled = {c.name: c.scale(parsed[c.name]) for c in schema.covariates}
+        scaled = {
+            name: number
+            for c in schema.covariates
+            for name, number in zip(c.inputs, c.code(parsed[c.name]), strict=True)
+        }
         told = [self.planes[n](scaled) if n in self.planes else x for n, x in scaled.items()]
         return np.array(told, dtype=np.float32)
 
@@ -81,7 +86,7 @@ class Calibration:
 
         Far from what it was trained on a network draws less well: a part may be the better bargain.
         """
-        plain = np.eye(len(schema) + 1)
+        plain = np.eye(len(schema.inputs) + 1)
         matrix = plain + share * (self._affine(schema) - plain)
         return _calibration(matrix, schema, set(self.planes))
 
@@ -99,15 +104,20 @@ class Calibration:
         for name, plane in document.items():
             if not schema[name].is_continuous:
                 raise LdmError(f"calibration of {name}, which has levels; expected a number's")
-            weights = {schema[of].name: float(x) for of, x in plane["weights"].items()}
+            for of in plane["weights"]:
+                if of not in schema.inputs:
+                    raise LdmError(
+                        f"calibration of {name} by {schema[of].name}, no input of its own"
+                    )
+            weights = {of: float(x) for of, x in plane["weights"].items()}
             planes[name] = Plane(constant=float(plane["constant"]), weights=weights)
         return cls(planes)
 
     def _affine(self, schema: CovariateSchema) -> np.ndarray:
-        """(C + 1, C + 1): scaled covariates and a 1, to those that are told and a 1."""
-        matrix = np.eye(len(schema) + 1)
+        """(W + 1, W + 1): scaled covariates and a 1, to those that are told and a 1."""
+        matrix = np.eye(len(schema.inputs) + 1)
         for name, plane in self.planes.items():
-            matrix[schema.names.index(name)] = _row(plane, schema)
+            matrix[schema.inputs.index(name)] = _row(plane, schema)
         return matrix
 
 
@@ -125,11 +135,11 @@ def calibrate(
     Raises:
         LdmError: answers that cannot be told apart, or so weak that `LARGEST` is passed.
     """
-    names = [name for name in schema.names if name in answers]
-    told = [schema.names.index(name) for name in names]
+    names = [name for name in schema.inputs if name in answers]
+    told = [schema.inputs.index(name) for name in names]
     answer = np.array([_row(answers[name], schema) for name in names])
     want = np.array([_row(wanted[name], schema) for name in names])
-    for position in range(len(schema) + 1):
+    for position in range(len(schema.inputs) + 1):
         if position not in told:  # what is told as it is asked answers for itself
             want[:, position] -= answer[:, position]
     if np.linalg.cond(answer[:, told]) > 1e3:
@@ -137,22 +147,22 @@ def calibrate(
             f"the volumes answer {' and '.join(names)} hardly, or both alike: nothing to be told "
             "would set that right; train the model further"
         )
-    matrix = np.eye(len(schema) + 1)
+    matrix = np.eye(len(schema.inputs) + 1)
     matrix[told] = np.linalg.solve(answer[:, told], want)
     return _calibration(matrix, schema, set(names))
 
 
 def _row(plane: Plane, schema: CovariateSchema) -> list[float]:
-    """(C + 1): its weights in the schema's order, and the constant."""
-    return [*(plane.weights.get(of, 0.0) for of in schema.names), plane.constant]
+    """(W + 1): its weights in the order of the network's inputs, and the constant."""
+    return [*(plane.weights.get(of, 0.0) for of in schema.inputs), plane.constant]
 
 
 def _calibration(matrix: np.ndarray, schema: CovariateSchema, names: set[str]) -> Calibration:
     planes = {}
-    for name, row in zip(schema.names, matrix[:-1], strict=True):
+    for name, row in zip(schema.inputs, matrix[:-1], strict=True):
         if name in names:
             *weights, constant = (round(float(x), _DECIMALS) for x in row)
             planes[name] = Plane(
-                constant=constant, weights=dict(zip(schema.names, weights, strict=True))
+                constant=constant, weights=dict(zip(schema.inputs, weights, strict=True))
             )
     return Calibration(planes)

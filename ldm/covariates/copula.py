@@ -17,7 +17,7 @@ _Z_END = 3.0  # normal score of a fixed value at or beyond the cohort's ends
 
 
 @dataclass(frozen=True, kw_only=True)
-class Margin:
+class MarginalDistribution:
     """A continuous distribution as smoothed quantiles.
 
     Attributes:
@@ -30,7 +30,7 @@ class Margin:
     knots: tuple[float, ...]
 
     @classmethod
-    def fit(cls, values: np.ndarray) -> Margin:
+    def fit(cls, values: np.ndarray) -> MarginalDistribution:
         """Harrell-Davis quantiles of (N,) values: each knot is a mean over many subjects.
 
         Source: Harrell and Davis 1982, Biometrika 69:635, eq. 2. The outer knots lie at
@@ -76,23 +76,25 @@ class Margin:
 
 @dataclass(frozen=True, kw_only=True)
 class Stratum:
-    """The subjects that share the levels of every categorical covariate.
+    """The subjects that share the levels of every factor, see `ldm.covariates.strata`.
 
     Attributes:
-        levels: one level for each categorical covariate, in the schema's order.
+        levels: one level for each factor, in the schema's order.
         probability: share of the cohort.
         margins: one for each continuous covariate, in the schema's order.
         rank_correlations: Spearman's, (C, C) over the continuous covariates.
+        shares: for each categorical covariate that is no factor, how often its levels occur.
     """
 
     levels: tuple[str, ...]
     probability: float
-    margins: tuple[Margin, ...]
+    margins: tuple[MarginalDistribution, ...]
     rank_correlations: tuple[tuple[float, ...], ...]
+    shares: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
     def fit(cls, levels: tuple[str, ...], probability: float, numbers: np.ndarray) -> Stratum:
-        """A stratum from its (C, N) continuous values."""
+        """A stratum from the (C, N) continuous values that it takes."""
         ranks = np.array([rankdata(values) for values in numbers]).reshape(numbers.shape)
         centred = ranks - ranks.mean(axis=1, keepdims=True)
         norms = np.sqrt((centred**2).sum(axis=1))
@@ -102,7 +104,7 @@ class Stratum:
         return cls(
             levels=levels,
             probability=probability,
-            margins=tuple(Margin.fit(values) for values in numbers),
+            margins=tuple(MarginalDistribution.fit(values) for values in numbers),
             rank_correlations=tuple(tuple(round(float(r), 4) for r in row) for row in correlations),
         )
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ldm.covariates.copula import Margin, Stratum
+from ldm.covariates.copula import MarginalDistribution, Stratum
 from ldm.covariates.covariate import Row
-from ldm.covariates.schema import UNCONDITIONAL, CovariateSchema, column
+from ldm.covariates.fitting import column
+from ldm.covariates.schema import UNCONDITIONAL, CovariateSchema
 from ldm.covariates.sources import TableCovariates, uniform
+from ldm.covariates.strata import Pooling
 from ldm.errors import LdmError
 
 __all__ = ["CohortDistribution", "TableCovariates", "uniform"]
 
 FORMAT_VERSION = 1
-SMALLEST_STRATUM = 20  # subjects; a smaller one borrows the whole cohort's margins and ties
+WITH_MINORS = 2  # the format of one that has `minors`
+FEWEST = 8  # subjects to fit a distribution to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +32,17 @@ class CohortDistribution:
 
     Kept of the cohort: shares, smoothed quantiles (about one for four subjects, 33 at most) and
     rank correlations. No subject's row, and no value that is one subject's alone.
+
+    Attributes:
+        schema: the covariates.
+        strata: one for each combination of levels of the factors.
+        minors: the categorical covariates that are no factors: drawn each by itself, by the shares
+            of its levels in the stratum.
     """
 
     schema: CovariateSchema
     strata: tuple[Stratum, ...]
+    minors: tuple[str, ...] = ()
 
     @classmethod
     def fit(cls, schema: CovariateSchema, columns: Mapping[str, Any]) -> CohortDistribution:
@@ -52,17 +62,24 @@ class CohortDistribution:
         if len(lengths) > 1:
             raise LdmError(f"columns of different lengths {sorted(lengths)}: expected one length")
         n = lengths.pop()
-        if n < 8:
-            raise LdmError(f"a cohort of {n} subjects: expected at least 8 to fit a distribution")
+        if n < FEWEST:
+            raise LdmError(
+                f"a cohort of {n} subjects: expected at least {FEWEST} to fit a distribution"
+            )
         numbers = np.array([table[c.name] for c in schema.continuous]).reshape(-1, n)
+        pooling = Pooling(schema, table)
+        fitted: dict[tuple[tuple[str, str], ...], Stratum] = {}
         strata = []
-        for levels in itertools.product(*(c.levels for c in schema.categorical)):
-            chosen = np.ones(n, dtype=bool)
-            for covariate, level in zip(schema.categorical, levels, strict=True):
-                chosen &= table[covariate.name] == level
-            members = chosen if chosen.sum() >= SMALLEST_STRATUM else np.ones(n, dtype=bool)
-            strata.append(Stratum.fit(levels, float(chosen.mean()), numbers[:, members]))
-        return cls(schema=schema, strata=tuple(strata))
+        for levels in itertools.product(*(schema[name].levels for name in pooling.factors)):
+            kept, members = pooling.pool(levels)
+            if kept not in fitted:
+                shares = tuple(
+                    pooling.shares(schema[name].levels, name, members) for name in pooling.minors
+                )
+                fitted[kept] = replace(Stratum.fit((), 0.0, numbers[:, members]), shares=shares)
+            share = float(pooling.people(levels).mean())
+            strata.append(replace(fitted[kept], levels=levels, probability=share))
+        return cls(schema=schema, strata=tuple(strata), minors=pooling.minors)
 
     @classmethod
     def of_nothing(cls) -> CohortDistribution:
@@ -81,19 +98,27 @@ class CohortDistribution:
         """
         known = self.schema.validate(fixed or {}, partial=True)
         u, noise = rng.random(), rng.standard_normal(len(self.schema.continuous))
+        alone = rng.random(len(self.minors))
         names = [c.name for c in self.schema.continuous]
         given = {k: float(known[name]) for k, name in enumerate(names) if name in known}
         stratum = self._choose(u, known, given)
-        row: Row = dict(zip((c.name for c in self.schema.categorical), stratum.levels, strict=True))
+        row: Row = dict(zip(self.factors, stratum.levels, strict=True))
+        for name, shares, v in zip(self.minors, stratum.shares, alone, strict=True):
+            row[name] = self.schema[name].levels[_at(v, np.array(shares))]
         for covariate, value in zip(
             self.schema.continuous, stratum.draw(noise, given), strict=True
         ):
             row[covariate.name] = covariate.round(value)
         return {name: known.get(name, row[name]) for name in self.schema.names}
 
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """The categorical covariates by whose levels there are strata, in the schema's order."""
+        return tuple(c.name for c in self.schema.categorical if c.name not in self.minors)
+
     def _choose(self, u: float, known: Row, given: Mapping[int, float]) -> Stratum:
         """The stratum at `u` in 0..1, by Bayes from what is known."""
-        wanted = [known.get(c.name) for c in self.schema.categorical]
+        wanted = [known.get(name) for name in self.factors]
         strata = [
             s
             for s in self.strata
@@ -106,9 +131,19 @@ class CohortDistribution:
             prior = np.ones(len(strata))
         within = {k: float(np.clip(x, *self._ends[:, k])) for k, x in given.items()}
         logs = np.array([s.log_density(within, self._widths) for s in strata])
+        logs += np.array([self._log_shares(s, known) for s in strata])
         weights = prior * np.exp(logs - logs[prior > 0].max())
-        cumulative = np.cumsum(weights) / weights.sum()
-        return strata[min(int(np.searchsorted(cumulative, u, side="right")), len(strata) - 1)]
+        return strata[_at(u, weights)]
+
+    def _log_shares(self, stratum: Stratum, known: Row) -> float:
+        """Log of how probable the known levels of the minors are in a stratum."""
+        total = 0.0
+        for name, shares in zip(self.minors, stratum.shares, strict=True):
+            if name in known:
+                total += math.log(
+                    max(shares[self.schema[name].levels.index(str(known[name]))], 1e-4)
+                )
+        return total
 
     @cached_property
     def _ends(self) -> np.ndarray:
@@ -126,14 +161,16 @@ class CohortDistribution:
     def to_json(self) -> dict[str, Any]:
         """The distribution as JSON values."""
         return {
-            "format_version": FORMAT_VERSION,
+            "format_version": WITH_MINORS if self.minors else FORMAT_VERSION,
             "schema": self.schema.to_json(),
+            **({"minors": list(self.minors)} if self.minors else {}),
             "strata": [
                 {
                     "levels": list(s.levels),
                     "probability": s.probability,
                     "margins": [{"end": m.end, "knots": list(m.knots)} for m in s.margins],
                     "rank_correlations": [list(row) for row in s.rank_correlations],
+                    **({"shares": [list(one) for one in s.shares]} if self.minors else {}),
                 }
                 for s in self.strata
             ],
@@ -147,31 +184,60 @@ class CohortDistribution:
             LdmError: another format version, or a field that is missing or wrong.
         """
         try:
-            if document["format_version"] != FORMAT_VERSION:
+            version = document["format_version"]
+            if version not in (FORMAT_VERSION, WITH_MINORS):
                 raise LdmError(
-                    f"covariate distribution of format {document['format_version']}: this "
-                    f"version of brainpress reads format {FORMAT_VERSION}"
+                    f"covariate distribution of format {version!a:.60}: this version of brainpress "
+                    f"reads format {FORMAT_VERSION} and {WITH_MINORS}"
                 )
             schema = CovariateSchema.from_json(document["schema"])
-            strata = tuple(_read_stratum(entry, schema) for entry in document["strata"])
+            minors = _read_minors(document, schema) if version == WITH_MINORS else ()
+            strata = tuple(_read_stratum(entry, schema, minors) for entry in document["strata"])
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             if isinstance(error, LdmError):
                 raise
             raise LdmError(f"covariate distribution unreadable: {error!a:.200}") from None
-        if len(strata) != math.prod(len(c.levels) for c in schema.categorical):
+        factors = [c for c in schema.categorical if c.name not in minors]
+        if len(strata) != math.prod(len(c.levels) for c in factors):
             raise LdmError("covariate distribution unreadable: its strata do not fit its schema")
         shares = [s.probability for s in strata]
         if min(shares) < 0 or not 0 < sum(shares) < math.inf:
             raise LdmError("covariate distribution unreadable: the shares of its strata are none")
-        expected = set(itertools.product(*(c.levels for c in schema.categorical)))
+        expected = set(itertools.product(*(c.levels for c in factors)))
         if {s.levels for s in strata} != expected or len(strata) != len(expected):
             raise LdmError("covariate distribution unreadable: its strata do not fit its schema")
-        return cls(schema=schema, strata=strata)
+        return cls(schema=schema, strata=strata, minors=minors)
 
 
-def _read_stratum(entry: Mapping[str, Any], schema: CovariateSchema) -> Stratum:
+def _at(u: float, weights: np.ndarray) -> int:
+    """The place at `u` in 0..1 along weights that are not all 0."""
+    cumulative = np.cumsum(weights) / weights.sum()
+    return min(int(np.searchsorted(cumulative, u, side="right")), len(weights) - 1)
+
+
+def _read_minors(document: Mapping[str, Any], schema: CovariateSchema) -> tuple[str, ...]:
+    minors = tuple(document["minors"])
+    if not minors or minors != tuple(c.name for c in schema.categorical if c.name in minors):
+        raise LdmError("covariate distribution unreadable: its minors do not fit its schema")
+    return minors
+
+
+def _read_shares(
+    entry: Mapping[str, Any], schema: CovariateSchema, minors: tuple[str, ...]
+) -> tuple[tuple[float, ...], ...]:
+    shares = tuple(tuple(float(x) for x in one) for one in entry["shares"])
+    if [len(one) for one in shares] != [len(schema[name].levels) for name in minors]:
+        raise LdmError("covariate distribution unreadable: shares of levels do not fit its schema")
+    if not all(min(one) >= 0 and 0 < sum(one) < math.inf for one in shares):
+        raise LdmError("covariate distribution unreadable: the shares of some levels are none")
+    return shares
+
+
+def _read_stratum(
+    entry: Mapping[str, Any], schema: CovariateSchema, minors: tuple[str, ...]
+) -> Stratum:
     margins = tuple(
-        Margin(end=float(m["end"]), knots=tuple(float(x) for x in m["knots"]))
+        MarginalDistribution(end=float(m["end"]), knots=tuple(float(x) for x in m["knots"]))
         for m in entry["margins"]
     )
     correlations = np.array(entry["rank_correlations"], dtype=np.float64)
@@ -191,4 +257,5 @@ def _read_stratum(entry: Mapping[str, Any], schema: CovariateSchema) -> Stratum:
         probability=float(entry["probability"]),
         margins=margins,
         rank_correlations=tuple(tuple(float(r) for r in row) for row in correlations),
+        shares=_read_shares(entry, schema, minors) if minors else (),
     )

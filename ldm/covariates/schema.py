@@ -1,8 +1,7 @@
-"""What a model is conditioned on: an ordered schema of covariates, and its fit to a cohort."""
+"""What a model is conditioned on: an ordered schema of covariates."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -12,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ldm.covariates.covariate import Covariate, Row, Value
+from ldm.covariates.covariate import ONE_HOT, Covariate, Row, Value, is_missing
+from ldm.covariates.names import hint
 from ldm.errors import LdmError
 
 __all__ = [
@@ -22,8 +22,6 @@ __all__ = [
     "CovariateSchema",
     "Row",
     "Value",
-    "column",
-    "fit_schema",
 ]
 
 
@@ -79,9 +77,10 @@ class CovariateSchema:
                 return covariate
         if not self.covariates:
             raise LdmError(f"unknown covariate {name!r}: this model is unconditional, it has none")
-        close = difflib.get_close_matches(name, self.names, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise LdmError(f"unknown covariate {name!r}: {hint}this model has {', '.join(self.names)}")
+        raise LdmError(
+            f"unknown covariate {name!r}: {hint(name, self.names)}"
+            f"this model has {', '.join(self.names)}"
+        )
 
     def validate(self, row: Mapping[str, object], *, partial: bool = False) -> Row:
         """`row` checked, as floats and level names, in the schema's order.
@@ -118,23 +117,52 @@ class CovariateSchema:
             fixed[name] = self[name].parse(value)
         return self.validate(fixed, partial=True)
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the network's inputs, W in all; one-hot covariates have several."""
+        return tuple(name for covariate in self.covariates for name in covariate.inputs)
+
     def scale(self, row: Mapping[str, object]) -> np.ndarray:
-        """The complete `row` as the network's input, (C,) float32."""
-        parsed = self.validate(row)
-        return np.array([c.scale(parsed[c.name]) for c in self.covariates], dtype=np.float32)
+        """The complete `row` as the network's input, (W,) float32."""
+        return self.scale_known(self.validate(row))
+
+    def scale_known(self, row: Mapping[str, object]) -> np.ndarray:
+        """`row` as the network's input, (W,) float32; NaN for what is missing from it or None."""
+        numbers: list[float] = []
+        for c in self.covariates:
+            value = row.get(c.name)
+            numbers += [math.nan] * len(c.inputs) if is_missing(value) else c.code(value)
+        return np.array(numbers, dtype=np.float32)
 
     def unscale(self, scaled: Sequence[float] | np.ndarray) -> Row:
-        """The inverse of `scale`: (C,) to physical values.
+        """The inverse of `scale`: (W,) to physical values.
 
         Raises:
-            LdmError: not one value per covariate.
+            LdmError: not one value for each of `inputs`.
         """
-        if np.shape(scaled) != (len(self),):
+        if np.shape(scaled) != (len(self.inputs),):
             raise LdmError(
-                f"scaled covariates of shape {np.shape(scaled)}: expected ({len(self)},), "
-                f"one for each of {', '.join(self.names)}"
+                f"scaled covariates of shape {np.shape(scaled)}: expected ({len(self.inputs)},), "
+                f"one for each of {', '.join(self.inputs)}"
             )
-        return {c.name: c.unscale(float(x)) for c, x in zip(self.covariates, scaled, strict=True)}
+        row, start = {}, 0
+        for c in self.covariates:
+            end = start + len(c.inputs)
+            row[c.name] = c.decode(np.asarray(scaled)[start:end].tolist())
+            start = end
+        return row
+
+    def one_hot(self) -> CovariateSchema:
+        """The schema with more than two levels one-hot, where nothing else is said of a coding.
+
+        One number would set the levels in an order, and one of them midway between two others.
+        """
+        return CovariateSchema(
+            tuple(
+                replace(c, coding=ONE_HOT) if len(c.levels) > 2 and not c.coding else c
+                for c in self.covariates
+            )
+        )
 
     def is_extrapolated(self, row: Mapping[str, object]) -> bool:
         """Whether any continuous value of `row` lies beyond the schema's range."""
@@ -151,15 +179,25 @@ class CovariateSchema:
         Raises:
             LdmError: a field is missing, unknown or wrong.
         """
-        try:
-            return cls(
-                tuple(
-                    Covariate(**{**entry, "levels": tuple(entry.get("levels", ()))})
-                    for entry in document["covariates"]
-                )
+        entries = document.get("covariates") if isinstance(document, Mapping) else None
+        if not isinstance(entries, (list, tuple)):
+            raise LdmError(
+                'covariate schema unreadable: expected {"covariates": [{"name": ...}, ...]}'
             )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise LdmError(f"covariate schema unreadable: {ascii(error)[:200]}") from None
+        found = []
+        for number, entry in enumerate(entries, 1):
+            try:
+                if not isinstance(entry, Mapping):
+                    raise LdmError(f"{entry!a:.60}, expected an object")
+                found.append(Covariate.from_json(entry))
+            except LdmError as error:
+                said = str(error)
+                if said.startswith("covariate "):
+                    raise
+                raise LdmError(f"covariate schema unreadable: covariate {number}: {said}") from None
+            except (TypeError, ValueError, AttributeError) as error:
+                raise LdmError(f"covariate schema unreadable: {ascii(error)[:200]}") from None
+        return cls(tuple(found))
 
     @property
     def fingerprint(self) -> str:
@@ -194,59 +232,3 @@ PAPER_SCHEMA = CovariateSchema(
         ),
     )
 )
-
-
-def fit_schema(template: CovariateSchema, table: Mapping[str, Any]) -> CovariateSchema:
-    """`template` with the continuous ranges of a cohort.
-
-    A range is widened to round numbers (some 1 % of it), so that neither end is one subject's
-    value.
-
-    Args:
-        template: names, units, kinds and levels.
-        table: a column for each covariate, a pandas DataFrame or a dict of arrays.
-
-    Raises:
-        LdmError: a column is missing or empty, has a value that is no number, or only one value.
-    """
-    return CovariateSchema(
-        tuple(
-            c if not c.is_continuous else _with_range(c, column(c, table))
-            for c in template.covariates
-        )
-    )
-
-
-def column(covariate: Covariate, table: Mapping[str, Any]) -> np.ndarray:
-    """The cohort's values of a covariate, (N,) float64 or level names as an object array.
-
-    Raises:
-        LdmError: the column is missing or empty, or a value in it is bad (its row is named).
-    """
-    if covariate.name not in table:
-        raise LdmError(
-            f"column {covariate.name!r} missing from the cohort's table: "
-            f"found {', '.join(map(str, table))}"
-        )
-    values: list[Value] = []
-    for row, value in enumerate(np.asarray(table[covariate.name], dtype=object)):
-        try:
-            values.append(covariate.parse(value))
-        except LdmError as error:
-            raise LdmError(f"row {row} of the cohort's table: {error}") from None
-    if not values:
-        raise LdmError(f"column {covariate.name!r} of the cohort's table is empty")
-    return np.array(values, dtype=np.float64 if covariate.is_continuous else object)
-
-
-def _with_range(covariate: Covariate, values: np.ndarray) -> Covariate:
-    low, high = float(values.min()), float(values.max())
-    if not low < high:
-        raise LdmError(
-            f"covariate {covariate.name} is {low:g} throughout the cohort: expected it to vary"
-        )
-    step = 10.0 ** math.floor(math.log10(high - low)) / 20
-    steps_low, steps_high = math.floor(low / step), math.ceil(high / step)
-    minimum, maximum = (float(f"{steps * step:.12g}") for steps in (steps_low, steps_high))
-    # Rounding loses what is less than the smallest part of a step.
-    return replace(covariate, minimum=min(minimum, low), maximum=max(maximum, high))

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from ldm.covariates.covariate import Covariate, Row, Value
+from ldm.covariates.names import LABELS, hint, same_name
+from ldm.covariates.plausible import beyond, check_asked
 from ldm.covariates.schema import CovariateSchema
+from ldm.covariates.text_table import read_text_table
 from ldm.errors import LdmError
 
 if TYPE_CHECKING:
@@ -44,18 +47,51 @@ def _uniform_value(covariate: Covariate, u: float) -> Value:
     return min(covariate.maximum, max(covariate.minimum, covariate.round(value)))
 
 
+def covariate_columns(schema: CovariateSchema, header: Sequence[str]) -> dict[str, str]:
+    """The column of each covariate that a table has, in the schema's order.
+
+    Raises:
+        LdmError: a column that is no covariate and no label, two that are the same one, or none.
+    """
+    columns: dict[str, str] = {}
+    for column in header:
+        trimmed = column.strip()
+        known = same_name(trimmed, schema.names)
+        if known and known[0] in columns:
+            raise LdmError(
+                f"the table of covariates has {known[0]} twice, as {columns[known[0]]!r} and "
+                f"{column!r}: leave one"
+            )
+        if known:
+            columns[known[0]] = column
+        elif trimmed.casefold() not in LABELS:
+            found = f"unknown column {column!a:.60}" if trimmed else "a column without a name"
+            raise LdmError(
+                f"the table of covariates has {found}: {hint(trimmed, schema.names)}expected at "
+                f"least one of {', '.join(schema.names)}, and nothing else but participant_id"
+            )
+    if not columns:
+        raise LdmError(
+            f"the table of covariates has the columns {', '.join(header)}: "
+            f"expected at least one of {', '.join(schema.names)}"
+        )
+    return {name: columns[name] for name in schema.names if name in columns}
+
+
 class TableCovariates:
     """A table whose row `i` holds the covariates of sample `i`.
 
-    Columns that are no covariate are ignored; covariates that have no column are left for the
-    caller to draw (`CohortDistribution.sample(rng, fixed=row)`).
+    A column is a covariate whatever its case; those that say whose row it is (`participant_id`) are
+    passed over. Covariates that have no column are left for the caller to draw
+    (`CohortDistribution.sample(rng, fixed=row)`).
 
     Args:
         schema: the model's covariates.
         rows: a DataFrame, or one mapping per sample.
 
     Raises:
-        LdmError: no row, no column that is a covariate, or a bad value (its row is named).
+        LdmError: no row, a column that is no covariate, or a value that is bad or that no person
+            has (its row is named).
     """
 
     def __init__(
@@ -66,13 +102,9 @@ class TableCovariates:
         if not records:
             raise LdmError("the table of covariates has no row: expected one for each sample")
         self.schema = schema
-        self.names = tuple(name for name in schema.names if name in records[0])
-        if not self.names:
-            raise LdmError(
-                f"the table of covariates has the columns {', '.join(map(str, records[0]))}: "
-                f"expected at least one of {', '.join(schema.names)}"
-            )
-        self._rows = [self._checked(number, record) for number, record in enumerate(records)]
+        columns = covariate_columns(schema, [str(name) for name in records[0]])
+        self.names = tuple(columns)
+        self._rows = [self._checked(*record, columns) for record in enumerate(records)]
 
     @classmethod
     def from_file(cls, schema: CovariateSchema, path: str | Path) -> TableCovariates:
@@ -81,29 +113,42 @@ class TableCovariates:
         Raises:
             LdmError: the file is missing or unreadable, or its values are bad.
         """
-        import pandas as pd
-
         path = Path(path)
-        if path.suffix not in (".csv", ".tsv"):
+        suffix = path.suffix.lower()
+        if suffix not in (".csv", ".tsv"):
             raise LdmError(f"table of covariates {path}: expected a .csv or .tsv file")
         try:
-            separator = "\t" if path.suffix == ".tsv" else ","
-            table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
-        except (OSError, ValueError) as error:
-            reason = "no such file" if isinstance(error, FileNotFoundError) else error
-            raise LdmError(f"table of covariates {path}: {reason}") from None
+            separators = ("\t", ",", ";") if suffix == ".tsv" else (",", ";", "\t")
+            table = read_text_table(path.read_bytes(), separators)
+        except FileNotFoundError:
+            raise LdmError(f"table of covariates {path}: no such file") from None
+        except OSError as error:
+            raise LdmError(f"table of covariates {path}: {error.strerror}") from None
+        except LdmError as error:
+            raise LdmError(f"table of covariates {path}: {error}") from None
         try:
-            return cls(schema, table)
+            covariate_columns(schema, table.header)
+            return cls(schema, [dict(zip(table.header, row, strict=True)) for row in table.rows])
         except LdmError as error:
             raise LdmError(f"{path}: {error}") from None
 
-    def _checked(self, number: int, record: Mapping[Any, object]) -> Row:
+    def _checked(
+        self, number: int, record: Mapping[Any, object], columns: Mapping[str, str]
+    ) -> Row:
         try:
-            return self.schema.validate({n: record[n] for n in self.names}, partial=True)
+            given = {name: record[column] for name, column in columns.items()}
+            row = self.schema.validate(given, partial=True)
+            check_asked(self.schema, row)
+            return row
         except KeyError as error:
             raise LdmError(f"row {number} of the table of covariates lacks {error}") from None
         except LdmError as error:
             raise LdmError(f"row {number} of the table of covariates: {error}") from None
+
+    def beyond(self, n: int) -> list[tuple[int, list[str]]]:
+        """Of the first `n` samples those asked beyond the model's range: which, and what."""
+        told = ((index, beyond(self.schema, row)) for index, row in enumerate(self._rows[:n]))
+        return [(index, what) for index, what in told if what]
 
     def __len__(self) -> int:
         return len(self._rows)

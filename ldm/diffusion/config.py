@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from ldm.errors import LdmError
-from ldm.untrusted import check_whole
+from ldm.untrusted import MOST_STEPS, check_whole
 
 
 class Sampler(StrEnum):
@@ -27,7 +27,6 @@ class Sampler(StrEnum):
 
 
 SAMPLERS = tuple(str(sampler) for sampler in Sampler)
-MOST_STEPS = 1_000_000
 # Calls of the denoiser where the user does not say.
 DEFAULT_STEPS = {Sampler.DDIM: 50, Sampler.DDPM: 1000, Sampler.DPM_2M: 20, Sampler.UNIPC: 15}
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ldm.errors import LdmError
+from ldm.untrusted import MOST_STEPS
 
 PREDICTIONS = ("epsilon", "v", "flow")
-MOST_STEPS = 1_000_000
 IMAGE = -1  # the time step of the clean image
 
 

@@ -20,7 +20,7 @@ _FIELLER = 1.06  # Fieller, Hartley & Pearson 1957: variance of atanh of Spearma
 
 
 @dataclass(frozen=True, kw_only=True)
-class Margin:
+class MarginComparison:
     """One covariate of the release against the cohort's.
 
     Attributes:
@@ -45,7 +45,7 @@ class Margin:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tie:
+class RankCorrelation:
     """Spearman's correlation of two covariates, and by how much the release's differs."""
 
     first: str
@@ -67,7 +67,7 @@ class Tie:
 
 def margins(
     release: Mapping[str, Column], cohort: Mapping[str, Column], *, seed: int = 0
-) -> dict[str, Margin]:
+) -> dict[str, MarginComparison]:
     """Each covariate's distribution in the release against the cohort.
 
     Intervals: bootstrap of both sets, centred on the estimate, for a distance of resampled sets is
@@ -85,7 +85,9 @@ def margins(
     }
 
 
-def ties(release: Mapping[str, Column], cohort: Mapping[str, Column]) -> tuple[Tie, ...]:
+def rank_correlations(
+    release: Mapping[str, Column], cohort: Mapping[str, Column]
+) -> tuple[RankCorrelation, ...]:
     """Spearman's correlation of every two covariates, release against cohort.
 
     A covariate of two levels counts as 0 and 1 in alphabetical order; one of more is left out.
@@ -109,7 +111,7 @@ def ties(release: Mapping[str, Column], cohort: Mapping[str, Column]) -> tuple[T
             _spearman(columns[first][side], columns[second][side]) for side in (0, 1)
         )
         found.append(
-            Tie(
+            RankCorrelation(
                 first=first,
                 second=second,
                 cohort=of_cohort,
@@ -147,7 +149,7 @@ def _column(values: Column, name: str) -> np.ndarray:
     return found.astype(str)
 
 
-def _continuous(a: np.ndarray, b: np.ndarray, seed: int) -> Margin:
+def _continuous(a: np.ndarray, b: np.ndarray, seed: int) -> MarginComparison:
     from scipy.stats import ks_2samp, wasserstein_distance
 
     def compare(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
@@ -155,7 +157,8 @@ def _continuous(a: np.ndarray, b: np.ndarray, seed: int) -> Margin:
         return float(wasserstein_distance(one, other)) / spread, _ks(one, other)
 
     difference, ks = _centred(compare, a, b, seed)
-    return Margin(kind="continuous", difference=difference, ks=ks, p=float(ks_2samp(a, b).pvalue))
+    p = float(ks_2samp(a, b).pvalue)
+    return MarginComparison(kind="continuous", difference=difference, ks=ks, p=p)
 
 
 def _ks(a: np.ndarray, b: np.ndarray) -> float:
@@ -165,7 +168,7 @@ def _ks(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(gap).max())
 
 
-def _categorical(a: np.ndarray, b: np.ndarray, seed: int) -> Margin:
+def _categorical(a: np.ndarray, b: np.ndarray, seed: int) -> MarginComparison:
     from scipy.stats import chi2_contingency
 
     levels, places = np.unique(np.concatenate([a, b]), return_inverse=True)
@@ -178,7 +181,7 @@ def _categorical(a: np.ndarray, b: np.ndarray, seed: int) -> Margin:
     (difference,) = _centred(compare, one, other, seed)
     counts = [np.bincount(side, minlength=len(levels)) for side in (one, other)]
     p = float(chi2_contingency(np.array(counts)).pvalue) if len(levels) > 1 else 1.0
-    return Margin(kind="categorical", difference=difference, ks=None, p=p)
+    return MarginComparison(kind="categorical", difference=difference, ks=None, p=p)
 
 
 def _centred(compare: Any, a: np.ndarray, b: np.ndarray, seed: int) -> tuple[Estimate, ...]:

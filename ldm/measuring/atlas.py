@@ -9,6 +9,7 @@ import numpy as np
 
 from ldm.anatomy.pyramid import SPACING, level, template, to_itk
 from ldm.anatomy.registration import register
+from ldm.volumes.background import settled
 
 # Iterations of the demons at each level, mm.
 _ITERATIONS = {8: 60, 4: 50, 2: 20}
@@ -34,7 +35,8 @@ def measure_by_atlas(image: nib.Nifti1Image) -> dict[str, float]:
     from scipy import ndimage
 
     scan = nib.as_closest_canonical(image)
-    data = np.asarray(scan.dataobj, dtype=np.float32)
+    data, _ = settled(np.asarray(scan.dataobj, dtype=np.float32))
+    data = data - data.min()
     affine = np.asarray(scan.affine, dtype=np.float64)
     lattice = np.diag([SPACING] * 3 + [1.0])
     lattice[:3, 3] = template().origin

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ldm.measuring.box import SPACING, normalise
+from ldm.volumes.resampling import blurred, centred_axes, coarsening_sigma, mirrored, rotation
 
 _TURN = (20.0, 10.0, 10.0)  # degrees: heads lie in a scanner nodding more than turned
 _SHIFT = 6.0  # mm
@@ -21,8 +22,7 @@ def moved(
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image (X, Y, Z) and its label maps (M, X, Y, Z), mirrored half the time and moved by
     whole voxels, so that the image stays as sharp as it is."""
-    if rng.random() < 0.5:
-        image, maps = image[::-1], maps[:, ::-1]
+    image, maps = mirrored(rng, image, maps)
     steps = [int(step) for step in rng.integers(-2, 3, 3)]
     return np.roll(image, steps, (0, 1, 2)), np.roll(maps, steps, (1, 2, 3))
 
@@ -32,8 +32,7 @@ def warp(
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image (X, Y, Z) and its label maps (M, X, Y, Z), turned, stretched and bent alike."""
     shape = image.shape
-    if rng.random() < 0.5:
-        image, maps = image[::-1], maps[:, ::-1]
+    image, maps = mirrored(rng, image, maps)
     points = _points(shape, rng)
     half = torch.tensor([SPACING * (side - 1) / 2 for side in shape], dtype=torch.float32)
     grid = (points / half).flip(-1)[None]  # grid_sample wants z, y, x in -1..1
@@ -47,9 +46,7 @@ def _points(shape: tuple[int, ...], rng: np.random.Generator) -> Tensor:
     turn = rotation(np.deg2rad(np.clip(rng.standard_normal(3), -2, 2) * np.array(_TURN) / 1.5))
     size = np.exp(_STRETCH * rng.standard_normal() + _STRETCH / 2 * rng.standard_normal(3))
     shift = rng.uniform(-_SHIFT, _SHIFT, 3)
-    axes = [
-        torch.from_numpy(SPACING * (np.arange(side) - (side - 1) / 2)).float() for side in shape
-    ]
+    axes = [torch.from_numpy(axis).float() for axis in centred_axes(shape, SPACING)]
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
     matrix = torch.from_numpy(turn / size).float()
     bend = _BEND * rng.uniform(0, 1.5) * rng.standard_normal((1, 3, *_KNOTS))
@@ -105,7 +102,7 @@ def _coarser(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         spacing[:] = rng.uniform(SPACING, 0.8 * _COARSEST)
     else:
         spacing[rng.integers(3)] = rng.uniform(SPACING, 1.25 * _COARSEST)
-    sigma = np.sqrt(np.maximum((spacing / SPACING) ** 2 - 1, 0)) / 2.355
+    sigma = coarsening_sigma(SPACING, spacing)
     shape = [max(8, round(n * SPACING / s)) for n, s in zip(image.shape, spacing, strict=True)]
     small = functional.interpolate(
         _tensor(blurred(image, sigma)), shape, mode="trilinear", align_corners=True
@@ -114,22 +111,7 @@ def _coarser(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return back[0, 0].numpy()
 
 
-def blurred(image: np.ndarray, sigma: float | np.ndarray) -> np.ndarray:
-    """Smoothed by a Gaussian of `sigma` voxels."""
-    from scipy.ndimage import gaussian_filter
-
-    return np.asarray(gaussian_filter(image, sigma, truncate=3.0))
-
-
 def _tensor(array: np.ndarray) -> Tensor:
     """(1, C, X, Y, Z) float32."""
     tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     return tensor[None, None] if tensor.ndim == 3 else tensor[None]
-
-
-def rotation(angles: np.ndarray) -> np.ndarray:
-    (a, b, c), (d, e, f) = np.cos(angles), np.sin(angles)
-    about_x = np.array([[1, 0, 0], [0, a, -d], [0, d, a]])
-    about_y = np.array([[b, 0, e], [0, 1, 0], [-e, 0, b]])
-    about_z = np.array([[c, -f, 0], [f, c, 0], [0, 0, 1]])
-    return np.asarray(about_z @ about_y @ about_x)

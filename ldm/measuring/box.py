@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ldm.errors import LdmError
+from ldm.volumes.resampling import smoothed_for
 
 SPACING = 2.0  # mm
 SHAPE = (80, 96, 80)  # voxels; a larger brain gets a larger box
@@ -45,7 +46,7 @@ def to_box(data: np.ndarray, affine: np.ndarray, shape: tuple[int, int, int] | N
     Raises:
         LdmError: not three-dimensional, not finite, empty, or no brain cut out of its head.
     """
-    from scipy import ndimage
+    from scipy.ndimage import affine_transform
 
     _check(data, affine)
     low, bright = _range(data)
@@ -57,15 +58,16 @@ def to_box(data: np.ndarray, affine: np.ndarray, shape: tuple[int, int, int] | N
             f"measuring failed: {litres:.2f} litres are brighter than background, expected a brain "
             f"of {LITRES[0]} to {LITRES[1]}; is the skull still there (--skull-strip)?"
         )
-    sides = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    # Full width at half maximum of the coarser voxel, less that of the finer one.
-    sigma = np.sqrt(np.maximum((SPACING / sides) ** 2 - 1, 0)) / 2.355
-    if sigma.max() > 0.1:
-        grey = ndimage.gaussian_filter(grey, sigma)
     place, sides_of_box = _placed(brain, affine, shape)
     matrix = np.linalg.inv(affine) @ place
-    voxels = ndimage.affine_transform(
-        grey, matrix[:3, :3], matrix[:3, 3], sides_of_box, order=1, mode="grid-constant", cval=0.0
+    voxels = affine_transform(
+        smoothed_for(SPACING, grey, affine),
+        matrix[:3, :3],
+        matrix[:3, 3],
+        sides_of_box,
+        order=1,
+        mode="grid-constant",
+        cval=0.0,
     )
     return Box(voxels=normalise(voxels), affine=place)
 

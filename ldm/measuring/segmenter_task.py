@@ -1,8 +1,13 @@
-"""Training the segmenter: samples of random contrast and shape, Dice and cross-entropy."""
+"""Training the segmenter: samples of random contrast and shape, Dice, cross-entropy, the run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,8 +15,23 @@ from torch import Tensor, nn
 
 from ldm import noise
 from ldm.anatomy import labels
+from ldm.errors import LdmError
+from ldm.folders import replace_folder
 from ldm.measuring import augment
-from ldm.measuring.subjects import Labelled
+from ldm.measuring.box import SHAPE
+from ldm.measuring.network import SegmenterConfig, SegmenterNetwork
+from ldm.measuring.segmenter import write_segmenter
+from ldm.measuring.subjects import (
+    TRAIN,
+    UNSEEN_SHARE,
+    VIRTUAL_SEEDS,
+    Labelled,
+    real_subjects,
+    virtual_subjects,
+)
+from ldm.training import checkpoint
+from ldm.training.config import TrainingConfig
+from ldm.training.loop import TrainingState, train
 
 SYNTHETIC_SHARE = (
     0.3  # of the strongly augmented samples: contrast made from the label map, not the T1w image
@@ -102,3 +122,113 @@ def soft_dice(share: Tensor, known: Tensor) -> Tensor:
     present = wanted.sum(over) > 0
     dice = (2 * both + _SMOOTH) / (sizes + _SMOOTH)
     return dice[1:][present[1:]].mean()
+
+
+def train_segmenter(
+    bids: Path,
+    out: Path,
+    config: TrainingConfig,
+    shape: SegmenterConfig,
+    *,
+    virtual: int,
+    strong: float,
+    begin: Path | None = None,
+    command: str,
+    tell: Callable[[str], object],
+) -> None:
+    """Train a segmenter and write `out`/tool, or go on from the checkpoint in `out`.
+
+    Args:
+        bids: a cohort with MUSE label maps, see `real_subjects`; those held out are not read.
+        virtual: how many virtual subjects join the real ones.
+        strong: share of the samples that are strongly augmented, see `SegmenterTask`.
+        begin: folder of a run whose weights to begin with.
+        command: that does this again, for the tool's card.
+        tell: takes a line about each stage, and one of JSON with the losses at each checkpoint.
+
+    Raises:
+        LdmError: no such cohort, `out` holds another run, or `begin` does not fit.
+    """
+    subjects = [*real_subjects(bids, TRAIN, SHAPE), *virtual_subjects(TRAIN, virtual, SHAPE)]
+    identity = {
+        "config": config.identity(),
+        "network": {**shape.to_json(), "channels": list(shape.channels)},
+        "strong": strong,
+        "subjects": [subject.name for subject in subjects],
+    }
+    tell(f"{len(subjects)} subjects, {virtual} of them virtual")
+    torch.manual_seed(config.seed)
+    network = SegmenterNetwork(shape)
+    if begin is not None:
+        identity["from"] = begin_with(network, begin)
+    state = TrainingState(network, config, torch.device("cpu"))
+    done, log = out / "checkpoint", out / "log.jsonl"
+    if done.is_dir():
+        meta = state.restore(done)
+        if meta["identity"] != identity:
+            raise LdmError(f"{out} holds another run: give another folder")
+    begun, told = time.monotonic(), state.step
+    for step in train(state, SegmenterTask(subjects, config.seed, strong)):
+        if step.number % config.save_every and step.number != config.steps:
+            continue
+        _save(state, done, {"identity": identity})
+        pace = (time.monotonic() - begun) / (step.number - told)
+        line = {"step": step.number, "seconds_a_step": round(pace, 2), **step.losses}
+        with log.open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
+        tell(json.dumps(line))
+    card = _card(bids, command, identity, virtual)
+    write_segmenter(out / "tool", state.average, card)  # type: ignore[arg-type]
+    tell(f"{out / 'tool'}: trained for {state.step} steps")
+
+
+def begin_with(network: SegmenterNetwork, run: Path) -> dict[str, Any]:
+    """Give `network` the averaged weights of a run, those layers that the run has; and tell it.
+
+    Raises:
+        LdmError: no such run, or layers of other shapes.
+    """
+    groups, meta = checkpoint.read(run / "checkpoint")
+    try:
+        strange = network.load_state_dict(groups["average"], strict=False).unexpected_keys
+    except RuntimeError as error:
+        raise LdmError(f"{run}: a network of another shape ({str(error)[:200]})") from None
+    if strange:
+        raise LdmError(f"{run}: layers that this network lacks: {', '.join(strange[:3])}")
+    return {
+        "step": meta["step"],
+        **{k: meta["identity"].get(k) for k in ("config", "network", "strong", "from")},
+    }
+
+
+def _save(state: TrainingState, folder: Path, meta: dict[str, Any]) -> None:
+    """The checkpoint at a side name, then in the place of the last."""
+    side = folder.with_name(".checkpoint")
+    shutil.rmtree(side, ignore_errors=True)
+    state.save(side, meta)
+    replace_folder(side, folder)
+
+
+def _card(bids: Path, command: str, identity: dict[str, Any], virtual: int) -> dict[str, Any]:
+    description = {}
+    path = bids / "dataset_description.json"
+    if path.is_file():
+        found = json.loads(path.read_text())
+        names = {"Name": "dataset", "License": "license", "HowToAcknowledge": "attribution"}
+        description = {ours: found[theirs] for theirs, ours in names.items() if theirs in found}
+    real = [name for name in identity["subjects"] if not name.startswith("virtual-")]
+    return {
+        **description,
+        "training": {
+            "command": command,
+            **({"from": identity["from"]} if "from" in identity else {}),
+            "real_subjects": len(real),
+            "virtual_subjects": virtual,
+            "virtual_seed": VIRTUAL_SEEDS["train"],
+            "config": identity["config"],
+        },
+        "split": {
+            "function": "ldm.split.held_out(participant_id, share)",
+            "unseen_share": UNSEEN_SHARE,
+        },
+    }

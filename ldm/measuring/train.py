@@ -11,12 +11,9 @@ To resume training, run the same command again. RUN/tool is the trained tool.
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 import sys
-import time
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ldm.errors import LdmError
 
@@ -48,25 +45,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
     args = parser.parse_args(argv)
     try:
-        train_segmenter(args)
+        _train(args)
     except LdmError as error:
         print(f"train: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def train_segmenter(args: argparse.Namespace) -> None:
-    """Train, or go on; raises LdmError where the folder holds another run."""
-    import torch
-
-    from ldm.measuring.box import SHAPE
-    from ldm.measuring.network import SegmenterConfig, SegmenterNetwork
-    from ldm.measuring.segmenter import write_segmenter
-    from ldm.measuring.segmenter_task import SegmenterTask
-    from ldm.measuring.subjects import TRAIN, real_subjects, virtual_subjects
+def _train(args: argparse.Namespace) -> None:
+    from ldm.measuring.network import SegmenterConfig
+    from ldm.measuring.segmenter_task import train_segmenter
     from ldm.networks.precision import resolve
     from ldm.training.config import TrainingConfig
-    from ldm.training.loop import TrainingState, train
 
     config = TrainingConfig(
         steps=args.steps,
@@ -79,106 +69,32 @@ def train_segmenter(args: argparse.Namespace) -> None:
         seed=args.seed,
         precision=resolve(args.precision, "cpu"),
     )
-    subjects = [
-        *real_subjects(args.bids, TRAIN, SHAPE),
-        *virtual_subjects(TRAIN, args.virtual, SHAPE),
-    ]
     shape = SegmenterConfig(
         channels=CHANNELS, patch=PATCH, refine=args.refine, refinements=args.refinements
     )
-    identity = {
-        "config": config.identity(),
-        "network": {**shape.to_json(), "channels": list(shape.channels)},
-        "strong": args.strong,
-        "subjects": [subject.name for subject in subjects],
-    }
-    print(f"{len(subjects)} subjects, {args.virtual} of them virtual", flush=True)
-    torch.manual_seed(config.seed)
-    network = SegmenterNetwork(shape)
-    if args.begin is not None:
-        identity["from"] = begin_with(network, args.begin)
-    state = TrainingState(network, config, torch.device("cpu"))
-    done, log = args.out / "checkpoint", args.out / "log.jsonl"
-    if done.is_dir():
-        meta = state.restore(done)
-        if meta["identity"] != identity:
-            raise LdmError(f"{args.out} holds another run: give another folder")
-    begun, told = time.monotonic(), state.step
-    for step in train(state, SegmenterTask(subjects, config.seed, args.strong)):
-        if step.number % config.save_every and step.number != config.steps:
-            continue
-        _save(state, done, {"identity": identity})
-        pace = (time.monotonic() - begun) / (step.number - told)
-        line = {"step": step.number, "seconds_a_step": round(pace, 2), **step.losses}
-        with log.open("a") as stream:
-            stream.write(json.dumps(line) + "\n")
-        print(json.dumps(line), flush=True)
-    card = _card(args, identity)
-    write_segmenter(args.out / "tool", state.average, card)  # type: ignore[arg-type]
-    print(f"{args.out / 'tool'}: trained for {state.step} steps")
+    train_segmenter(
+        args.bids,
+        args.out,
+        config,
+        shape,
+        virtual=args.virtual,
+        strong=args.strong,
+        begin=args.begin,
+        command=_command(args),
+        tell=partial(print, flush=True),
+    )
 
 
-def begin_with(network: Any, run: Path) -> dict[str, Any]:
-    """Give `network` the averaged weights of a run, those layers that the run has; and tell it.
-
-    Raises:
-        LdmError: no such run, or layers of other shapes.
-    """
-    from ldm.training import checkpoint
-
-    groups, meta = checkpoint.read(run / "checkpoint")
-    try:
-        strange = network.load_state_dict(groups["average"], strict=False).unexpected_keys
-    except RuntimeError as error:
-        raise LdmError(f"{run}: a network of another shape ({str(error)[:200]})") from None
-    if strange:
-        raise LdmError(f"{run}: layers that this network lacks: {', '.join(strange[:3])}")
-    return {
-        "step": meta["step"],
-        **{k: meta["identity"].get(k) for k in ("config", "network", "strong", "from")},
-    }
-
-
-def _save(state: Any, folder: Path, meta: dict[str, Any]) -> None:
-    """The checkpoint at a side name, then in the place of the last."""
-    from ldm.folders import replace_folder
-
-    side = folder.with_name(".checkpoint")
-    shutil.rmtree(side, ignore_errors=True)
-    state.save(side, meta)
-    replace_folder(side, folder)
-
-
-def _card(args: argparse.Namespace, identity: dict[str, Any]) -> dict[str, Any]:
-    from ldm.measuring.subjects import UNSEEN_SHARE, VIRTUAL_SEEDS
-
-    description = {}
-    path = args.bids / "dataset_description.json"
-    if path.is_file():
-        found = json.loads(path.read_text())
-        names = {"Name": "dataset", "License": "license", "HowToAcknowledge": "attribution"}
-        description = {ours: found[theirs] for theirs, ours in names.items() if theirs in found}
-    real = [name for name in identity["subjects"] if not name.startswith("virtual-")]
-    return {
-        **description,
-        "training": {
-            "command": "python -m ldm.measuring.train --bids "
-            f"{args.bids.name} --virtual {args.virtual} --steps {args.steps} --batch-size "
-            f"{args.batch_size} --learning-rate {args.learning_rate:g} --cooldown-steps "
-            f"{args.cooldown_steps} --seed {args.seed} --refine {args.refine} "
-            f"--refinements {args.refinements} --strong {args.strong:g}"
-            f"{' --from stage' if args.begin else ''} --out segmenter",
-            **({"from": identity["from"]} if args.begin else {}),
-            "real_subjects": len(real),
-            "virtual_subjects": args.virtual,
-            "virtual_seed": VIRTUAL_SEEDS["train"],
-            "config": identity["config"],
-        },
-        "split": {
-            "function": "ldm.split.held_out(participant_id, share)",
-            "unseen_share": UNSEEN_SHARE,
-        },
-    }
+def _command(args: argparse.Namespace) -> str:
+    """As the tool's card tells it: with the names of folders that anybody may have."""
+    return (
+        "python -m ldm.measuring.train --bids "
+        f"{args.bids.name} --virtual {args.virtual} --steps {args.steps} --batch-size "
+        f"{args.batch_size} --learning-rate {args.learning_rate:g} --cooldown-steps "
+        f"{args.cooldown_steps} --seed {args.seed} --refine {args.refine} "
+        f"--refinements {args.refinements} --strong {args.strong:g}"
+        f"{' --from stage' if args.begin else ''} --out segmenter"
+    )
 
 
 if __name__ == "__main__":

@@ -38,14 +38,14 @@ def render_card(description: ModelDescription) -> str:
 
 def _calibration(description: ModelDescription) -> list[str]:
     """A table of what the network is told; nothing where that is what is asked."""
-    planes, names = description.calibration.planes, description.schema.names
+    planes, names = description.calibration.planes, description.schema.inputs
     if not planes:
         return []
     lines = [
         "",
         "Calibrated: what the network is told, of what is asked, all scaled to 0..1:",
         "",
-        f"| told | {' | '.join(names)} | constant |",
+        f"| told | {' | '.join(map(markdown, names))} | constant |",
         f"|---|{'---|' * len(names)}---|",
     ]
     for name, plane in planes.items():

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ldm import noise
 from ldm.covariates import Row
+from ldm.covariates.plausible import check_asked
 from ldm.diffusion.guidance import guided
 from ldm.diffusion.samplers import sample
 from ldm.diffusion.schedule import Schedule
@@ -194,11 +195,13 @@ class Model(LoadedModel):
             unconditional: leave the covariates out, as `guidance=0` does.
 
         Raises:
-            LdmError: an unknown covariate or value, and what `generate` raises.
+            LdmError: an unknown covariate or value, one that no person has, and what `generate`
+                raises.
         """
         if unconditional and (covariates or guidance not in (None, 0.0, 1.0)):
             found = ", ".join(covariates) or f"guidance {guidance:g}"
             raise LdmError(f"unconditional sampling with {found}: give one or the other")
+        check_asked(self.schema, self.schema.validate(covariates, partial=True))
         row = self.distribution.sample(noise.generator(noise.COVARIATES, seed), covariates)
         volume = self.generate(
             [row],

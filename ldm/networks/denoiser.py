@@ -19,7 +19,7 @@ class DenoiserConfig:
 
     Attributes:
         latent_channels: channels of the latent it denoises.
-        conditions: number of scaled covariates.
+        conditions: number of scaled covariates, a one-hot one counted once a level.
         channels: width of each level; every level but the first halves the sides.
         num_res_blocks: residual blocks a level.
         attention_levels: which levels have self- and cross-attention.
@@ -131,14 +131,16 @@ class Denoiser(nn.Module):
             latent: (B, C, x, y, z).
             step: (B,) integer time step.
             conditions: (B, K) scaled covariates.
-            dropped: (B,) bool, where the conditions are left out (Ho & Salimans 2022).
+            dropped: (B,) or (B, K) bool, where all conditions, or some, are left out (Ho &
+                Salimans 2022).
 
         Raises:
             LdmError: conditions dropped in a model with no `null_condition`.
         """
         conditions = (conditions - self.condition_mean) / self.condition_std
         if dropped is not None:
-            conditions = conditions.masked_fill(dropped[:, None], self._null())
+            where = dropped if dropped.ndim == 2 else dropped[:, None]
+            conditions = conditions.masked_fill(where, self._null())
         cells = space_to_depth(latent, self.config.patch)
         maps = conditions[:, :, None, None, None].expand(-1, -1, *cells.shape[2:])
         inputs = torch.cat([cells, maps.to(cells.dtype)], dim=1)

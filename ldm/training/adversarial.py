@@ -12,7 +12,7 @@ from ldm.errors import LdmError
 
 
 @dataclass(frozen=True, kw_only=True)
-class CriticConfig:
+class PatchCriticConfig:
     """MONAI's patch discriminator (Isola et al. 2017 section 3.2.2) in three dimensions.
 
     Attributes:
@@ -37,7 +37,7 @@ class CriticConfig:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, document: dict[str, Any]) -> CriticConfig:
+    def from_json(cls, document: dict[str, Any]) -> PatchCriticConfig:
         return cls(**document)
 
 
@@ -49,7 +49,7 @@ class PatchCritic(nn.Module):
     step. At the published batch of one a GPU the two compute the same.
     """
 
-    def __init__(self, config: CriticConfig) -> None:
+    def __init__(self, config: PatchCriticConfig) -> None:
         super().__init__()
         from monai.networks.nets import PatchDiscriminator
 

@@ -18,9 +18,12 @@ from ldm.training.config import TrainingConfig
 from ldm.training.distance import Perceptual
 from ldm.volumes.conversion import quantise, read_volume
 from ldm.volumes.quality import measure
+from ldm.volumes.resampling import mirrored
+from ldm.volumes.spectrum import names, spectrum, window
 
 # Voxels by which a training volume is shifted at most along each axis.
 LARGEST_SHIFT = 2
+POWER, KURTOSIS = names("power"), names("kurtosis")
 
 
 class AutoencoderTask:
@@ -139,8 +142,7 @@ def kl_divergence(mean: Tensor, std: Tensor) -> Tensor:
 
 def augment(volume: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A left-right flip half the time and a shift by whole voxels; (X, Y, Z) float32."""
-    if rng.random() < 0.5:
-        volume = volume[::-1]
+    (volume,) = mirrored(rng, volume)
     shift = rng.integers(-LARGEST_SHIFT, LARGEST_SHIFT + 1, size=3)
     padded = np.pad(volume, LARGEST_SHIFT)
     window = tuple(
@@ -152,16 +154,17 @@ def augment(volume: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 @torch.inference_mode()
 def validate(network: Autoencoder, paths: Sequence[Path], device: torch.device) -> dict[str, float]:
-    """Sums over the volumes at `paths`: L1, PSNR (dB), SSIM and `edges`, and their count.
+    """Sums over the volumes at `paths`: L1, PSNR (dB), SSIM, `edges` and `texture`'s figures, and
+    their count.
 
     `edges` is the edge strength (`ldm.volumes.quality`) of the reconstruction over the volume's
     own: below 1 it is blurred. The sums, not the means, so that workers' shares add up.
     """
-    sums = {"l1": 0.0, "psnr": 0.0, "ssim": 0.0, "edges": 0.0, "count": 0.0}
+    sums = dict.fromkeys(("l1", "psnr", "ssim", "edges", *POWER, *KURTOSIS, "count"), 0.0)
     for path in paths:
         volume = torch.from_numpy(read_volume(path))[None, None].to(device)
         found = network.decode(network.encode(volume)[0]).float().clamp(0, 1)
-        for name, value in fidelity(found, volume).items():
+        for name, value in (fidelity(found, volume) | texture(found, volume)).items():
             sums[name] += value
         sums["edges"] += edge_strength(found) / max(edge_strength(volume), 1e-6)
         sums["count"] += 1
@@ -171,6 +174,17 @@ def validate(network: Autoencoder, paths: Sequence[Path], device: torch.device) 
 def edge_strength(volume: Tensor) -> float:
     """Of one (1, 1, X, Y, Z) in [0, 1]; see `ldm.volumes.quality`."""
     return measure(quantise(volume[0, 0].cpu().numpy()))["edge_strength"]
+
+
+def texture(found: Tensor, wanted: Tensor) -> dict[str, float]:
+    """By band of spatial frequency (`ldm.volumes.spectrum`, the window that of `wanted`), of two
+    (1, 1, X, Y, Z) in [0, 1]: `power_0.26_0.30`, power over that of `wanted`, below 1 where it is
+    blurred; `kurtosis_0.26_0.30`, excess kurtosis less that of `wanted`, below 0 where mottled."""
+    decoded, volume = (one[0, 0].float().cpu().numpy() for one in (found, wanted))
+    within = window(volume)
+    mine, own = spectrum(decoded, within), spectrum(volume, within)
+    power = dict(zip(POWER, (mine.power / own.power).tolist(), strict=True))
+    return power | dict(zip(KURTOSIS, (mine.kurtosis - own.kurtosis).tolist(), strict=True))
 
 
 def fidelity(found: Tensor, wanted: Tensor) -> dict[str, float]:

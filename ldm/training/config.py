@@ -7,8 +7,6 @@ from typing import Any
 
 from ldm.errors import LdmError
 
-PRECISIONS = ("bf16", "fp32")
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
@@ -76,8 +74,12 @@ class TrainingConfig:
         for name in ("beta1", "ema_decay", "condition_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise LdmError(f"{name} {getattr(self, name)}: expected 0 <= {name} < 1")
+        # Here, for it brings torch, which a verb's --help does without.
+        from ldm.networks.precision import PRECISIONS
+
         if self.precision not in PRECISIONS:
-            raise LdmError(f"precision {self.precision!r}: expected one of {PRECISIONS}")
+            known = tuple(PRECISIONS)
+            raise LdmError(f"precision {self.precision!r}: expected one of {known}")
 
     def rate_at(self, step: int) -> float:
         """The share of the learning rate at which step `step` (from 1) is taken."""

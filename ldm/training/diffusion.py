@@ -23,7 +23,8 @@ class DiffusionTask:
 
     Args:
         paths: one `.npy` a subject, (copies, 2, C, x, y, z): mean and log-variance.
-        conditions: (N, K) scaled covariates; (N, copies, K) where those of copies differ.
+        conditions: (N, K) scaled covariates; (N, copies, K) where those of copies differ. NaN
+            is one that is not known: it is left out as a dropped one is, alone.
         latent_mean, latent_std: (C,); the network sees (z - mean) / std.
     """
 
@@ -39,7 +40,9 @@ class DiffusionTask:
         self.paths = list(paths)
         self.count = len(self.paths)
         given = np.asarray(conditions, dtype=np.float32)
-        self.conditions = given[:, None] if given.ndim == 2 else given
+        given = given[:, None] if given.ndim == 2 else given
+        self.unknown = np.isnan(given)
+        self.conditions = np.nan_to_num(given, nan=0.0)
         self.mean = np.array(latent_mean, dtype=np.float32).reshape(-1, 1, 1, 1)
         self.std = np.array(latent_std, dtype=np.float32).reshape(-1, 1, 1, 1)
         self.schedule = schedule
@@ -49,15 +52,18 @@ class DiffusionTask:
         """`latent`, `noise` (B, C, x, y, z), `step` (B,), `conditions` (B, K), `dropped` (B,).
 
         Time steps are stratified over the global batch, which lowers the loss's variance.
-        `dropped` is there only where conditions are ever dropped.
+        `dropped` is there only where conditions are ever dropped; it is (B, K) where some subject
+        lacks one.
         """
-        latents, noises, times, given, dropped = [], [], [], [], []
+        latents, noises, times, given, dropped, unknown = [], [], [], [], [], []
         for index, position in zip(indices, positions, strict=True):
             rng = noise.generator(noise.TRAINING, self.config.seed, step, position)
             stored = np.load(self.paths[index], mmap_mode="r")
             copy = int(rng.integers(len(stored)))
             mean, log_variance = np.asarray(stored[copy], dtype=np.float32)
-            given.append(self.conditions[index, min(copy, self.conditions.shape[1] - 1)])
+            place = index, min(copy, self.conditions.shape[1] - 1)
+            given.append(self.conditions[place])
+            unknown.append(self.unknown[place])
             z = mean + np.exp(0.5 * log_variance) * rng.standard_normal(mean.shape, np.float32)
             latents.append((z - self.mean) / self.std)
             noises.append(rng.standard_normal(mean.shape, np.float32))
@@ -73,6 +79,8 @@ class DiffusionTask:
         }
         if self.config.condition_dropout:
             samples["dropped"] = torch.tensor(dropped)
+        if self.unknown.any():
+            samples["dropped"] = torch.from_numpy(np.array(dropped)[:, None] | np.stack(unknown))
         return samples
 
     def loss(
@@ -106,6 +114,8 @@ class DiffusionTask:
                 "step": torch.tensor(times),
                 "conditions": torch.from_numpy(self.conditions[[index] * len(times), 0]),
             }
+            if self.unknown.any():
+                samples["dropped"] = torch.from_numpy(self.unknown[[index] * len(times), 0])
             samples = {name: tensor.to(device) for name, tensor in samples.items()}
             sums["loss"] += float(self.loss(network, samples)[0])
             if self.config.condition_dropout:

@@ -19,6 +19,7 @@ from ldm.errors import LdmError
 from ldm.training.config import TrainingConfig
 from ldm.training.distance import FeatureDistance
 from ldm.volumes.conversion import dequantise
+from ldm.volumes.resampling import blurred, mirrored
 
 # The worst that is done to a piece: blur in voxels, noise in intensities of 0..1.
 LARGEST_BLUR, LARGEST_NOISE = 1.5, 0.1
@@ -150,22 +151,15 @@ def piece(levels: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray
     middle = head[rng.integers(len(head))] if len(head) else np.array(levels.shape) // 2
     corner = np.clip(middle - side // 2, 0, np.maximum(np.array(levels.shape) - side, 0))
     cut = dequantise(np.asarray(levels[tuple(slice(c, c + side) for c in corner)]))
-    cut = np.pad(cut, [(0, side - n) for n in cut.shape])
-    return np.ascontiguousarray(cut[::-1] if rng.random() < 0.5 else cut)
+    (cut,) = mirrored(rng, np.pad(cut, [(0, side - n) for n in cut.shape]))
+    return np.ascontiguousarray(cut)
 
 
 def spoil(volume: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The volume blurred by up to `LARGEST_BLUR` and with noise of up to `LARGEST_NOISE`."""
-    blurred = blur(volume, rng.uniform(0, LARGEST_BLUR))
+    soft = blurred(volume, rng.uniform(0, LARGEST_BLUR), mode="nearest")
     drawn = rng.standard_normal(volume.shape, np.float32)
-    return np.asarray(blurred + np.float32(rng.uniform(0, LARGEST_NOISE)) * drawn)
-
-
-def blur(volume: np.ndarray, sigma: float) -> np.ndarray:
-    """Smoothed by a Gaussian of `sigma` voxels, float32."""
-    from scipy.ndimage import gaussian_filter
-
-    return np.asarray(gaussian_filter(volume, sigma, mode="nearest", truncate=3.0))
+    return np.asarray(soft + np.float32(rng.uniform(0, LARGEST_NOISE)) * drawn)
 
 
 @torch.inference_mode()
@@ -182,11 +176,12 @@ def validate(
     for number, path in enumerate(paths):
         rng = noise.generator(noise.AUGMENT, seed, 1 << 32, number)
         clean = piece(np.load(path, mmap_mode="r"), network.config.piece, rng)
-        steps = [clean, spoil(clean, rng), *(blur(clean, sigma) for sigma in RISING_BLURS)]
-        wanted, spoilt, *blurred = (torch.from_numpy(v)[None, None].to(device) for v in steps)
+        rising = (blurred(clean, sigma, mode="nearest") for sigma in RISING_BLURS)
+        steps = [clean, spoil(clean, rng), *rising]
+        wanted, spoilt, *softer = (torch.from_numpy(v)[None, None].to(device) for v in steps)
         sums["l1"] += float((network(spoilt) - wanted).abs().mean())
         sums["l1_spoilt"] += float((spoilt - wanted).abs().mean())
-        found = [float(distance(volume, wanted)) for volume in blurred]
+        found = [float(distance(volume, wanted)) for volume in softer]
         sums["ordered"] += float(all(a < b for a, b in itertools.pairwise(found)))
         sums["count"] += 1
     return sums

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ldm.diffusion.schedule import Schedule
 from ldm.errors import LdmError
 from ldm.networks import AutoencoderConfig, DenoiserConfig
-from ldm.training.adversarial import CriticConfig
+from ldm.training.adversarial import PatchCriticConfig
 from ldm.training.config import TrainingConfig
 from ldm.training.features import FeatureConfig
 from ldm.volumes.grid import Grid
@@ -35,7 +35,7 @@ class Preset:
     train_diffusion: TrainingConfig
     latent_copies: int
     standardise_conditions: bool
-    critic: CriticConfig
+    critic: PatchCriticConfig
     features: FeatureConfig
     train_features: TrainingConfig
     perceptual: str = "cohort"
@@ -90,7 +90,7 @@ def paper() -> Preset:
             adversarial_weight=0.005,
             adversarial_from=20_000,
         ),
-        critic=CriticConfig(channels=96, layers=3),
+        critic=PatchCriticConfig(channels=96, layers=3),
         perceptual="monai",
         features=FeatureConfig(channels=(16, 32, 64), piece=64),
         train_features=TrainingConfig(
@@ -125,7 +125,7 @@ def demo() -> Preset:
         train_autoencoder=TrainingConfig(
             steps=2_500, batch_size=2, learning_rate=1e-3, kl_weight=1e-6, ema_decay=0.995
         ),
-        critic=CriticConfig(channels=16, layers=3),
+        critic=PatchCriticConfig(channels=16, layers=3),
         features=FeatureConfig(channels=(16, 32, 64), piece=32),
         train_features=TrainingConfig(
             steps=200,
@@ -173,7 +173,7 @@ def tiny() -> Preset:
             save_every=10,
             precision="fp32",
         ),
-        critic=CriticConfig(channels=4, layers=1),
+        critic=PatchCriticConfig(channels=4, layers=1),
         features=FeatureConfig(channels=(4, 8), piece=8),
         train_features=TrainingConfig(
             steps=10, batch_size=4, learning_rate=2e-3, save_every=10, precision="fp32"

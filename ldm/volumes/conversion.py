@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 
 from ldm.errors import LdmError
+from ldm.volumes.background import background, settled
 from ldm.volumes.grid import Grid
-from ldm.volumes.nifti import open_nifti
+from ldm.volumes.nifti import open_framed
+from ldm.volumes.resampling import smoothed_for
 
 # Intensities are 12-bit: 0..4095 stands for 0..1, on disk as int16 with scl_slope 1/4095.
 LEVELS = 4095
@@ -22,27 +26,72 @@ NOT_FINITE = 65535
 PLACEMENTS = ("centre", "affine")
 
 
+NOT_NUMBERS = "not-a-number-background"
+_HOLES = 0.01  # of the voxels that are numbers: so many may be none inside a masked head
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """An image as it is read: (X, Y, Z) float32, its affine, mm, and codes of what is doubtful."""
+
+    data: np.ndarray
+    affine: np.ndarray
+    notes: tuple[str, ...]
+
+
 def read_image(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels (X, Y, Z) float32 and affine (4, 4), reoriented to the closest RAS axes.
+    """Voxels (X, Y, Z) float32 and affine (4, 4) of `read_scan`, which raises the same."""
+    scan = read_scan(path)
+    return scan.data, scan.affine
+
+
+def read_scan(path: Path) -> Scan:
+    """An image, reoriented to the closest RAS axes.
 
     Raises:
-        LdmError: not a readable NIfTI file, not 3-D, larger than any scan of a head, values that
-            are not finite, or empty.
+        LdmError: not a readable NIfTI file, not 3-D, larger than any scan of a head, values in
+            the head that are not finite, or empty.
     """
-    image: Any = nib.as_closest_canonical(open_nifti(path))
+    found, place = open_framed(path)
+    image: Any = nib.as_closest_canonical(found)
     with np.errstate(over="ignore", invalid="ignore"):  # what becomes of it is told below
         data = np.asarray(image.dataobj, dtype=np.float32)
-    if not np.isfinite(data).all():
-        raise LdmError("voxels that are not finite numbers")
+    notes = place.notes
+    if data.size and not (known := np.isfinite(data)).all():
+        data = _filled(data, known)
+        notes = (*notes, NOT_NUMBERS)
     if not data.size or data.max() <= data.min():
         raise LdmError("empty volume: every voxel has the same value")
-    return data, np.asarray(image.affine, dtype=np.float64)
+    return Scan(data=data, affine=np.asarray(image.affine, dtype=np.float64), notes=notes)
+
+
+def _filled(data: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """`data` with 0, or its smallest value if that is less, where a mask left no numbers.
+
+    What is not finite has to reach the edge of the image; a mask that does may have a few holes.
+
+    Raises:
+        LdmError: voxels inside the head are not finite.
+    """
+    from scipy.ndimage import label
+
+    parts, _ = label(~known)
+    faces = [np.take(parts, at, axis).ravel() for axis in range(3) for at in (0, -1)]
+    outer = np.setdiff1d(np.concatenate(faces), [0])
+    holes = int((~known & ~np.isin(parts, outer)).sum())
+    if not known.any() or not len(outer) or holes > _HOLES * known.sum():
+        raise LdmError("voxels that are not finite numbers")
+    return np.where(known, data, np.minimum(data[known].min(), 0)).astype(np.float32)
 
 
 def to_grid(
     data: np.ndarray, affine: np.ndarray, grid: Grid, *, placement: str = "centre", order: int = 1
 ) -> np.ndarray:
     """Voxels of a RAS image on `grid`, float32 in [0, 1], smoothed first where it gets coarser.
+
+    Its background (`ldm.volumes.background`) becomes 0, also where the grid reaches beyond the
+    image. No voxel leaves the range of the eight around its place in the (smoothed) image, so cubic
+    interpolation rings neither below the darkest tissue nor over a mask's edge.
 
     Args:
         data: (X, Y, Z) float32, axes already closest to RAS.
@@ -55,19 +104,39 @@ def to_grid(
     Raises:
         LdmError: an unknown placement, or nothing of the image lies on the grid.
     """
-    from scipy.ndimage import affine_transform, gaussian_filter
 
     world = placed_affine(data.shape, affine, grid, placement)
-    sides = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    # Full width at half maximum of the coarser voxel, less that of the finer one.
-    sigma = np.sqrt(np.maximum((grid.spacing / sides) ** 2 - 1, 0)) / 2.355
-    if sigma.max() > 0.1:
-        data = gaussian_filter(data, sigma)
+    data, _ = settled(data)
+    outside = background(data)
     matrix = np.linalg.inv(world) @ grid.affine
-    resampled = affine_transform(
-        data, matrix[:3, :3], matrix[:3, 3], grid.shape, order=order, mode="grid-constant", cval=0.0
-    )
-    return rescale(resampled)
+    smooth = smoothed_for(grid.spacing, data, affine)
+    resampled = _interpolated(smooth, matrix, grid.shape, order, outside.value)
+    return rescale(resampled, outside.value if outside.darkest else None)
+
+
+def _interpolated(
+    data: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...], order: int, outside: float
+) -> np.ndarray:
+    """`data` at `matrix` (4, 4) times each index of `shape`, between its eight neighbours there."""
+    from scipy.ndimage import affine_transform, maximum_filter, minimum_filter
+
+    padded = np.pad(data, 1, constant_values=outside)
+    turn, origin = matrix[:3, :3], matrix[:3, 3] + 1
+
+    def at(volume: np.ndarray, origin: np.ndarray, order: int) -> np.ndarray:
+        return affine_transform(
+            volume, turn, origin, shape, order=order, mode="grid-constant", cval=outside
+        )
+
+    found = at(padded, origin, order)
+    if order > 1:
+        # The nearest voxel to half a voxel back is the first of the eight.
+        least, most = (
+            at(of_two(padded, 2, origin=-1), origin - 0.5, 0)
+            for of_two in (minimum_filter, maximum_filter)
+        )
+        found = np.clip(found, least, most)
+    return found
 
 
 def placed_affine(
@@ -82,19 +151,24 @@ def placed_affine(
         raise LdmError(f"placement {placement!r}: expected one of {', '.join(PLACEMENTS)}")
     if placement == "affine":
         return affine
-    sides = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    sides = voxel_sizes(affine)
     world = np.diag([*sides, 1.0])
     world[:3, 3] = np.array(grid.centre) - sides * (np.array(shape) - 1) / 2
     return world
 
 
-def rescale(data: np.ndarray) -> np.ndarray:
+def rescale(data: np.ndarray, darkest: float | None = None) -> np.ndarray:
     """Intensities to [0, 1]: the 0.1 and 99.9 percentiles become 0 and 1, beyond is clipped.
+
+    Args:
+        data: any shape.
+        darkest: becomes 0 instead, where the 0.1 percentile is below.
 
     Raises:
         LdmError: nothing is left between them.
     """
     low, high = np.percentile(data, (0.1, 99.9))
+    low = low if darkest is None else max(low, darkest)
     if not high > low:
         raise LdmError("empty volume on the grid: no contrast left after cropping")
     return np.asarray(np.clip((data - low) / (high - low), 0, 1), dtype=np.float32)

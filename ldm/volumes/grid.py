@@ -10,7 +10,7 @@ import numpy as np
 
 from ldm.errors import LdmError
 
-MOST_VOXELS = 2**28
+MOST_VOXELS = 2**28  # 640 x 640 x 640; a scan at 0.4 mm has 2e8
 # Middle of the MNI152 brain (mm): where a centred, brain-masked volume is placed.
 MNI_CENTRE = (0.0, -17.0, 5.0)
 # Where volumes lie that the template lies on; and those of whom the middle alone was placed.

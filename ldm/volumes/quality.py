@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -41,6 +43,18 @@ DEFAULT_BOUNDS: Bounds = {
     "mean_intensity": (0.12, 0.95),
     "edge_strength": (0.002, 0.3),
 }
+
+
+class Strictness(StrEnum):
+    """How much of a model's bounds a volume has to keep.
+
+    MODEL: all of them. LOOSE: each widened by its own width, to either side. OFF: none; it must
+    only be finite and not empty.
+    """
+
+    MODEL = "model"
+    LOOSE = "loose"
+    OFF = "off"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +98,18 @@ def check(
     return Quality(figures=found, error=None)
 
 
+def loosened(bounds: Bounds, strictness: Strictness) -> Bounds:
+    """The bounds that are left of a model's own."""
+    if strictness is Strictness.MODEL:
+        return bounds
+    if strictness is Strictness.OFF:
+        return {"foreground_fraction": (_least("foreground_fraction"), 1.0)}
+    return {
+        name: (max(low - (high - low), _least(name)), high + (high - low))
+        for name, (low, high) in bounds.items()
+    }
+
+
 def measure(levels: np.ndarray) -> dict[str, float]:
     """The figures of `FIGURES` for one volume (X, Y, Z) uint16."""
     volume = levels.astype(np.float32) / LEVELS
@@ -116,12 +142,32 @@ def _symmetry(volume: np.ndarray) -> float:
 
 
 def fit_bounds(figures: list[dict[str, float]], margin: float = 1.0) -> Bounds:
-    """Bounds around the figures of real volumes: their 1 to 99 percentiles, widened by
-    `margin` times that range to each side (quantiles of the cohort, no subject's own)."""
+    """Bounds around the figures of real volumes: their 1 to 99 percentiles, widened to each side
+    by `margin` times that range, and its half by more the fewer they are (`tolerance`). NaN is a
+    figure that is not known of a volume."""
     bounds: Bounds = {}
+    wider = margin + (tolerance(len(figures)) - 1) / 2
     for name in (name for name in ALL_FIGURES if name in figures[0]):
-        low, high = np.percentile([f[name] for f in figures], (1, 99))
-        slack = margin * max(high - low, 0.1 * abs(high))
-        least = -np.inf if name == SIZE_ERROR else 1e-6  # of the others none is 0 in a head
-        bounds[name] = (round(float(max(low - slack, least)), 6), round(float(high + slack), 6))
+        known = [f[name] for f in figures if not math.isnan(f[name])]
+        low, high = np.percentile(known, (1, 99))
+        slack = wider * max(high - low, 0.1 * abs(high))
+        low = max(low - slack, _least(name))
+        bounds[name] = (round(float(low), 6), round(float(max(high + slack, low)), 6))
     return bounds
+
+
+def tolerance(count: int) -> float:
+    """How much wider than its own spread a sample of so many must be taken, to hold 98 % of where
+    it comes from with 95 % confidence: the normal tolerance factor over its limit (Howe 1969)."""
+    if count < 3:
+        return tolerance(3)
+    freedom = count - 1
+    # The 5 % quantile of chi-squared, by Wilson & Hilferty 1931.
+    third = 2 / (9 * freedom)
+    chi2 = freedom * (1 - third + NormalDist().inv_cdf(0.05) * third**0.5) ** 3
+    return float(math.sqrt(freedom * (1 + 1 / count) / chi2))
+
+
+def _least(name: str) -> float:
+    """The least that a figure can be in a head; all but these two are above 0 there."""
+    return {SIZE_ERROR: -math.inf, "symmetry": -1.0}.get(name, 1e-6)

@@ -7,6 +7,7 @@ again, after an interruption, goes on."""
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from manifests.commands.shared import add_release
 
@@ -53,6 +54,6 @@ def run(args: argparse.Namespace) -> int:
         last = release.document.published.last.version
         print(
             f"version {last} is no longer what lies there: `brainpress publish"
-            f" {args.release}` makes it the next"
+            f" {shlex.quote(args.release)}` makes it the next"
         )
     return 0

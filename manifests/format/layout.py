@@ -7,6 +7,8 @@ import re
 RELEASE_KEY = "release.json"
 MANIFEST_KEY = "manifest.parquet"
 PARTICIPANTS_KEY = "participants.tsv"
+DESCRIPTION_KEY = "dataset_description.json"
+PAGE_KEY = "index.html"
 CROISSANT_KEY = "croissant.json"
 MEASURED_KEY = "measured.parquet"  # of a release that was evaluated
 EVALUATION = "evaluation"

@@ -20,6 +20,7 @@ METADATA_KEY = b"brainpress"
 OK, FAILED, WITHDRAWN = "ok", "failed", "withdrawn"
 QUALITY_PREFIX = "quality_"
 SCALED_SUFFIX = "_scaled"
+ONE_HOT = "one-hot"
 
 Kind = Literal["continuous", "categorical"]
 
@@ -33,6 +34,8 @@ class Column:
         unit: UCUM, such as "a" (year) or "mm3"; "" where there is none.
         kind: whether its values are numbers or one of `levels`.
         levels: of a categorical one, in the order that scales them from 0 to 1.
+        coding: how the model receives a categorical one: "one-hot", an input a level; else one
+            number, the levels evenly spread over 0 to 1.
         minimum, maximum: of a continuous one, in `unit`: the range the model was trained on, which
             scales to 0 and 1. None where there is no such range, as for quality figures.
         description: one sentence for a reader who knows MRI.
@@ -45,6 +48,7 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     description: str = ""
+    coding: str = ""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,99}", self.name):
@@ -62,11 +66,32 @@ class Column:
         if len(set(self.levels)) != len(self.levels):
             levels = str(self.levels)[:80]
             raise ReleaseError(f"column {self.name}: levels {levels} are not distinct")
+        if self.coding not in ("", ONE_HOT, "ordered") or (self.coding and not self.levels):
+            raise ReleaseError(
+                f"column {self.name}: coding {self.coding!a:.60}, expected {ONE_HOT} or ordered, "
+                "and levels"
+            )
         low, high = self.minimum, self.maximum
         if not all(math.isfinite(end) for end in (low, high) if end is not None):
             raise ReleaseError(f"column {self.name}: its range {low} to {high} is not finite")
         if low is not None and high is not None and not low < high:
             raise ReleaseError(f"column {self.name}: minimum {low} is not below maximum {high}")
+
+    def scaled(self, value: Any) -> float | None:
+        """What stands beside a value in the column of scaled ones; None where that is not known.
+
+        The share of the way along the range, or along the levels. One-hot, where the model receives
+        a 1 for one level and 0 for the others: the number of that level, from 0.
+
+        Raises:
+            ValueError: no such level.
+        """
+        if self.kind == "categorical":
+            place = self.levels.index(value)
+            return float(place) if self.coding == ONE_HOT else place / max(1, len(self.levels) - 1)
+        if self.minimum is None or self.maximum is None:
+            return None
+        return float((value - self.minimum) / (self.maximum - self.minimum))
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -81,6 +106,8 @@ class Column:
             document["minimum"] = self.minimum
         if self.maximum is not None:
             document["maximum"] = self.maximum
+        if self.coding:
+            document["coding"] = self.coding
         document["description"] = self.description
         return document
 
@@ -97,6 +124,7 @@ class Column:
             "kind": document.get("kind", "continuous"),
             "levels": document.get("levels", []),
             "description": document.get("description", ""),
+            "coding": document.get("coding", ""),
         }
         for name, value in fields.items():
             texts = value if name == "levels" else [value]
@@ -127,6 +155,11 @@ def manifest_schema(columns: Sequence[Column], quality: Sequence[Column] = ()) -
     for column in columns:
         fields.append(_field(column.name, column.arrow_type, column.description, column.unit))
         text = f"{column.name} as given to the model: 0 and 1 are the ends of its range"
+        if column.coding == ONE_HOT:
+            text = (
+                f"{column.name} as given to the model, an input a level: the number of the level "
+                "whose input is 1, counted from 0; the others are 0"
+            )
         fields.append(_field(column.name + SCALED_SUFFIX, pa.float64(), text))
     fields += [
         _field("extrapolated", pa.bool_(), "whether a covariate lies outside the model's range"),

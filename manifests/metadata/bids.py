@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from manifests.format.document import DEMONSTRATION, NO_TEMPLATE, ReleaseDocument
 from manifests.format.json_text import json_bytes
-from manifests.format.layout import BIDS_VERSION, CROISSANT_KEY, NOT_BIDS, VERSIONS
+from manifests.format.layout import BIDS_VERSION, CROISSANT_KEY, DESCRIPTION_KEY, NOT_BIDS, VERSIONS
 from manifests.format.licenses import LICENSE_URLS
 from manifests.format.schema import OK, Column
 from manifests.metadata.readme import readme
@@ -37,7 +37,7 @@ def documents(
         spread: how the covariates are spread, as Markdown, for the README.
     """
     return {
-        "dataset_description.json": json_bytes(_dataset_description(document)),
+        DESCRIPTION_KEY: json_bytes(_dataset_description(document)),
         "README.md": readme(
             document,
             ok=ok,
@@ -57,7 +57,7 @@ def documents(
 
 
 DOCUMENTS = (
-    "dataset_description.json",
+    DESCRIPTION_KEY,
     "README.md",
     "CHANGES",
     "LICENSE",

@@ -34,6 +34,7 @@ def readme(
         f"{ok:,} synthetic T1-weighted brain images. Each is drawn from a generative model; none"
         " shows a person.",
         _version(document, changed),
+        _checked(document),
         f"{failed:,} samples failed the quality check at every attempt and have no image."
         if failed
         else "",
@@ -84,6 +85,16 @@ def readme(
         f" {markdown(model.get('attribution') or '')}".rstrip(),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _checked(document: ReleaseDocument) -> str:
+    """How the images were checked, where that is less than the model asks for."""
+    how = document.fields.get("quality")
+    if how == "loose":
+        return "**The images were checked by bounds three times as wide as the model's own.**"
+    if how == "off":
+        return "**The images were not checked**, but for being finite and not empty."
+    return ""
 
 
 def _version(document: ReleaseDocument, changed: str | None) -> str:

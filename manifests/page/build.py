@@ -8,7 +8,7 @@ from typing import Any
 
 from manifests.digests import sha256
 from manifests.errors import ReleaseError
-from manifests.format.layout import image_path
+from manifests.format.layout import PAGE_KEY, image_path
 from manifests.format.measured import beside
 from manifests.format.schema import WITHDRAWN
 from manifests.page.columns import PageColumn, packed, page_columns, wanted_columns
@@ -20,7 +20,7 @@ from manifests.page.png import png_bytes
 from manifests.query.release import Release
 from manifests.text import json_text, one_line
 
-PAGE_KEY, SHEET_KEY = "index.html", "previews/contact-sheet.png"
+SHEET_KEY = "previews/contact-sheet.png"
 COLUMNS_KEY, ROWS_KEY = "page/columns.json", "page/columns.bin"
 ASSETS = (
     "page.css",

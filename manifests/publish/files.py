@@ -11,14 +11,14 @@ from typing import Any
 from manifests.format.document import ReleaseDocument
 from manifests.format.evaluation import is_evaluation
 from manifests.format.json_text import json_bytes
-from manifests.format.layout import MANIFEST_KEY, PARTICIPANTS_KEY, RELEASE_KEY, VERSIONS
+from manifests.format.layout import MANIFEST_KEY, PAGE_KEY, PARTICIPANTS_KEY, RELEASE_KEY, VERSIONS
 from manifests.metadata.staging import NOTHING, Staged, stage
 from manifests.query.release import Release
 from manifests.query.versions import version_file
 from manifests.storage.base import Store
 from manifests.storage.overlay import Overlay
 
-PAGE_KEY, LOCAL_VIEWER_KEY = "index.html", "page/niivue.umd.js"
+LOCAL_VIEWER_KEY = "page/niivue.umd.js"
 # Of a release and where its viewer comes from, the files of its page.
 MakePage = Callable[[Release, str | None], Mapping[str, bytes]]
 

@@ -52,8 +52,8 @@ from manifests.publish.plan import (
 from manifests.query.release import Release
 from manifests.query.versions import GRAVES, read_version, version_file
 from manifests.storage.base import Store
+from manifests.storage.threads import OnProgress
 from manifests.verify import Finding, Report, verify
-from manifests.verify.images import OnProgress
 from manifests.verify.release import CONNECTIONS
 
 

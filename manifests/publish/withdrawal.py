@@ -18,7 +18,7 @@ import pyarrow as pa
 from manifests.digests import sha256
 from manifests.errors import ReleaseError
 from manifests.format.evaluation import is_evaluation
-from manifests.format.layout import MEASURED_KEY, image_path, part_key, participant_id
+from manifests.format.layout import MEASURED_KEY, PAGE_KEY, image_path, part_key, participant_id
 from manifests.format.parquet import MOST_PART_BYTES, parquet_bytes, table_from_bytes
 from manifests.format.tombstones import bury, tombstones
 from manifests.metadata.rows import RowFiles
@@ -27,7 +27,6 @@ from manifests.numbers import ranges
 from manifests.publish.checks import refuse_unfinished
 from manifests.publish.evaluation import measured_without
 from manifests.publish.files import (
-    PAGE_KEY,
     MakePage,
     is_version,
     make_page,

@@ -9,6 +9,7 @@ from typing import TypeVar
 CONNECTIONS = 16
 T = TypeVar("T")
 R = TypeVar("R")
+OnProgress = Callable[[int, int, int], None]  # objects done, of how many, their bytes
 
 
 def in_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:

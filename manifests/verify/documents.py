@@ -10,14 +10,14 @@ import pyarrow as pa
 from manifests.digests import sha256
 from manifests.errors import ReleaseError, StorageError
 from manifests.format.json_text import MOST_JSON_BYTES, parse_json
-from manifests.format.layout import BIDS_VERSION, PARTICIPANTS_KEY, PLAN_KEY
+from manifests.format.layout import BIDS_VERSION, DESCRIPTION_KEY, PARTICIPANTS_KEY, PLAN_KEY
 from manifests.format.parquet import MOST_FILE_BYTES
 from manifests.metadata.bids import participants_tsv
 from manifests.query.release import Release
 from manifests.storage.base import Store
 from manifests.verify.findings import Report
 
-DESCRIPTION_KEY, COLUMNS_KEY = "dataset_description.json", "participants.json"
+COLUMNS_KEY = "participants.json"
 # Of every release; without a digest nobody could tell whether they are as they were.
 NAMED = (DESCRIPTION_KEY, PARTICIPANTS_KEY, COLUMNS_KEY, "README.md", "CHANGES", "LICENSE")
 SHOWN = 3

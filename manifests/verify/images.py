@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
@@ -20,10 +20,10 @@ from manifests.errors import ReleaseError, StorageError
 from manifests.format.layout import MOST_IMAGE_BYTES
 from manifests.format.schema import OK
 from manifests.storage.base import Store, TooLargeError
+from manifests.storage.threads import OnProgress
 from manifests.verify.findings import Finding, Report
 from manifests.volumes.nifti import BROKEN, HEADER_BYTES, Geometry, check_volume
 
-OnProgress = Callable[[int, int, int], None]
 SPACES = range(1, 6)  # NIfTI's codes of a coordinate system that is known
 TEMPLATES = range(3, 6)  # of those: Talairach's, MNI's, another template's
 AFFINE_TOLERANCE_MM = 1e-3

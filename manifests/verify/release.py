@@ -26,10 +26,10 @@ from manifests.format.schema import WITHDRAWN, same_columns
 from manifests.query.release import Release
 from manifests.storage import open_store
 from manifests.storage.base import Store
-from manifests.storage.threads import in_threads
+from manifests.storage.threads import OnProgress, in_threads
 from manifests.verify.documents import check_documents, check_plan, check_tables, read_or_why
 from manifests.verify.findings import Finding, Report
-from manifests.verify.images import OnProgress, check_images
+from manifests.verify.images import check_images
 from manifests.verify.measured import check_measured
 from manifests.verify.rows import check_rows
 

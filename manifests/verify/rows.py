@@ -85,16 +85,14 @@ def _check_covariate(row: dict[str, Any], column: Column, report: Report) -> boo
     """Check value and scaled value; whether the value is outside the column's range."""
     value, scaled = row[column.name], row[column.name + SCALED_SUFFIX]
     key = row["participant_id"]
-    if column.kind == "categorical":
-        if value not in column.levels:
-            text = f"{column.name} is {value!r}, expected one of {', '.join(column.levels)}"
-            report.error("covariate", key, text)
-            return False
-        expected, outside = column.levels.index(value) / max(1, len(column.levels) - 1), False
-    elif column.minimum is None or column.maximum is None:
+    if column.kind == "categorical" and value not in column.levels:
+        text = f"{column.name} is {value!r}, expected one of {', '.join(column.levels)}"
+        report.error("covariate", key, text)
         return False
-    else:
-        expected = (value - column.minimum) / (column.maximum - column.minimum)
+    expected, outside = column.scaled(value), False
+    if expected is None:
+        return False
+    if column.minimum is not None and column.maximum is not None:
         outside = not column.minimum <= value <= column.maximum
     if not abs(scaled - expected) <= SCALE_TOLERANCE * max(1.0, abs(expected)):
         text = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -24,7 +24,7 @@ from manifests.query.release import Release
 from manifests.storage import open_store
 from manifests.storage.base import Chunk, Store, TooLargeError
 from manifests.storage.local import LocalStore
-from manifests.storage.threads import in_threads
+from manifests.storage.threads import OnProgress, in_threads
 from manifests.volumes.images import (
     ATTEMPTS,
     Image,
@@ -37,8 +37,6 @@ from manifests.volumes.subset import staged_metadata
 
 CONNECTIONS = 8
 MOST_FAILURES = 50  # then the storage is away, or the release is broken
-
-OnProgress = Callable[[int, int, int], None]
 
 
 class Existing(StrEnum):

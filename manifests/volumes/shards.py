@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -21,6 +21,7 @@ from manifests.format.parquet import parquet_bytes
 from manifests.query.release import Release
 from manifests.storage import open_store
 from manifests.storage.base import Store
+from manifests.storage.threads import OnProgress
 from manifests.volumes.images import choose, fetch
 from manifests.volumes.shard_plan import (
     BLOCK,
@@ -38,8 +39,6 @@ SHARD_BYTES = 10**9
 MOST_OBJECT_BYTES = 5 * 2**30  # of one put to S3
 CONNECTIONS = 8
 AHEAD_BYTES = 64 * 2**20  # of images fetched and not yet written
-
-OnProgress = Callable[[int, int, int], None]
 
 INDEX_SCHEMA = pa.schema(
     [

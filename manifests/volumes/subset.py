@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from manifests.digests import sha256
 from manifests.errors import ReleaseError, StorageError
 from manifests.format.document import ReleaseDocument
-from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY, RELEASE_KEY
+from manifests.format.layout import DESCRIPTION_KEY, MANIFEST_KEY, MEASURED_KEY, RELEASE_KEY
 from manifests.format.measured import only
 from manifests.format.parquet import parquet_bytes
 from manifests.metadata.staging import write_release
@@ -24,7 +24,6 @@ from manifests.storage.base import TooLargeError
 from manifests.storage.local import LocalStore
 from manifests.text import printable
 
-DESCRIPTION_KEY = "dataset_description.json"
 LICENSE_KEY = "LICENSE"
 MOST_LICENSE_BYTES = 2**20
 

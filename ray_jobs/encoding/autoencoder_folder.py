@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ldm.folders import replace_folder
+from ldm.folders import replace_folder, side_folder
 from ldm.networks import Autoencoder, AutoencoderConfig
 from ldm.networks.weights import load_weights, weight_bytes
 from ldm.volumes.grid import Grid
@@ -40,7 +39,7 @@ class TrainedAutoencoder:
 def write(run: Path, network: Autoencoder, grid: Grid, training: dict[str, Any]) -> None:
     """Write `run/autoencoder/` whole, replacing one that is there."""
     data = weight_bytes(network, torch.float32)
-    side = Path(tempfile.mkdtemp(prefix=f".{FOLDER}-", dir=run))
+    side = side_folder(run / FOLDER)
     (side / WEIGHTS).write_bytes(data)
     write_json(
         side / CONFIG,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pandas as pd
 from ldm.anatomy.copies import WHOLE
 from ldm.anatomy.deformed import CHANGED
 from ldm.covariates import CovariateSchema
+from ldm.folders import write_folder
 from ldm.training.presets import preset
 from ldm.volumes.brain_size import COVARIATE, fit_brain_size
 from ldm.volumes.quality import SIZE_ERROR, fit_bounds
@@ -57,8 +57,8 @@ def encode_latents(args: argparse.Namespace) -> int:
         return 0
     (out / MARK).unlink(missing_ok=True)
     if not (out / FOLDER).exists():
-        shutil.copytree(trained.folder, out / f".{FOLDER}", dirs_exist_ok=True)
-        (out / f".{FOLDER}").rename(out / FOLDER)
+        files = {path.name: path.read_bytes() for path in trained.folder.iterdir()}
+        write_folder(out / FOLDER, files)
     (out / ARRAYS).mkdir(exist_ok=True)
     table = cohort.table.assign(
         latent=[f"{ARRAYS}/{name}.npy" for name in cohort.table["participant_id"]]
@@ -150,7 +150,9 @@ def collect(
     std = np.sqrt(second - first**2)
     size = None
     if COVARIATE in {covariate.name for covariate in cohort.schema.continuous}:
-        size = fit_brain_size(training, subjects[COVARIATE].to_numpy())
+        known = subjects[COVARIATE].to_numpy(dtype=float)
+        there = np.flatnonzero(~np.isnan(known))  # all, but where one may be left out
+        size = fit_brain_size([training[place] for place in there], known[there])
     if size is not None:
         for row, known in zip(training, subjects[COVARIATE], strict=True):
             row[SIZE_ERROR] = size.error(row, {COVARIATE: known})

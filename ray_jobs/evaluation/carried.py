@@ -9,8 +9,9 @@ from typing import Any
 from manifests.format.evaluation import Evaluation, Figure
 from manifests.format.measured import measured_table
 from manifests.format.parquet import parquet_bytes
-from ray_jobs.evaluation.findings import Measured
+from ray_jobs.evaluation.measured import Measured
 from ray_jobs.evaluation.sources import REAL
+from ray_jobs.evaluation.spectra import BLURRED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +103,13 @@ def _figures(findings: dict[str, Any], label: str) -> Iterator[Figure]:
 
 def _named(findings: dict[str, Any], label: str) -> Iterator[tuple[str, dict[str, Any]]]:
     table = findings["table_1"]
+    halves = table[label]["halves_segmenter"]
+    name = "Fréchet distance to a half of the real images (our segmenter's features)"
+    yield f"{name}, over that of the other half", halves["ratio"]
+    yield name, halves["synthetic"]
+    yield f"{name}: the other half's", halves["real"]
+    yield from _sharpness(findings["spectrum"], label)
     for key, name in (
-        ("fid_segmenter", "Fréchet distance to the real images (our segmenter's features)"),
         ("ms_ssim", "MS-SSIM of two images"),
         ("four_g_r_ssim", "4-G-R-SSIM of two images"),
     ):
@@ -121,3 +127,16 @@ def _named(findings: dict[str, Any], label: str) -> Iterator[tuple[str, dict[str
             f"membership inference, by {space['name']}: area under the curve (0.5 tells nothing)",
             space["membership"],
         )
+
+
+def _sharpness(found: dict[str, Any] | None, label: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if found is None:
+        return
+    apart = found["told_apart"][label]
+    name = "told from real images by sharpness and texture: area under the curve (0.5: not told)"
+    yield name, apart["synthetic"]
+    yield f"{name}: real ones from real ones", apart["real"]
+    low, high = found["bands"][BLURRED]
+    name = f"power over the real images', {low:.2f} to {high:.2f} cycles a voxel"
+    yield name, found["sets"][label]["power"][BLURRED]
+    yield f"{name}: of other real images", found["sets"][REAL]["power"][BLURRED]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,23 +10,26 @@ import numpy as np
 import pandas as pd
 
 from ldm import noise
-from ldm.covariates import CovariateSchema
+from ldm.covariates import Covariate, CovariateSchema
 from ldm.errors import LdmError
 from ldm.evaluation import conditioning, distances
 from ldm.evaluation.coverage import coverage
-from ldm.evaluation.margins import margins, ties
+from ldm.evaluation.halves import equal_halves
+from ldm.evaluation.margins import margins, rank_correlations
 from ldm.evaluation.morphometry import age_and_sex, morphometry
 from ldm.evaluation.privacy.audit import Space, audit
 from ldm.evaluation.responses import response
 from ldm.evaluation.statistics import intervals
 from ldm.evaluation.transfer import FOLDS, transfer
+from ldm.split import person_of
 from ray_jobs.errors import JobError
+from ray_jobs.evaluation.measured import HELD_OUT, TRAIN, Measured
 from ray_jobs.evaluation.pairs import SIMILARITIES
 from ray_jobs.evaluation.sources import REAL
+from ray_jobs.evaluation.spectra import spectra
 from ray_jobs.evaluation.sweeps import MEASURE_OF
 from ray_jobs.evaluation.tables import arrays
 
-TRAIN, HELD_OUT = "train", "validation"
 REGIONS = (
     "ventricular_volume",
     "grey_volume",
@@ -34,22 +38,6 @@ REGIONS = (
     "csf_volume",
     "intracranial_volume",
 )
-
-
-@dataclass(kw_only=True)
-class Measured:
-    """What was measured of a source: its volumes' rows, those refused apart, and its pairs."""
-
-    rows: pd.DataFrame
-    pairs: pd.DataFrame
-
-    def __post_init__(self) -> None:
-        self.refused = self.rows[self.rows["error"] != ""]
-        self.whole = self.rows[self.rows["error"] == ""].reset_index(drop=True)
-
-    def of(self, group: str) -> pd.DataFrame:
-        """The whole rows of one group."""
-        return self.whole[self.whole["group"] == group].reset_index(drop=True)
 
 
 @dataclass(kw_only=True)
@@ -94,8 +82,8 @@ def in_the_cohorts_convention(measured: dict[str, Measured]) -> float | None:
     Returns:
         The factor; None where the cohort has no brain volumes.
     """
-    train = measured[REAL].of(TRAIN)
-    if not _asked(train, "brain_volume"):
+    train = _with(measured[REAL].of(TRAIN), "brain_volume")
+    if not len(train):
         return None
     name = f"measured_{MEASURE_OF['brain_volume']}"
     factor = float(train["brain_volume"].mean() / train[name].mean())
@@ -134,6 +122,7 @@ def reckon(
             for label, m in measured.items()
         },
         "table_1": {label: _table_1(label, measured, features, seed) for label in measured},
+        "spectrum": spectra(measured, seed=seed),
         "conditioning": {
             label: _conditioning(found.whole, schema, seed) for label, found in measured.items()
         },
@@ -178,6 +167,10 @@ def _table_1(
         found[f"kid_{network.name.lower()}"] = distances.kernel_distance(
             synthetic, real, seed=seed
         ).to_json()
+        if label != REAL:
+            found[f"halves_{network.name.lower()}"] = equal_halves(
+                synthetic, real, seed=seed
+            ).to_json()
     for name in SIMILARITIES:
         mean = intervals.mean_over_pairs(pairs[name], pairs["first"], pairs["second"])
         found[name] = {**mean.to_json(), "pairs": len(pairs)}
@@ -190,14 +183,15 @@ def _conditioning(rows: pd.DataFrame, schema: CovariateSchema, seed: int) -> dic
     rows = _unseen(rows)
     found: dict[str, Any] = {}
     for covariate in schema.covariates:
-        if not _asked(rows, covariate.name):
+        known = _with(rows, covariate.name)
+        if not len(known):
             continue
-        asked = rows[covariate.name]
+        asked = known[covariate.name]
         if covariate.name in MEASURE_OF and asked.nunique() > 1:
-            measured = rows[f"measured_{MEASURE_OF[covariate.name]}"]
+            measured = known[f"measured_{MEASURE_OF[covariate.name]}"]
             found[covariate.name] = conditioning.relation(asked, measured, seed=seed).to_json()
         elif covariate.name == "sex" and set(asked) == {"F", "M"}:
-            scores = rows["measured_male"]
+            scores = known["measured_male"]
             found["sex"] = conditioning.agreement(
                 list(asked), scores, positive="M", seed=seed
             ).to_json()
@@ -207,10 +201,10 @@ def _conditioning(rows: pd.DataFrame, schema: CovariateSchema, seed: int) -> dic
 def _responses(rows: pd.DataFrame, schema: CovariateSchema) -> dict[str, Any]:
     """What moves each covariate that can be measured, of all that were asked; of the same volumes
     as `_conditioning`. None where the volumes are too few, or do not vary enough to tell."""
-    rows = _unseen(rows)
-    if not all(_asked(rows, name) for name in schema.names):
+    rows = _with(_unseen(rows), *schema.names)
+    if not len(rows):
         return {}
-    asked = {c.name: [c.scale(value) for value in rows[c.name]] for c in schema.covariates}
+    asked = {name: values for c in schema.covariates for name, values in _inputs(c, rows)}
     found = {}
     for name in schema.names:
         if name in MEASURE_OF:
@@ -222,10 +216,27 @@ def _responses(rows: pd.DataFrame, schema: CovariateSchema) -> dict[str, Any]:
     return found
 
 
+def _inputs(covariate: Covariate, rows: pd.DataFrame) -> Iterator[tuple[str, list[float]]]:
+    """The network's inputs of a covariate and their values; of a one-hot one all but the first
+    level's, which follows from the others."""
+    codes = [covariate.code(value) for value in rows[covariate.name]]
+    for place, name in enumerate(covariate.inputs):
+        if place or not covariate.is_one_hot:
+            yield name, [code[place] for code in codes]
+
+
 def _unseen(rows: pd.DataFrame) -> pd.DataFrame:
     """Of the real cohort those whom no tool was trained on; of a release all."""
     held_out = rows["group"] == HELD_OUT
     return rows[held_out] if held_out.any() else rows
+
+
+def _with(rows: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """The volumes that have those covariates: of an unconditional model none, of a cohort those
+    subjects who lack none of them."""
+    if not set(names) <= set(rows):
+        return rows.iloc[:0]
+    return rows.dropna(subset=list(names)).reset_index(drop=True)
 
 
 def _asked(rows: pd.DataFrame, name: str) -> bool:
@@ -261,16 +272,17 @@ def _morphometry(real: pd.DataFrame, made: pd.DataFrame, seed: int) -> dict[str,
 def _covariates(
     real: pd.DataFrame, made: pd.DataFrame, schema: CovariateSchema, seed: int
 ) -> dict[str, Any]:
-    """What was asked against who the cohort is: margins, and ties of every two."""
-    names = [name for name in schema.names if _asked(made, name) and _asked(real, name)]
-    if not names:
+    """What was asked against who the cohort is: margins, and rank correlations."""
+    names = [name for name in schema.names if len(_with(made, name)) and len(_with(real, name))]
+    made, real = _with(made, *names), _with(real, *names)
+    if not names or not len(made) or not len(real):
         return {"margins": {}, "ties": []}
     release, cohort = ({name: list(rows[name]) for name in names} for rows in (made, real))
     return {
         "margins": {
             name: margin.to_json() for name, margin in margins(release, cohort, seed=seed).items()
         },
-        "ties": [tie.to_json() for tie in ties(release, cohort)],
+        "ties": [one.to_json() for one in rank_correlations(release, cohort)],
     }
 
 
@@ -278,9 +290,10 @@ def _transfer(
     measured: dict[str, Measured], features: Features, label: str, seed: int
 ) -> dict[str, Any]:
     real, made = measured[REAL].whole, measured[label].whole
+    known = real["age"].notna().to_numpy()
     found = transfer(
-        features.of[REAL],
-        real["age"].to_numpy(float),
+        features.of[REAL][known],
+        real["age"].to_numpy(float)[known],
         features.of[label],
         made["age"].to_numpy(float),
         seed=seed,
@@ -295,6 +308,7 @@ def privacy_spaces(
     real, made = measured[REAL].whole, measured[label].whole
     train, held_out = (np.flatnonzero(real["group"] == group) for group in (TRAIN, HELD_OUT))
     image, mirrored = (arrays(real[name], "<f4") for name in ("image", "mirrored"))
+    persons = tuple(person_of(name) for name in real["name"][train])
     return (
         # The segmenter's features are those of a volume and its mirror image.
         Space(
@@ -302,6 +316,7 @@ def privacy_spaces(
             training=features.of[REAL][train],
             held_out=features.of[REAL][held_out],
             synthetic=features.of[label],
+            persons=persons,
         ),
         Space(
             name="images",
@@ -310,5 +325,6 @@ def privacy_spaces(
             synthetic=arrays(made["image"], "<f4"),
             held_out_mirrored=mirrored[held_out],
             synthetic_mirrored=arrays(made["mirrored"], "<f4"),
+            persons=persons,
         ),
     )

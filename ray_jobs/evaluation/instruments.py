@@ -9,10 +9,14 @@ import numpy as np
 
 from ldm.errors import LdmError
 from ldm.evaluation.features import image_vectors, mirror
+from ldm.evaluation.spectrum import as_row
 from ldm.volumes.grid import Grid
+from ldm.volumes.spectrum import spectrum
 from ray_jobs.evaluation.sources import Source
+from ray_jobs.evaluation.spectra import COLUMN
 from ray_jobs.evaluation.tables import write_part
 
+MEASURES = 2  # goes up when a volume is measured in more ways, or others
 # mm3 by the segmenter; `normalised_brain_volume` is brain_volume at the template's head size.
 VOLUMES = (
     "ventricular_volume",
@@ -66,13 +70,14 @@ class Instruments:
         row = {"name": item["name"], "group": item["group"], **item["asked"], "error": ""}
         row |= dict.fromkeys(f"measured_{name}" for name in (*VOLUMES, *PEOPLE))
         volume = source.read(item)
-        row |= dict.fromkeys(("image", "mirrored", "features", "medicalnet"))
+        row |= dict.fromkeys(("image", "mirrored", "features", COLUMN, "medicalnet"))
         try:
             for name, pictured in (("image", volume[None]), ("mirrored", mirror(volume[None]))):
                 row[name] = image_vectors(pictured)[0].astype(np.float32).tobytes()
             found = self._segmenter.segment(volume, self._grid.affine)
             row |= {f"measured_{k}": v for k, v in volumes_of(found.volumes()).items()}
             person = self._people.judge(found)
+            row[COLUMN] = as_row(spectrum(volume)).astype("<f4").tobytes()
         except LdmError as error:
             return {**row, "error": str(error)}
         row |= {"measured_age": person.age, "measured_male": person.male}

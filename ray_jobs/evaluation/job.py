@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.carried import EvaluatedRelease
-from ray_jobs.evaluation.findings import Measured, reckon
-from ray_jobs.evaluation.instruments import Instruments
+from ray_jobs.evaluation.findings import reckon
+from ray_jobs.evaluation.instruments import MEASURES, Instruments
+from ray_jobs.evaluation.measured import Measured
 from ray_jobs.evaluation.pairs import PairMeter
 from ray_jobs.evaluation.report.documents import write_report
 from ray_jobs.evaluation.sources import (
@@ -31,7 +33,7 @@ from ray_jobs.evaluation.sources import (
 from ray_jobs.evaluation.sweeps import Sweep, make_sweeps, middle
 from ray_jobs.evaluation.tables import blocks, read_parts
 from ray_jobs.files import digest, output_folder, refuse_other_run
-from ray_jobs.generation.plan import sampling_in
+from ray_jobs.generation.recipe import sampling_in
 from ray_jobs.preparation.cohort import PreparedCohort
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9+_.-]{0,30}")
@@ -80,6 +82,7 @@ def evaluate(args: argparse.Namespace) -> int:
         "pairs": args.pairs,
         "seed": args.seed,
         "medicalnet": medicalnet is not None,
+        "measures": MEASURES,
         "tools": digest([load_segmenter().document["files"], load_people().document["files"]]),
     }
     refuse_other_run(out / "run.json", identity)
@@ -104,13 +107,19 @@ def labelled(words: list[str]) -> dict[str, str]:
     for word in words:
         label, equals, uri = word.partition("=")
         if not equals or "/" in label:
-            label, uri = word.rstrip("/").rpartition("/")[2], word
+            label, uri = _plain(word.rstrip("/").rpartition("/")[2]), word
         if not LABEL.fullmatch(label) or label == REAL:
             raise JobError(f"{word!r}: expected NAME=RELEASE, with a plain word as NAME")
         if label in found:
             raise JobError(f"{label} is named twice; give each release a NAME=")
         found[label] = uri
     return found
+
+
+def _plain(name: str) -> str:
+    """`mude-1` of a folder called `müde 1`; empty where no letter is left."""
+    letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9+_.-]+", "-", letters).strip("-.")[:31]
 
 
 def _measure(

@@ -11,6 +11,7 @@ import numpy as np
 
 from ldm.covariates import CovariateSchema
 from ldm.evaluation.privacy.nearness import FEWEST_HELD_OUT
+from ldm.split import person_of
 from ldm.volumes.grid import MNI, Grid
 from manifests.query.release import Release
 from manifests.storage import open_store
@@ -40,7 +41,12 @@ class Source(Protocol):
 
 @dataclass(kw_only=True)
 class RealVolumes:
-    """A prepared cohort; `group` is the split of the subject."""
+    """A prepared cohort; `group` is the split of the subject.
+
+    Of a held-out person with several sessions the first stands for all: what is calibrated on
+    them takes them for independent. Of those trained on every session is there, for each may have
+    been copied.
+    """
 
     folder: str
     items: list[dict[str, Any]]
@@ -50,7 +56,9 @@ class RealVolumes:
     @classmethod
     def of(cls, cohort: PreparedCohort) -> RealVolumes:
         names = ["participant_id", "volume", "split", *cohort.schema.names]
-        rows = cohort.table[names].to_dict(orient="records")
+        persons = cohort.table["participant_id"].map(person_of)
+        once = ~persons.duplicated() | (cohort.table["split"] != "validation")
+        rows = cohort.table.loc[once, names].to_dict(orient="records")
         items = [
             {
                 "name": row.pop("participant_id"),
@@ -144,10 +152,11 @@ def check_held_out(cohort: PreparedCohort) -> None:
     Raises:
         JobError: what was found, and what to do.
     """
-    held_out = len(cohort.split("validation"))
+    held_out = cohort.people("validation")
     if held_out < FEWEST_HELD_OUT:
+        people = held_out + cohort.people("train")
         raise JobError(
-            f"{cohort.folder}: {held_out} of {len(cohort.table)} subjects are held out; the "
+            f"{cohort.folder}: {held_out} of {people} subjects are held out; the "
             f"privacy audit needs at least {FEWEST_HELD_OUT}: prepare more subjects, or with a "
             "larger --validation"
         )

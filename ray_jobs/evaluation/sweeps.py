@@ -61,8 +61,8 @@ def middle(schema: CovariateSchema, rows: list[dict[str, Any]]) -> Row:
     found: Row = {}
     for covariate in schema.covariates:
         if covariate.kind == "continuous":
-            values = [float(row[covariate.name]) for row in rows]
-            found[covariate.name] = covariate.round(float(np.median(values)))
+            values = np.array([row[covariate.name] for row in rows], dtype=float)
+            found[covariate.name] = covariate.round(float(np.nanmedian(values)))
         else:
             found[covariate.name] = covariate.levels[0]
     return found

@@ -8,7 +8,9 @@ from pathlib import Path
 from ldm import noise
 from ldm.covariates import CovariateSchema, Row
 from ldm.covariates.distribution import CohortDistribution
+from ldm.covariates.plausible import beyond, check_asked
 from ldm.covariates.sources import TableCovariates, uniform
+from ldm.errors import LdmError
 from ray_jobs.errors import JobError
 
 
@@ -22,6 +24,7 @@ class CovariateSource:
         distribution: the cohort's; also fills in what a table or `fixed` leaves open.
         fixed: held constant, over whatever the source says.
         table: row `i` for sample `i`, where the kind is "table".
+        name: what the table is called.
     """
 
     kind: str
@@ -29,6 +32,7 @@ class CovariateSource:
     distribution: CohortDistribution
     fixed: Row
     table: TableCovariates | None = None
+    name: str = ""
 
     @property
     def identity(self) -> str:
@@ -41,6 +45,29 @@ class CovariateSource:
     def limit(self) -> int | None:
         """How many samples there are covariates for; None for any number."""
         return len(self.table) if self.table else None
+
+    def told(self, n: int) -> list[str]:
+        """What a person should know of the covariates of the first `n` samples, a line each: which
+        columns of a table are used, and what is asked beyond the model's range."""
+        lines = []
+        if self.table:
+            line = f"covariates from {self.name}: {', '.join(self.table.names)}"
+            drawn = [x for x in self.schema.names if x not in {*self.table.names, *self.fixed}]
+            lines.append(f"{line}; drawn given those: {', '.join(drawn)}" if drawn else line)
+            overruled = [x for x in self.table.names if x in self.fixed]
+            if overruled:
+                lines.append(f"--fix is taken for {', '.join(overruled)}, not {self.name}")
+        far = [("", what)] if (what := beyond(self.schema, self.fixed)) else []
+        if self.table:
+            far += [(f" (row {index})", what) for index, what in self.table.beyond(n)]
+        if far:
+            where, what = far[0]
+            more = f", and {len(far) - 1} more" if len(far) > 1 else ""
+            lines.append(
+                f"beyond what the model was trained on: {'; '.join(what)}{where}{more}; such "
+                "volumes are marked extrapolated"
+            )
+        return lines
 
     def draw(self, seed: int, index: int) -> Row:
         """All covariates of sample `index`, in physical units.
@@ -70,6 +97,10 @@ def covariate_source(
         LdmError: a bad `--fix`, or a table that cannot be used.
     """
     fixed = schema.parse_fixed(fix)
+    try:
+        check_asked(schema, fixed)
+    except LdmError as error:
+        raise JobError(f"--fix: {error}") from None
     if not len(schema) and option != "cohort":
         raise JobError(
             f"--covariates {option}: this model is unconditional, it takes none; "
@@ -78,7 +109,7 @@ def covariate_source(
     table = None
     kind = option
     if option not in ("cohort", "uniform"):
-        if Path(option).suffix not in (".csv", ".tsv"):
+        if Path(option).suffix.lower() not in (".csv", ".tsv"):
             raise JobError(
                 f"--covariates {option}: expected cohort, uniform, or a .csv or .tsv file"
             )
@@ -89,5 +120,10 @@ def covariate_source(
                 f"give --n {len(table)} or a longer table"
             )
     return CovariateSource(
-        kind=kind, schema=schema, distribution=distribution, fixed=fixed, table=table
+        kind=kind,
+        schema=schema,
+        distribution=distribution,
+        fixed=fixed,
+        table=table,
+        name=Path(option).name if table else "",
     )

@@ -1,7 +1,8 @@
-"""The end of a run: pictures of the first samples, and what the release says about itself."""
+"""The end of a run: what the release says of itself, its pictures, and where everything is."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -13,17 +14,86 @@ from ldm.models.description import ONE_PASS, ModelDescription
 from ldm.volumes.grid import MNI
 from ldm.volumes.nifti import from_bytes
 from ldm.volumes.previews import mosaic, sweep
+from manifests.errors import ReleaseError, StorageError
 from manifests.format.document import ReleaseDocument
 from manifests.format.layout import part_key
 from manifests.format.parquet import table_from_bytes
+from manifests.format.release_json import read_release
 from manifests.format.schema import OK
 from manifests.ledger import ShardPlan
+from manifests.ledger.finalise import finalise
+from manifests.numbers import human_seconds
 from manifests.storage.base import Store
-from ray_jobs.generation.rows import QUALITY_COLUMNS, covariate_columns
+from ray_jobs.errors import JobError
+from ray_jobs.generation.start import Request, Work
+from ray_jobs.generation.words import GO_ON, say
+from ray_jobs.generation.worker.rejected import PREVIEW_KEY
+from ray_jobs.generation.worker.rows import QUALITY_COLUMNS, covariate_columns
 
+COMPLETE, INCOMPLETE = 0, 1
 PICTURED = 16
 SWEPT = 8
 SAMPLES_KEY = "previews/samples.png"
+
+
+def nothing_left(request: Request, work: Work) -> int:
+    """Every shard is done; close the release if the run that did them could not."""
+    try:
+        release = read_release(request.store)
+        complete = release["counts"]["samples"] >= work.shards.n
+    except ReleaseError:
+        complete = False
+    if not complete:
+        return finish(request, work, made=0, seconds=0)
+    counts = release["counts"]
+    print(f"nothing left to do: {request.store.uri} is complete with {counts['samples']} samples")
+    return told_failures(counts["failed"], counts["samples"], request.store.uri)
+
+
+def finish(request: Request, work: Work, *, made: int, seconds: float) -> int:
+    """Close the release and say where everything is."""
+    options = request.options
+    store = request.store.patient(options.storage_patience)
+    document = release_document(
+        request.description,
+        name=options.name,
+        license=options.license,
+        authors=options.authors,
+        fingerprint=work.fingerprint,
+        fields=work.fields,
+    )
+    try:
+        pictures = previews(store, work.shards, request.description.schema)
+        for left in store.list(PREVIEW_KEY):  # by a try that ended with its first shard
+            store.delete(left.key)
+        counts = finalise(store, work.shards, document, extra=pictures)["counts"]
+    except StorageError as error:
+        raise JobError(
+            f"{error} (all {work.shards.n} volumes are done, the release's manifest and metadata "
+            f"are missing; when that is mended, {GO_ON})",
+            exit_code=INCOMPLETE,
+        ) from error
+    took = f", {made} of them made now in {human_seconds(seconds)}" if made else ""
+    lost = f", {counts['failed']} of them without an image" if counts["failed"] else ""
+    print(f"{counts['samples']} samples{took}{lost}: {store.uri}")
+    if pictures:
+        print(f"  pictures  {store.uri}/{SAMPLES_KEY}")
+    print(f"  manifest  {store.uri}/manifest.parquet")
+    where = example_query(request.description.schema)
+    print(f'  query it  brainpress query {shlex.quote(options.out)} --where "{where}"')
+    return told_failures(counts["failed"], counts["samples"], store.uri)
+
+
+def told_failures(failed: int, samples: int, uri: str) -> int:
+    """The exit code, and the line that explains it where samples failed for good."""
+    if not failed:
+        return COMPLETE
+    say(
+        f"brainpress generate: {failed} of {samples} samples failed the quality check at every "
+        f"attempt; see why: brainpress query {shlex.quote(uri)} --where \"status = 'failed'\" "
+        "--columns index,error"
+    )
+    return INCOMPLETE
 
 
 def release_document(

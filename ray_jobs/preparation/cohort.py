@@ -11,11 +11,14 @@ from typing import Any
 import pandas as pd
 
 from ldm.covariates import CovariateSchema
+from ldm.split import person_of
 from ldm.volumes.grid import Grid
 from ray_jobs.errors import JobError
 from ray_jobs.files import digest, read_json, read_table, write_json, write_table
 
 MARK, TABLE, VOLUMES = "cohort.json", "subjects.parquet", "volumes"
+# Columns that tell of a sample and that training does not see; 0.1.0 wrote none of them.
+PROVENANCE = ("session", "image", "notes")
 # Columns that tell what a look at a scan found, and that training does not see.
 INSPECTED = ("shows", "turned", "shifted", "cut")
 
@@ -36,10 +39,13 @@ class PreparedCohort:
         folder: where it lies.
         grid: of every volume.
         schema: the covariates, with their ranges.
-        table: a row a usable subject: participant_id, split ("train" or "validation"),
-            volume (path in the folder), sha256 and the covariates; where images were inspected
-            also shows ("head" or "brain"), turned (degrees) and shifted (mm) between the image as
-            placed and the template, and cut (share of the brain outside the grid).
+        table: a row a sample: participant_id (`sub-01`, or `sub-01_ses-02` where each session
+            is a sample; `ldm.split.person_of` names the person), split ("train" or
+            "validation", by person), volume (path in the folder), sha256, the covariates, and
+            where it comes from: session, image (path in the BIDS folder) and notes, codes of
+            `ray_jobs.preparation.notes`. Where images were inspected also shows ("head" or
+            "brain"), turned (degrees) and shifted (mm) between the image as placed and the
+            template, and cut (share of the brain outside the grid).
         source: what it was made from, in words.
     """
 
@@ -52,7 +58,7 @@ class PreparedCohort:
     @property
     def fingerprint(self) -> str:
         """sha256, hexadecimal, of all that training sees."""
-        seen = self.table.drop(columns=list(INSPECTED), errors="ignore")
+        seen = self.table.drop(columns=[*PROVENANCE, *INSPECTED], errors="ignore")
         return digest(
             {
                 "grid": self.grid.to_json(),
@@ -60,6 +66,10 @@ class PreparedCohort:
                 "subjects": seen.to_dict(orient="records"),
             }
         )
+
+    def people(self, split: str) -> int:
+        """How many persons are in one split; each may have several samples."""
+        return len({person_of(name) for name in self.split(split)["participant_id"]})
 
     def split(self, name: str) -> pd.DataFrame:
         """The rows of one split, in the order of their ids."""
@@ -69,12 +79,18 @@ class PreparedCohort:
         """The volumes of one split, in the same order."""
         return [self.folder / path for path in self.split(name)["volume"]]
 
-    def write(self, unusable: list[dict[str, str]], told: Sequence[dict[str, str]] = ()) -> bool:
+    def write(
+        self,
+        unusable: list[dict[str, str]],
+        noted: Sequence[dict[str, str]] = (),
+        told: Sequence[dict[str, str]] = (),
+    ) -> bool:
         """Write the table, then `cohort.json`, whose presence says that all is there.
 
         Args:
-            unusable: who is left out, and why.
-            told: who is used though something is amiss, and what.
+            unusable: participant_id and reason of who is left out.
+            noted: participant_id and note of whose background was not what it seemed.
+            told: participant_id and what is doubtful of who is used all the same.
 
         Returns:
             Whether anything had to be written; False where the very same cohort was there.
@@ -88,6 +104,7 @@ class PreparedCohort:
             "train": len(self.split("train")),
             "validation": len(self.split("validation")),
             "unusable": unusable,
+            **({"noted": list(noted)} if noted else {}),
             **({"told": list(told)} if told else {}),
             "fingerprint": self.fingerprint,
         }

@@ -5,24 +5,36 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from ldm.covariates import PAPER_SCHEMA, CovariateSchema, fit_schema
 from ldm.errors import LdmError
 from ldm.training.presets import preset
 from ldm.volumes.grid import Grid
+from manifests.errors import ReleaseError
+from manifests.format.schema import Column, manifest_schema
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
-from ray_jobs.files import output_folder, read_json, refuse_other_run
-from ray_jobs.preparation.bids import Subject, find_subjects
+from ray_jobs.files import in_utf8, output_folder, read_json, refuse_other_run
+from ray_jobs.preparation import notes
+from ray_jobs.preparation.attempts import Attempts, resolved, told_choices
+from ray_jobs.preparation.bids.description import told_description
+from ray_jobs.preparation.bids.reading import Missing, Reading
+from ray_jobs.preparation.bids.subjects import Subject, find_subjects
 from ray_jobs.preparation.cohort import MARK, VOLUMES, PreparedCohort
-from ray_jobs.preparation.options import Options, Work
-from ray_jobs.preparation.subject import kept, prepare_subject, refused_folder
+from ray_jobs.preparation.options import Options
+from ray_jobs.preparation.subject import refused_folder
 from ray_jobs.preparation.table import heads_are_known, subject_table, with_known_heads
 from ray_jobs.preparation.verdicts import picture, whole
+
+KINDS = ("bids", "virtual")
+# Columns of a prepared cohort's and of latents' tables.
+RESERVED = frozenset({"split", "volume", "sha256", "latent", "head_scale", "head_scale_from"})
 
 
 def prepare(args: argparse.Namespace) -> int:
@@ -35,15 +47,20 @@ def prepare(args: argparse.Namespace) -> int:
     template = read_schema(args.covariates)
     _check_numbers(args)
     allowed = parse_limit(args.max_unusable)
-    if (args.cohort == "bids") == (args.bids is None):
-        raise JobError("give a BIDS folder, or --cohort virtual without one")
-    options = Options.of(args, template)
-    out, subjects, source = _find(args, chosen.grid, template, options)
+    args = with_kind(args)
+    options, reading = Options.of(args, template), Reading.of(args, template)
+    out, bids, subjects, source = _find(args, chosen.grid, template, options, reading)
     if options.normalise:
         subjects = with_known_heads(subjects)
     done = _prepare_all(subjects, out, chosen.grid, args, options)
     drawn = picture.draw(out, out / VOLUMES, refused_folder(out / VOLUMES), done)
     most = allowed(len(subjects)) if allowed else None
+    subjects = [resolved(s, done.get(s.participant_id, {})) for s in subjects]
+    noted = [
+        {"participant_id": name, "note": outcome["note"]}
+        for name, outcome in sorted(done.items())
+        if "note" in outcome and "sha256" in outcome
+    ]
     try:
         done |= whole.unmixed(done, options, len(_unusable(subjects, done)), most)
     except JobError:
@@ -51,7 +68,7 @@ def prepare(args: argparse.Namespace) -> int:
         raise
     finally:
         unusable = _unusable(subjects, done)
-        _tell(subjects, unusable, done)
+        _tell(subjects, unusable, noted, done, bids)
         if drawn:
             print(f"look at them: {out / picture.PICTURE}")
     if most is not None and len(unusable) > most:
@@ -61,22 +78,51 @@ def prepare(args: argparse.Namespace) -> int:
             f"--max-unusable {args.max_unusable}; mend them or raise the limit",
             exit_code=1,
         )
-    table = subject_table(subjects, done, template, args.validation, options)
+    table = subject_table(subjects, done, template, args.validation, options, bids)
     table = whole.with_findings(table, done)
     if not len(table):
         why = whole.common_refusal(done)
         raise JobError(f"none of the {len(subjects)} subjects can be used{why}", exit_code=1)
+    of_samples = dict(zip(table["participant_id"], table["notes"], strict=True))
+    for line in notes.lines(of_samples):
+        print(f"note: {line}", file=sys.stderr)
+    if doubtful := notes.counts(of_samples.values()):
+        source["notes"] = doubtful
     columns = {name: table[name].to_numpy() for name in template.names}
-    schema = fit_schema(template, columns) if args.ranges == "cohort" else template
+    schema = template.one_hot()
+    if args.ranges == "cohort":
+        schema = fit_schema(template, columns, missing=reading.missing is Missing.LEAVE_OUT)
+    _tell_missing(table, template)
     grid = replace(chosen.grid, space=options.space)
     cohort = PreparedCohort(folder=out, grid=grid, schema=schema, table=table, source=source)
-    written = cohort.write(unusable, whole.told_subjects(done))
+    written = cohort.write(unusable, noted, whole.told_subjects(done))
     print(
         f"{out}: {len(cohort.split('train'))} subjects to train on, "
         f"{len(cohort.split('validation'))} held out, {len(unusable)} unusable"
         f"{'' if written else '; nothing left to do'}"
     )
     return 0
+
+
+def with_kind(args: argparse.Namespace) -> argparse.Namespace:
+    """`args`; --cohort FOLDER, as the later verbs have it, is the BIDS folder.
+
+    Raises:
+        JobError: no folder, or two.
+    """
+    args = argparse.Namespace(**vars(args))
+    if args.cohort not in KINDS:
+        if not Path(args.cohort).expanduser().is_dir():
+            raise JobError(
+                f"--cohort: invalid choice: {args.cohort!r}: no such folder; expected a BIDS "
+                "folder, or virtual"
+            )
+        if args.bids is not None:
+            raise JobError(f"two BIDS folders, {args.bids} and --cohort {args.cohort}; give one")
+        args.bids, args.cohort = args.cohort, "bids"
+    if (args.cohort == "bids") == (args.bids is None):
+        raise JobError("give a BIDS folder, or --cohort virtual without one")
+    return args
 
 
 def _unusable(subjects: list[Subject], done: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
@@ -101,24 +147,51 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
 
 def _find(
-    args: argparse.Namespace, grid: Grid, template: CovariateSchema, options: Options
-) -> tuple[Path, list[Subject], dict[str, Any]]:
-    """The folder of --out, the subjects, and what they come from, in words."""
+    args: argparse.Namespace,
+    grid: Grid,
+    template: CovariateSchema,
+    options: Options,
+    reading: Reading,
+) -> tuple[Path, Path, list[Subject], dict[str, Any]]:
+    """The folder of --out, that of BIDS, the subjects, and what they come from, in words."""
     source: dict[str, Any] = {"kind": args.cohort}
     if args.cohort == "virtual":
+        if reading != Reading():
+            raise JobError(
+                "a virtual cohort's table is known: leave --column, --levels, --units and "
+                "--missing out"
+            )
         out = _claim(args, grid, options, seed=args.seed)
         bids = _virtual(out, args.n, args.seed, grid)
         source |= {"subjects": args.n, "seed": args.seed}
         subjects = find_subjects(bids, template)
     else:
-        bids = Path(args.bids).expanduser().absolute()
+        bids = in_utf8(Path(args.bids).expanduser().absolute(), "the BIDS folder")
         source |= {"name": bids.name}
-        subjects = find_subjects(bids, template, measure=options.engine is not None)
+        subjects = find_subjects(
+            bids,
+            template,
+            measure=options.engine is not None,
+            heads=options.normalise,
+            reading=reading,
+            choice=options.choice,
+            tell=print,
+        )
         out = _claim(args, grid, options, dataset=bids.name)
+    described, problems = told_description(bids)
+    for line in problems:
+        print(f"note: {line}", file=sys.stderr)
     if args.cohort != "virtual" or args.placement:
         source |= {"placement": options.placement}
-    source |= {**_dataset_description(bids), "command": command_line("prepare", args)}
-    return out, subjects, source
+    source |= {**described, "command": command_line("prepare", args)}
+    return out, bids, subjects, source
+
+
+def _tell_missing(table: pd.DataFrame, schema: CovariateSchema) -> None:
+    lacking = table[list(schema.names)].isna().sum()
+    for name in schema.names:
+        if lacking[name]:
+            print(f"{name}: left out of {lacking[name]} of {len(table)} usable subjects")
 
 
 def _claim(args: argparse.Namespace, grid: Grid, options: Options, **cohort: Any) -> Path:
@@ -146,14 +219,20 @@ def read_schema(path: str | None) -> CovariateSchema:
     if document is None:
         raise JobError(
             f'--covariates {path}: expected a JSON file {{"covariates": [{{"name": ..., '
-            '"unit": ..., "kind": ..., "minimum": ..., "maximum": ...}, ...]}'
+            '"unit": ..., "kind": "continuous", "minimum": ..., "maximum": ...}, {"name": ..., '
+            '"kind": "categorical", "levels": [..., ...]}, ...]}; see docs/covariates.md'
         )
     try:
         schema = CovariateSchema.from_json(document)
-    except LdmError as error:
+        manifest_schema([Column(name=c.name) for c in schema.covariates])
+    except (LdmError, ReleaseError) as error:
         raise JobError(f"--covariates {path}: {error}") from None
     if not len(schema):
         raise JobError(f"--covariates {path}: no covariate, expected at least one")
+    if taken := sorted(RESERVED & set(schema.names)):
+        raise JobError(
+            f"--covariates {path}: {', '.join(taken)} is a name that prepare uses itself"
+        )
     return schema
 
 
@@ -185,12 +264,6 @@ def _virtual(out: Path, n: int, seed: int, grid: Grid) -> Path:
     return folder
 
 
-def _dataset_description(bids: Path) -> dict[str, Any]:
-    found = read_json(bids / "dataset_description.json") or {}
-    names = {"Name": "dataset", "License": "license", "HowToAcknowledge": "attribution"}
-    return {ours: found[theirs] for theirs, ours in names.items() if theirs in found}
-
-
 def _prepare_all(
     subjects: list[Subject], out: Path, grid: Grid, args: argparse.Namespace, options: Options
 ) -> dict[str, dict[str, Any]]:
@@ -201,20 +274,18 @@ def _prepare_all(
     for subject in subjects:
         if subject.reason is not None or subject.image is None:
             continue
-        name, image = subject.participant_id, subject.image
-        work = options.work(unmeasured=bool(subject.unmeasured), intracranial=heads_known)
-        if (outcome := kept(name, image, volumes, grid, work)) is not None:
-            done[name] = outcome
+        attempts = Attempts.of(subject, options, heads_known=heads_known)
+        if (outcome := attempts.kept(volumes, grid)) is not None:
+            done[attempts.name] = outcome
         else:
-            items.append({"id": name, "image": str(image), "work": json.dumps(asdict(work))})
+            items.append({"attempts": attempts.to_json()})
     if not items:
         return done
     (out / MARK).unlink(missing_ok=True)
 
     def prepared(item: dict[str, Any]) -> dict[str, Any]:
-        work = Work(**json.loads(item["work"]))
-        outcome = prepare_subject(item["id"], Path(item["image"]), volumes, grid, work)
-        return {"id": item["id"], "outcome": json.dumps(outcome)}
+        attempts = Attempts.from_json(item["attempts"])
+        return {"id": attempts.name, "outcome": json.dumps(attempts.prepare(volumes, grid))}
 
     with cluster.session() as found, cluster.failures_told("preparation"):
         import ray.data
@@ -237,12 +308,21 @@ def _progress(rows: Any, total: int) -> Any:
 
 
 def _tell(
-    subjects: list[Subject], unusable: list[dict[str, str]], done: dict[str, dict[str, Any]]
+    subjects: list[Subject],
+    unusable: list[dict[str, str]],
+    noted: list[dict[str, str]],
+    done: dict[str, dict[str, Any]],
+    bids: Path,
 ) -> None:
     redone = sum(outcome["redone"] for outcome in done.values() if "sha256" in outcome)
     there = len(subjects) - len(unusable) - redone
     print(f"{len(subjects)} subjects: {redone} prepared now, {there} already there")
+    used = [subject for subject in subjects if "sha256" in done.get(subject.participant_id, {})]
+    for line in told_choices(used, bids):
+        print(line)
     for entry in unusable:
         print(f"unusable: {entry['participant_id']}: {entry['reason']}", file=sys.stderr)
+    for entry in noted:
+        print(f"note: {entry['participant_id']}: {entry['note']}", file=sys.stderr)
     for line in whole.told_lines(done):
         print(line, file=sys.stderr)

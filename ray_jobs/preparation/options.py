@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ldm.covariates import CovariateSchema
@@ -12,9 +12,8 @@ from ldm.errors import LdmError
 from ldm.measuring import MEASURED, choose_engine
 from ldm.volumes.grid import CENTRED, MNI
 from ray_jobs.errors import JobError
-
-# Of the table: read where volumes are normalised for head size.
-INTRACRANIAL = "intracranial_volume"
+from ray_jobs.preparation.bids.choice import Choice
+from ray_jobs.preparation.bids.sessions import named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +64,7 @@ class Options:
     skull_strip: bool = False
     engine: str | None = None
     normalise: bool = False
+    choice: Choice = field(default_factory=Choice)
     inspect: bool = False
 
     @property
@@ -93,14 +93,18 @@ class Options:
                 "--normalise-brain-volume: expected a covariate brain_volume; "
                 f"they are {', '.join(schema.names)}"
             )
+        if args.session is not None and not args.session.removeprefix("ses-").strip():
+            raise JobError(f"--session {args.session!r}: expected a session's name, or all")
         if args.cohort == "virtual" and (engine or args.normalise_brain_volume):
             raise JobError("a virtual cohort's volumes are known: nothing to measure or normalise")
         virtual = args.cohort == "virtual"
+        placement = args.placement or ("centre" if virtual else "register")
         found = cls(
-            placement=args.placement or ("centre" if virtual else "register"),
+            placement=placement,
             skull_strip=args.skull_strip,
             engine=engine,
             normalise=args.normalise_brain_volume,
+            choice=Choice(placement=placement, session=named(args.session), pattern=args.image),
             inspect=not virtual,
         )
         if found.inspect or found.placement == "register" or engine == "atlas":
@@ -128,7 +132,7 @@ class Options:
             told["measure"] = self.engine
         if self.normalise:
             told["normalise_brain_volume"] = True
-        return told
+        return {**told, **self.choice.to_json()}
 
 
 def _need(package: str, what: str, extra: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from ldm.anatomy.inspection.scan import inspect
 from ldm.anatomy.registration import Registration
 from ldm.errors import LdmError
 from ldm.measuring import measure
-from ldm.volumes.conversion import placed_affine, quantise, read_image, to_grid
+from ldm.volumes.absent import why_absent
+from ldm.volumes.background import masked, settled
+from ldm.volumes.conversion import placed_affine, quantise, read_scan, to_grid
 from ldm.volumes.grid import Grid
+from ldm.volumes.orientation import GUESS
 from ray_jobs.files import digest, read_json, write_array, write_json
 from ray_jobs.preparation.cohort import is_whole
 from ray_jobs.preparation.options import Work
@@ -23,7 +27,14 @@ from ray_jobs.preparation.verdicts.verdict import Verdict, unrecognised, verdict
 # Goes up when the same image would come out different.
 RECIPE_VERSION = 2
 # What a mark tells of a subject besides its volume's digest, or the reason why it has none.
-FOUND = ("measured", "head_scale", "correlation", "inspection", "faults", "told")
+FOUND = (
+    "measured", "head_scale", "correlation", "notes", "note", "inspection", "faults", "told"
+)  # fmt: skip
+
+NO_PLACE = (
+    "neither qform nor sform says where the image lies (both codes are 0), and --placement affine "
+    "would trust them; mend the header, or use centre or register, where left and right are a guess"
+)
 
 
 def recipe(grid: Grid, work: Work) -> str:
@@ -32,12 +43,17 @@ def recipe(grid: Grid, work: Work) -> str:
 
 
 def kept(
-    participant_id: str, image: Path, volumes: Path, grid: Grid, work: Work
+    participant_id: str,
+    image: Path,
+    volumes: Path,
+    grid: Grid,
+    work: Work,
+    before: Sequence[Path] = (),
 ) -> dict[str, Any] | None:
     """What `prepare_subject` returned, with "redone" False, where that very work is there."""
     mark = volumes / f"{participant_id}.json"
     try:
-        source = _source(image, grid, work)
+        source = _source(image, grid, work, before)
     except OSError:
         return None
     known = read_json(mark)
@@ -47,23 +63,36 @@ def kept(
         known = read_json(mark)
     if known is None or not is_whole(mark.with_suffix(".npy"), grid):
         return None
+    if "notes" not in known:  # of a version that did not look
+        return None
     if any(known.get(name) != value for name, value in source.items()):
         return None
-    found = {name: known[name] for name in FOUND if name in known}
+    found = {name: known[name] for name in FOUND if known.get(name)}
     return {why: known[why], **found, "redone": False}
 
 
 def prepare_subject(
-    participant_id: str, image: Path, volumes: Path, grid: Grid, work: Work
+    participant_id: str,
+    image: Path,
+    volumes: Path,
+    grid: Grid,
+    work: Work,
+    before: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Write `volumes/<id>.npy` (X, Y, Z) uint16 0..4095, then `<id>.json`, its mark.
 
+    Args:
+        before: images that were to be used rather than this one and could not be; the volume is
+            made anew when they change.
+
     Returns:
         `{"sha256", "redone": True}`, where registered with "correlation" and "head_scale", where
-        measured with "measured", mm3 by name, where inspected with "inspection", and where
-        something is amiss with "faults", their names, and "told", a line; or `{"reason"}` where
-        the image cannot be used. One that is refused for what it shows is written like a usable
-        one, but beside `volumes` (`refused_folder`), and has "inspection", "faults" and "redone".
+        measured with "measured", mm3 by name, where something is doubtful with "notes", its
+        codes, where its background was not the darkest with "note", a line, where inspected with
+        "inspection", and where something is amiss with "faults", their names, and "told", a line;
+        or `{"reason"}` where the image cannot be used. One that is refused for what it shows is
+        written like a usable one, but beside `volumes` (`refused_folder`), and has "inspection",
+        "faults" and "redone".
     """
     mark = volumes / f"{participant_id}.json"
     target = volumes / f"{participant_id}.npy"
@@ -71,23 +100,28 @@ def prepare_subject(
     for left in (mark, target):
         (refused_folder(volumes) / left.name).unlink(missing_ok=True)
     try:
-        source = _source(image, grid, work)
+        source = _source(image, grid, work, before)
+        scan = read_scan(image)
+        if work.placement == "affine" and GUESS in scan.notes:
+            raise LdmError(NO_PLACE)
+        levels, found = _worked(scan.data, scan.affine, grid, work)
     except OSError as error:
-        return {"reason": f"unreadable image ({error.strerror})"}
-    try:
-        levels, found = _worked(*read_image(image), grid, work)
+        target.unlink(missing_ok=True)
+        return {"reason": f"unreadable image ({_why_gone(image) or error.strerror})"}
     except LdmError as error:
         target.unlink(missing_ok=True)
         return {"reason": str(error)}
+    notes = list(scan.notes)
     if "reason" in found:
         target.unlink(missing_ok=True)
         refused_folder(volumes).mkdir(exist_ok=True)
         write_array(refused_folder(volumes) / target.name, levels)
-        write_json(refused_folder(volumes) / mark.name, {**source, **found})
+        write_json(refused_folder(volumes) / mark.name, {**source, **found, "notes": notes})
         return {**found, "redone": True}
     write_array(target, levels)
     sha256 = hashlib.sha256(levels.tobytes()).hexdigest()
-    write_json(mark, {**source, "sha256": sha256, **found})
+    write_json(mark, {**source, "sha256": sha256, **found, "notes": notes})
+    found |= {"notes": notes} if notes else {}
     return {"sha256": sha256, **found, "redone": True}
 
 
@@ -101,6 +135,9 @@ def _worked(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """The volume on the grid, uint16, and what was found on the way."""
     found: dict[str, Any] = {}
+    data, note = settled(data)
+    if note:
+        found["note"] = note
     registration, why_not = _registered(data, affine, work)
     to_mni = registration.rigid if registration else None
     if work.registers and registration:
@@ -110,7 +147,7 @@ def _worked(
     if work.skull_strip:
         from ldm.anatomy.skull import brain_mask
 
-        data = np.where(brain_mask(data, affine, to_mni), data, np.float32(0))
+        data = masked(data, brain_mask(data, affine, to_mni))
     if work.measure:
         # SynthSeg was made for heads as they are; the atlas does better without the skull.
         seen = whole if work.measure == "synthseg" else data
@@ -159,11 +196,27 @@ def _told(about: Verdict) -> dict[str, Any]:
     return {"faults": about.names, "reason" if about.refused else "told": about.line}
 
 
-def _source(image: Path, grid: Grid, work: Work) -> dict[str, Any]:
+def _why_gone(image: Path) -> str | None:
+    """Why a link's content is not there; None where the system's own words say as much."""
+    told = why_absent(image)
+    return None if told is None or told.startswith("a broken link") else told
+
+
+def _source(image: Path, grid: Grid, work: Work, before: Sequence[Path] = ()) -> dict[str, Any]:
     """What the mark says a volume was made from."""
     status = image.stat()
-    return {
+    source = {
         "recipe": recipe(grid, work),
         "source_bytes": status.st_size,
         "source_mtime_ns": status.st_mtime_ns,
     }
+    return source | ({"before": [_state(path) for path in before]} if before else {})
+
+
+def _state(image: Path) -> list[Any]:
+    """What tells whether an image that could not be used has changed."""
+    try:
+        status = image.stat()
+    except OSError:
+        return [image.name, None, None]
+    return [image.name, status.st_size, status.st_mtime_ns]

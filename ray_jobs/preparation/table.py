@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,9 +14,10 @@ from ldm.anatomy.head_size import head_scale, normalised
 from ldm.covariates import CovariateSchema
 from ldm.errors import LdmError
 from ldm.measuring import MEASURED
-from ray_jobs.preparation.bids import Subject, in_validation
-from ray_jobs.preparation.cohort import VOLUMES
-from ray_jobs.preparation.options import INTRACRANIAL, Options
+from ray_jobs.preparation.bids.reading import INTRACRANIAL
+from ray_jobs.preparation.bids.subjects import Subject, in_validation
+from ray_jobs.preparation.cohort import PROVENANCE, VOLUMES
+from ray_jobs.preparation.options import Options
 
 PARTICIPANTS = "participants.tsv"
 
@@ -48,11 +51,13 @@ def subject_table(
     schema: CovariateSchema,
     validation: float,
     options: Options,
+    bids: Path,
 ) -> pd.DataFrame:
     """A row for each subject in `done` that has a volume.
 
-    With `options.engine`, `<covariate>_from` says where a volume comes from: participants.tsv or
-    the engine. With `options.normalise`, `head_scale` is the factor in brain_volume, and
+    `subjects` are those whose image was used (see `resolved`), `bids` their dataset. With
+    `options.engine`, `<covariate>_from` says where a volume comes from: participants.tsv or the
+    engine. With `options.normalise`, `head_scale` is the factor in brain_volume, and
     `head_scale_from` tells intracranial_volume or registration.
     """
     known = heads_are_known(subjects)
@@ -67,9 +72,14 @@ def subject_table(
             "volume": f"{VOLUMES}/{name}.npy",
             "sha256": done[name]["sha256"],
         }
-        rows.append({**row, **_volumes(subject, done[name], schema, options, known)})
+        told = {
+            "session": subject.session,
+            "image": str(subject.image.relative_to(bids)) if subject.image else None,
+            "notes": [*subject.notes, *done[name].get("notes", ())],
+        }
+        rows.append({**row, **_volumes(subject, done[name], schema, options, known), **told})
     columns = ["participant_id", "split", "volume", "sha256", *schema.names]
-    return pd.DataFrame(rows, columns=[*columns, *_told(schema, options)])
+    return pd.DataFrame(rows, columns=[*columns, *_told(schema, options), *PROVENANCE])
 
 
 def _told(schema: CovariateSchema, options: Options) -> list[str]:
@@ -86,7 +96,9 @@ def _volumes(
     heads_known: bool,
 ) -> dict[str, Any]:
     measured = {name: float(outcome["measured"][name]) for name in subject.unmeasured}
-    values: dict[str, Any] = {**subject.covariates, **measured}
+    # One that is left out is NaN, or None where it would be a level, as Parquet gives it back.
+    unknown = {c.name: math.nan if c.is_continuous else None for c in schema.covariates}
+    values: dict[str, Any] = {**unknown, **subject.covariates, **measured}
     for name in MEASURED:
         values[f"{name}_from"] = options.engine if name in measured else PARTICIPANTS
     if options.normalise:
@@ -96,5 +108,6 @@ def _volumes(
         else:
             values |= {"head_scale": outcome["head_scale"], "head_scale_from": "registration"}
         raw = float(values["brain_volume"])
-        values["brain_volume"] = round(normalised(raw, values["head_scale"]))
+        if not math.isnan(raw):
+            values["brain_volume"] = round(normalised(raw, values["head_scale"]))
     return values

@@ -15,12 +15,13 @@ from ray_jobs.files import output_folder, refuse_other_run
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training import features_job
 from ray_jobs.training.fit import RUN, fit, is_finished, mark_finished
-from ray_jobs.training.inputs import training_cohort
-from ray_jobs.training.options import configure
+from ray_jobs.training.inputs import training_cohort, validation_volumes
+from ray_jobs.training.options import WorkerGroup, configure
 from ray_jobs.training.start import autoencoder_start, begin
 
-# Held-out volumes that validation reads at most, and that a preview shows.
-VALIDATION_VOLUMES, PREVIEW_VOLUMES = 32, 3
+PREVIEW_VOLUMES = 3  # held-out ones
+# Of the figures by band, the one that is told in words; the history of an older run has none.
+FINE, FINE_BAND = "power_0.26_0.30", "0.26 to 0.30 cycles a voxel"
 
 
 def train_autoencoder(args: argparse.Namespace) -> int:
@@ -63,16 +64,7 @@ def train_autoencoder(args: argparse.Namespace) -> int:
             "started": start is not None,
             "out": str(out),
         }
-        groups, meta = fit(
-            worker,
-            spec,
-            identity,
-            out,
-            workers=args.workers,
-            gpu=args.gpu,
-            cpus_per_worker=args.cpus_per_worker,
-            retries=args.retries,
-        )
+        groups, meta = fit(worker, spec, identity, out, WorkerGroup.of(args))
     from ldm.networks import Autoencoder
 
     network = Autoencoder(chosen.autoencoder)
@@ -90,9 +82,11 @@ def train_autoencoder(args: argparse.Namespace) -> int:
     autoencoder_folder.write(out, network, cohort.grid, training)
     mark_finished(out, meta["step"], None)
     last = meta["history"][-1]
+    fine = f", {last[FINE]:.0%} of their power at {FINE_BAND}" if FINE in last else ""
     print(
         f"{out / 'autoencoder'}: {meta['step']} steps; held-out subjects reconstruct with "
         f"PSNR {last['psnr']:.2f} dB, SSIM {last['ssim']:.4f}, {last['edges']:.0%} of their edges"
+        f"{fine}"
     )
     return 0
 
@@ -118,7 +112,7 @@ def worker(spec: dict[str, Any]) -> None:
         *(side // chosen.autoencoder.factor for side in chosen.grid.shape),
     )
     distance = None if spec["perceptual"] == OFF else open_distance(spec["perceptual"])
-    held_out = cohort.volumes("validation")[:VALIDATION_VOLUMES]
+    held_out = validation_volumes(cohort)
 
     def check(average: nn.Module, rank: int, world: int, device: torch.device) -> dict[str, float]:
         assert isinstance(average, Autoencoder)

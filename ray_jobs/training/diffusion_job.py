@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,14 @@ from ray_jobs.command_line import command_line
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
 from ray_jobs.files import output_folder, refuse_other_run
+from ray_jobs.training.conditions import (
+    check_missing,
+    cohort_distribution,
+    conditions,
+    tell_distribution,
+)
 from ray_jobs.training.fit import RUN, fit, is_finished, mark_finished
-from ray_jobs.training.options import configure
+from ray_jobs.training.options import WorkerGroup, about_model, configure
 from ray_jobs.training.start import Start, begin, carried_conditions, denoiser_start
 
 # Held-out subjects that validation reads at most; samples in a preview and their DDIM steps.
@@ -45,6 +53,7 @@ def train_diffusion(args: argparse.Namespace) -> int:
             "give the preset it was trained with"
         )
     rising = preview_covariate(latents.schema, args.preview)
+    check_missing(latents, config)
     out = output_folder(args.out, what="a training run")
     network = denoiser_config(chosen, latents, config)
     start = denoiser_start(args.start, network, chosen.schedule) if args.start else None
@@ -58,8 +67,8 @@ def train_diffusion(args: argparse.Namespace) -> int:
         "training": config.identity(),
         **({"from": start.told()} if start else {}),
     }
-    cohort_distribution(latents)  # a cohort too small for one is told before the training
-    about = _about(args, latents)
+    tell_distribution(latents)  # a cohort too small for one is told before the training
+    about = about_model(args, latents.source)
     if is_finished(out, identity, out / "model" / CONFIG, config.steps, about):
         print(f"{out}: already trained for {config.steps} steps; nothing left to do")
         return 0
@@ -76,16 +85,7 @@ def train_diffusion(args: argparse.Namespace) -> int:
         "preview": rising,
         "out": str(out),
     }
-    groups, meta = fit(
-        worker,
-        spec,
-        identity,
-        out,
-        workers=args.workers,
-        gpu=args.gpu,
-        cpus_per_worker=args.cpus_per_worker,
-        retries=args.retries,
-    )
+    groups, meta = fit(worker, spec, identity, out, WorkerGroup.of(args))
     from ldm.models.latent_diffusion import save
     from ldm.networks import Denoiser
 
@@ -104,7 +104,8 @@ def train_diffusion(args: argparse.Namespace) -> int:
     print(
         f"{out / 'model'}: {meta['step']} steps, validation loss "
         f"{meta['history'][-1]['loss']:.4f}, {size:.1f} MB; "
-        f"print with it: brainpress generate --model {out / 'model'} --n 16 --out release"
+        f"print with it: brainpress generate --model {shlex.quote(str(out / 'model'))} "
+        "--n 16 --out release"
     )
     return 0
 
@@ -122,16 +123,25 @@ def denoiser_config(
     """The preset's U-Net for this cohort's covariates."""
     config = replace(
         chosen.denoiser,
-        conditions=len(latents.schema),
+        conditions=len(latents.schema.inputs),
         null_condition=chosen.null_condition if training.condition_dropout else None,
     )
     if not chosen.standardise_conditions:
         return config
-    scaled = conditions(latents, "train").reshape(-1, len(latents.schema))
-    std = np.maximum(scaled.std(axis=0), 1e-3)
+    scaled = conditions(latents, "train").reshape(-1, len(latents.schema.inputs))
+    lacking = bool(np.isnan(scaled).any())
+    if lacking:  # of each, over those who have it
+        mean, std = np.nanmean(scaled, axis=0), np.nanstd(scaled, axis=0)
+    else:
+        mean, std = scaled.mean(axis=0), scaled.std(axis=0)
+    std = np.maximum(std, 1e-3)
+    if lacking and config.null_condition is not None:
+        # One that is left out alone must not read as the rare value of a lopsided one does.
+        least = math.floor(np.nanmin((scaled - mean) / std)) - 1.0
+        config = replace(config, null_condition=min(config.null_condition, least))
     return replace(
         config,
-        condition_mean=tuple(round(float(m), 4) for m in scaled.mean(axis=0)),
+        condition_mean=tuple(round(float(m), 4) for m in mean),
         condition_std=tuple(round(float(s), 4) for s in std),
     )
 
@@ -148,14 +158,6 @@ def carried(network: DenoiserConfig, start: Start, schema: CovariateSchema) -> D
         condition_std=tuple(round(s, 6) for s in std),
         null_condition=network.null_condition if null is None else null,
     )
-
-
-def conditions(latents: EncodedCohort, split: str) -> np.ndarray:
-    """Scaled covariates of one split: (N, 1, K), or (N, copies, K) where those of copies differ."""
-    schema = latents.schema
-    return np.stack([
-        np.stack([schema.scale(row) for row in rows]) for rows in latents.rows(split)
-    ])  # fmt: skip
 
 
 def preview_covariate(schema: CovariateSchema, asked: str | None) -> str:
@@ -191,12 +193,6 @@ def preview_rows(distribution: CohortDistribution, schema: CovariateSchema, name
     return [{**typical, name: float(f"{value:.4g}")} for value in rising]
 
 
-def cohort_distribution(latents: EncodedCohort) -> CohortDistribution:
-    """The joint distribution of the covariates of all usable subjects."""
-    columns = {name: latents.table[name].to_numpy() for name in latents.schema.names}
-    return CohortDistribution.fit(latents.schema, columns)
-
-
 def describe_model(
     name: str,
     card: dict[str, Any],
@@ -219,18 +215,6 @@ def describe_model(
         bounds=latents.bounds,
         brain_size=latents.brain_size,
     )
-
-
-def _about(args: argparse.Namespace, latents: EncodedCohort) -> dict[str, Any]:
-    """The part of the model card that is known before the training."""
-    source = latents.source
-    return {
-        "name": args.name,
-        "description": args.description,
-        "license": args.license or source.get("license", "not stated"),
-        "attribution": args.attribution or source.get("attribution", ""),
-        "demo": args.demonstration,
-    }
 
 
 def _training(

@@ -14,9 +14,11 @@ from ldm.training.presets import Preset, preset
 from ray_jobs.errors import JobError
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training.fit import fit, is_finished, mark_finished
+from ray_jobs.training.inputs import validation_volumes
+from ray_jobs.training.options import WorkerGroup
 
 FOLDER = "perceptual"
-VALIDATION_VOLUMES, PREVIEW_VOLUMES = 32, 3
+PREVIEW_VOLUMES = 3
 
 
 def choose(chosen: Preset, config: TrainingConfig, asked: str | None) -> tuple[TrainingConfig, str]:
@@ -98,16 +100,10 @@ def provide(
         "config": config.to_json(),
         "out": str(out),
     }
-    groups, meta = fit(
-        worker,
-        spec,
-        fields,
-        out,
-        workers=args.workers if config.batch_size % args.workers == 0 else 1,
-        gpu=args.gpu,
-        cpus_per_worker=args.cpus_per_worker,
-        retries=args.retries,
-    )
+    group = WorkerGroup.of(args)
+    if config.batch_size % group.workers:
+        group = replace(group, workers=1)
+    groups, meta = fit(worker, spec, fields, out, group)
     from ldm.training.features import FeatureNetwork
     from ldm.training.perceptual import write_features
 
@@ -142,7 +138,7 @@ def worker(spec: dict[str, Any]) -> None:
     chosen = preset(spec["preset"])
     config = TrainingConfig.from_json(spec["config"])
     cohort = PreparedCohort.open(Path(spec["cohort"]))
-    held_out = cohort.volumes("validation")[:VALIDATION_VOLUMES]
+    held_out = validation_volumes(cohort)
 
     def check(average: nn.Module, rank: int, world: int, device: torch.device) -> dict[str, float]:
         assert isinstance(average, FeatureNetwork)

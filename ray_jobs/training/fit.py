@@ -14,6 +14,7 @@ from ldm.training import checkpoint
 from ray_jobs import cluster
 from ray_jobs.errors import JobError
 from ray_jobs.files import digest, read_json, refuse_other_run, write_json
+from ray_jobs.training.options import WorkerGroup
 from ray_jobs.training.worker import LOG
 
 RUN, FINISHED = "run.json", "finished.json"
@@ -27,15 +28,11 @@ def fit(
     spec: dict[str, Any],
     identity: dict[str, Any],
     out: Path,
-    *,
-    workers: int,
-    gpu: bool,
-    cpus_per_worker: int | None,
-    retries: int,
+    group: WorkerGroup,
 ) -> tuple[checkpoint.Groups, dict[str, Any]]:
     """Train to the end and return the last checkpoint's tensors and metadata.
 
-    A dead worker's group starts again from the last checkpoint, up to `retries` times; a dead
+    A dead worker's group starts again from the last checkpoint, as often as it may; a dead
     driver is resumed by running the same command again.
 
     Args:
@@ -47,9 +44,9 @@ def fit(
     """
     refuse_other_run(out / RUN, identity)
     with cluster.session() as found, _telling(out / LOG):
-        share = cpus_per_worker or max(1, found.cpus // workers)
-        _check_size(found, workers, gpu, share)
-        last = _run(worker, spec, identity, out, workers, gpu, share, retries)
+        share = group.cpus_per_worker or max(1, found.cpus // group.workers)
+        _check_size(found, group, share)
+        last = _run(worker, spec, identity, out, group, share)
     return checkpoint.read(last)
 
 
@@ -81,10 +78,8 @@ def _run(
     spec: dict[str, Any],
     identity: dict[str, Any],
     out: Path,
-    workers: int,
-    gpu: bool,
+    group: WorkerGroup,
     share: int,
-    retries: int,
 ) -> Path:
     import ray.train
     from ray.train.torch import TorchTrainer
@@ -95,12 +90,14 @@ def _run(
         worker,
         train_loop_config={**spec, "threads": share},
         scaling_config=ray.train.ScalingConfig(
-            num_workers=workers, use_gpu=gpu, resources_per_worker={"CPU": share, "GPU": int(gpu)}
+            num_workers=group.workers,
+            use_gpu=group.gpu,
+            resources_per_worker={"CPU": share, "GPU": int(group.gpu)},
         ),
         run_config=ray.train.RunConfig(
             name=name,
             storage_path=str(out / "checkpoints"),
-            failure_config=ray.train.FailureConfig(max_failures=retries),
+            failure_config=ray.train.FailureConfig(max_failures=group.retries),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=KEEP_CHECKPOINTS),
         ),
     )
@@ -108,8 +105,8 @@ def _run(
         result = trainer.fit()
     except Exception as error:
         raise JobError(
-            f"training stopped after {retries} retries: {cluster.cause(error)}. Its checkpoints "
-            f"are in {out / 'checkpoints'}; the same command goes on from the last",
+            f"training stopped after {group.retries} retries: {cluster.cause(error)}. Its "
+            f"checkpoints are in {out / 'checkpoints'}; the same command goes on from the last",
             exit_code=1,
         ) from error
     if result.checkpoint is None:
@@ -125,15 +122,15 @@ def drop_torn_list(run: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _check_size(found: cluster.Cluster, workers: int, gpu: bool, share: int) -> None:
-    if gpu and found.gpus < workers:
+def _check_size(found: cluster.Cluster, group: WorkerGroup, share: int) -> None:
+    if group.gpu and found.gpus < group.workers:
         raise JobError(
-            f"--workers {workers} --gpu: the cluster has {found.gpus} GPUs; "
+            f"--workers {group.workers} --gpu: the cluster has {found.gpus} GPUs; "
             "use fewer workers or leave --gpu out"
         )
-    if workers * share > found.cpus:
+    if group.workers * share > found.cpus:
         raise JobError(
-            f"--workers {workers} with {share} CPUs each: the cluster has {found.cpus} CPUs; "
+            f"--workers {group.workers} with {share} CPUs each: the cluster has {found.cpus} CPUs; "
             "use fewer"
         )
 

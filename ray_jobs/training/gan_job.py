@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,10 @@ from ray_jobs.command_line import command_line
 from ray_jobs.files import output_folder
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training.fit import fit, is_finished, mark_finished
-from ray_jobs.training.inputs import training_cohort
-from ray_jobs.training.options import configure
+from ray_jobs.training.inputs import training_cohort, validation_volumes
+from ray_jobs.training.options import WorkerGroup, about_model, configure
 
-# Held-out volumes that validation reads at most; samples and reconstructions of a preview.
-VALIDATION_VOLUMES, PREVIEW_SAMPLES, PREVIEW_PAIRS = 32, 6, 3
+PREVIEW_SAMPLES, PREVIEW_PAIRS = 6, 3  # the pairs of held-out volumes
 # How far beyond the training volumes' figures a sample's may lie, in ranges of theirs. A baseline
 # is to be printed with its weaknesses; the check keeps out what is no head at all.
 BOUNDS_MARGIN = 3.0
@@ -45,7 +45,8 @@ def train_gan(args: argparse.Namespace) -> int:
         "critic": chosen.critic.to_json(),
         "training": config.identity(),
     }
-    about = _about(args, cohort)
+    otherwise = f"Unconditional 3D {args.kind}, a baseline."
+    about = about_model(args, cohort.source, otherwise)
     if is_finished(out, identity, out / "model" / CONFIG, config.steps, about):
         print(f"{out}: already trained for {config.steps} steps; nothing left to do")
         return 0
@@ -56,16 +57,7 @@ def train_gan(args: argparse.Namespace) -> int:
         "config": config.to_json(),
         "out": str(out),
     }
-    groups, meta = fit(
-        worker,
-        spec,
-        identity,
-        out,
-        workers=args.workers,
-        gpu=args.gpu,
-        cpus_per_worker=args.cpus_per_worker,
-        retries=args.retries,
-    )
+    groups, meta = fit(worker, spec, identity, out, WorkerGroup.of(args))
     from ldm.gan.model import save_gan
     from ldm.gan.tasks import network_of
     from ldm.gan.validation import generator_of
@@ -81,7 +73,8 @@ def train_gan(args: argparse.Namespace) -> int:
     figures = _figures(card["training"]["gan"])
     print(
         f"{out / 'model'}: {meta['step']} steps, {figures}, {size:.1f} MB; "
-        f"print with it: brainpress generate --model {out / 'model'} --n 16 --out release"
+        f"print with it: brainpress generate --model {shlex.quote(str(out / 'model'))} "
+        "--n 16 --out release"
     )
     return 0
 
@@ -106,18 +99,6 @@ def bounds(cohort: PreparedCohort) -> Bounds:
     """What the quality check accepts, from the training volumes."""
     figures = [measure(np.load(path)) for path in cohort.volumes("train")]
     return fit_bounds(figures, margin=BOUNDS_MARGIN)
-
-
-def _about(args: argparse.Namespace, cohort: PreparedCohort) -> dict[str, Any]:
-    """The part of the model card that is known before the training."""
-    source = cohort.source
-    return {
-        "name": args.name,
-        "description": args.description or f"Unconditional 3D {args.kind}, a baseline.",
-        "license": args.license or source.get("license", "not stated"),
-        "attribution": args.attribution or source.get("attribution", ""),
-        "demo": args.demonstration,
-    }
 
 
 def _training(
@@ -145,7 +126,7 @@ def likeness_of_held_out(cohort: PreparedCohort) -> float | None:
     """What the samples' likeness is to be read against; None where one subject is held out."""
     from ldm.gan.validation import likeness
 
-    paths = cohort.volumes("validation")[:VALIDATION_VOLUMES]
+    paths = validation_volumes(cohort)
     return round(likeness(np.stack([np.load(path) for path in paths])), 4) if paths[1:] else None
 
 
@@ -177,7 +158,7 @@ def worker(spec: dict[str, Any]) -> None:
     chosen = gan_preset(spec["preset"])
     config = TrainingConfig.from_json(spec["config"])
     cohort = PreparedCohort.open(Path(spec["cohort"]))
-    held_out = cohort.volumes("validation")[:VALIDATION_VOLUMES]
+    held_out = validation_volumes(cohort)
     torch.manual_seed(config.seed)
     network = network_of(spec["kind"], chosen.generator, chosen.critic)
     critic = Critic(chosen.critic)

@@ -8,6 +8,8 @@ from ldm.volumes.grid import Grid
 from ray_jobs.errors import JobError
 from ray_jobs.preparation.cohort import PreparedCohort
 
+VALIDATION_VOLUMES = 32
+
 
 def training_cohort(folder: str, grid: Grid, preset: str) -> PreparedCohort:
     """The prepared cohort in `folder`, on the grid of the preset of that name.
@@ -29,3 +31,8 @@ def training_cohort(folder: str, grid: Grid, preset: str) -> PreparedCohort:
             "Prepare it with another --validation, or more subjects"
         )
     return cohort
+
+
+def validation_volumes(cohort: PreparedCohort) -> list[Path]:
+    """The held-out volumes that validation reads, `VALIDATION_VOLUMES` at most."""
+    return cohort.volumes("validation")[:VALIDATION_VOLUMES]

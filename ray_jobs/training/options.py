@@ -1,10 +1,11 @@
-"""The options that both training jobs share."""
+"""The options that the training jobs share, and what they come to."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from ldm.training.config import TrainingConfig
 from ray_jobs.errors import JobError
@@ -50,6 +51,51 @@ _LEAST = {
     "cpus_per_worker": 1,
     "retries": 0,
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerGroup:
+    """The Ray Train workers of a fit.
+
+    Attributes:
+        workers: data parallel (DDP), of the same global batch.
+        gpu: one GPU a worker.
+        cpus_per_worker: None shares out the cluster's.
+        retries: how often to start again after a worker died or failed.
+    """
+
+    workers: int
+    gpu: bool
+    cpus_per_worker: int | None
+    retries: int
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> WorkerGroup:
+        """As the options of `add_options` ask for it."""
+        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
+
+
+def add_cohort(parser: argparse.ArgumentParser) -> None:
+    """Add `--cohort`: the prepared one."""
+    parser.add_argument(
+        "--cohort", required=True, metavar="FOLDER", help="what brainpress prepare wrote"
+    )
+
+
+def add_run(
+    parser: argparse.ArgumentParser,
+    *,
+    folder: str = "folder of this run",
+    same: str = "the same in all four jobs",
+) -> None:
+    """Add `--out`, which is `folder`, and `--preset`, which is `same`."""
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="FOLDER",
+        help=f"{folder}, seen by every machine of the cluster",
+    )
+    parser.add_argument("--preset", default="demo", help=f"demo (default), paper or tiny; {same}")
 
 
 def add_options(parser: argparse.ArgumentParser, own: Mapping[str, str] | None = None) -> None:
@@ -110,6 +156,24 @@ def add_about(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--demonstration", action="store_true", help="every release made with it says it is a demo"
     )
+
+
+def about_model(
+    args: argparse.Namespace, source: Mapping[str, Any], description: str = ""
+) -> dict[str, Any]:
+    """The part of a model's card that is known before the training, from `add_about`'s options.
+
+    Args:
+        source: what the cohort tells of itself.
+        description: where none is given.
+    """
+    return {
+        "name": args.name,
+        "description": args.description or description,
+        "license": args.license or source.get("license", "not stated"),
+        "attribution": args.attribution or source.get("attribution", ""),
+        "demo": args.demonstration,
+    }
 
 
 def configure(base: TrainingConfig, args: argparse.Namespace) -> TrainingConfig:

@@ -107,15 +107,22 @@ def carried_conditions(
     Raises:
         JobError: other covariates, or in another order.
     """
-    kinds = [[(c.name, c.unit, c.levels) for c in s.covariates] for s in (base, schema)]
+    kinds = [[(c.name, c.unit, c.levels, c.inputs) for c in s.covariates] for s in (base, schema)]
     if kinds[0] != kinds[1]:
         raise JobError(
             f"--from was trained with covariates {', '.join(base.names)}, the latents have "
-            f"{', '.join(schema.names)}; expected the same, in order, of the same units and levels"
+            f"{', '.join(schema.names)}; expected the same, in order, of the same units, levels "
+            "and coding"
         )
     means, stds = [], []
-    given = config.condition_mean or (0.0,) * len(base), config.condition_std or (1.0,) * len(base)
-    for old, new, mean, std in zip(base.covariates, schema.covariates, *given, strict=True):
+    count = len(base.inputs)
+    given = config.condition_mean or (0.0,) * count, config.condition_std or (1.0,) * count
+    pairs = [
+        pair
+        for pair in zip(base.covariates, schema.covariates, strict=True)
+        for _ in pair[0].inputs
+    ]
+    for (old, new), mean, std in zip(pairs, *given, strict=True):
         if old.is_continuous:
             ratio = (old.maximum - old.minimum) / (new.maximum - new.minimum)
             mean = mean * ratio + (old.minimum - new.minimum) / (new.maximum - new.minimum)

@@ -59,7 +59,7 @@ def measure(
     args: argparse.Namespace, nodes: int, each: int, model: Path, notes: Path, server: S3Server
 ) -> str:
     from ray_jobs.generation.job import generate
-    from ray_jobs.generation.plan import Device, Options
+    from ray_jobs.generation.options import Device, Options
 
     workers = nodes * each
     out = f"s3://{server.make_bucket()}/release"

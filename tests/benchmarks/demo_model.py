@@ -21,7 +21,7 @@ from ldm.noise import COVARIATES, generator
 from ldm.training.autoencoder import fidelity
 from ldm.volumes.conversion import dequantise, read_image, to_grid
 from ldm.volumes.previews import sweep
-from ray_jobs.preparation.bids import find_subjects, in_validation
+from ray_jobs.preparation.bids.subjects import find_subjects, in_validation
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ from manifests.ledger import Ledger, ShardPlan
 from manifests.ledger.finalise import finalise
 from manifests.storage import open_store
 from manifests.storage.base import Store
-from ray_jobs.generation.rows import QUALITY_COLUMNS, covariate_columns
+from ray_jobs.generation.worker.rows import QUALITY_COLUMNS, covariate_columns
 from tests.servers import S3Server
 
 COLUMNS = covariate_columns(PAPER_SCHEMA)

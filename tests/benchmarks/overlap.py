@@ -16,12 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from ray_jobs.generation.environment import one_thread
-from ray_jobs.generation.job import print_job
-from ray_jobs.generation.metrics import Stage
-from ray_jobs.generation.order import Order, begin, fields_of, take
-from ray_jobs.generation.plan import IN_HAND, WRITERS, Device, Options, batches
-from ray_jobs.generation.printer import Printer
+from ray_jobs.generation.options import IN_HAND, WRITERS, Device, Options
+from ray_jobs.generation.plan import batches
+from ray_jobs.generation.start import assignment, begin, check, fields_of
+from ray_jobs.generation.worker.drawing import volumes_of
+from ray_jobs.generation.worker.environment import one_thread
+from ray_jobs.generation.worker.tally import Stage
+from ray_jobs.generation.worker.worker import Worker
 from tests.benchmarks.simulated import LOADER, write_model
 from tests.servers import S3Server
 
@@ -55,20 +56,20 @@ def measure(args: argparse.Namespace, folder: Path, out: str) -> str:
     )
     if not args.model:
         options = replace(options, loader=LOADER, shard_size=32)
-    order = take(options)
-    work = begin(order, fields_of(order, device=device))
-    printer = Printer(print_job(order, work), {})
-    refusal = printer.load()
+    request = check(options)
+    work = begin(request, fields_of(request, device=device))
+    worker = Worker(assignment(request, work), {})
+    refusal = worker.load()
     assert refusal is None, refusal
-    printer.time_batch(options.steps or 1)  # the first pass also sets things up
+    worker.time_batch(options.steps or 1)  # the first pass also sets things up
     cpu, begun = time.process_time(), time.monotonic()
     with ThreadPoolExecutor(IN_HAND[device]) as pool:  # as the driver hands shards out
-        reports = list(pool.map(printer.print_shard, range(work.shards.count)))
+        reports = list(pool.map(worker.print_shard, range(work.shards.count)))
     printed, cpu = time.monotonic() - begun, time.process_time() - cpu
     sampled = sum(report.tally.seconds[Stage.DRAW] for report in reports)
     alone = ""
     if args.model:
-        sampled, sampled_cpu = sample(printer, order)
+        sampled, sampled_cpu = sample(worker)
         alone = f", sampling alone {sampled_cpu:.0f}"
     stages: dict[str, float] = {}
     for report in reports:
@@ -84,21 +85,14 @@ def measure(args: argparse.Namespace, folder: Path, out: str) -> str:
     )
 
 
-def sample(printer: Printer, order: Order) -> tuple[float, float]:
+def sample(worker: Worker) -> tuple[float, float]:
     """Seconds, and CPU seconds, of drawing every batch and dropping it."""
-    job, model = printer.job, printer._model
+    told, model = worker.assignment, worker._model
     assert model is not None
     cpu, begun = time.process_time(), time.monotonic()
-    with one_thread(job.device):
-        for batch in batches(range(job.shards.n), job.batch_size):
-            model.generate(
-                [order.source.draw(job.seed, index) for index in batch],
-                [(job.seed, index, 0) for index in batch],
-                steps=job.steps,
-                sampler=job.sampler,
-                eta=job.eta,
-                guidance=job.guidance,
-            )
+    with one_thread(told.device):
+        for batch in batches(range(told.shards.n), told.recipe.batch_size):
+            volumes_of(model, told.recipe, batch, told.recipe.covariates(batch))
     return time.monotonic() - begun, time.process_time() - cpu
 
 

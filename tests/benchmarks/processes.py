@@ -81,7 +81,7 @@ def mean(values: list[int]) -> float:
 def _role(pid: int) -> str:
     line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     if line.startswith("ray::"):
-        return "worker" if "Printer" in line else "idle Ray worker"
+        return "worker" if "Worker" in line else "idle Ray worker"
     for word in ("gcs_server", "raylet", "weed"):
         if word in line.split(" ")[0]:
             return word

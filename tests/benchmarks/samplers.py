@@ -27,7 +27,7 @@ from ldm.training.autoencoder import fidelity
 from ldm.volumes.conversion import dequantise, quantise, read_image, to_grid
 from ldm.volumes.previews import mosaic
 from ldm.volumes.quality import check, measure
-from ray_jobs.preparation.bids import find_subjects, in_validation
+from ray_jobs.preparation.bids.subjects import find_subjects, in_validation
 
 STEPS = (5, 8, 10, 15, 20, 25, 50)
 SOLVERS = (Sampler.DDIM, Sampler.DPM_2M, Sampler.UNIPC)

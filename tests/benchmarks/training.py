@@ -49,9 +49,10 @@ from ldm.volumes.conversion import to_nifti_bytes
 from ldm.volumes.grid import Grid
 from ray_jobs.encoding.autoencoder_folder import open_run
 from ray_jobs.encoding.latents import EncodedCohort
-from ray_jobs.preparation.bids import find_subjects
+from ray_jobs.preparation.bids.subjects import find_subjects
 from ray_jobs.preparation.cohort import PreparedCohort
-from ray_jobs.training.diffusion_job import conditions, denoiser_config
+from ray_jobs.training.conditions import conditions
+from ray_jobs.training.diffusion_job import denoiser_config
 
 
 def main() -> None:

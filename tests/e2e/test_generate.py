@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from manifests.format.release_json import read_release
 from manifests.storage import open_store
 from ray_jobs import cli
-from ray_jobs.generation.metrics import PREFIX, Stage
+from ray_jobs.generation.driving.metrics import PREFIX
+from ray_jobs.generation.worker.tally import Stage
 from tests.e2e.running import RayHead, files, generate, tiny_model
 from tests.servers import SECRET_KEY, S3Server
 
@@ -215,3 +218,24 @@ def test_pictures_show_the_first_samples(
 ) -> None:
     pictures = sorted(path.name for path in (reference[0] / "previews").iterdir())
     assert pictures == ["by_ventricular_volume.png", "samples.png"]
+
+
+def test_a_folder_with_umlauts_spaces_and_signs_prints_like_any_other(
+    reference: tuple[Path, subprocess.CompletedProcess[str]], model: Path, tmp_path: Path
+) -> None:
+    """Ray's labels and sockets are ASCII, also where the home and its TMPDIR are not."""
+    home = tmp_path / "jürgen's 100% 🧠"
+    home.mkdir()
+    copied = shutil.copytree(model, home / "modell ü%41")
+    out = home / "größe %20"
+    done = generate(
+        *words(copied, out, 4), extra={"TMPDIR": str(home), "HOME": str(home), "RAY_TMPDIR": ""}
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    for number in range(4):
+        key = f"sub-{number:06d}/anat/sub-{number:06d}_T1w.nii.gz"
+        assert (out / key).read_bytes() == (reference[0] / key).read_bytes()
+    where = done.stdout.partition("query it  ")[2]
+    assert shlex.split(where)[2] == str(out)
+    assert cli.main(["verify", str(out)]) == 0

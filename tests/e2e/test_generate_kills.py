@@ -52,7 +52,7 @@ def test_a_worker_killed_and_one_that_hangs_are_replaced_and_not_a_byte_differs(
     with started(*words(model, out), "--actors", 2, "--worker-patience", 10) as run:
         wait_until(lambda: parts(out), "a first shard")
         assert 0 < memory_bytes([run.pid, *descendants(run.pid)]) < 3e9
-        workers = named(descendants(run.pid), "ray::Printer")
+        workers = named(descendants(run.pid), "ray::Worker")
         assert len(workers) == 2
         kill(workers[0])
         os.kill(workers[1], signal.SIGSTOP)

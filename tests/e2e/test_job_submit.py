@@ -89,7 +89,7 @@ def test_a_job_with_working_dir_brings_its_own_code_to_driver_and_workers(
     for package in ("ldm", "manifests", "ray_jobs"):
         ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
         shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
-    for module, mark in (("job", "driver"), ("printer", "worker")):
+    for module, mark in (("job", "driver"), ("worker/worker", "worker")):
         path = tmp_path / "ray_jobs" / "generation" / f"{module}.py"
         here = f"('default_worker' in sys.argv[0]) == {mark == 'worker'}"
         note = (

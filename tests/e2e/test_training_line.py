@@ -17,7 +17,7 @@ import pytest
 import ldm
 from ldm.training.presets import tiny
 from ray_jobs import cli
-from ray_jobs.preparation.bids import in_validation
+from ray_jobs.preparation.bids.subjects import in_validation
 from ray_jobs.preparation.cohort import PreparedCohort
 from tests.e2e.running import ROOT, RayHead, files, job
 from tests.e2e.training import PRESET, TRAIN, document, on

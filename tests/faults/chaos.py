@@ -130,7 +130,7 @@ class Chaos:
 
     def _workers(self) -> list[int]:
         tree = descendants(self.head.process.pid) + descendants(self.machine.node.pid)
-        return named(tree, "ray::Printer")
+        return named(tree, "ray::Worker")
 
     def _strike(self, kind: str) -> bool:
         """Do it; whether there was somebody to do it to."""

@@ -31,7 +31,7 @@ from tests.faults.machine import Machine
 from tests.faults.proxy import KINDS, shown
 from tests.faults.stage import Stage, pending
 
-PRINTER = "ray::Printer"
+WORKER = "ray::Worker"
 LONG_SECONDS = 600
 
 
@@ -40,7 +40,7 @@ def worker_killed(stage: Stage) -> str:
     out = stage.place()
     with started(*stage.words, "--out", out, "--actors", 2) as run:
         wait_until(lambda: stage.parts(out), "a first shard")
-        kill(named(descendants(run.pid), PRINTER)[0])
+        kill(named(descendants(run.pid), WORKER)[0])
         told = ended(run, 0)
     assert "attempt 2 of 3: worker lost" in told
     stage.check_same(files(out))
@@ -52,7 +52,7 @@ def worker_hung(stage: Stage) -> str:
     out = stage.place()
     with started(*stage.words, "--out", out, "--actors", 2, "--worker-patience", 5) as run:
         wait_until(lambda: stage.parts(out), "a first shard")
-        stopped = named(descendants(run.pid), PRINTER)[0]
+        stopped = named(descendants(run.pid), WORKER)[0]
         os.kill(stopped, signal.SIGSTOP)
         told = ended(run, 0)
     assert "worker hung (no answer for" in told, told
@@ -69,7 +69,7 @@ def node_killed(stage: Stage) -> str:
         wait_until(lambda: head.machines() == 2, "a second machine")
         extra = {**stage.server.environment(), **head.environment()}
         with started(*stage.words, "--out", uri, "--actors", 2, extra=extra) as run:
-            working = f"{PRINTER}.print_shard"
+            working = f"{WORKER}.print_shard"
             wait_until(lambda: named(descendants(machine.node.pid), working), "work there")
             machine.kill()
             told = ended(run, 0)

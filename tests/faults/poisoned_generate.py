@@ -10,14 +10,14 @@ import signal
 import sys
 from typing import Any
 
-import ray_jobs.generation.remote as remote
-from ray_jobs.generation.metrics import Tally
-from ray_jobs.generation.press import Draw
-from ray_jobs.generation.printer import Printer
+import ray_jobs.generation.driving.actors as actors
+from ray_jobs.generation.worker.drawing import Draw
+from ray_jobs.generation.worker.tally import Tally
+from ray_jobs.generation.worker.worker import Worker
 
 
-class PoisonedPrinter(Printer):
-    """A printer that one sample kills, as a fault in a driver or in memory would."""
+class PoisonedWorker(Worker):
+    """A worker that one sample kills, as a fault in a driver or in memory would."""
 
     def _keep(self, draw: Draw, shard: int, tally: Tally) -> dict[str, Any]:
         if draw.index == int(os.environ["POISON"]):
@@ -29,5 +29,5 @@ if __name__ == "__main__":
     from ray_jobs.cli import main
     from tests.faults import poisoned_generate  # importable by workers, unlike __main__
 
-    remote.Printer = poisoned_generate.PoisonedPrinter  # type: ignore[misc]
+    actors.Worker = poisoned_generate.PoisonedWorker  # type: ignore[misc]
     raise SystemExit(main(["generate", *sys.argv[1:]]))

@@ -36,12 +36,14 @@ from manifests.format.parquet import parquet_bytes, table_from_bytes
 from manifests.format.schema import rows_table
 from manifests.ledger import Ledger, ShardPlan
 from manifests.ledger.finalise import finalise
-from ray_jobs.generation.decisions import (
+from ray_jobs.generation.driving.policy import (
     Decision,
     End,
     Event,
     GiveUp,
     Outcome,
+    Policy,
+    PolicyConfig,
     Retire,
     ShardCommitted,
     ShardFailed,
@@ -51,7 +53,6 @@ from ray_jobs.generation.decisions import (
     WorkerDied,
     WorkerReady,
 )
-from ray_jobs.generation.policy import Policy, PolicyConfig
 from tests.faults.memory_store import MemoryStore
 from tests.manifests.releases import SCHEMA, document, row
 

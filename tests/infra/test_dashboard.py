@@ -10,7 +10,8 @@ import promql_parser
 import pytest
 import yaml
 
-from ray_jobs.generation.metrics import METRICS, PREFIX, Kind, Stage
+from ray_jobs.generation.driving.metrics import METRICS, PREFIX, Kind
+from ray_jobs.generation.worker.tally import Stage
 from tests.infra.files import load, text
 
 # What Grafana puts in before it asks Prometheus.

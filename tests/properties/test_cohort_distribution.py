@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ldm.covariates import Covariate, CovariateSchema
-from ldm.covariates.copula import Margin
+from ldm.covariates.copula import MarginalDistribution
 from ldm.covariates.distribution import CohortDistribution
 
 SCHEMA = CovariateSchema(
@@ -61,7 +61,7 @@ def test_the_file_gives_the_distribution_back(cohort: dict[str, np.ndarray]) -> 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=8, max_size=80), st.floats(-2.9, 2.9))
 def test_a_margins_score_is_the_inverse_of_its_quantile(sample: list[float], z: float) -> None:
-    margin = Margin.fit(np.array(sample))
+    margin = MarginalDistribution.fit(np.array(sample))
     if np.diff(margin.knots).min() > 1e-9 * (1 + np.abs(margin.knots).max()):
         assert abs(margin.score(margin.quantile(z)) - z) < 1e-3
     assert margin.quantile(z) <= margin.quantile(z + 0.1)

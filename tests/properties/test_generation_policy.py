@@ -7,12 +7,14 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ray_jobs.generation.decisions import (
+from ray_jobs.generation.driving.policy import (
     Decision,
     End,
     Event,
     GiveUp,
     Outcome,
+    Policy,
+    PolicyConfig,
     Retire,
     ShardCommitted,
     ShardFailed,
@@ -22,7 +24,6 @@ from ray_jobs.generation.decisions import (
     WorkerDied,
     WorkerReady,
 )
-from ray_jobs.generation.policy import Policy, PolicyConfig
 
 
 class World:

@@ -13,8 +13,7 @@ import pytest
 import manifests.ledger.ledger as ledger_module
 from manifests.format.layout import part_key
 from manifests.ledger import Ledger, ShardPlan
-from ray_jobs.generation.decisions import End, Outcome
-from ray_jobs.generation.policy import Policy
+from ray_jobs.generation.driving.policy import End, Outcome, Policy
 from tests.faults.simulation import BrokenLaw, Parts, many, simulate
 
 

@@ -22,7 +22,7 @@ from ray_jobs.encoding.autoencoder_folder import TrainedAutoencoder
 from ray_jobs.encoding.encoder import Encoder
 from ray_jobs.encoding.job import collect
 from ray_jobs.encoding.latents import ARRAYS, EncodedCohort
-from ray_jobs.preparation.bids import in_validation
+from ray_jobs.preparation.bids.subjects import in_validation
 from ray_jobs.preparation.cohort import VOLUMES, PreparedCohort
 from ray_jobs.preparation.options import Work
 from ray_jobs.preparation.subject import prepare_subject

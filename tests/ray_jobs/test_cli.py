@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 import types
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from ray_jobs import cli
+from ray_jobs.generation.job import told_failures
 from tests import ROOT
+from tests.ldm.tiny_model import working_model
 
 HEAVY = ("torch", "ray", "monai", "pyarrow", "pandas", "boto3", "nibabel", "scipy")
 Run = Callable[[argparse.Namespace], int]
@@ -225,3 +229,30 @@ def test_a_script_does_not_leave_its_siblings_importable_as_top_level_modules(
     monkeypatch.setattr(sys, "argv", ["ray_jobs/press.py", "--n", "1"])
     assert cli.script("press") == 0
     assert paths == [str(ROOT)]
+
+
+def test_a_terminal_that_lacks_the_letters_of_a_path_gets_their_escapes() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from ray_jobs.cli import main; print('x'); main(['--version']); "
+         "print('größe')"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("gr\\xf6\\xdfe\n")
+
+
+def test_commands_to_copy_are_what_a_shell_takes_for_one_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "it's größe 100% 🧠"
+    told_failures(1, 2, str(place))
+    command = capsys.readouterr().err.partition("see them with: ")[2]
+    assert shlex.split(command)[:4] == ["brainpress", "query", str(place), "--where"]
+    model = working_model(tmp_path / "model")
+    assert cli.main(["export-bundle", str(tmp_path / "model"), str(place)]) == 0
+    said = capsys.readouterr().out
+    assert f"model {model.name} as a MONAI bundle: {place}" in said
+    assert shlex.split(said.partition("run it  ")[2])[:3] == ["cd", str(place), "&&"]

@@ -44,3 +44,19 @@ def test_an_address_where_nobody_listens_is_told_at_once(
     )
     assert "RAY_ADDRESS=local uses this machine alone" in str(refusal.value)
     assert refusal.value.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("folder", "settings"),
+    [
+        ("/tmp", {}),
+        ("/scratch/me", {}),
+        ("/scratch/müller", {"_temp_dir": "/tmp/ray"}),
+        ("/scratch/" + "a" * 30, {"_temp_dir": "/tmp/ray"}),
+    ],
+)
+def test_a_folder_that_rays_sockets_do_not_fit_in_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, folder: str, settings: dict[str, str]
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", folder)
+    assert cluster.temporary_folder() == settings

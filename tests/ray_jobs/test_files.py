@@ -137,3 +137,14 @@ def test_all_fields_that_differ_are_named_and_a_digest_by_its_beginning(tmp_path
 def test_tuples_and_lists_are_the_same_run(tmp_path: Path) -> None:
     refuse_other_run(tmp_path / "run.json", {"shape": (1, 2)})
     refuse_other_run(tmp_path / "run.json", {"shape": [1, 2]})
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_refused_in_one_line(tmp_path: Path) -> None:
+    name = os.fsdecode("größe".encode("latin-1"))
+    with pytest.raises(
+        JobError, match=r"--out .*gr\\udcf6.*: its name is not UTF-8; rename it"
+    ) as caught:
+        output_folder(str(tmp_path / name), what="latents")
+    str(caught.value).encode()
+    assert not list(tmp_path.iterdir())
+    assert output_folder(str(tmp_path / "größe 100%'🧠"), what="latents").is_dir()

@@ -45,6 +45,8 @@ class Space:
         synthetic: (M, D).
         held_out_mirrored, synthetic_mirrored: the same volumes after a left-right flip; both or
             neither. With them a mirrored copy is a copy.
+        persons: (T,) whose each training row is; where None, each is somebody else. Of the
+            held-out and for membership inference a person counts once.
 
     Raises:
         LdmError: shapes that differ, too few, not finite, or one mirror without the other.
@@ -56,6 +58,7 @@ class Space:
     synthetic: np.ndarray = field(repr=False)
     held_out_mirrored: np.ndarray | None = field(default=None, repr=False)
     synthetic_mirrored: np.ndarray | None = field(default=None, repr=False)
+    persons: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         fewest = {"training": 3, "held_out": FEWEST_HELD_OUT}
@@ -70,6 +73,21 @@ class Space:
         for name in self._mirrors:
             plain = name.removesuffix("_mirrored")
             checks.same_length((plain, getattr(self, plain)), (name, getattr(self, name)))
+        if self.persons is not None:
+            checks.same_length(("training", self.training), ("persons", np.array(self.persons)))
+
+    def nearness(self) -> tuple[Nearness, Nearness]:
+        """Of the synthetic and of the held-out volumes to the training subjects."""
+        made = nearness(self.synthetic, self.training, self.synthetic_mirrored, self.persons)
+        real = nearness(self.held_out, self.training, self.held_out_mirrored, self.persons)
+        return made, real
+
+    @property
+    def once(self) -> np.ndarray:
+        """(P, D) of every person that was trained on, the first row of each."""
+        if self.persons is None:
+            return self.training
+        return self.training[np.sort(np.unique(self.persons, return_index=True)[1])]
 
     @property
     def _mirrors(self) -> tuple[str, ...]:
@@ -111,8 +129,7 @@ def audit(*spaces: Space, level: float = LEVEL) -> Audit:
 
 
 def _finding(space: Space, level: float) -> Finding:
-    made = nearness(space.synthetic, space.training, space.synthetic_mirrored)
-    real = nearness(space.held_out, space.training, space.held_out_mirrored)
+    made, real = space.nearness()
     count, held_out = len(space.synthetic), len(space.held_out)
     threshold = copy_threshold(real.relative, count, level)
     rank = max(1, int(QUANTILE * (held_out + 1)))
@@ -121,7 +138,7 @@ def _finding(space: Space, level: float) -> Finding:
     return Finding(
         name=space.name,
         mirrored=space.mirrored,
-        n_training=len(space.training),
+        n_training=len(space.once),
         n_held_out=held_out,
         n_synthetic=count,
         to_training=intervals.median(made.distance),
@@ -169,7 +186,7 @@ def _to_synthetic(space: Space) -> tuple[np.ndarray, np.ndarray]:
     if space.synthetic_mirrored is not None:
         made = np.concatenate([made, space.synthetic_mirrored])
     of_training, of_held_out = (
-        nearest(real, made, 1).distances[:, 0] for real in (space.training, space.held_out)
+        nearest(real, made, 1).distances[:, 0] for real in (space.once, space.held_out)
     )
     return of_training, of_held_out
 

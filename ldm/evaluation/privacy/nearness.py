@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,23 +32,45 @@ class Nearness:
 
 
 def nearness(
-    volumes: np.ndarray, training: np.ndarray, mirrored: np.ndarray | None = None
+    volumes: np.ndarray,
+    training: np.ndarray,
+    mirrored: np.ndarray | None = None,
+    persons: Sequence[str] | None = None,
 ) -> Nearness:
     """Of (N, D) `volumes` to (T, D) `training`, in either reflection where `mirrored` is given.
 
     The relative distance is Carlini et al. 2023 (USENIX Security, section 4.2), with 10 neighbours:
     a blurred or a typical volume is near to everybody, only a copy is near to one.
 
+    Args:
+        persons: (T,) whose each training row is; by default each is somebody else. The 10
+            neighbours are 10 persons: a copy of one session is near to the person's others too.
+
     Raises:
         LdmError: fewer than 3 training subjects.
     """
-    if len(training) < 3:
-        raise LdmError(f"{len(training)} training subjects: expected at least 3")
-    others = min(OTHERS, len(training) - 1)
-    found = nearest(volumes, training, others + 1, mirrored=mirrored)
-    first, rest = found.distances[:, 0], found.distances[:, 1:].mean(axis=1)
+    whose, rows = np.unique(
+        range(len(training)) if persons is None else list(persons), return_inverse=True
+    )
+    if len(whose) < 3:
+        raise LdmError(f"{len(whose)} training subjects: expected at least 3")
+    others = min(OTHERS, len(whose) - 1)
+    wide = min(len(training), (others + 1) * int(np.bincount(rows).max(initial=1)))
+    found = nearest(volumes, training, wide, mirrored=mirrored)
+    distances = found.distances
+    if wide > others + 1:
+        distances = _of_persons(found.distances, rows[found.indices])[:, : others + 1]
+    first, rest = distances[:, 0], distances[:, 1:].mean(axis=1)
     relative = np.divide(first, rest, out=np.zeros(len(first)), where=rest > 0)
     return Nearness(distance=first, relative=relative, subject=found.indices[:, 0])
+
+
+def _of_persons(distances: np.ndarray, whose: np.ndarray) -> np.ndarray:
+    """(N, K) ascending distances to the nearest row of each person; infinite past the last."""
+    again = np.zeros(whose.shape, dtype=bool)
+    for column in range(1, whose.shape[1]):
+        again[:, column] = (whose[:, :column] == whose[:, column : column + 1]).any(axis=1)
+    return np.sort(np.where(again, np.inf, distances), axis=1)
 
 
 def copy_threshold(held_out: np.ndarray, count: int, level: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -54,6 +54,11 @@ class Estimate:
             for name in ("value", "low", "high")
         }
         return cls(**figures, n=document["n"], n_reference=document.get("n_reference"))
+
+    def exponential(self) -> Estimate:
+        """Of a figure whose logarithm this is."""
+        value, low, high = (math.exp(number) for number in (self.value, self.low, self.high))
+        return replace(self, value=value, low=low, high=high)
 
     def __str__(self) -> str:
         of = f"n = {self.n}" if self.n_reference is None else f"n = {self.n} / {self.n_reference}"

@@ -27,8 +27,6 @@ def auc(positives: ArrayLike, negatives: ArrayLike, *, confidence: float = CONFI
     Raises:
         LdmError: an empty group, or scores that are not finite.
     """
-    from scipy.optimize import brentq
-    from scipy.special import ndtri
     from scipy.stats import rankdata
 
     one = checks.vector(positives, "scores of the positives")
@@ -36,7 +34,21 @@ def auc(positives: ArrayLike, negatives: ArrayLike, *, confidence: float = CONFI
     p, q = len(one), len(other)
     ranks = rankdata(np.concatenate([one, other]))
     value = float((ranks[:p].sum() - p * (p + 1) / 2) / (p * q))
-    z = float(ndtri((1 + confidence) / 2))
+    return area(value, p, q, confidence=confidence)
+
+
+def area(
+    value: float, p: int, q: int, *, widen: float = 1.0, confidence: float = CONFIDENCE
+) -> Estimate:
+    """An area under the ROC curve of `p` positives and `q` negatives, with the interval of `auc`.
+
+    Args:
+        widen: factor on the standard error, of scores that are themselves uncertain.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import ndtri
+
+    z = widen * float(ndtri((1 + confidence) / 2))
 
     def outside(a: float) -> float:
         return abs(value - a) - z * math.sqrt(_variance(a, p, q))
@@ -45,6 +57,11 @@ def auc(positives: ArrayLike, negatives: ArrayLike, *, confidence: float = CONFI
     low = 0.0 if value <= tiny else float(brentq(outside, 0.0, min(value, 1 - tiny)))
     high = 1.0 if value >= 1 - tiny else float(brentq(outside, max(value, tiny), 1.0))
     return Estimate(value=value, low=low, high=high, n=p, n_reference=q)
+
+
+def chance_error(p: int, q: int) -> float:
+    """Standard error of the area of scores that tell nothing (Mann & Whitney 1947)."""
+    return math.sqrt((p + q + 1) / (12 * p * q))
 
 
 def _variance(a: float, p: int, q: int) -> float:

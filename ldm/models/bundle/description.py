@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from ldm.covariates import PAPER_SCHEMA
-from ldm.covariates.copula import Margin, Stratum
+from ldm.covariates.copula import MarginalDistribution, Stratum
 from ldm.covariates.distribution import CohortDistribution
 from ldm.models.bundle.configs import network_configs, read_configs, volume_shape
 from ldm.models.bundle.digests import digests
@@ -118,7 +118,7 @@ def paper_distribution() -> CohortDistribution:
         else:
             values = low + shares * (high - low)
         knots = tuple(float(f"{v:.8g}") for v in np.clip(values, low, high))
-        margins.append(Margin(end=END, knots=knots))
+        margins.append(MarginalDistribution(end=END, knots=knots))
     alone = tuple(tuple(float(i == j) for j in range(len(margins))) for i in range(len(margins)))
     strata = tuple(
         Stratum(levels=(level,), probability=share, margins=tuple(margins), rank_correlations=alone)

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from ldm.covariates import CovariateSchema
+from ldm.covariates import Covariate, CovariateSchema
 from ldm.errors import LdmError
 from ldm.models.bundle.configs import MARK
 from ldm.models.description import ModelDescription
@@ -173,12 +173,17 @@ def metadata(
                 "covariates": {
                     "type": "tabular",
                     "format": "sequence",
-                    "num_channels": len(schema),
+                    "num_channels": len(schema.inputs),
                     "spatial_shape": [],
                     "dtype": "float32",
                     "value_range": [0, 1],
                     "is_patch_data": False,
-                    "channel_def": {str(i): _meaning(c) for i, c in enumerate(schema.covariates)},
+                    "channel_def": {
+                        str(i): meaning
+                        for i, meaning in enumerate(
+                            m for c in schema.covariates for m in _meanings(c)
+                        )
+                    },
                 },
                 "latent": {
                     "type": "image",
@@ -273,11 +278,14 @@ def _placed(description: ModelDescription) -> str:
     return f"in {grid.space_text}" if grid.space == MNI else grid.space_text
 
 
-def _meaning(covariate: Any) -> str:
+def _meanings(covariate: Covariate) -> list[str]:
+    """What each input of the network means that a covariate has."""
     unit = f", {covariate.unit}" if covariate.unit else ""
+    if covariate.is_one_hot:
+        return [f"{covariate.name}: 1 where it is {level}, else 0" for level in covariate.levels]
     if not covariate.is_continuous:
-        return f"{covariate.name}: {', '.join(covariate.levels)}, evenly over 0..1"
-    return f"{covariate.name}{unit}: {covariate.minimum:g}..{covariate.maximum:g} as 0..1"
+        return [f"{covariate.name}: {', '.join(covariate.levels)}, evenly over 0..1"]
+    return [f"{covariate.name}{unit}: {covariate.minimum:g}..{covariate.maximum:g} as 0..1"]
 
 
 def _loading(network: str, file: str) -> str:

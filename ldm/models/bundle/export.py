@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
 
 from ldm.errors import LdmError
-from ldm.folders import replace_folder
+from ldm.folders import replace_folder, side_folder
 from ldm.models.base import LoadedModel
 from ldm.models.bundle.configs import MARK
 from ldm.models.bundle.documents import inference_config, metadata, readme
@@ -42,11 +41,9 @@ def export_bundle(model: LoadedModel, source: str, folder: Path) -> None:
             "diffusion model"
         )
     folder = folder.absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    side = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    side = side_folder(folder)
     try:
         _write(side, model, folder.name)
-        side.chmod(0o755)
         replace_folder(side, folder)
     finally:
         shutil.rmtree(side, ignore_errors=True)
@@ -92,7 +89,9 @@ def _write(folder: Path, model: Any, name: str) -> None:
         (folder / path).write_text(text + "\n")
     for path, network in ((AUTOENCODER, model.autoencoder.net), (DENOISER, model.denoiser.net)):
         torch.save(_plain(network.state_dict().items()), folder / path)
-    shutil.copytree(SCRIPTS, folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "scripts").mkdir()
+    for script in SCRIPTS.glob("*.py"):
+        shutil.copyfile(script, folder / "scripts" / script.name)
     (folder / "docs" / "README.md").write_text(readme(description, name))
     (folder / "LICENSE").write_text(_licence(description))
 

@@ -15,7 +15,7 @@ from manifests.digests import sha256
 from manifests.format.layout import MEASURED_KEY
 from manifests.publish.evaluation import JSON_KEY, PUBLIC
 from ray_jobs.evaluation.carried import EvaluatedRelease, for_everyone, measured_file
-from ray_jobs.evaluation.findings import Measured
+from ray_jobs.evaluation.measured import Measured
 from ray_jobs.evaluation.report.page import Block, Picture, to_html, to_markdown
 from ray_jobs.evaluation.report.sections import MOSAIC, headlines, mosaic, sections
 from ray_jobs.evaluation.sources import REAL, Source

@@ -76,6 +76,32 @@ def nearest(panels: Sequence[Mapping[str, Any]]) -> bytes:
     return _png(figure)
 
 
+def by_band(bands: Sequence[Sequence[float]], panels: Sequence[Mapping[str, Any]]) -> bytes:
+    """Figures by band of spatial frequency with their intervals, a panel a figure.
+
+    Args:
+        bands: (low, high), cycles a voxel.
+        panels: each with `name`, `level`, where real people are, and `sets`, estimates as JSON by
+            source, the real ones first.
+    """
+    figure, axes = _figure(len(panels))
+    middles = np.mean(bands, axis=1)
+    for axis, panel in zip(axes, panels, strict=True):
+        axis.axhline(panel["level"], color=REAL_COLOUR, linewidth=1, linestyle=(0, (4, 3)))
+        for place, (name, found) in enumerate(panel["sets"].items()):
+            value, low, high = (
+                np.array([one[key] for one in found], dtype=float)
+                for key in ("value", "low", "high")
+            )
+            colour = _colour(place)
+            axis.fill_between(middles, low, high, color=colour, alpha=0.2, linewidth=0)
+            axis.plot(middles, value, "o-", color=colour, linewidth=1.2, markersize=3, label=name)
+        axis.set_xlabel("cycles a voxel")
+        axis.set_title(panel["name"], fontsize=9, loc="left")
+        axis.legend(frameon=False, fontsize=8)
+    return _png(figure)
+
+
 def _colour(place: int) -> str:
     return REAL_COLOUR if place == 0 else COLOURS[(place - 1) % len(COLOURS)]
 

@@ -11,7 +11,7 @@ from scipy import stats
 
 from ldm.errors import LdmError
 from ldm.evaluation.conditioning import agreement, relation
-from ldm.evaluation.margins import margins, ties
+from ldm.evaluation.margins import margins, rank_correlations
 from ldm.evaluation.morphometry import age_and_sex, morphometry, residuals
 
 
@@ -111,13 +111,13 @@ def test_covariates_drawn_independently_lose_their_tie() -> None:
     cohort = {"age": x[:, 0], "ventricles": volumes(rng, x), "sex": sex}
     kept = {name: column[:150] for name, column in cohort.items()}
     lost = {**cohort, "ventricles": rng.permutation(cohort["ventricles"])}
-    (age, *_) = ties(kept, cohort)
+    (age, *_) = rank_correlations(kept, cohort)
     assert (age.first, age.second) == ("age", "ventricles")
     assert age.cohort.value == pytest.approx(
         stats.spearmanr(cohort["age"], cohort["ventricles"]).statistic
     )
     assert age.difference.low < 0 < age.difference.high
-    (age, *rest) = ties(lost, cohort)
+    (age, *rest) = rank_correlations(lost, cohort)
     assert age.difference.high < -0.4
     assert {(tie.first, tie.second) for tie in rest} == {("age", "sex"), ("ventricles", "sex")}
 

@@ -15,13 +15,13 @@ from ldm import noise
 from ldm.anatomy import labels
 from ldm.anatomy.virtual_subject import make_subject
 from ldm.errors import LdmError
-from ldm.measuring import augment, train, train_people
+from ldm.measuring import augment, people_fit, train
 from ldm.measuring.box import Box
 from ldm.measuring.network import SegmenterConfig, SegmenterNetwork
-from ldm.measuring.segmenter_task import sample, soft_dice, without_stem
+from ldm.measuring.segmenter_task import begin_with, sample, soft_dice, without_stem
 from ldm.measuring.subjects import TRAIN, UNSEEN, UNSEEN_SHARE, Labelled, real_subjects, split_of
 from ldm.volumes.grid import Grid
-from ray_jobs.preparation.bids import in_validation
+from ray_jobs.preparation.bids.subjects import in_validation
 
 # MUSE numbers for the labels of a virtual subject.
 MUSE = np.array([0, 1, 120, 83, 51], dtype=np.uint8)
@@ -146,12 +146,12 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
     assert json.loads(whole.read_text())["card"]["training"]["real_subjects"] == 2
     shape = SegmenterConfig(channels=(4, 4, 6), patch=2, refine=16, refinements=2)
     later = SegmenterNetwork(shape)
-    assert train.begin_with(later, tmp_path / "whole")["step"] == 2
+    assert begin_with(later, tmp_path / "whole")["step"] == 2
     assert torch.equal(later.last[0].weight.half(), weights(tmp_path / "whole")["last.0.weight"])
     assert later(torch.rand(1, 1, 16, 16, 16)).shape == (1, labels.COUNT, 16, 16, 16)
     other = SegmenterNetwork(SegmenterConfig(channels=(4, 4, 8), patch=2))
     with pytest.raises(LdmError, match="a network of another shape"):
-        train.begin_with(other, tmp_path / "whole")
+        begin_with(other, tmp_path / "whole")
     capsys.readouterr()
     again = [*words, "--seed", "1", "--steps", "2", "--out", str(tmp_path / "whole")]
     assert train.main(again) == 2
@@ -179,13 +179,13 @@ SIZES = {"volumes": 4, "encoder": 12, "maps": 20}
 def test_cross_validation_finds_where_age_and_sex_are_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(train_people, "PENALTIES", (0.01, 1.0))
-    monkeypatch.setattr(train_people, "CHOICES", (("volumes",), ("encoder",), ("maps",)))
+    monkeypatch.setattr(people_fit, "PENALTIES", (0.01, 1.0))
+    monkeypatch.setattr(people_fit, "CHOICES", (("volumes",), ("encoder",), ("maps",)))
     table = people(80)
-    groups, penalty, tried = train_people.choose(table, "age")
+    groups, penalty, tried = people_fit.choose(table, "age")
     assert (groups, penalty) == (("maps",), 0.01)
     assert tried[2]["mean_error_years"] < 6 < 12 < tried[1]["mean_error_years"]
-    groups, _, tried = train_people.choose(table, "sex")
+    groups, _, tried = people_fit.choose(table, "sex")
     assert groups == ("volumes",)
     assert tried[0]["error_rate"] < 0.1 < 0.3 < tried[1]["error_rate"]
 

@@ -13,7 +13,7 @@ from torch.distributions import Normal, kl_divergence
 from ldm import noise
 from ldm.networks import Autoencoder
 from ldm.training import autoencoder as task_module
-from ldm.training.autoencoder import augment, fidelity, validate
+from ldm.training.autoencoder import KURTOSIS, POWER, augment, fidelity, texture, validate
 from ldm.volumes.conversion import read_volume
 from tests.ldm.tiny_model import (
     LATENT_SHAPE,
@@ -111,3 +111,25 @@ def test_validation_sums_so_that_shares_add_up(tmp_path: Path) -> None:
         found = network.decode(network.encode(volume)[0]).clamp(0, 1)
     alone = validate(network, paths[:1], torch.device("cpu"))
     assert alone["l1"] == pytest.approx(float((found - volume).abs().mean()), rel=1e-4)
+
+
+def test_a_reconstruction_is_told_from_its_volume_by_band(tmp_path: Path) -> None:
+    network: Autoencoder = networks()[0].eval()
+    found = validate(network, volume_paths(tmp_path)[:2], torch.device("cpu"))
+    assert {*POWER, *KURTOSIS} < set(found)
+    assert np.isfinite(list(found.values())).all()
+    generator = torch.Generator().manual_seed(0)
+    volume = torch.nn.functional.pad(0.3 + 0.4 * torch.rand(1, 1, 24, 28, 24, generator=generator),
+                                     (6,) * 6)  # fmt: skip
+    same = texture(volume, volume)
+    assert [same[name] for name in POWER] == pytest.approx([1] * len(POWER))
+    assert [same[name] for name in KURTOSIS] == pytest.approx([0] * len(KURTOSIS))
+    fainter = texture(0.5 * volume, volume)
+    assert [fainter[name] for name in POWER] == pytest.approx([1] * len(POWER), rel=1e-3)
+    blurred = torch.nn.functional.avg_pool3d(volume, 3, stride=1, padding=1)
+    power = [texture(blurred, volume)[name] for name in POWER]
+    assert power == sorted(power, reverse=True)
+    assert power[-1] < 0.05 < 0.5 < power[0] < 1
+    dark = texture(torch.zeros_like(volume), volume)
+    assert np.isfinite(list(dark.values())).all()
+    assert max(dark[name] for name in POWER) < 1e-6

@@ -159,6 +159,54 @@ def test_what_is_dropped_reaches_the_network_and_hides_the_conditions(tmp_path: 
     assert len({given, moved, hidden}) == 3
 
 
+def lacking(folder: Path, changed: float = 0.0) -> DiffusionTask:
+    """Subject 1 lacks its second condition, which would be another with `changed`."""
+    task = diffusion_task(folder, DROPPING, Schedule())
+    conditions = task.conditions[:, 0].copy()
+    conditions[1, 1] = np.nan
+    if changed:
+        conditions[0, 1] += changed
+    return DiffusionTask(task.paths, conditions, (1, 1), (2, 2), Schedule(), DROPPING)
+
+
+def test_a_condition_that_a_subject_lacks_is_dropped_alone(tmp_path: Path) -> None:
+    whole, task = diffusion_task(tmp_path, DROPPING, Schedule()), lacking(tmp_path)
+    plain, samples = (one.load(np.arange(5), 3, range(5)) for one in (whole, task))
+    dropped = plain.pop("dropped")
+    found = samples.pop("dropped")
+    assert found.shape == (5, 4)
+    expected = dropped[:, None].repeat(1, 4)
+    expected[1, 1] = True
+    assert torch.equal(found, expected)
+    conditions = samples.pop("conditions")
+    assert torch.isfinite(conditions).all()
+    there = ~torch.isnan(torch.from_numpy(np.where(task.unknown[:, 0], np.nan, 0.0)))
+    torch.testing.assert_close(conditions[there], plain.pop("conditions")[there], rtol=0, atol=0)
+    torch.testing.assert_close(samples, plain, rtol=0, atol=0)
+
+
+def test_what_a_subject_lacks_reads_as_the_null_condition_and_the_rest_as_it_is() -> None:
+    network = with_null(networks()[1])
+    latent = torch.randn(1, *LATENT_SHAPE)
+    step, conditions = torch.tensor([3]), torch.tensor([[0.1, 0.2, 0.3, 0.4]])
+    mask = torch.tensor([[False, True, False, False]])
+    null = network.condition_mean + network._null() * network.condition_std
+    told = torch.where(mask, null, conditions)
+    with torch.inference_mode():
+        found = network(latent, step, conditions, mask)
+        torch.testing.assert_close(found, network(latent, step, told))
+        assert not torch.allclose(found, network(latent, step, conditions))
+
+
+def test_validation_of_a_subject_who_lacks_a_condition_does_without_it(tmp_path: Path) -> None:
+    network, cpu = with_null(networks()[1]), torch.device("cpu")
+    one, other = (lacking(tmp_path, change).validate(network, [1], cpu) for change in (0.0, 1.0))
+    assert np.isfinite(one["loss"])
+    assert one == other
+    both = [lacking(tmp_path, change).validate(network, [0], cpu)["loss"] for change in (0.0, 1.0)]
+    assert both[0] != both[1]
+
+
 def test_validation_tells_the_loss_without_conditions_too(tmp_path: Path) -> None:
     network, cpu = with_null(networks()[1]), torch.device("cpu")
     plain = diffusion_task(tmp_path, CONFIG, Schedule()).validate(network, [0, 3], cpu)

@@ -14,9 +14,10 @@ from ldm import noise
 from ldm.errors import LdmError
 from ldm.training import features
 from ldm.training.distance import FeatureDistance
-from ldm.training.features import FeatureConfig, FeatureNetwork, FeatureTask, blur, piece, spoil
+from ldm.training.features import FeatureConfig, FeatureNetwork, FeatureTask, piece, spoil
 from ldm.training.loop import TrainingState, train
 from ldm.training.perceptual import open_distance, source_digest, write_features
+from ldm.volumes.resampling import blurred
 from tests.ldm.tiny_model import PRESET, volume_paths
 
 CONFIG = replace(PRESET.train_features, steps=60, warmup_steps=5, learning_rate=1e-2, ema_decay=0.9)
@@ -38,7 +39,8 @@ def test_it_learns_to_restore_and_its_distance_tells_blur(tmp_path: Path) -> Non
     assert found["count"] == len(paths)
     assert found["l1"] < 0.95 * found["l1_spoilt"]
     volume = np.load(paths[0]).astype(np.float32) / 4095
-    whole = [torch.from_numpy(blur(volume, s))[None, None] for s in (0, 0.4, 0.8, 1.6)]
+    soft = [blurred(volume, sigma, mode="nearest") for sigma in (0, 0.4, 0.8, 1.6)]
+    whole = [torch.from_numpy(v)[None, None] for v in soft]
     distance = FeatureDistance(network.features)
     with torch.no_grad():
         distances = [float(distance(v, whole[0])) for v in whole]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ldm.errors import LdmError
 from ldm.training import adversarial
-from ldm.training.adversarial import CriticConfig, PatchCritic
+from ldm.training.adversarial import PatchCritic, PatchCriticConfig
 from ldm.training.autoencoder import AdversarialAutoencoderTask, AutoencoderTask
 from ldm.training.distance import FeatureDistance, MonaiDistance
 from ldm.training.perceptual import open_distance, source_digest
@@ -59,7 +59,7 @@ def test_the_critic_judges_every_sample_alone() -> None:
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_the_smallest_side_of_a_critic_is_the_smallest(layers: int) -> None:
-    config = CriticConfig(channels=2, layers=layers)
+    config = PatchCriticConfig(channels=2, layers=layers)
     judge, side = PatchCritic(config), config.smallest_side
     assert judge(drawn(1, 1, side, side, side)).shape == (1, 1, 1, 1, 1)
     with pytest.raises((RuntimeError, ValueError)):
@@ -68,7 +68,7 @@ def test_the_smallest_side_of_a_critic_is_the_smallest(layers: int) -> None:
 
 def test_a_grid_too_small_for_its_critic_is_refused() -> None:
     with pytest.raises(LdmError, match="too small for a critic of 3 layers; expected sides of"):
-        replace(PRESET, critic=CriticConfig(channels=4, layers=3))
+        replace(PRESET, critic=PatchCriticConfig(channels=4, layers=3))
 
 
 # ------------------------------------------------------------------------------- the whole loss

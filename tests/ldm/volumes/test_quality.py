@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from ldm.volumes.conversion import LEVELS, NOT_FINITE, quantise
-from ldm.volumes.quality import ALL_FIGURES, DEFAULT_BOUNDS, FIGURES, check, fit_bounds, measure
+from ldm.volumes.quality import (
+    ALL_FIGURES,
+    DEFAULT_BOUNDS,
+    FIGURES,
+    Strictness,
+    check,
+    fit_bounds,
+    loosened,
+    measure,
+    tolerance,
+)
 
 
 def head(brightness: float = 0.7, radius: float = 0.7) -> np.ndarray:
@@ -106,3 +116,41 @@ def test_bounds_fitted_to_volumes_accept_them_and_refuse_others() -> None:
 def test_fitted_bounds_are_never_zero_so_that_black_is_always_refused() -> None:
     figures = [dict.fromkeys(FIGURES, value) for value in (0.01, 0.5, 0.9)]
     assert not check(np.zeros((8, 8, 8), dtype=np.uint16), fit_bounds(figures, margin=5)).ok
+
+
+def test_the_fewer_the_people_the_wider_their_bounds() -> None:
+    """Howe's factors against tables of two-sided tolerance (98 % held, 95 % confident)."""
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(300):
+        few = rng.normal(0.5, 0.02, 10)
+        low, high = fit_bounds([{"mean_intensity": float(x)} for x in few], margin=0.5)[
+            "mean_intensity"
+        ]
+        held.append(
+            np.mean(np.abs(rng.normal(0.5, 0.02, 200) - (low + high) / 2) <= (high - low) / 2)
+        )
+    assert np.mean(np.array(held) >= 0.98) > 0.95
+    assert tolerance(20) > tolerance(131) > tolerance(10**6) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.4, 0.7])
+def test_bounds_of_any_figures_are_in_order_and_hold_what_they_were_fitted_to(value: float) -> None:
+    """Reconstructions of a training of twenty steps may be black, or less symmetric than noise."""
+    bounds = fit_bounds([dict.fromkeys(FIGURES, value)] * 3)
+    assert all(low <= high for low, high in bounds.values())
+    low, high = bounds["symmetry"]
+    assert low <= value <= high
+
+
+def test_loose_bounds_are_three_times_as_wide_and_off_leaves_black_refused() -> None:
+    bounds = {"mean_intensity": (0.4, 0.5), "symmetry": (0.8, 0.9)}
+    loose = loosened(bounds, Strictness.LOOSE)
+    assert loose["mean_intensity"] == pytest.approx((0.3, 0.6))
+    assert loosened(bounds, Strictness.MODEL) == bounds
+    off = loosened(bounds, Strictness.OFF)
+    assert check(head(brightness=0.9), off).ok
+    assert not check(np.zeros((8, 8, 8), dtype=np.uint16), off).ok
+    broken = head()
+    broken[0, 0, 0] = NOT_FINITE
+    assert check(broken, off).error == "not finite"

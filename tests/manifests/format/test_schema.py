@@ -19,8 +19,21 @@ def test_the_schema_tells_units_meanings_version_and_columns() -> None:
     assert columns_of(SCHEMA) == (COLUMNS, QUALITY)
 
 
+DX = Column(name="dx", kind="categorical", levels=("CN", "MCI", "AD"), coding="one-hot")
+
+
+def test_the_scaled_value_of_a_one_hot_covariate_is_the_number_of_its_level() -> None:
+    assert [DX.scaled(level) for level in DX.levels] == [0, 1, 2]
+    spread = Column(name="dx", kind="categorical", levels=DX.levels)
+    assert [spread.scaled(level) for level in spread.levels] == [0, 0.5, 1]
+    assert "coding" not in spread.to_json()
+    text = manifest_schema((DX,)).field("dx_scaled").metadata[b"description"].decode()
+    assert "the number of the level whose input is 1, counted from 0" in text
+    assert columns_of(manifest_schema((DX,)))[0] == (DX,)
+
+
 def test_columns_survive_json() -> None:
-    for column in (*COLUMNS, *QUALITY):
+    for column in (*COLUMNS, *QUALITY, DX):
         assert Column.from_json(column.to_json()) == column
 
 
@@ -33,6 +46,11 @@ def test_columns_survive_json() -> None:
         ({"name": "x", "kind": "categorical"}, "needs levels"),
         ({"name": "x", "kind": "categorical", "levels": ("a", "a")}, "not distinct"),
         ({"name": "x", "minimum": 2.0, "maximum": 1.0}, "not below"),
+        ({"name": "x", "coding": "one-hot"}, "coding 'one-hot', expected one-hot or ordered, and"),
+        (
+            {"name": "x", "kind": "categorical", "levels": ("a", "b"), "coding": "\x1b"},
+            "expected one-hot or ordered",
+        ),
     ],
 )
 def test_a_column_is_checked_at_birth(wrong: dict[str, Any], line: str) -> None:

@@ -17,7 +17,7 @@ from manifests.digests import sha256
 from manifests.errors import ReleaseError
 from manifests.format.layout import image_path, part_key
 from manifests.format.parquet import parquet_bytes
-from manifests.format.schema import rows_table
+from manifests.format.schema import Column, manifest_schema, rows_table
 from manifests.ledger import ShardPlan
 from manifests.metadata.staging import write_release
 from manifests.query.release import Release
@@ -26,7 +26,16 @@ from manifests.storage.base import Store
 from manifests.verify import verify
 from manifests.verify.findings import Finding
 from manifests.volumes.nifti import check_volume
-from tests.manifests.releases import SCHEMA, document, image_bytes, make_release, row, write_shard
+from tests.manifests.releases import (
+    COLUMNS,
+    QUALITY,
+    SCHEMA,
+    document,
+    image_bytes,
+    make_release,
+    row,
+    write_shard,
+)
 from tests.servers import S3Server, public_read_policy
 
 N = 6
@@ -168,6 +177,25 @@ def test_a_row_that_lies_is_found(tmp_path: Path, lie: tuple[dict[str, Any], str
 def test_true_rows_of_the_same_making_have_no_finding(tmp_path: Path) -> None:
     outside = {"age": 90.0, "age_scaled": (90 - 44) / (82 - 44), "extrapolated": True}
     assert verify(release_of(tmp_path, {1: outside})).findings == []
+
+
+@pytest.mark.parametrize(
+    ("level", "scaled", "sound"), [("AD", 2.0, True), ("AD", 1.0, False), ("MCI", 0.5, False)]
+)
+def test_a_one_hot_level_is_checked_by_its_number(
+    tmp_path: Path, level: str, scaled: float, sound: bool
+) -> None:
+    dx = Column(name="dx", kind="categorical", levels=("CN", "MCI", "AD"), coding="one-hot")
+    columns = (*COLUMNS, dx)
+    store, rows = open_store(tmp_path), []
+    for index in range(2):
+        data = image_bytes(index)
+        store.put(image_path(index), data)
+        rows.append({**row(index, data), "dx": level, "dx_scaled": scaled})
+    table = rows_table(rows, manifest_schema(columns, QUALITY))
+    write_release(store, table, document(columns=columns))
+    found = codes(verify(Release.open(tmp_path)).findings)
+    assert ("covariate-scaled" not in found) is sound
 
 
 def test_an_image_that_occurs_twice_is_found(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from ray_jobs.encoding.latents import EncodedCohort, factor_column
 from ray_jobs.errors import JobError
 from ray_jobs.files import read_json
 from ray_jobs.preparation.cohort import PreparedCohort
-from ray_jobs.training.diffusion_job import conditions
+from ray_jobs.training.conditions import conditions
 from tests.ray_jobs.line import (
     PRESET,
     ended,
@@ -360,3 +360,18 @@ def test_other_sizes_among_the_covariates_refuse_bending(
     told = refused(capsys, *command(line, "--cohort", other, "--copies", 3, "--deform"))
     assert "--deform: by how much 'thickness' (mm) changes in a bent copy is not known" in told
     assert "only ventricular_volume and brain_volume; leave --deform out" in told
+
+
+def test_a_trained_autoencoder_is_open_to_whom_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        for _ in range(2):
+            write_autoencoder(tmp_path / "run")
+    finally:
+        os.umask(before)
+    found = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "run").rglob("*")}
+    assert found == {
+        "autoencoder": 0o750,
+        "autoencoder.json": 0o640,
+        "autoencoder.safetensors": 0o640,
+    }

@@ -180,6 +180,16 @@ def test_a_model_that_answers_as_people_do_has_nothing_to_calibrate(
     assert "nothing to calibrate" in refused(capsys, *words, code=1)
 
 
+def test_an_evaluation_from_before_spectra_and_halves_is_read(
+    model: Path, report: Path, tmp_path: Path
+) -> None:
+    document = json.loads((report / "evaluation.json").read_text())
+    del document["spectrum"], document["table_1"]["made"]["halves_segmenter"]
+    (tmp_path / "evaluation.json").write_text(json.dumps(document))
+    assert calibrated(model, "--evaluation", tmp_path, "--out", tmp_path / "out") == 0
+    assert list(describe(tmp_path / "out").calibration.planes) == ["brain_volume"]
+
+
 def test_a_covariate_whose_slope_is_not_known_is_left_out(
     model: Path, report: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

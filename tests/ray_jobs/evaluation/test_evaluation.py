@@ -14,7 +14,7 @@ from ldm.volumes.grid import Grid
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.job import labelled
 from ray_jobs.evaluation.report.page import Heading, Picture, Table, Text, to_html, to_markdown
-from ray_jobs.evaluation.report.pictures import nearest, scatters, spreads
+from ray_jobs.evaluation.report.pictures import by_band, nearest, scatters, spreads
 from ray_jobs.evaluation.sources import ReleaseVolumes, check_grid, check_held_out
 from ray_jobs.evaluation.tables import arrays, blocks, part_path, read_parts, write_part
 from ray_jobs.preparation.cohort import PreparedCohort
@@ -32,7 +32,14 @@ def test_releases_are_named_or_take_the_end_of_their_address() -> None:
     }
 
 
-@pytest.mark.parametrize("words", [["real=x"], ["a b=x"], ["=x"], ["../.."], ["x", "y/x"]])
+def test_a_release_in_a_folder_of_any_name_gets_a_plain_label() -> None:
+    words = ["/data/Läufe 100%/it's müde", "rel2 ü%20/", "x=/data/größe", f"/d/{'a' * 90}"]
+    assert list(labelled(words)) == ["it-s-mude", "rel2-u-20", "x", "a" * 31]
+
+
+@pytest.mark.parametrize(
+    "words", [["real=x"], ["a b=x"], ["=x"], ["../.."], ["x", "y/x"], ["/d/脑"], ["réal"]]
+)
 def test_a_label_that_is_none_is_refused(words: list[str]) -> None:
     with pytest.raises(JobError, match=r"NAME="):
         labelled(words)
@@ -69,7 +76,12 @@ def test_a_cohort_that_holds_out_too_few_is_refused(tmp_path: Path) -> None:
             folder=tmp_path,
             grid=Grid(shape=(10, 12, 8), spacing=2.0, centre=(9.0, 11.0, 7.0)),
             schema=CovariateSchema(()),
-            table=pd.DataFrame({"split": ["train"] * 30 + ["validation"] * held_out}),
+            table=pd.DataFrame(
+                {
+                    "participant_id": [f"sub-{number}" for number in range(30 + held_out)],
+                    "split": ["train"] * 30 + ["validation"] * held_out,
+                }
+            ),
             source={},
         )
 
@@ -125,3 +137,11 @@ def test_the_pictures_are_the_same_bytes_for_the_same_figures() -> None:
         picture = draw(panels)  # type: ignore[operator]
         assert picture.startswith(b"\x89PNG")
         assert picture == draw(panels)  # type: ignore[operator]
+    known = {"value": 0.8, "low": 0.7, "high": 0.9}
+    unknown = {"value": None, "low": None, "high": None}
+    sets = {"other real people": [known, known], "made": [known, unknown]}
+    bands = [[0.1, 0.2], [0.2, 0.4]]
+    curves = by_band(bands, [{"name": "power", "level": 1.0, "sets": sets}])
+    assert curves.startswith(b"\x89PNG")
+    sets["made"][0] = {"value": 0.5, "low": 0.4, "high": 0.6}
+    assert curves != by_band(bands, [{"name": "power", "level": 1.0, "sets": sets}])

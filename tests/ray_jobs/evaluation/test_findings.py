@@ -11,17 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ldm.covariates import PAPER_SCHEMA
+from ldm.covariates import PAPER_SCHEMA, Covariate, CovariateSchema
+from ldm.volumes.spectrum import BANDS
 from manifests.errors import ReleaseError
 from manifests.format.measured import MEASURES
 from manifests.publish.evaluation import read_evaluation, refuse_failed
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.carried import EvaluatedRelease
-from ray_jobs.evaluation.findings import REGIONS, Measured, reckon
+from ray_jobs.evaluation.findings import REGIONS, reckon
 from ray_jobs.evaluation.instruments import PEOPLE, VOLUMES
+from ray_jobs.evaluation.measured import Measured
 from ray_jobs.evaluation.report.documents import write_report
 from ray_jobs.evaluation.sources import REAL
-from ray_jobs.evaluation.sweeps import MEASURE_OF, Sweep
+from ray_jobs.evaluation.sweeps import MEASURE_OF, Sweep, middle
 
 SHAPE = (10, 12, 10)
 RELEASE = EvaluatedRelease(
@@ -56,6 +58,8 @@ def people(count: int, seed: int, *, group: bool = False) -> pd.DataFrame:
     features = rng.normal(size=(count, WIDTH))
     features[:, 0] += (age - 50) / 20
     rows["features"] = [f.astype("<f4").tobytes() for f in features]
+    spectra = rng.normal(0.6, 0.1, (count, 2 * len(BANDS)))
+    rows["spectrum"] = [one.astype("<f4").tobytes() for one in spectra]
     for name in ("image", "mirrored"):
         rows[name] = [rng.normal(size=40).astype("<f4").tobytes() for _ in range(count)]
     return rows.assign(medicalnet=None)
@@ -134,7 +138,7 @@ def test_what_shows_what_was_asked_is_told_with_interval_and_number(tmp_path: Pa
     assert all(-1 < float(cell.split()[0]) < -0.5 for cell in ties.strip("| ").split(" | ")[1:])
     assert "| sex | made | 0.0" in text
     assert "9\\* -> no brain" not in text  # inside the picture alone
-    assert (tmp_path / "report.html").read_text().count("data:image/png") == 5
+    assert (tmp_path / "report.html").read_text().count("data:image/png") == 6
     what_a_release_carries(tmp_path, release)
 
 
@@ -219,3 +223,45 @@ def test_a_model_without_covariates_has_no_conditioning() -> None:
     assert findings["transfer"] == {}
     assert findings["morphometry"]["made"]["adjusted"] == []
     assert findings["covariates"]["made"] == {"margins": {}, "ties": []}
+
+
+def test_subjects_who_lack_a_covariate_count_in_all_that_does_not_need_it() -> None:
+    found = measured(people(60, 1))
+    real = people(75, 0, group=True)
+    real.loc[[1, 5], "age"] = np.nan  # of the training subjects one, and one held out
+    real.loc[2, "sex"] = None
+    real.loc[3, "brain_volume"] = np.nan
+    found[REAL] = Measured(rows=real, pairs=pairs(75))
+    findings = reckon(found, PAPER_SCHEMA, "", seed=0)
+    assert findings["volumes"][REAL] == {"measured": 75, "refused": 0}
+    assert findings["head_size_factor"] == pytest.approx(1 / 1.3)
+    assert findings["conditioning"][REAL]["age"]["n"] == 14
+    assert findings["conditioning"][REAL]["ventricular_volume"]["n"] == 15
+    assert set(findings["covariates"]["made"]["margins"]) == set(PAPER_SCHEMA.names)
+    assert findings["transfer"]["made"]
+    assert findings["morphometry"]["made"]["adjusted"] == []  # not all have age and sex
+    person = middle(PAPER_SCHEMA, real[list(PAPER_SCHEMA.names)].to_dict("records"))
+    assert person["age"] == pytest.approx(float(real["age"].median()), abs=1e-3)
+
+
+def test_what_levels_move_is_told_against_the_first(tmp_path: Path) -> None:
+    dx = Covariate(name="dx", kind="categorical", levels=("CN", "MCI", "AD"), coding="one-hot")
+    schema = CovariateSchema((*PAPER_SCHEMA.covariates, dx))
+    rows = {
+        label: people(count, seed, group=label == REAL).assign(
+            dx=[dx.levels[i % 7 % 3] for i in range(count)]
+        )
+        for label, count, seed in ((REAL, 150, 0), ("made", 120, 1))
+    }
+    rows["made"].loc[rows["made"]["dx"] == "AD", "measured_ventricular_volume"] += 9_000
+    found = {label: Measured(rows=table, pairs=pairs(len(table))) for label, table in rows.items()}
+    findings = reckon(found, schema, "", seed=0)
+    effects = findings["responses"]["made"]["ventricular_volume"]["effects"]
+    assert list(effects) == [*PAPER_SCHEMA.names, "dx=MCI", "dx=AD"]
+    assert effects["dx=AD"]["value"] == pytest.approx(9_000, abs=300)
+    assert effects["dx=MCI"]["low"] < 0 < effects["dx=MCI"]["high"]
+    sources: Any = {label: Pictured(len(table)) for label, table in rows.items()}
+    whole = replace(RELEASE, samples=120, images=120)
+    write_report(tmp_path, {**findings, "sweeps": []}, found, sources, schema, [], whole)
+    report = (tmp_path / "report.md").read_text()
+    assert "asked dx, CN to MCI | asked dx, CN to AD | scatter about it" in report

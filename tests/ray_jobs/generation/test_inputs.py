@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -12,12 +11,9 @@ from manifests.ledger import Ledger
 from manifests.storage import open_store
 from ray_jobs import cli
 from ray_jobs.cluster import Cluster
-from ray_jobs.errors import JobError
-from ray_jobs.generation import cluster as clusters
-from ray_jobs.generation.cluster import device_of, refuse_fleeting, refuse_scattered, workers_of
-from ray_jobs.generation.environment import Native
-from ray_jobs.generation.order import begin, fields_of, take
-from ray_jobs.generation.plan import Device, Options
+from ray_jobs.generation.options import Device, Options
+from ray_jobs.generation.start import begin, check, fields_of
+from ray_jobs.generation.worker.environment import Native
 from tests.e2e.running import tiny_model
 from tests.servers import S3Server
 
@@ -146,8 +142,8 @@ def test_no_model_at_all_is_refused(capsys: pytest.CaptureFixture[str], tmp_path
 def begun(model: Path, out: Path, **changes: object) -> None:
     """A release begun at `out` and left at once."""
     options = Options(**{"n": 20, "out": str(out), "model": str(model), **changes})  # type: ignore[arg-type]
-    order = take(options)
-    begin(order, fields_of(order, device=Device.CPU, native=Native(precision="fp32")))
+    request = check(options)
+    begin(request, fields_of(request, device=Device.CPU, native=Native(precision="fp32")))
 
 
 def test_another_fingerprint_is_refused_and_every_field_that_differs_is_named(
@@ -204,20 +200,20 @@ def test_a_folder_that_holds_something_else_is_refused(
 ) -> None:
     (tmp_path / "thesis.tex").write_text("\\begin{document}")
     options = Options(n=4, out=str(tmp_path), model=str(model))
-    order = take(options)
+    request = check(options)
     with pytest.raises(ValueError, match=r"holds thesis\.tex"):
-        begin(order, fields_of(order, device=Device.CPU, native=Native(precision="fp32")))
+        begin(request, fields_of(request, device=Device.CPU, native=Native(precision="fp32")))
 
 
 def test_sizes_device_and_precision_left_out_are_those_of_the_plan_that_is_there(
     model: Path, tmp_path: Path
 ) -> None:
     begun(model, tmp_path / "out", batch_size=5, shard_size=10, precision="bf16")
-    order = take(Options(n=20, out=str(tmp_path / "out"), model=str(model)))
-    fields = fields_of(order, device=Device.CUDA)
+    request = check(Options(n=20, out=str(tmp_path / "out"), model=str(model)))
+    fields = fields_of(request, device=Device.CUDA)
     assert (fields["batch_size"], fields["shard_size"]) == (5, 10)
     assert (fields["device"], fields["precision"]) == ("cpu", "bf16")
-    assert begin(order, fields).pending == [0, 1]
+    assert begin(request, fields).pending == [0, 1]
 
 
 NO_COMPILER = "RuntimeError: Failed to find C compiler"
@@ -243,20 +239,20 @@ def test_networks_are_compiled_on_a_gpu_for_releases_worth_it_or_where_asked(
     not_compiled: str | None,
     compiled: bool,
 ) -> None:
-    order = take(Options(n=n, out=str(tmp_path), model=str(model), compile=compile_option))
+    request = check(Options(n=n, out=str(tmp_path), model=str(model), compile=compile_option))
     native = Native(precision="bf16", not_compiled=not_compiled)
-    fields = fields_of(order, device=device, native=native)
+    fields = fields_of(request, device=device, native=native)
     assert fields.get("compiled", False) == compiled
     assert ("compiled" in fields) == compiled  # older plans have no such field, and stay equal
 
 
 def test_a_release_goes_on_compiled_as_it_was_begun(model: Path, tmp_path: Path) -> None:
     options = {"out": str(tmp_path / "out"), "model": str(model)}
-    first = take(Options(n=4, **options, compile="on"))
+    first = check(Options(n=4, **options, compile="on"))
     begin(first, fields_of(first, device=Device.CPU, native=Native(precision="fp32")))
-    again = take(Options(n=8, **options))
+    again = check(Options(n=8, **options))
     assert fields_of(again, device=Device.CPU)["compiled"] is True
-    other = take(Options(n=8, **options, compile="off"))
+    other = check(Options(n=8, **options, compile="off"))
     with pytest.raises(ValueError, match="compiled"):
         begin(other, fields_of(other, device=Device.CPU))
 
@@ -265,66 +261,7 @@ def test_a_release_goes_on_compiled_as_it_was_begun(model: Path, tmp_path: Path)
 def test_a_gpus_batch_is_what_its_memory_holds(
     model: Path, tmp_path: Path, gib: int | None, batch: int
 ) -> None:
-    order = take(Options(n=64, out=str(tmp_path), model=str(model)))
+    request = check(Options(n=64, out=str(tmp_path), model=str(model)))
     memory = None if gib is None else gib * 2**30
-    fields = fields_of(order, device=Device.CUDA, native=Native(memory_bytes=memory))
+    fields = fields_of(request, device=Device.CUDA, native=Native(memory_bytes=memory))
     assert (fields["batch_size"], fields["shard_size"]) == (batch, 64)
-
-
-# --------------------------------------------------------------------------------------- cluster
-
-
-def cluster(**changes: float) -> Cluster:
-    return Cluster(**{"own": False, "nodes": 1, "cpus": 8, "gpus": 2.0, **changes})  # type: ignore[arg-type]
-
-
-def options(**changes: object) -> Options:
-    return Options(**{"n": 4, "out": "out", **changes})  # type: ignore[arg-type]
-
-
-def test_a_folder_on_a_cluster_of_several_machines_is_refused_with_the_reason() -> None:
-    with pytest.raises(JobError, match="3 machines, each of which would write to its own disk"):
-        refuse_scattered("release", cluster(nodes=3))
-    refuse_scattered("release", cluster(nodes=1))
-
-
-def test_a_relative_folder_in_rays_copy_of_the_working_directory_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copy = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_0"
-    copy.mkdir(parents=True)
-    refuse_fleeting("release")
-    monkeypatch.chdir(copy)
-    with pytest.raises(JobError, match="temporary copy of the working directory"):
-        refuse_fleeting("release")
-    refuse_fleeting("/data/release")
-    refuse_fleeting("s3://bucket/release")
-
-
-def test_gpus_are_used_where_there_are_any_and_workers_fill_them() -> None:
-    assert device_of(cluster(), None) is Device.CUDA
-    assert device_of(cluster(gpus=0), None) is Device.CPU
-    assert device_of(cluster(), Device.CPU) is Device.CPU
-    assert workers_of(cluster(), options(), Device.CUDA) == 2
-    assert workers_of(cluster(), options(gpus_per_actor=0.5), Device.CUDA) == 4
-    assert workers_of(cluster(), options(), Device.CPU) == 8
-    assert workers_of(cluster(), options(actors=64), Device.CUDA) == 64
-
-
-def test_cuda_on_a_machine_without_gpu_is_refused() -> None:
-    with pytest.raises(JobError, match="this machine has no GPU"):
-        device_of(cluster(own=True, gpus=0), Device.CUDA)
-    assert device_of(cluster(own=False, gpus=0), Device.CUDA) is Device.CUDA  # one may still join
-
-
-def test_a_cluster_that_offers_nothing_yet_needs_to_be_told_how_many_to_wait_for() -> None:
-    with pytest.raises(JobError, match="how many workers to wait for with --actors"):
-        workers_of(cluster(cpus=0, gpus=0), options(), Device.CPU)
-
-
-def test_only_aws_settings_travel_to_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    monkeypatch.setenv("GITHUB_TOKEN", "hush")
-    found = clusters.aws_environment()
-    assert found["AWS_REGION"] == "eu-west-1"
-    assert "hush" not in json.dumps(found)

@@ -20,12 +20,13 @@ from ldm.models.latent_diffusion import save
 from ldm.networks import Denoiser
 from manifests.storage import open_store
 from ray_jobs.errors import JobError
-from ray_jobs.generation.environment import ONE_THREAD, Native
-from ray_jobs.generation.finish import read_volume
-from ray_jobs.generation.job import finish, print_job, subject
-from ray_jobs.generation.order import Order, Work, begin, fields_of, take
-from ray_jobs.generation.plan import Device, Options, settled
-from ray_jobs.generation.printer import Printer
+from ray_jobs.generation.finish import finish, read_volume
+from ray_jobs.generation.options import Device, Options
+from ray_jobs.generation.recipe import settled
+from ray_jobs.generation.start import Request, Work, assignment, begin, check, fields_of
+from ray_jobs.generation.words import subject
+from ray_jobs.generation.worker.environment import ONE_THREAD, Native
+from ray_jobs.generation.worker.worker import Worker
 from tests.ldm.tiny_model import PRESET, networks, working_model
 
 # The fields of a plan before there were guidance and samplers other than ddim and ddpm.
@@ -57,21 +58,23 @@ def recommending(model: Path, folder: Path, **how: Any) -> Path:
     return folder
 
 
-def ordered(model: Path, out: Path, **how: Any) -> tuple[Order, Work]:
+def ordered(model: Path, out: Path, **how: Any) -> tuple[Request, Work]:
     options = Options(n=2, out=str(out), model=str(model), shard_size=2, batch_size=2, **how)
-    order = take(options)
-    return order, begin(order, fields_of(order, device=Device.CPU, native=Native(precision="fp32")))
+    request = check(options)
+    return request, begin(
+        request, fields_of(request, device=Device.CPU, native=Native(precision="fp32"))
+    )
 
 
 def printed(model: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **how: Any) -> dict[str, Any]:
     """The release.json of a release printed by one worker without Ray."""
-    order, work = ordered(model, out, attempts=1, **how)
+    request, work = ordered(model, out, attempts=1, **how)
     for name in ONE_THREAD:
         monkeypatch.setenv(name, "1")
-    printer = Printer(print_job(order, work), {})
-    assert printer.load() is None
-    printer.print_shard(0)
-    finish(order, work, made=2, seconds=1)
+    worker = Worker(assignment(request, work), {})
+    assert worker.load() is None
+    worker.print_shard(0)
+    finish(request, work, made=2, seconds=1)
     return json.loads((out / "release.json").read_text())
 
 
@@ -116,7 +119,7 @@ def test_a_recommendation_that_is_none_is_told(model: Path, tmp_path: Path, how:
     document = json.loads((folder / CONFIG).read_text())
     (folder / CONFIG).write_text(json.dumps({**document, "sampling": how}))
     with pytest.raises(LdmError, match=r"model\.json is damaged") as caught:
-        take(Options(n=1, out=str(tmp_path / "out"), model=str(folder)))
+        check(Options(n=1, out=str(tmp_path / "out"), model=str(folder)))
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -146,7 +149,7 @@ def test_guidance_of_a_model_not_trained_for_it_is_refused_before_any_worker_sta
 ) -> None:
     working_model(tmp_path / "model")
     with pytest.raises(JobError, match=r"--guidance 3: .* train with --condition-dropout"):
-        take(Options(n=1, out=str(tmp_path / "out"), model=str(tmp_path / "model"), guidance=3.0))
+        check(Options(n=1, out=str(tmp_path / "out"), model=str(tmp_path / "model"), guidance=3.0))
 
 
 def test_a_plan_without_guidance_is_as_it_was_before_there_was_any(
@@ -176,8 +179,8 @@ def test_a_guided_release_says_so_and_its_volumes_are_others(
     told = {name: printed(model, tmp_path / name, monkeypatch, **how) for name, how in hows.items()}
     assert told["plain"]["sampler"] == {"name": "ddim", "steps": 3, "eta": 0.0}
     assert told["eta"]["sampler"] == {"name": "ddim", "steps": 3, "eta": 0.5, "guidance": 2.5}
-    order, _ = ordered(model, tmp_path / "eta", attempts=1, **hows["eta"])
-    assert subject(order).endswith("3 ddim steps, eta 0.5, guidance 2.5")
+    request, _ = ordered(model, tmp_path / "eta", attempts=1, **hows["eta"])
+    assert subject(request).endswith("3 ddim steps, eta 0.5, guidance 2.5")
     assert "guidance 2.5" in (tmp_path / "eta" / "README.md").read_text()
     path = "sub-000000/anat/sub-000000_T1w.nii.gz"
     volumes = [read_volume(open_store(tmp_path / name), path) for name in hows]

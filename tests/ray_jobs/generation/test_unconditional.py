@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 
 from ray_jobs import cli
-from ray_jobs.generation.environment import ONE_THREAD, Native
-from ray_jobs.generation.job import finish, print_job, subject
-from ray_jobs.generation.order import Order, Work, begin, fields_of, take
-from ray_jobs.generation.plan import Device, Options
-from ray_jobs.generation.printer import Printer
+from ray_jobs.generation.finish import finish
+from ray_jobs.generation.options import Device, Options
+from ray_jobs.generation.start import Request, Work, assignment, begin, check, fields_of
+from ray_jobs.generation.words import subject
+from ray_jobs.generation.worker.environment import ONE_THREAD, Native
+from ray_jobs.generation.worker.worker import Worker
 from tests.ldm.tiny_gan import tiny_gan
 
 N = 6
@@ -26,23 +27,25 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_gan(tmp_path_factory.mktemp("model") / "gan")
 
 
-def ordered(model: Path, out: Path, n: int = N) -> tuple[Order, Work]:
-    order = take(Options(n=n, out=str(out), model=str(model), shard_size=4, batch_size=2))
-    return order, begin(order, fields_of(order, device=Device.CPU, native=Native(precision="fp32")))
+def ordered(model: Path, out: Path, n: int = N) -> tuple[Request, Work]:
+    request = check(Options(n=n, out=str(out), model=str(model), shard_size=4, batch_size=2))
+    return request, begin(
+        request, fields_of(request, device=Device.CPU, native=Native(precision="fp32"))
+    )
 
 
 @pytest.fixture(scope="module")
 def release(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out") / "release"
-    order, work = ordered(model, out)
+    request, work = ordered(model, out)
     with pytest.MonkeyPatch.context() as patch:
         for name in ONE_THREAD:
             patch.setenv(name, "1")
-        printer = Printer(print_job(order, work), {})
-        assert printer.load() is None
+        worker = Worker(assignment(request, work), {})
+        assert worker.load() is None
         for shard in work.pending:
-            printer.print_shard(shard)
-    assert finish(order, work, made=N, seconds=1) == 0
+            worker.print_shard(shard)
+    assert finish(request, work, made=N, seconds=1) == 0
     return out
 
 
@@ -100,19 +103,19 @@ def test_a_part_of_it_is_downloaded_and_verifies(
 def test_a_larger_release_has_the_same_first_volumes(
     model: Path, release: Path, tmp_path: Path
 ) -> None:
-    order, work = ordered(model, tmp_path / "more", n=N + 3)
-    printer = Printer(print_job(order, work), {})
-    assert printer.load() is None
+    request, work = ordered(model, tmp_path / "more", n=N + 3)
+    worker = Worker(assignment(request, work), {})
+    assert worker.load() is None
     for shard in work.pending:
-        printer.print_shard(shard)
+        worker.print_shard(shard)
     for index in range(N):
         key = f"sub-{index:06d}/anat/sub-{index:06d}_T1w.nii.gz"
         assert (tmp_path / "more" / key).read_bytes() == (release / key).read_bytes()
 
 
 def test_the_run_says_that_it_is_unconditional(model: Path, tmp_path: Path) -> None:
-    order, _ = ordered(model, tmp_path / "release")
-    assert subject(order) == (
+    request, _ = ordered(model, tmp_path / "release")
+    assert subject(request) == (
         "6 volumes of 16 x 24 x 16 voxels, 10 mm: model tiny-gan, seed 0, unconditional, one pass"
     )
 

@@ -11,7 +11,7 @@ import pytest
 
 from ldm.covariates import PAPER_SCHEMA
 from ray_jobs.errors import JobError
-from ray_jobs.preparation.bids import Subject, find_subjects, in_validation
+from ray_jobs.preparation.bids.subjects import Subject, find_subjects, in_validation
 from tests.ray_jobs.line import people, write_participants
 
 

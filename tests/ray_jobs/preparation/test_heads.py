@@ -17,17 +17,16 @@ from ldm.covariates import PAPER_SCHEMA
 from ldm.errors import LdmError
 from ldm.training.presets import tiny
 from ray_jobs import cli
-from ray_jobs.preparation import job
-from ray_jobs.preparation.bids import find_subjects
+from ray_jobs.preparation.bids.subjects import find_subjects
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.preparation.options import Work
 from ray_jobs.preparation.subject import kept, prepare_subject
 from tests.ray_jobs.line import (
     ended,
     head,
+    image_path,
     people,
     refused,
-    without_ray,
     write_bids,
     write_image,
     write_participants,
@@ -138,18 +137,6 @@ def test_a_head_that_does_not_register_is_listed_with_the_reason(
 # -------------------------------------------------------------------------------- the table
 
 
-@pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every subject's work done here instead of by Ray Data."""
-    without_ray(monkeypatch)
-
-    def kept_or_made(name: str, image: Path, volumes: Path, grid: Any, work: Work) -> Any:
-        outcome = kept(name, image, volumes, grid, work)
-        return outcome or prepare_subject(name, image, volumes, grid, work)
-
-    monkeypatch.setattr(job, "kept", kept_or_made)
-
-
 def cohort(tmp_path: Path, **changes: Any) -> Path:
     """Four subjects; sub-01 lacks its ventricles, sub-02 both volumes."""
     bids = write_bids(tmp_path / "bids", 4)
@@ -216,6 +203,26 @@ def test_a_number_that_is_nonsense_is_not_measured_over(tmp_path: Path) -> None:
     write_participants(bids, {"sub-01": {**people(1)["sub-01"], "brain_volume": "large"}})
     (subject,) = find_subjects(bids, PAPER_SCHEMA, measure=True)
     assert subject.reason == "brain_volume is 'large': expected a finite number in mm3"
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_background_that_is_not_the_darkest_is_told_each_time_and_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bids, out = write_bids(tmp_path / "bids", 3), tmp_path / "p"
+    blob = head(1).astype(np.float32)
+    blob = np.where(blob > 20, blob / blob.std() - 2, 0).astype(np.float32)  # 0 is not the least
+    write_image(image_path(bids, "sub-02"), blob)
+    note = "background 0 is not the darkest of the scan: taken for a mask, blackened"
+    for _ in range(2):  # made, and found again
+        code, _, told = ended(capsys, "prepare", bids, *WORDS, "--out", out)
+        assert (code, told) == (0, f"note: sub-02: {note}\n")
+    document = json.loads((out / "cohort.json").read_text())
+    assert document["noted"] == [{"participant_id": "sub-02", "note": note}]
+    assert document["unusable"] == []
+    assert json.loads((out / "volumes" / "sub-02.json").read_text())["note"] == note
+    assert list(PreparedCohort.open(out).table["participant_id"]) == ["sub-01", "sub-02", "sub-03"]
+    assert np.load(out / "volumes" / "sub-02.npy")[0].max() == 0
 
 
 @pytest.mark.usefixtures("in_this_process")

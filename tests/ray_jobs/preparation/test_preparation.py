@@ -255,7 +255,7 @@ def test_other_covariates_and_splits_need_no_volume_again(
     cohort = PreparedCohort.open(tmp_path / "p")
     assert cohort.schema.names == ("sex", "age")
     assert cohort.schema["age"].maximum == 100
-    assert list(cohort.table.columns[4:]) == ["sex", "age"]
+    assert list(cohort.table.columns[4:]) == ["sex", "age", "session", "image", "notes"]
 
 
 def test_by_default_ranges_are_the_cohorts(

@@ -6,6 +6,7 @@ import argparse
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from ray_jobs.cluster import Cluster, cause
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
 from ray_jobs.files import read_json, write_json
-from ray_jobs.training.diffusion_job import cohort_distribution as fit_distribution
+from ray_jobs.training.conditions import cohort_distribution as fit_distribution
 from ray_jobs.training.diffusion_job import preview_covariate, preview_rows
 from ray_jobs.training.fit import _check_size, _telling, is_finished, mark_finished
-from ray_jobs.training.options import configure
+from ray_jobs.training.options import WorkerGroup, configure
 from tests.ray_jobs.line import (
     ended,
     refused,
@@ -218,11 +219,12 @@ def test_another_run_in_the_same_out_is_refused_by_its_field(
 
 
 def test_more_workers_than_the_cluster_has_room_for_are_refused() -> None:
-    _check_size(Cluster(cpus=4, gpus=0, nodes=1), workers=2, gpu=False, share=2)
+    two = WorkerGroup(workers=2, gpu=False, cpus_per_worker=None, retries=0)
+    _check_size(Cluster(cpus=4, gpus=0, nodes=1), two, share=2)
     with pytest.raises(JobError, match="--workers 2 with 3 CPUs each: the cluster has 4 CPUs"):
-        _check_size(Cluster(cpus=4, gpus=0, nodes=1), workers=2, gpu=False, share=3)
+        _check_size(Cluster(cpus=4, gpus=0, nodes=1), two, share=3)
     with pytest.raises(JobError, match="--workers 2 --gpu: the cluster has 1 GPUs"):
-        _check_size(Cluster(cpus=4, gpus=1, nodes=1), workers=2, gpu=True, share=1)
+        _check_size(Cluster(cpus=4, gpus=1, nodes=1), replace(two, gpu=True), share=1)
 
 
 # ----------------------------------------------------------------------------------- the finish

@@ -29,7 +29,8 @@ class Sampler:
     Args:
         autoencoder: MONAI's AutoencoderKL.
         denoiser: MONAI's DiffusionModelUNet.
-        covariates: name, kind, minimum, maximum and levels of each, in the network's order.
+        covariates: name, kind, minimum, maximum, levels and, where it is "one-hot", coding of
+            each, in the network's order.
         schedule: steps, beta_start, beta_end, and what the denoiser predicts: "epsilon" or "v" on
             the scaled-linear path, or "flow".
         latent_shape: channels and sides of the latent.
@@ -74,8 +75,9 @@ class Sampler:
         self.latent_mean = _per_channel(latent_mean, device)
         self.latent_std = _per_channel(latent_std, device)
         self.calibration = dict(calibration or {})
-        self.condition_mean = torch.tensor(condition_mean or [0.0] * len(covariates))
-        self.condition_std = torch.tensor(condition_std or [1.0] * len(covariates))
+        inputs = sum(len(inputs_of(covariate)) for covariate in self.covariates)
+        self.condition_mean = torch.tensor(condition_mean or [0.0] * inputs)
+        self.condition_std = torch.tensor(condition_std or [1.0] * inputs)
         self.autoencoder_patch = autoencoder_patch
         self.denoiser_patch = denoiser_patch
         self.mirrored = mirrored
@@ -110,7 +112,9 @@ class Sampler:
     @torch.inference_mode()
     def latent(self, values: Mapping[str, Any], key: Sequence[int], *, steps: int) -> Tensor:
         """The latent (1, C, x, y, z) that the denoiser arrives at, by DDIM without noise."""
-        asked = {c["name"]: scaled(c, values[c["name"]]) for c in self.covariates}
+        asked: dict[str, float] = {}
+        for covariate in self.covariates:
+            asked.update(coded(covariate, values[covariate["name"]]))
         conditions = torch.tensor([[self.told(name, asked) for name in asked]])
         conditions = ((conditions - self.condition_mean) / self.condition_std).to(self.device)
         signal, sigma = levels(**self.schedule)
@@ -128,7 +132,7 @@ class Sampler:
         return latent
 
     def told(self, name: str, asked: Mapping[str, float]) -> float:
-        """What the denoiser is told of the covariate `name`, scaled, where `asked` is asked."""
+        """What the denoiser is told at the input `name`, where `asked` is asked."""
         if name not in self.calibration:
             return asked[name]
         found = float(self.calibration[name]["constant"])
@@ -179,8 +183,25 @@ def split(
     raise ValueError(f"prediction {prediction!r}: expected epsilon, v or flow")
 
 
+def inputs_of(covariate: Mapping[str, Any]) -> list[str]:
+    """The denoiser's inputs for a covariate: its own name, or one for each level."""
+    if covariate.get("coding") == "one-hot":
+        return [f"{covariate['name']}={level}" for level in covariate["levels"]]
+    return [str(covariate["name"])]
+
+
+def coded(covariate: Mapping[str, Any], value: Any) -> dict[str, float]:
+    """A value as the denoiser was trained on it, by input; one-hot, 1 at the value's level."""
+    inputs = inputs_of(covariate)
+    one = scaled(covariate, value)
+    if covariate.get("coding") != "one-hot":
+        return {inputs[0]: one}
+    place = list(covariate["levels"]).index(str(value))
+    return {name: float(number == place) for number, name in enumerate(inputs)}
+
+
 def scaled(covariate: Mapping[str, Any], value: Any) -> float:
-    """A value as the denoiser was trained on it: 0..1 over the range, or over the levels."""
+    """A value as one number: 0..1 over the range, or over the levels."""
     if covariate["kind"] == "categorical":
         names = list(covariate["levels"])
         if str(value) not in names:

@@ -142,6 +142,37 @@ def test_relative_nearness_is_the_nearest_over_the_mean_of_the_next_ten() -> Non
     np.testing.assert_array_equal(found.subject, distances.argmin(axis=1))
 
 
+def test_the_next_ten_are_ten_other_persons() -> None:
+    rng = np.random.default_rng(8)
+    volumes, training = rng.standard_normal((7, 6)), rng.standard_normal((60, 6))
+    persons = [f"sub-{number % 20}" for number in rng.permutation(60)]
+    distances = cdist(volumes, training)
+    of_person = np.stack(
+        [distances[:, np.array(persons) == name].min(axis=1) for name in sorted(set(persons))]
+    )
+    nearest = np.sort(of_person.T, axis=1)
+    found = nearness(volumes, training, None, persons)
+    np.testing.assert_allclose(found.relative, nearest[:, 0] / nearest[:, 1:11].mean(axis=1))
+    np.testing.assert_array_equal(found.subject, distances.argmin(axis=1))
+
+
+def test_copies_of_people_with_many_sessions_are_caught_and_a_person_counts_once() -> None:
+    """Beside a person's other sessions a copy of one would look like an ordinary neighbour."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        people, held_out, made = (rng.standard_normal((n, 24)) for n in (40, 30, 200))
+        training = np.repeat(people, 12, axis=0) + 0.1 * rng.standard_normal((480, 24))
+        made[:6] = training[:72:12] + 0.1 * rng.standard_normal((6, 24))
+        persons = tuple(f"sub-{number // 12}" for number in range(480))
+        parts = {"name": "f", "training": training, "held_out": held_out, "synthetic": made}
+        found = audit(Space(**parts, persons=persons))
+        assert "near-copies of a training subject" in found.reasons[0]
+        assert found.findings[0].n_training == 40
+        assert found.findings[0].near_copies.value > (
+            audit(Space(**parts)).findings[0].near_copies.value
+        )
+
+
 def test_a_stricter_level_and_more_volumes_ask_for_nearer_copies() -> None:
     held_out = np.random.default_rng(6).uniform(0.8, 1, 30)
     loose = copy_threshold(held_out, 100, 0.01)

@@ -25,7 +25,7 @@ from ldm.models.latent_diffusion import Model
 from ldm.training.presets import paper
 from ldm.volumes.conversion import quantise, to_image
 from ray_jobs import cli
-from ray_jobs.generation.order import located
+from ray_jobs.generation.start import located
 from tests.e2e.running import ROOT
 from tests.ldm import restatement
 from tests.ldm.bundles import NARROW, PAPER, networks, old_names, write_bundle

@@ -19,8 +19,9 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
-from ldm.covariates import PAPER_SCHEMA, Row
+from ldm.covariates import PAPER_SCHEMA, Covariate, CovariateSchema, Row
 from ldm.covariates.calibration import Calibration, Plane
+from ldm.covariates.distribution import CohortDistribution
 from ldm.diffusion.schedule import PREDICTIONS, Schedule
 from ldm.errors import LdmError
 from ldm.loading import describe, load
@@ -29,7 +30,7 @@ from ldm.models.bundle.documents import autoencoder_def, network_def
 from ldm.models.bundle.export import export_bundle, is_exported
 from ldm.models.bundle.scripts import sampler
 from ldm.models.latent_diffusion import Model, save
-from ldm.networks import Autoencoder, Denoiser
+from ldm.networks import Autoencoder, Denoiser, DenoiserConfig
 from ldm.noise import LATENT, normal
 from ldm.training.presets import PRESETS, preset
 from ldm.volumes.conversion import to_nifti_bytes
@@ -139,6 +140,57 @@ def test_a_bundle_of_the_papers_architecture_gives_the_same_too(
     assert written(folder) == generated(source)
 
 
+def test_a_bundle_gives_the_same_for_a_covariate_of_three_levels(
+    standardising: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
+) -> None:
+    description = load(str(standardising), device="cpu", precision="fp32").description
+    levels = ("CN", "MCI", "AD")
+    dx = Covariate(name="dx", kind="categorical", levels=levels, coding="one-hot")
+    schema = CovariateSchema((PAPER_SCHEMA["age"], dx))
+    table = {"age": np.linspace(50, 80, 60), "dx": np.array(levels * 20)}
+    config = DenoiserConfig.from_json(
+        {
+            **description.denoiser,
+            "conditions": 4,
+            "condition_mean": (0.4, 0.3, 0.3, 0.4),
+            "condition_std": (0.2, 0.5, 0.5, 0.5),
+        }
+    )
+    torch.manual_seed(3)
+    denoiser = Denoiser(config)
+    for parameter in denoiser.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    weights = {"age": 1.2, "dx=AD": 0.3, "dx=CN": -0.1}
+    changed = replace(
+        description,
+        schema=schema,
+        distribution=CohortDistribution.fit(schema, table),
+        denoiser=config.to_json(),
+        calibration=Calibration({"age": Plane(constant=-0.1, weights=weights)}),
+    )
+    source = str(tmp_path / "model")
+    save(Path(source), changed, Autoencoder(preset("tiny").autoencoder), denoiser)
+    export(source, tmp_path / "bundle")
+    monkeypatch.syspath_prepend(tmp_path / "bundle")
+    rows: list[Row] = [{"age": 70.0, "dx": level} for level in ("AD", "MCI")]
+    found = []
+    for row in rows:
+        monai.bundle.run(
+            config_file=str(tmp_path / "bundle" / "configs" / "inference.json"),
+            bundle_root=str(tmp_path / "bundle"),
+            **dict(zip(("seed", "index", "attempt"), KEY, strict=True)),
+            steps=4,
+            covariates=row,
+        )
+        found.append(written(tmp_path / "bundle"))
+        assert found[-1] == generated(source, row)
+    assert found[0] != found[1]
+    channels = json.loads((tmp_path / "bundle" / "configs" / "metadata.json").read_text())
+    inputs = channels["network_data_format"]["inputs"]["covariates"]
+    assert inputs["num_channels"] == len(inputs["channel_def"]) == 4
+    assert inputs["channel_def"]["3"] == "dx: 1 where it is AD, else 0"
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """As `generate` computes on a CPU: how sums are split over threads may change a bit."""
@@ -153,10 +205,10 @@ def written(folder: Path) -> bytes:
     return gzip.decompress((folder / "output" / "sample_3_000012.nii.gz").read_bytes())
 
 
-def generated(source: str) -> bytes:
+def generated(source: str, row: Row = ROW) -> bytes:
     """The NIfTI file of the same sample, as `generate` makes it."""
     model = load(source, device="cpu", precision="fp32")
-    levels = model.generate([ROW], [KEY], steps=4, sampler="ddim")[0]
+    levels = model.generate([row], [KEY], steps=4, sampler="ddim")[0]
     assert levels.std() > 100, "an empty picture proves nothing"
     return gzip.decompress(to_nifti_bytes(levels, model.grid))
 

@@ -1,0 +1,114 @@
+"""The report on whether volumes are spread as real ones are: anatomy, features, covariates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ray_jobs.evaluation.findings import REGIONS
+from ray_jobs.evaluation.measured import Measured
+from ray_jobs.evaluation.report.page import Block, Heading, Picture, Table, Text
+from ray_jobs.evaluation.report.pictures import spreads
+from ray_jobs.evaluation.report.shown import shown
+from ray_jobs.evaluation.sources import REAL
+
+WORDS = {name: name.removesuffix("_volume").replace("_", " ") for name in REGIONS}
+
+
+def morphometry(
+    findings: dict[str, Any], measured: dict[str, Measured], releases: list[str]
+) -> Iterator[Block]:
+    yield Heading("Regional volumes")
+    yield Text(
+        "Wasserstein distances between synthetic and real volumes, adjusted for age and sex, in "
+        "standard deviations of the real ones; beside each what two halves of the real cohort give."
+    )
+    rows: list[tuple[str, ...]] = [("", *releases, "real against real")]
+    first = findings["morphometry"][releases[0]]
+    for name in first["regions"]:
+        cells = [
+            shown(findings["morphometry"][label]["regions"][name]["distance"]) for label in releases
+        ]
+        rows.append((WORDS.get(name, name), *cells, shown(first["regions"][name]["split_half"])))
+    yield Table(rows)
+    panels = [
+        {
+            "name": WORDS[name],
+            "unit": "mL",
+            "values": {
+                label: found.whole[f"measured_{name}"].to_numpy() / 1000
+                for label, found in measured.items()
+            },
+        }
+        for name in REGIONS[:3]
+    ]
+    yield Picture("volumes-spread.png", spreads(panels), "As measured, not adjusted.")
+
+
+def diversity(findings: dict[str, Any], releases: list[str]) -> Iterator[Block]:
+    yield Heading("Fidelity and diversity")
+    names = ("precision", "recall", "density", "coverage")
+    yield Table(
+        [
+            ("", *names),
+            *(
+                (label, *(shown(findings["coverage"][label][name]) for name in names))
+                for label in releases
+            ),
+        ]
+    )
+    k = findings["coverage"][releases[0]]["k"]
+    yield Text(f"On the segmenter's features, with balls of {k} neighbours.")
+    found = findings["transfer"]
+    if found:
+        yield Heading("Learning from it", 3)
+        yield Text(
+            "Mean absolute error of age, in years, of the same real people: of a regression "
+            "trained on other real people, and of one trained on synthetic volumes alone."
+        )
+        yield Table(
+            [
+                ("", "trained on real", "trained on synthetic", "everybody's mean"),
+                *(
+                    (label, *(shown(found[label][k]) for k in ("real", "synthetic", "constant")))
+                    for label in found
+                ),
+            ]
+        )
+
+
+def covariates(findings: dict[str, Any], releases: list[str]) -> Iterator[Block]:
+    found = {
+        label: findings["covariates"][label]
+        for label in releases
+        if findings["covariates"][label]["margins"]
+    }
+    if not found:
+        return
+    yield Heading("Who was asked for")
+    yield Text(
+        "The covariates that were drawn against the cohort's own. How each is spread: Wasserstein "
+        "distance in standard deviations of the cohort, or for levels the difference of their "
+        "shares; p of a two-sample Kolmogorov-Smirnov or chi-squared test."
+    )
+    rows: list[tuple[str, ...]] = [("", "", "difference", "p")]
+    for label, of_one in found.items():
+        for name, margin in of_one["margins"].items():
+            rows.append((name, label, shown(margin["difference"]), f"{margin['p']:.2g}"))
+    yield Table(rows)
+    ties = {label: {_pair(tie): tie for tie in of_one["ties"]} for label, of_one in found.items()}
+    pairs = {pair: tie["cohort"] for of_one in ties.values() for pair, tie in of_one.items()}
+    if not pairs:
+        return
+    yield Text("How every two hang together: Spearman's correlation.")
+    rows = [("", REAL, *ties)]
+    for pair, of_cohort in pairs.items():
+        cells = [
+            shown(of_one[pair]["release"]) if pair in of_one else "" for of_one in ties.values()
+        ]
+        rows.append((pair, shown(of_cohort), *cells))
+    yield Table(rows)
+
+
+def _pair(tie: dict[str, Any]) -> str:
+    return f"{tie['first']}, {tie['second']}"

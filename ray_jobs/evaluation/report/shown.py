@@ -1,0 +1,24 @@
+"""A figure, its interval and its number, as a report writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def shown(figure: dict[str, Any]) -> str:
+    """`0.951 (0.94 to 0.962, n = 500)`."""
+    if figure["value"] is None:
+        return "not defined"
+    of = f"n = {figure['n']:,}"
+    if figure.get("n_reference") is not None:
+        of += f" / {figure['n_reference']:,}"
+    if figure["low"] is None:
+        return f"{figure['value']:.3g} ({of})"
+    return f"{figure['value']:.3g} ({figure['low']:.3g} to {figure['high']:.3g}, {of})"
+
+
+def brief(figure: dict[str, Any]) -> str:
+    """`0.951 (0.94 to 0.962)`: where its number stands beside it."""
+    if figure["value"] is None:
+        return "not defined"
+    return "{value:.2f} ({low:.2f} to {high:.2f})".format(**figure)

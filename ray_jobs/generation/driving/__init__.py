@@ -1,0 +1,1 @@
+"""The driver's side: what to do next, decided without Ray, and the loop that does it on Ray."""

@@ -1,0 +1,78 @@
+"""Starting workers on Ray and hearing from them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from ray_jobs.errors import JobError
+from ray_jobs.generation.worker.assignment import Assignment
+from ray_jobs.generation.worker.environment import Native, Secrets, native
+from ray_jobs.generation.worker.worker import Worker
+
+POLL_SECONDS = 0.5
+PATIENCE_SECONDS = 20.0
+# Ray's decorators make types that mypy cannot follow.
+_remote: Any = ray.remote
+
+
+def start_worker(
+    assignment: Assignment,
+    *,
+    reserve: Mapping[str, Any],
+    environment: Mapping[str, str],
+    in_hand: int = 1,
+) -> Any:
+    """A worker's actor: a thread for each shard in hand, and one that answers how far they are.
+
+    The environment travels as an argument and not in the runtime environment, which Ray writes
+    into its logs and shows on its dashboard.
+    """
+    groups = {"work": in_hand, "watch": 1}
+    actor = _remote(concurrency_groups=groups, **reserve)(Worker)
+    return actor.remote(assignment, Secrets(environment))
+
+
+def answer(ref: Any) -> Any:
+    """What comes back at `ref`; a signal ends the wait.
+
+    Raises:
+        JobError: the worker was lost, or failed.
+    """
+    waited = 0.0
+    while not ray.wait([ref], timeout=POLL_SECONDS)[0]:
+        waited += POLL_SECONDS
+        if waited == PATIENCE_SECONDS:
+            print("waiting for the cluster to start a worker ...", file=sys.stderr, flush=True)
+    try:
+        return ray.get(ref)
+    except RayError as error:
+        raise JobError(in_one_line(error), exit_code=1) from error
+
+
+def look_at_device(
+    device: str, reserve: Mapping[str, Any], environment: Mapping[str, str], *, compiling: bool
+) -> Native:
+    """What a worker's device offers, found out on a machine where a worker can run."""
+    share = {name: reserve[name] for name in ("num_cpus", "num_gpus")}
+    task = _remote(max_retries=2, **share)(native)
+    found: Native = answer(task.remote(device, Secrets(environment), compiling=compiling))
+    return found
+
+
+def in_one_line(error: BaseException) -> str:
+    """The reason inside an error of Ray's, without the traceback that Ray puts into it."""
+    if isinstance(error, RayTaskError) and isinstance(error.cause, BaseException):
+        cause = error.cause
+        first = next(iter(str(cause).strip().splitlines()), "")
+        own = isinstance(getattr(cause, "exit_code", None), int)
+        return first if own else f"{type(cause).__name__}: {first}".rstrip(": ")
+    if isinstance(error, RayActorError):
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        told = [line for line in lines if "died" in line or "killed" in line or "OOM" in line]
+        return f"worker lost ({(told or lines or ['no reason given'])[0][:200]})"
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"[:300]

@@ -1,0 +1,232 @@
+"""The loop with Ray in it: tells the policy what happens and does what the policy decides."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from manifests.errors import StorageError
+from manifests.numbers import human_seconds
+from ray_jobs.generation.driving.actors import PATIENCE_SECONDS, in_one_line, start_worker
+from ray_jobs.generation.driving.interrupts import Interrupts
+from ray_jobs.generation.driving.metrics import RunMetrics
+from ray_jobs.generation.driving.policy import (
+    Decision,
+    End,
+    Event,
+    GiveUp,
+    Outcome,
+    Policy,
+    Retire,
+    Retry,
+    ShardCommitted,
+    ShardFailed,
+    Start,
+    StopAsked,
+    Submit,
+    WorkerDied,
+    WorkerReady,
+)
+from ray_jobs.generation.driving.progress import Progress
+from ray_jobs.generation.driving.vigil import Vigil
+from ray_jobs.generation.worker.assignment import Assignment, ShardReport
+from ray_jobs.generation.worker.rejected import NothingPassedError
+
+POLL_SECONDS = 0.5
+WATCH_SECONDS = 1.0
+
+
+class Driver:
+    """Runs a policy to its end on Ray actors.
+
+    Args:
+        policy: what to do next.
+        assignment: given to every worker.
+        reserve: what an actor reserves of the cluster.
+        environment: variables that workers need; never shown.
+        progress: the bar.
+        interrupts: the wishes of whoever watches.
+        vigil: finds the workers that hang.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        assignment: Assignment,
+        *,
+        reserve: Mapping[str, Any],
+        environment: Mapping[str, str],
+        progress: Progress,
+        interrupts: Interrupts,
+        vigil: Vigil,
+    ) -> None:
+        self.policy, self.assignment = policy, assignment
+        self.progress, self.interrupts, self.vigil = progress, interrupts, vigil
+        self.metrics = RunMetrics(assignment.out, wanted=progress.total, already=progress.already)
+        self._reserve, self._environment = reserve, environment
+        self._actors: dict[int, Any] = {}
+        self._loading: dict[Any, int] = {}
+        self._printing: dict[Any, tuple[int, int]] = {}
+        self._watching: dict[Any, int] = {}
+        self._ready: set[int] = set()
+        self._partial: dict[int, int] = {}  # worker -> volumes stored of its shards in hand
+        self._next_watch = 0.0
+        self._patient_until = time.monotonic() + PATIENCE_SECONDS
+        self._end: End | None = None
+        self.reports: dict[int, ShardReport] = {}
+
+    def run(self) -> End:
+        """Print until the policy says it is over, or until somebody wants it to stop at once."""
+        told = False
+        try:
+            with self.interrupts.watched():
+                self._obey(self.policy.begin())
+                while self._end is None:
+                    if self.interrupts.now:
+                        return End(outcome=Outcome.STOPPED)
+                    if self.interrupts.finish and not told:
+                        told = True
+                        self.progress.say(
+                            f"stopping after the shards in hand{self._usual()}; "
+                            "Ctrl-C again stops at once"
+                        )
+                        self._obey(self.policy.on(StopAsked()))
+                        continue
+                    self._turn()
+                return self._end
+        finally:
+            self.metrics.ready(len(self._ready), time.monotonic())
+            self.metrics.progressed(self._done())
+            for worker in list(self._actors):
+                self._drop(worker)
+
+    def _turn(self) -> None:
+        """Wait a little; take in whatever came."""
+        waiting = [*self._loading, *self._printing, *self._watching]
+        came, _ = ray.wait(waiting, num_returns=1, timeout=POLL_SECONDS)
+        for ref in came:
+            event = self._event(ref)
+            if event is not None:
+                if isinstance(event, WorkerDied | ShardFailed):
+                    self.metrics.lost_worker()
+                self._obey(self.policy.on(event))
+        now = time.monotonic()
+        self.metrics.ready(len(self._ready), now)
+        self.vigil.tick(now)
+        if now >= self._patient_until:
+            self._patient_until = math.inf
+            self.progress.say("waiting for the cluster to start a worker ...")
+        if now >= self._next_watch:
+            self._next_watch = now + WATCH_SECONDS
+            self._watch()
+            for worker, reason in self.vigil.hung().items():
+                self._drop(worker)
+                self.metrics.lost_worker()
+                self._obey(self.policy.on(WorkerDied(worker=worker, reason=reason)))
+            self.progress.update(self._done(), len(self._ready))
+            self.metrics.progressed(self._done())
+
+    def _event(self, ref: Any) -> Event | None:
+        """What the answer at `ref` means."""
+        if ref in self._loading:
+            worker = self._loading.pop(ref)
+            try:
+                refusal = ray.get(ref)
+            except RayError as error:
+                self._drop(worker)
+                return WorkerDied(worker=worker, reason=in_one_line(error))
+            if refusal is not None:
+                self._drop(worker)
+                return WorkerDied(worker=worker, reason=refusal, fatal=True)
+            self._ready.add(worker)
+            self._patient_until = math.inf
+            return WorkerReady(worker=worker)
+        if ref in self._printing:
+            worker, shard = self._printing.pop(ref)
+            try:
+                self.reports[shard] = ray.get(ref)
+            except RayTaskError as error:
+                return ShardFailed(
+                    worker=worker,
+                    shard=shard,
+                    reason=in_one_line(error),
+                    storage=isinstance(error.cause, StorageError),
+                    fatal=isinstance(error.cause, NothingPassedError),
+                )
+            except RayError as error:
+                self._drop(worker)
+                return WorkerDied(worker=worker, reason=in_one_line(error))
+            self._partial.pop(worker, None)
+            self.vigil.committed(self.reports[shard].seconds)
+            self.metrics.committed(self.reports[shard].tally)
+            return ShardCommitted(worker=worker, shard=shard)
+        worker = self._watching.pop(ref)
+        try:
+            shown: dict[int, int] = ray.get(ref)
+        except RayError:
+            return None  # the shard it holds will tell
+        self.vigil.answered(worker, shown)
+        held = [shard for holder, shard in self._printing.values() if holder == worker]
+        self._partial[worker] = sum(shown.get(shard, 0) for shard in held)
+        return None
+
+    def _obey(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            match decision:
+                case Start(worker=worker):
+                    actor = start_worker(
+                        self.assignment,
+                        reserve=self._reserve,
+                        environment=self._environment,
+                        in_hand=self.policy.config.in_hand,
+                    )
+                    self._actors[worker] = actor
+                    loading = actor.load.options(concurrency_group="work").remote()
+                    self._loading[loading] = worker
+                case Submit(worker=worker, shard=shard):
+                    method = self._actors[worker].print_shard.options(concurrency_group="work")
+                    self._printing[method.remote(shard)] = (worker, shard)
+                case Retire(worker=worker):
+                    self._drop(worker)
+                case Retry(shard=shard, attempt=attempt, of=of, reason=reason):
+                    self.metrics.retried()
+                    self.progress.say(f"shard {shard}, attempt {attempt} of {of}: {reason}")
+                case GiveUp(shard=shard, attempts=attempts, reason=reason):
+                    self.metrics.gave_up()
+                    self.progress.say(f"shard {shard} given up after {attempts} attempts: {reason}")
+                case End():
+                    self._end = decision
+
+    def _drop(self, worker: int) -> None:
+        """End the worker's process, if it still lives, and forget what it was asked."""
+        actor = self._actors.pop(worker, None)
+        if actor is not None:
+            ray.kill(actor)
+        self.vigil.forget(worker)
+        self._ready.discard(worker)
+        self._partial.pop(worker, None)
+        self._loading = {ref: w for ref, w in self._loading.items() if w != worker}
+        self._watching = {ref: w for ref, w in self._watching.items() if w != worker}
+        self._printing = {ref: held for ref, held in self._printing.items() if held[0] != worker}
+
+    def _watch(self) -> None:
+        """Ask every worker how far it is, unless it still owes an answer."""
+        for worker in self._actors.keys() - set(self._watching.values()):
+            method = self._actors[worker].progress.options(concurrency_group="watch")
+            self._watching[method.remote()] = worker
+            self.vigil.asked(worker)
+
+    def _usual(self) -> str:
+        """What a shard has taken so far, for whoever waits for the last ones."""
+        if not self.reports:
+            return ""
+        mean = sum(report.seconds for report in self.reports.values()) / len(self.reports)
+        return f" (one takes some {human_seconds(mean)})"
+
+    def _done(self) -> int:
+        return sum(report.rows for report in self.reports.values()) + sum(self._partial.values())

@@ -1,0 +1,52 @@
+"""What a worker is told before it starts, and what it reports of each shard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from manifests.ledger import ShardPlan
+from ray_jobs.generation.options import LOADER
+from ray_jobs.generation.recipe import Recipe
+from ray_jobs.generation.worker.tally import Tally
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """All that a worker must know; pickled to each.
+
+    Attributes:
+        out: URI of the release.
+        model: where the model is; every worker loads it once.
+        model_fingerprint: of the model that the plan was made with.
+        device: "cpu" or "cuda".
+        precision: "bf16" or "fp32".
+        compiled: whether the networks go through `torch.compile`.
+        recipe: how the samples are drawn.
+        shards: how they are cut.
+        writers: threads that compress and upload.
+        storage_patience_seconds: how long to wait for a storage that is away.
+        loader: what loads the model, "module:function"; see `Options`.
+    """
+
+    out: str
+    model: str
+    model_fingerprint: str
+    device: str
+    precision: str
+    compiled: bool = False
+    recipe: Recipe
+    shards: ShardPlan
+    writers: int
+    storage_patience_seconds: float = 0.0
+    loader: str = LOADER
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardReport:
+    """What became of a shard: rows committed, of them failed, and what that took."""
+
+    shard: int
+    rows: int
+    failed: int
+    seconds: float
+    tally: Tally

@@ -1,0 +1,118 @@
+"""Draws the samples of one batch: volumes that pass the quality check, or the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ldm.covariates import Row
+from ldm.volumes.quality import SIZE_ERROR, Quality, Strictness, check, loosened
+from ray_jobs.generation.recipe import Recipe
+from ray_jobs.generation.worker.tally import Stage, Tally
+
+if TYPE_CHECKING:
+    from ldm.models.base import LoadedModel
+    from ldm.models.description import ModelDescription
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """One sample as it was drawn.
+
+    Attributes:
+        index: which sample.
+        covariates: asked of the model, physical units.
+        attempt: from 0; the draw that was taken, or the last that failed.
+        quality: what the check found.
+        levels: (X, Y, Z) uint16 0..4095; None where every attempt failed.
+        rejected: what the last attempt drew, where it failed too.
+    """
+
+    index: int
+    covariates: Row
+    attempt: int
+    quality: Quality
+    levels: np.ndarray | None
+    rejected: np.ndarray | None = None
+
+
+def volumes_of(
+    model: LoadedModel, recipe: Recipe, batch: range, covariates: list[Row], *, attempt: int = 0
+) -> np.ndarray:
+    """Every volume of a full batch at one attempt, (B, X, Y, Z) uint16 0..4095.
+
+    Args:
+        covariates: the recipe's, of every index of the batch.
+    """
+    return model.generate(covariates, recipe.keys(batch, attempt), **recipe.keywords())
+
+
+def draw_batch(
+    model: LoadedModel,
+    judge: Callable[[np.ndarray, Row], Quality],
+    recipe: Recipe,
+    batch: range,
+    *,
+    wanted: Collection[int],
+    alone: AbstractContextManager[Any],
+    tally: Tally,
+) -> Iterator[Draw]:
+    """The wanted samples of a full batch, each as soon as it is settled.
+
+    Where a sample fails the check the whole batch runs again with the next attempt number and
+    only the failed ones are taken from it, so that each stays a function of (seed, index): the
+    batch is always full, and what others in it drew does not matter.
+
+    Args:
+        model: what draws.
+        judge: the quality check of one volume, and of what was asked of it.
+        recipe: how to draw.
+        batch: indices, as many as a forward pass takes.
+        wanted: those to draw; the others (past the end of the release) are made and dropped.
+        alone: a lock, held while the device draws; not while volumes are checked.
+        tally: what counts the seconds of both.
+    """
+    covariates = recipe.covariates(batch)
+    open_indices = [index for index in batch if index in wanted]
+    for attempt in range(recipe.attempts):
+        if not open_indices:
+            return
+        with alone, tally.stage(Stage.DRAW):
+            volumes = volumes_of(model, recipe, batch, covariates, attempt=attempt)
+        failed = []
+        for index in open_indices:
+            position = index - batch.start
+            levels = volumes[position]
+            with tally.stage(Stage.CHECK):
+                quality = judge(levels, covariates[position])
+            last = attempt == recipe.attempts - 1
+            if not quality.ok and not last:
+                failed.append(index)
+                continue
+            yield Draw(
+                index=index,
+                covariates=covariates[position],
+                attempt=attempt,
+                quality=quality,
+                levels=levels if quality.ok else None,
+                rejected=None if quality.ok else levels,
+            )
+        open_indices = failed
+
+
+def check_asked(
+    description: ModelDescription, strictness: Strictness, levels: np.ndarray, asked: Row
+) -> Quality:
+    """The quality check of a volume, by what is left of its model's bounds.
+
+    Of covariates beyond the cohort's nobody knows how large a brain they make: that figure is
+    told, and refuses nothing.
+    """
+    bounds = loosened(description.bounds, strictness)
+    if description.schema.is_extrapolated(asked):
+        bounds = {name: pair for name, pair in bounds.items() if name != SIZE_ERROR}
+    return check(levels, bounds, size=description.brain_size, asked=asked)

@@ -1,0 +1,206 @@
+"""The worker: holds the model, prints a shard's volumes, and commits them as one part."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ldm.volumes.conversion import to_nifti_bytes
+from manifests.format.layout import part_key
+from manifests.format.parquet import table_from_bytes
+from manifests.format.schema import FAILED, manifest_schema, rows_table
+from manifests.ledger import Ledger
+from manifests.storage import open_store
+from manifests.storage.base import Store
+from ray_jobs.generation.plan import batches
+from ray_jobs.generation.worker.assignment import Assignment, ShardReport
+from ray_jobs.generation.worker.drawing import Draw, check_asked, draw_batch, volumes_of
+from ray_jobs.generation.worker.environment import one_thread, prepare_process
+from ray_jobs.generation.worker.loading import load_model
+from ray_jobs.generation.worker.rejected import PICTURED, PREVIEW_KEY, nothing_passed, picture
+from ray_jobs.generation.worker.rows import (
+    QUALITY_COLUMNS,
+    Stored,
+    covariate_columns,
+    manifest_row,
+)
+from ray_jobs.generation.worker.tally import Stage, Tally
+from ray_jobs.generation.worker.writers import Writers
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ldm.models.base import LoadedModel
+
+
+class Worker:
+    """Prints shards. An actor on Ray, and a plain object anywhere else.
+
+    Several shards may be asked of it at once, each from a thread of its own: the device draws
+    for one at a time, while volumes of the other are checked and stored.
+    """
+
+    def __init__(self, assignment: Assignment, environment: Mapping[str, str]) -> None:
+        prepare_process(assignment.device, environment)
+        self.assignment = assignment
+        self._drawing, self._counting = threading.Lock(), threading.Lock()
+        self._stored: dict[int, int] = {}  # shard in hand -> volumes stored so far
+        self._store: Store | None = None
+        self._model: LoadedModel | None = None
+
+    def load(self) -> str | None:
+        """Load the model; in one line, why it cannot be, where any other worker would fail too."""
+        told = self.assignment
+        try:
+            self._model = load_model(told)
+        except Exception as error:
+            if isinstance(getattr(error, "exit_code", None), int):
+                return str(error)
+            raise
+        self._store = open_store(told.out).patient(told.storage_patience_seconds)
+        return None
+
+    def progress(self) -> dict[int, int]:
+        """Volumes stored by now of each shard in hand."""
+        return dict(self._stored)
+
+    def print_shard(self, shard: int) -> ShardReport:
+        """Draw and store every volume of a shard that no row tells of yet, then commit the rows.
+
+        Raises:
+            ReleaseError: the store refuses.
+            NothingPassedError: all of them failed, and no shard is committed yet.
+        """
+        assert self._store is not None
+        started = time.monotonic()
+        ledger, told = Ledger(self._store), self.assignment
+        indices = told.shards.indices(shard)
+        schema = manifest_schema(covariate_columns(told.recipe.source.schema), QUALITY_COLUMNS)
+        rows = {row["index"]: row for row in self._rows_of(shard) if row["index"] in indices}
+        self._stored[shard] = 0
+        rejected: list[tuple[int, np.ndarray]] = []
+        tally = Tally(host=socket.gethostname())
+        try:
+            for row in self._print([i for i in indices if i not in rows], shard, tally, rejected):
+                rows[row["index"]] = row
+                tally.add_row(row)
+            self._refuse_hopeless(list(rows.values()), rejected, ledger)
+            table = rows_table(rows.values(), schema)
+            with tally.stage(Stage.COMMIT):
+                ledger.commit(shard, table, len(indices))
+        finally:
+            del self._stored[shard]
+        return ShardReport(
+            shard=shard,
+            rows=len(rows),
+            failed=sum(row["status"] == FAILED for row in rows.values()),
+            seconds=time.monotonic() - started,
+            tally=tally,
+        )
+
+    def time_batch(self, steps: int) -> tuple[float, float]:
+        """Seconds of one full batch at so many steps, and the mean bytes of its volumes."""
+        assert self._model is not None
+        recipe = self.assignment.recipe.of_steps(steps)
+        batch = range(recipe.batch_size)
+        covariates = recipe.covariates(batch)
+        started = time.monotonic()
+        with one_thread(self.assignment.device):
+            volumes = volumes_of(self._model, recipe, batch, covariates)
+            sizes = [len(to_nifti_bytes(levels, self._model.grid)) for levels in volumes]
+        return time.monotonic() - started, sum(sizes) / len(sizes)
+
+    def _rows_of(self, shard: int) -> list[dict[str, Any]]:
+        """The rows of a part that an earlier, smaller plan committed."""
+        assert self._store is not None
+        try:
+            data = self._store.get(part_key(shard))
+        except KeyError:
+            return []
+        rows: list[dict[str, Any]] = table_from_bytes(data, part_key(shard)).to_pylist()
+        return rows
+
+    def _refuse_hopeless(
+        self,
+        rows: list[dict[str, Any]],
+        rejected: list[tuple[int, np.ndarray]],
+        ledger: Ledger,
+    ) -> None:
+        """End a run whose first shard has nothing that passed; its pictures are kept."""
+        store = ledger.store
+        if any(row["status"] != FAILED for row in rows) or ledger.parts():
+            return
+        if rejected:
+            store.put(PREVIEW_KEY, picture(rejected))
+        raise nothing_passed(rows, f"{store.uri}/{PREVIEW_KEY}")
+
+    def _print(
+        self,
+        indices: list[int],
+        shard: int,
+        tally: Tally,
+        rejected: list[tuple[int, np.ndarray]],
+    ) -> Iterator[dict[str, Any]]:
+        """The rows of `indices`, once their volumes are stored; the first of those that failed
+        are put into `rejected`."""
+        if not indices:
+            return
+        told = self.assignment
+        waiting = 2 * told.recipe.batch_size
+        with Writers[dict[str, Any]](threads=told.writers, waiting=waiting) as writers:
+            futures: list[Future[dict[str, Any]]] = []
+            with one_thread(told.device):
+                for draw in self._draw(indices, tally):
+                    if draw.rejected is not None and len(rejected) < PICTURED:
+                        rejected.append((draw.index, draw.rejected))
+                    with tally.stage(Stage.WAIT):
+                        futures.append(writers.submit(partial(self._keep, draw, shard, tally)))
+                    raise_first(futures)  # draw no further for a store that refuses
+            for future in futures:
+                yield future.result()
+
+    def _draw(self, indices: list[int], tally: Tally) -> Iterator[Draw]:
+        assert self._model is not None
+        recipe, wanted = self.assignment.recipe, set(indices)
+        judge = partial(check_asked, self._model.description, recipe.quality)
+        for batch in batches(range(indices[0], indices[-1] + 1), recipe.batch_size):
+            if wanted.isdisjoint(batch):
+                continue
+            yield from draw_batch(
+                self._model,
+                judge,
+                recipe,
+                batch,
+                wanted=wanted,
+                alone=self._drawing,
+                tally=tally,
+            )
+
+    def _keep(self, draw: Draw, shard: int, tally: Tally) -> dict[str, Any]:
+        """Store a drawn volume; its row."""
+        assert self._model is not None
+        assert self._store is not None
+        stored = None
+        if draw.levels is not None:
+            with tally.stage(Stage.COMPRESS):
+                data = to_nifti_bytes(draw.levels, self._model.grid)
+                stored = Stored.of(draw.index, data)
+            with tally.stage(Stage.UPLOAD):
+                self._store.put(stored.path, data)
+        recipe = self.assignment.recipe
+        row = manifest_row(draw, stored, schema=recipe.source.schema, seed=recipe.seed)
+        with self._counting:
+            self._stored[shard] += 1
+        return row
+
+
+def raise_first(futures: Iterable[Future[Any]]) -> None:
+    """Raise the error of a job that has failed already, if there is one."""
+    for future in futures:
+        if future.done():
+            future.result()

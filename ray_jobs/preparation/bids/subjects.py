@@ -1,0 +1,222 @@
+"""Finding the subjects of a BIDS folder and their covariates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ldm.covariates import CovariateSchema, Row
+from ldm.measuring import MEASURED
+from ldm.split import held_out
+from ray_jobs.errors import JobError
+from ray_jobs.preparation.bids.choice import Choice
+from ray_jobs.preparation.bids.images import Found, Image, find_images, plain, ranked, why_first
+from ray_jobs.preparation.bids.participants import (
+    TABLE,
+    Participant,
+    absent,
+    read_participants,
+    session_values,
+)
+from ray_jobs.preparation.bids.reading import Missing, Reading
+from ray_jobs.preparation.bids.sessions import ALL, Sessions, groups, read_sessions
+from ray_jobs.preparation.notes import CASE, OTHER_SESSION, PASSED_OVER
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """One sample: a participant's image and covariates, or the reason why it cannot be used.
+
+    Attributes:
+        participant_id: `sub-01`; with --session all `sub-01_ses-02`.
+        session: that the image is of, where it has sessions.
+        unmeasured: the covariates to be measured on the image.
+        intracranial: the volume (mm3) inside the skull where the table has it.
+        why: the rule that chose the image before the next one; empty where there is one alone.
+        others: what to use instead, best first, where this image turns out to be unusable.
+        notes: codes of what is doubtful.
+    """
+
+    participant_id: str
+    image: Path | None
+    covariates: Row
+    reason: str | None = None
+    unmeasured: tuple[str, ...] = ()
+    intracranial: float | None = None
+    session: str | None = None
+    why: str = ""
+    others: tuple[Subject, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def find_subjects(
+    folder: Path,
+    schema: CovariateSchema,
+    *,
+    measure: bool = False,
+    heads: bool = False,
+    reading: Reading | None = None,
+    choice: Choice | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> list[Subject]:
+    """Every participant of the table or with a folder, in the order of their ids.
+
+    Args:
+        folder: a BIDS dataset.
+        schema: the covariates that a subject needs.
+        measure: whether volumes that the table lacks will be measured.
+        heads: whether the table's intracranial volumes are needed.
+        reading: what the user says of the table.
+        choice: which images are asked for; by default the best one of each participant.
+        tell: given a line for all that is not read from the table just as it stands.
+
+    Raises:
+        JobError: no such folder, or no participants.tsv that can be read with this schema.
+    """
+    choice, reading = choice or Choice(), reading or Reading()
+    folders = {plain(p.name): p for p in folder.glob("sub-*") if p.is_dir()}
+    sessions = {name: read_sessions(path) for name, path in folders.items()}
+    of_sessions = {column for known in sessions.values() for column in known.columns}
+    measured = MEASURED if measure else ()
+    elsewhere = (*measured, *(n for n in schema.names if reading.columns.get(n, n) in of_sessions))
+    found = read_participants(folder, schema, elsewhere, reading, heads=heads)
+    for note in found.notes if tell else ():
+        tell(f"{TABLE}: {note}")  # type: ignore[misc]
+    if not found.rows and not folders:
+        raise JobError(f"{folder} has no sub-* folder and no participant; expected a BIDS dataset")
+    places = _places(found.rows.keys(), folders.keys())
+    names = sorted(found.rows.keys() | (folders.keys() - places.values()))
+    people = _People(folder, schema, measured, reading, choice)
+    subjects = []
+    for name in names:
+        place = places.get(name, name)
+        known = sessions.get(place, Sessions())
+        samples = people.samples(name, folders.get(place), found.rows.get(name), known)
+        subjects += samples if place == name else [_noted(sample, CASE) for sample in samples]
+    return subjects
+
+
+def in_validation(participant_id: str, share: float) -> bool:
+    """Whether a subject is held out: a function of the person alone, who never changes sides."""
+    return held_out(participant_id, share)
+
+
+def _places(rows: Set[str], folders: Set[str]) -> dict[str, str]:
+    """The folder of each participant whose folder's name differs from the table's in case alone."""
+    places = {}
+    for name in rows - folders:
+        alike = [other for other in folders - rows if other.casefold() == name.casefold()]
+        rivals = [other for other in rows - folders if other.casefold() == name.casefold()]
+        if len(alike) == len(rivals) == 1:
+            places[name] = alike[0]
+    return places
+
+
+@dataclass(frozen=True)
+class _People:
+    """How the samples of each participant of one dataset are found."""
+
+    folder: Path
+    schema: CovariateSchema
+    measured: Sequence[str]
+    reading: Reading
+    choice: Choice
+
+    def samples(
+        self, name: str, place: Path | None, row: Participant | None, sessions: Sessions
+    ) -> list[Subject]:
+        """What is used of one participant: a sample, or with --session all one a session."""
+        choice = self.choice
+        found = find_images(place, choice.pattern)
+        samples = []
+        alternatives = groups(found.images, choice.session)
+        for session, images in alternatives.items():
+            ordered = ranked(images, choice.placement)
+            sample_id = f"{name}_{session}" if session else name
+            tried = [self._subject(sample_id, image, row, sessions) for image in ordered] or [
+                _without(self._subject(sample_id, None, row, sessions), found, choice)
+            ]
+            if choice.session == ALL and len(alternatives) > 1:
+                tried = [_noted_session(one, sessions, self.schema) for one in tried]
+            usable = [one for one in tried if one.reason is None] or tried[:1]
+            why = why_first(ordered, choice.placement) if len(ordered) > 1 else ""
+            if usable[0] is not tried[0]:
+                why = f"{tried[0].session}: {tried[0].reason}"
+            if found.problems and ordered:
+                why = "; ".join(filter(None, (why, *found.problems)))
+            if usable[0] is not tried[0] or found.problems or any(i.problem for i in ordered):
+                usable = [_noted(one, PASSED_OVER) for one in usable]
+            samples.append(replace(usable[0], why=why, others=tuple(usable[1:])))
+        return samples
+
+    def _subject(
+        self, name: str, image: Image | None, row: Participant | None, sessions: Sessions
+    ) -> Subject:
+        reason = None if image else "no T1w image"
+        session = image.session if image else None
+        path = image.path if image else None
+        if row is None:
+            return Subject(
+                participant_id=name,
+                image=path,
+                session=session,
+                covariates={},
+                reason="not in participants.tsv",
+            )
+        covariates, missing, problem = self._covariates(row, sessions, session)
+        return Subject(
+            participant_id=name,
+            image=path,
+            session=session,
+            covariates=covariates,
+            reason=problem or reason,
+            unmeasured=tuple(c for c in missing if c in self.measured),
+            intracranial=row.intracranial,
+        )
+
+    def _covariates(
+        self, row: Participant, sessions: Sessions, session: str | None
+    ) -> tuple[Row, tuple[str, ...], str | None]:
+        """What is known of a session, what is missing, and why it cannot be used: the session's
+        own table before the participants'."""
+        if sessions.problem:
+            return row.covariates, row.missing, sessions.problem
+        own = session_values(
+            self.folder, self.schema, sessions.of(session), self.reading, session or ""
+        )
+        covariates = {**row.covariates, **own.covariates}
+        missing = tuple(c for c in row.missing if c not in own.covariates)
+        problem = own.reason or (None if own.covariates else row.reason)
+        if problem is None and self.reading.missing is Missing.DROP_SUBJECT:
+            lacking = [c for c in self.schema.names if c not in covariates]
+            lacking = [c for c in lacking if c not in self.measured]
+            if lacking:
+                problem = row.reason or absent(self.schema[lacking[0]], "n/a")
+        ordered = {name: covariates[name] for name in self.schema.names if name in covariates}
+        return ordered, missing, problem
+
+
+def _without(subject: Subject, found: Found, choice: Choice) -> Subject:
+    """A subject without an image; its reason tells where one was looked for and what is there."""
+    if subject.reason != "no T1w image":
+        return subject
+    where = f" of {choice.session}" if choice.session not in (None, ALL) else ""
+    others = "; ".join(filter(None, (found.instead, *_sessions_of(found))))
+    return replace(subject, reason=f"no T1w image{where}" + (f" (found {others})" * bool(others)))
+
+
+def _sessions_of(found: Found) -> list[str]:
+    return [f"{image.session or 'no session'}: {image.path.name}" for image in found.images[:3]]
+
+
+def _noted(subject: Subject, note: str) -> Subject:
+    others = tuple(_noted(other, note) for other in subject.others)
+    return replace(subject, notes=(*subject.notes, note), others=others)
+
+
+def _noted_session(subject: Subject, sessions: Sessions, schema: CovariateSchema) -> Subject:
+    """One of several sessions, some of whose covariates may be those of another day."""
+    of_the_day = {*sessions.of(subject.session), *subject.unmeasured}
+    known = all(covariate.name in of_the_day for covariate in schema.continuous)
+    return subject if known else _noted(subject, OTHER_SESSION)
