@@ -61,11 +61,11 @@ def _annexed(path: Path) -> str:
 def _place(path: Path) -> tuple[str, str]:
     """` in ROOT` of the repository that a file is in, and its path in there, quoted."""
     path = path.absolute()
-    target = str(path.readlink()) if path.is_symlink() else ""
-    if _GIT in (linked := os.path.normpath(path.parent / target) if target else ""):
-        roots = [Path(linked.partition(_GIT)[0])]
-    else:
-        roots = [p for p in path.parents if any((p / mark).exists() for mark in _ROOTS)]
+    roots = [p for p in path.parents if any((p / mark).exists() for mark in _ROOTS)]
+    linked = os.path.normpath(path.parent / path.readlink()) if path.is_symlink() else ""
+    if _GIT in linked:  # a dataset in a dataset: the link knows which of them
+        of_link = Path(linked.partition(_GIT)[0])
+        roots = [of_link] if (of_link / ".git").exists() or not roots else roots
     for root in roots[:1]:
         if path.is_relative_to(root):
             return f", in {root}", shlex.quote(str(path.relative_to(root)))

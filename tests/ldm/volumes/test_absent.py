@@ -65,6 +65,18 @@ def test_names_that_a_shell_would_split_are_quoted(tmp_path: Path) -> None:
     assert "datalad get 'a b.nii.gz', or" in why(path)
 
 
+def test_of_nested_datasets_the_one_that_has_the_file_is_named(tmp_path: Path) -> None:
+    inner = tmp_path / "sub-01"
+    for place in (tmp_path, inner):
+        (place / ".git").mkdir(parents=True)
+    path = inner / "anat" / "sub-01_T1w.nii.gz"
+    path.parent.mkdir()
+    for up, root in (("../../", tmp_path), ("../", inner)):
+        path.symlink_to(f"{up}.git/annex/objects/{KEY}")
+        assert why(path).endswith(f"git annex get {path.relative_to(root)}, in {root}")
+        path.unlink()
+
+
 def test_a_git_lfs_pointer_names_its_command(image: Path, tmp_path: Path) -> None:
     image.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n")
     assert why(image) == (
