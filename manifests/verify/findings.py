@@ -120,8 +120,7 @@ CODES: dict[str, str] = {
     "image-changed": "an image's SHA-256 is not the manifest's",
     "image-swapped": "what lies there is the image of another sample",
     "image-content": "an image is no sound NIfTI volume: broken, empty, not finite, not 3-D",
-    "image-header": "a NIfTI header without unit or space, or that contradicts itself or the "
-    "space of its release",
+    "image-header": "a header without unit or space, or one that contradicts itself or its release",
     "image-geometry": "an image's grid, type or scaling is not that of the first",
     "image-withdrawn": "the image of a withdrawn sample is still there: run `withdraw` again",
     "image-extra": "a file in a subject's folder that the manifest does not name",

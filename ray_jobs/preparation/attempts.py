@@ -42,7 +42,9 @@ class Attempts:
     def kept(self, volumes: Path, grid: Grid) -> dict[str, Any] | None:
         """What `prepare` returned, with "redone" False, where that very work is there."""
         for number, image, work, before in self._each():
-            if (outcome := kept(self.name, image, volumes, grid, work, before)) is not None:
+            outcome = kept(self.name, image, volumes, grid, work, before)
+            # Of several images that are refused one alone is there, and the reasons are of all.
+            if outcome is not None and ("sha256" in outcome or len(self.images) == 1):
                 return {**outcome, "used": number}
         return None
 

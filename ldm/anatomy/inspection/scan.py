@@ -9,6 +9,7 @@ import numpy as np
 
 from ldm.anatomy.inspection.surroundings import outside_share, surroundings, to_voxels, within
 from ldm.anatomy.registration import Registration
+from ldm.volumes.background import background
 from ldm.volumes.grid import Grid
 
 HEAD, BRAIN = "head", "brain"
@@ -102,7 +103,7 @@ class _Seen:
         sigma = np.sqrt(np.maximum((_FINE / sides) ** 2 - 1, 0)) / 2.355
         self._data = ndimage.gaussian_filter(data, sigma)
         self._affine = affine
-        self._outside = _background(self._data)
+        self._outside = background(self._data).value
         brain = self._contrast(surroundings().brain, registration.affine)
         self._brightest = float(np.percentile(brain, 98))
 
@@ -124,12 +125,6 @@ class _Seen:
         voxels = to_voxels(points, to_mni @ self._affine)
         found = ndimage.map_coordinates(self._data, voxels, order=1, mode="nearest")
         return np.where(within(voxels, self._data.shape), np.abs(found - self._outside), 0)
-
-
-def _background(data: np.ndarray) -> float:
-    """The median of the outermost voxels, the faces of the box."""
-    faces = (data[[0, -1]], data[:, [0, -1]], data[..., [0, -1]])
-    return float(np.median(np.concatenate([face.ravel() for face in faces])))
 
 
 def _moved(points: np.ndarray, motion: np.ndarray) -> np.ndarray:

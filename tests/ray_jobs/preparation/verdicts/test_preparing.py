@@ -12,29 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ray_jobs.preparation import job
 from ray_jobs.preparation.cohort import PreparedCohort
-from ray_jobs.preparation.options import Work
-from ray_jobs.preparation.subject import kept, prepare_subject
 from tests.ldm.heads import turned
 from tests.ldm.scalps import brain, head
-from tests.ray_jobs.line import ended, image_path, people, without_ray, write_participants
+from tests.ray_jobs.line import ended, image_path, people, write_participants
 
 WORDS = ("--validation", "0", "--ranges", "schema")
 PREPARE = (*WORDS, "--preset", "tiny")
 
 
-@pytest.fixture(autouse=True)
-def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every subject's work done here instead of by Ray Data."""
-    without_ray(monkeypatch)
-
-    def kept_or_made(name: str, image: Path, volumes: Path, grid: Any, work: Work) -> Any:
-        outcome = kept(name, image, volumes, grid, work)
-        return outcome or prepare_subject(name, image, volumes, grid, work)
-
-    monkeypatch.setattr(job, "kept", kept_or_made)
-
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 Scan = tuple[np.ndarray, np.ndarray]
 
