@@ -129,6 +129,10 @@ def _judged(stream: Any) -> tuple[Frame, Any, np.dtype[Any], int]:
 
 def _header(block: bytes) -> Any:
     sizes = {int.from_bytes(block[:4], "little"), int.from_bytes(block[:4], "big")}
+    if 348 in sizes and block[344:348] == bytes(4):
+        raise LdmError(
+            "unreadable image (Analyze 7.5, which does not tell left from right, expected NIfTI)"
+        )
     if 348 in sizes:
         return _checked(nib.Nifti1Header(block[:348], check=False))
     if 540 in sizes:
@@ -154,7 +158,8 @@ def _layout(header: Any) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     if min(shape) < 1:
         raise LdmError(f"empty volume: {sides} voxels")
     if dtype.kind not in "iuf":
-        raise LdmError(f"unreadable image ({sides} voxels of type {dtype}, expected numbers)")
+        kind = "-".join(dtype.names) if dtype.names else str(dtype)
+        raise LdmError(f"unreadable image ({sides} voxels of type {kind}, expected real numbers)")
     voxels = math.prod(shape)
     if voxels > MOST_VOXELS or voxels * dtype.itemsize > MOST_BYTES:
         raise LdmError(

@@ -22,6 +22,9 @@ from ldm.volumes.orientation import PARTIAL, THICK, Frame
 
 _SUFFIX = re.compile(r"_t1w\.nii(\.gz)?$", re.IGNORECASE)
 _LIKE = re.compile(r"(T1w|UNIT1).*\.nii(\.gz)?$", re.IGNORECASE)
+_OTHER_FORMAT = re.compile(
+    r"_(T1w|UNIT1)\.(img|hdr|mgz|mgh|mnc|nrrd|nhdr|mha|mhd|dcm)(\.gz)?$", re.IGNORECASE
+)
 _CONTRAST = re.compile(
     r"gado|gadolinium|post-?contrast|postgad|withcontrast|^gd|gd$|^ce$|^post$", re.I
 )
@@ -63,6 +66,8 @@ def find_images(folder: Path | None, pattern: str | None = None) -> Found:
         shown = plain(str(path.relative_to(folder))) if folder else path.name
         if not _SUFFIX.search(path.name):
             instead += [shown] if _LIKE.search(path.name) else []
+            if _OTHER_FORMAT.search(path.name):
+                instead.append(f"{shown}, expected .nii or .nii.gz")
         elif path.is_dir():
             instead.append(f"{shown}, a folder")
         elif str(path) != plain(str(path)):

@@ -14,6 +14,7 @@ from ldm.errors import LdmError
 from ldm.measuring import MEASURED
 from ray_jobs.errors import JobError
 from ray_jobs.files import read_json
+from ray_jobs.preparation.bids.images import plain
 from ray_jobs.preparation.bids.reading import HEAD, INTRACRANIAL, PARTICIPANT, Missing, Reading
 from ray_jobs.preparation.bids.values import Values, read_values
 
@@ -128,11 +129,24 @@ def _table(path: Path) -> TextTable:
     try:
         return read_text_table(path.read_bytes(), "\t")
     except FileNotFoundError:
-        raise JobError(f"{path.parent} has no {TABLE}; expected a BIDS dataset") from None
+        raise JobError(
+            f"{path.parent} has no {TABLE}{_instead(path.parent)}; expected a BIDS dataset"
+        ) from None
     except OSError as error:
         raise JobError(f"{path} cannot be read: {error.strerror}") from None
     except LdmError as error:
         raise JobError(f"{path} cannot be read: {error}") from None
+
+
+def _instead(folder: Path) -> str:
+    """Tables that lie where one is looked for in vain: in another format, or a folder down."""
+    try:
+        other = [p for p in folder.glob("participants.*") if p.suffix != ".json"]
+        found = sorted([*other, *folder.glob(f"*/{TABLE}")])
+    except OSError:
+        return ""
+    shown = ", ".join(plain(str(path.relative_to(folder))) for path in found[:3])
+    return f", but {shown}" if shown else ""
 
 
 def _about(path: Path) -> dict[str, Any]:

@@ -194,6 +194,16 @@ def test_a_pattern_leaves_out_other_names(tmp_path: Path) -> None:
     assert "anat/sub-01_acq-a_T1w.nii.gz, not *_acq-x_*" in found.instead
 
 
+@pytest.mark.parametrize("name", ["T1w.img", "T1w.HDR", "T1w.mgz", "UNIT1.img.gz", "T1w.nrrd"])
+def test_an_image_in_another_format_is_named_where_there_is_no_nifti(
+    tmp_path: Path, name: str
+) -> None:
+    folder = person(tmp_path / "sub-01", {f"anat/sub-01_{name}": b"", "anat/sub-01_T1w.json": b""})
+    found = find_images(folder)
+    assert found.images == ()
+    assert found.instead == f"anat/sub-01_{name}, expected .nii or .nii.gz"
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_session_that_nobody_may_read_is_told_and_does_not_lose_the_next(tmp_path: Path) -> None:
     files = {f"ses-{n}/anat/sub-01_ses-{n}_T1w.nii.gz": WHOLE for n in (1, 2)}

@@ -385,3 +385,17 @@ def test_a_covariate_that_most_lack_is_refused(tmp_path: Path) -> None:
 
     line = told(tmp_path, table(lacking), missing=Missing.LEAVE_OUT)
     assert "age is missing in 7 of 12 participants, too many to learn from the others" in line
+
+
+@pytest.mark.parametrize(
+    "there", ["participants.csv", "participants.xlsx", "dataset/participants.tsv"]
+)
+def test_a_folder_without_a_table_says_which_lies_near(tmp_path: Path, there: str) -> None:
+    (tmp_path / there).parent.mkdir(exist_ok=True)
+    (tmp_path / there).write_text(table())
+    (tmp_path / "participants.json").write_text("{}")
+    with pytest.raises(JobError) as caught:
+        read_participants(tmp_path, PAPER_SCHEMA, (), Reading())
+    assert str(caught.value) == (
+        f"{tmp_path} has no participants.tsv, but {there}; expected a BIDS dataset"
+    )
