@@ -67,12 +67,13 @@ def train_diffusion(args: argparse.Namespace) -> int:
         "training": config.identity(),
         **({"from": start.told()} if start else {}),
     }
-    tell_distribution(latents)  # a cohort too small for one is told before the training
+    cohort_distribution(latents)  # a cohort too small for one is told before the training
     about = about_model(args, latents.source)
     if is_finished(out, identity, out / "model" / CONFIG, config.steps, about):
         print(f"{out}: already trained for {config.steps} steps; nothing left to do")
         return 0
     refuse_other_run(out / RUN, identity)
+    tell_distribution(latents)
     if start:
         start.put(out)
     spec = {
