@@ -81,7 +81,7 @@ def test_prepare_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     (tmp_path / "p-bids" / "dataset_description.json").write_text(text()[:-2] + ",\n}")
     code, _, told = ended(
         capsys, "prepare", "--cohort", tmp_path / "p-bids", "--preset", "tiny",
-        "--out", tmp_path / "p",
+        "--placement", "centre", "--out", tmp_path / "p",
     )  # fmt: skip
     assert code == 0
     assert told.startswith("note: dataset_description.json is damaged (")

@@ -227,7 +227,7 @@ def test_a_number_that_is_nonsense_is_not_measured_over(tmp_path: Path) -> None:
     assert subject.reason == "brain_volume is 'large': expected a finite number in mm3"
 
 
-@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.usefixtures("in_this_process", "seen_as_fine")
 def test_a_background_that_is_not_the_darkest_is_told_each_time_and_recorded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -47,7 +47,8 @@ def bids(tmp_path: Path) -> Path:
 def words(bids: Path, *more: object) -> list[object]:
     out = bids.parent / "p"
     schema = bids.parent / "schema.json"
-    return ["prepare", bids, "--preset", "tiny", "--covariates", schema, *more, "--out", out]
+    centred = ("--preset", "tiny", "--placement", "centre")
+    return ["prepare", bids, *centred, "--covariates", schema, *more, "--out", out]
 
 
 GENDER = ("--column", "sex=gender", "--levels", "sex=0:F,1:M")

@@ -27,7 +27,9 @@ from tests.ray_jobs.line import (
     write_participants,
 )
 
-pytestmark = pytest.mark.usefixtures("in_this_process")
+pytestmark = pytest.mark.usefixtures("in_this_process", "seen_as_fine")
+
+CENTRED = ("--preset", "tiny", "--placement", "centre")
 
 
 def longitudinal(
@@ -56,7 +58,7 @@ def prepare(
     """The prepared cohort, what was said and what was told as errors."""
     out = bids.with_name("p")
     code, said, told = ended(
-        capsys, "prepare", bids, "--preset", "tiny", "--out", out, "--validation", 0.5, *words
+        capsys, "prepare", bids, *CENTRED, "--out", out, "--validation", 0.5, *words
     )
     assert code == 0, told
     return PreparedCohort.open(out), said, told
@@ -83,7 +85,7 @@ def test_a_named_session_comes_with_its_own_age(
     assert set(cohort.table["session"]) == {"ses-02"}
     assert list(cohort.table["age"]) == [row["age"] + 3 for row in people(4).values()]
     assert "chosen" not in said
-    told = refused(capsys, "prepare", bids, "--preset", "tiny", "--out", tmp_path / "p")
+    told = refused(capsys, "prepare", bids, *CENTRED, "--out", tmp_path / "p")
     assert "holds another run: session 'ses-02' -> none." in told
 
 
@@ -94,7 +96,7 @@ def test_a_session_that_somebody_lacks_is_the_reason(
     write_image(bids / "sub-03/ses-03/anat/sub-03_ses-03_T1w.nii.gz", head(1))
     code, _, told = ended(
         capsys,
-        *("prepare", bids, "--preset", "tiny", "--out", tmp_path / "p", "--session", "3"),
+        *("prepare", bids, *CENTRED, "--out", tmp_path / "p", "--session", "3"),
     )
     assert code == 1
     assert "unusable: sub-01: no T1w image of ses-3 (found ses-01: sub-01_ses-01_T1w" in told
