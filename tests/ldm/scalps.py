@@ -43,7 +43,7 @@ def head(*, face: bool = True) -> tuple[np.ndarray, np.ndarray]:
 
 def in_place() -> Registration:
     """What registration finds of a scan that lies where the template lies."""
-    return Registration(rigid=np.eye(4), affine=np.eye(4), correlation=1.0)
+    return Registration(rigid=np.eye(4), affine=np.eye(4), correlation=1.0, contrast=1.0)
 
 
 def about_the_brain(motion: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def seen_as_fine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Balls pass for upright brains, without a registration of each."""
-    place = Registration(rigid=np.eye(4), affine=np.eye(4), correlation=1.0)
+    place = Registration(rigid=np.eye(4), affine=np.eye(4), correlation=1.0, contrast=1.0)
     fine = Inspection(kind="brain", face=False, turned=0, shifted=0, cut=0, unseen=0, head_cut=0)
     monkeypatch.setattr("ldm.anatomy.registration.register", lambda *given: place)
     monkeypatch.setattr("ray_jobs.preparation.subject.inspect", lambda *given: fine)

@@ -74,7 +74,9 @@ def test_a_head_with_a_dim_scalp_is_a_head() -> None:
 def test_a_small_head_is_a_head_though_its_scalp_lies_where_the_template_has_brain() -> None:
     data, affine = head()
     smaller = np.diag([0.8, 0.8, 0.8, 1.0])
-    found = Registration(rigid=np.eye(4), affine=np.linalg.inv(smaller), correlation=1.0)
+    found = Registration(
+        rigid=np.eye(4), affine=np.linalg.inv(smaller), correlation=1.0, contrast=1.0
+    )
     place = smaller @ affine
     assert inspect(data, place, found, place, PAPER).kind == "head"
 
@@ -101,7 +103,7 @@ def test_the_tilt_of_a_centred_scan_is_told_in_degrees(degrees: float) -> None:
         nib.Nifti1Image(*brain()), seed=2, degrees=degrees, shift=0, sides=(2, 2, 2), axes="RAS"
     )
     data, back = np.asarray(image.dataobj), np.linalg.inv(motion)
-    found = Registration(rigid=back, affine=back, correlation=1.0)
+    found = Registration(rigid=back, affine=back, correlation=1.0, contrast=1.0)
     centred = placed_affine(data.shape, image.affine, PAPER, "centre")
     seen = inspect(data, image.affine, found, centred, PAPER)
     assert seen.turned == pytest.approx(degrees, abs=0.1)
@@ -114,7 +116,7 @@ def test_an_oblique_scan_of_a_head_upright_in_its_voxels_is_not_tilted_where_it_
     data, affine = brain()
     motion = about_the_brain(Rotation.from_euler("x", 25, degrees=True).as_matrix())
     back = np.linalg.inv(motion)
-    found = Registration(rigid=back, affine=back, correlation=1.0)
+    found = Registration(rigid=back, affine=back, correlation=1.0, contrast=1.0)
     centred = placed_affine(data.shape, motion @ affine, PAPER, "centre")
     assert inspect(data, motion @ affine, found, centred, PAPER).turned < 0.1
 
@@ -124,7 +126,7 @@ def test_a_registered_scan_is_neither_turned_nor_shifted() -> None:
     motion = about_the_brain(Rotation.from_euler("yz", (20, 10), degrees=True).as_matrix())
     motion[:3, 3] += (5, -40, 30)
     back = np.linalg.inv(motion)
-    found = Registration(rigid=back, affine=back, correlation=1.0)
+    found = Registration(rigid=back, affine=back, correlation=1.0, contrast=1.0)
     seen = inspect(data, motion @ affine, found, back @ motion @ affine, PAPER)
     assert (seen.turned, seen.shifted, seen.unseen) == (0, 0, 0)
     assert seen.cut < 0.002
