@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ray_jobs import cli
-from ray_jobs.generation.job import told_failures
+from ray_jobs.generation.finish import told_failures
 from tests import ROOT
 from tests.ldm.tiny_model import working_model
 
