@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from ldm.split import held_out, person_of
-from ldm.training.presets import tiny
 from ray_jobs.evaluation.sources import RealVolumes, check_held_out
 from ray_jobs.files import read_json
 from ray_jobs.preparation.bids.sessions import named, read_sessions
@@ -285,7 +284,7 @@ def test_the_fingerprint_is_that_of_a_cohort_of_before(
     cohort, _, _ = prepare(capsys, longitudinal(tmp_path / "b"))
     before = PreparedCohort(
         folder=cohort.folder,
-        grid=tiny().grid,
+        grid=cohort.grid,
         schema=cohort.schema,
         table=cohort.table.drop(columns=["session", "image", "notes"]),
         source=cohort.source,
