@@ -90,8 +90,8 @@ def told_failures(failed: int, samples: int, uri: str) -> int:
         return COMPLETE
     say(
         f"brainpress generate: {failed} of {samples} samples failed the quality check at every "
-        f"attempt; see them with: brainpress query {shlex.quote(uri)} --where \"status = 'failed'\" "
-        "--columns index,error"
+        f"attempt; see them with: brainpress query {shlex.quote(uri)} "
+        "--where \"status = 'failed'\" --columns index,error"
     )
     return INCOMPLETE
 
