@@ -7,7 +7,8 @@ turns it by 10 to 45 degrees about a random axis, shifts it by up to 40 mm along
 other voxels and stores them in another order. Told are the degrees and millimetres (where it is
 most in the brain) to where the head as it is lands, the correlation with the template, and where
 deepbet is installed the Dice overlap of its brain with the template's. Then: what the paper
-preset's grid leaves around the brain and the head.
+preset's grid leaves around the brain and the head. With --bids a cohort is registered instead and
+compared with antspyx (`tests.benchmarks.independent`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ldm.errors import LdmError
 from ldm.training.presets import paper
 from ldm.volumes.conversion import read_image, to_grid
 from ldm.volumes.grid import Grid
+from tests.benchmarks import independent
 from tests.ldm.heads import difference, turned
 
 SIDES = ((0.8, 0.8, 1.5), (1.0, 1.0, 1.0), (1.2, 1.0, 1.0), (1.5, 0.9, 0.9), (2.0, 1.0, 1.0))
@@ -38,9 +40,15 @@ FACES = ("left", "right", "posterior", "anterior", "inferior", "superior")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--head", type=Path, required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--head", type=Path)
+    what.add_argument("--bids", type=Path)
+    parser.add_argument("--skull-strip", action="store_true", help="of the cohort's heads")
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
+    if args.bids:
+        independent.compare(args.bids, skull_strip=args.skull_strip, picture=args.picture)
+        return
     head = nib.as_closest_canonical(nib.load(args.head))
     data, affine = read_image(args.head)
     still = register(data, affine)
@@ -56,7 +64,7 @@ def main() -> None:
         told = f"{degrees:4.1f} deg {'x'.join(map(str, sides))} mm {axes}"
         rows.append(row(seen, ras.affine, found, told, still.rigid @ np.linalg.inv(motion), took))
     try:
-        print(f"upside down: correlation {register(data[:, ::-1, ::-1], affine).correlation:.3f}")
+        print(f"upside down: contrast {register(data[:, ::-1, ::-1], affine).contrast:.3f}")
     except LdmError as error:
         print(f"upside down: {error}")
     margins(data, affine, still)
@@ -85,7 +93,7 @@ def row(
         dice = f"{2 * (mine & theirs).sum() / (mine.sum() + theirs.sum()):.3f}"
     print(
         f"{told:35s} {degrees:5.2f} deg {millimetres:5.2f} mm  correlation "
-        f"{found.correlation:.3f}  Dice {dice}  {took:.1f} s",
+        f"{found.correlation:.3f}  contrast {found.contrast:.3f}  Dice {dice}  {took:.1f} s",
         flush=True,
     )
     return data, placed
