@@ -11,19 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ldm.covariates.covariate import ONE_HOT, Covariate, Row, Value, is_missing
+from ldm.covariates.covariate import ONE_HOT, Covariate, Row, is_missing
 from ldm.covariates.names import hint
 from ldm.errors import LdmError
-
-__all__ = [
-    "PAPER_SCHEMA",
-    "UNCONDITIONAL",
-    "Covariate",
-    "CovariateSchema",
-    "Row",
-    "Value",
-]
-
 
 MOST_COVARIATES = 100
 
