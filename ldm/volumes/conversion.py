@@ -14,6 +14,7 @@ from nibabel.affines import voxel_sizes
 
 from ldm.errors import LdmError
 from ldm.volumes.background import background, settled
+from ldm.volumes.brightness import levelled
 from ldm.volumes.grid import Grid
 from ldm.volumes.nifti import open_framed
 from ldm.volumes.resampling import smoothed_for
@@ -90,8 +91,9 @@ def to_grid(
     """Voxels of a RAS image on `grid`, float32 in [0, 1], smoothed first where it gets coarser.
 
     Its background (`ldm.volumes.background`) becomes 0, also where the grid reaches beyond the
-    image. No voxel leaves the range of the eight around its place in the (smoothed) image, so cubic
-    interpolation rings neither below the darkest tissue nor over a mask's edge.
+    image; what is far brighter than tissue is made less so (`ldm.volumes.brightness`). No voxel
+    leaves the range of the eight around its place in the (smoothed) image, so cubic interpolation
+    rings neither below the darkest tissue nor over a mask's edge.
 
     Args:
         data: (X, Y, Z) float32, axes already closest to RAS.
@@ -106,7 +108,7 @@ def to_grid(
     """
 
     world = placed_affine(data.shape, affine, grid, placement)
-    data, _ = settled(data)
+    data, _ = levelled(settled(data)[0])
     outside = background(data)
     matrix = np.linalg.inv(world) @ grid.affine
     smooth = smoothed_for(grid.spacing, data, affine)

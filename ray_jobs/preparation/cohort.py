@@ -82,14 +82,12 @@ class PreparedCohort:
     def write(
         self,
         unusable: list[dict[str, str]],
-        noted: Sequence[dict[str, str]] = (),
         told: Sequence[dict[str, str]] = (),
     ) -> bool:
         """Write the table, then `cohort.json`, whose presence says that all is there.
 
         Args:
             unusable: participant_id and reason of who is left out.
-            noted: participant_id and note of whose background was not what it seemed.
             told: participant_id and what is doubtful of who is used all the same.
 
         Returns:
@@ -104,7 +102,6 @@ class PreparedCohort:
             "train": len(self.split("train")),
             "validation": len(self.split("validation")),
             "unusable": unusable,
-            **({"noted": list(noted)} if noted else {}),
             **({"told": list(told)} if told else {}),
             "fingerprint": self.fingerprint,
         }

@@ -56,11 +56,6 @@ def prepare(args: argparse.Namespace) -> int:
     drawn = picture.draw(out, out / VOLUMES, refused_folder(out / VOLUMES), done)
     most = allowed(len(subjects)) if allowed else None
     subjects = [resolved(s, done.get(s.participant_id, {})) for s in subjects]
-    noted = [
-        {"participant_id": name, "note": outcome["note"]}
-        for name, outcome in sorted(done.items())
-        if "note" in outcome and "sha256" in outcome
-    ]
     try:
         done |= whole.unmixed(done, options, len(_unusable(subjects, done)), most)
     except JobError:
@@ -68,7 +63,7 @@ def prepare(args: argparse.Namespace) -> int:
         raise
     finally:
         unusable = _unusable(subjects, done)
-        _tell(subjects, unusable, noted, done, bids)
+        _tell(subjects, unusable, done, bids)
         if drawn:
             print(f"look at them: {out / picture.PICTURE}")
     if most is not None and len(unusable) > most:
@@ -95,7 +90,7 @@ def prepare(args: argparse.Namespace) -> int:
     _tell_missing(table, template)
     grid = replace(chosen.grid, space=options.space)
     cohort = PreparedCohort(folder=out, grid=grid, schema=schema, table=table, source=source)
-    written = cohort.write(unusable, noted, whole.told_subjects(done))
+    written = cohort.write(unusable, whole.told_subjects(done))
     print(
         f"{out}: {len(cohort.split('train'))} subjects to train on, "
         f"{len(cohort.split('validation'))} held out, {len(unusable)} unusable"
@@ -310,7 +305,6 @@ def _progress(rows: Any, total: int) -> Any:
 def _tell(
     subjects: list[Subject],
     unusable: list[dict[str, str]],
-    noted: list[dict[str, str]],
     done: dict[str, dict[str, Any]],
     bids: Path,
 ) -> None:
@@ -322,7 +316,5 @@ def _tell(
         print(line)
     for entry in unusable:
         print(f"unusable: {entry['participant_id']}: {entry['reason']}", file=sys.stderr)
-    for entry in noted:
-        print(f"note: {entry['participant_id']}: {entry['note']}", file=sys.stderr)
     for line in whole.told_lines(done):
         print(line, file=sys.stderr)

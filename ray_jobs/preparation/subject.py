@@ -16,20 +16,20 @@ from ldm.errors import LdmError
 from ldm.measuring import measure
 from ldm.volumes.absent import why_absent
 from ldm.volumes.background import masked, settled
+from ldm.volumes.brightness import levelled
 from ldm.volumes.conversion import placed_affine, quantise, read_scan, to_grid
 from ldm.volumes.grid import Grid
 from ldm.volumes.orientation import GUESS
 from ray_jobs.files import digest, read_json, write_array, write_json
 from ray_jobs.preparation.cohort import is_whole
 from ray_jobs.preparation.options import Work
-from ray_jobs.preparation.verdicts.verdict import Verdict, unrecognised, verdict
+from ray_jobs.preparation.verdicts.verdict import Verdict, of_numbers, unrecognised, verdict
 
 # Goes up when the same image would come out different.
-RECIPE_VERSION = 3
+RECIPE_VERSION = 4
 # What a mark tells of a subject besides its volume's digest, or the reason why it has none.
 FOUND = (
-    "measured", "head_scale", "correlation", "contrast", "notes", "note", "inspection", "faults",
-    "told",
+    "measured", "head_scale", "correlation", "contrast", "notes", "inspection", "faults", "told",
 )  # fmt: skip
 
 NO_PLACE = (
@@ -89,9 +89,8 @@ def prepare_subject(
     Returns:
         `{"sha256", "redone": True}`, where registered with "correlation", "contrast" and
         "head_scale", where measured with "measured", mm3 by name, where something is doubtful with
-        "notes", its codes, where its background was not the darkest with "note", a line, where
-        inspected with "inspection", and where something is amiss with "faults", their names, and
-        "told", a line; or `{"reason"}` where the image cannot be used. One that is refused for what
+        "notes", its codes, where inspected with "inspection", and where something is amiss with its
+        numbers or with what it shows with "faults", their names, and "told", a line; or `{"reason"}` where the image cannot be used. One that is refused for what
         it shows is written like a usable one, but beside `volumes` (`refused_folder`), and has
         "inspection", "faults" and "redone".
     """
@@ -136,9 +135,9 @@ def _worked(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """The volume on the grid, uint16, and what was found on the way."""
     found: dict[str, Any] = {}
-    data, note = settled(data)
-    if note:
-        found["note"] = note
+    data, of_background = settled(data)
+    data, of_brightness = levelled(data)
+    about = of_numbers(of_background, of_brightness)
     registered, mask, why_not = _registered(data, affine, work)
     to_mni = registered.rigid if registered else None
     if work.registers and registered:
@@ -163,10 +162,10 @@ def _worked(
     if work.inspect and registered:
         inspection = inspect(data, affine, registered, place, grid)
         found["inspection"] = inspection.to_json()
-        found |= _told(verdict(inspection, work, grid))
+        about += verdict(inspection, work, grid)
     elif work.inspect:
-        found |= _told(unrecognised(why_not, work))
-    return quantise(volume), found
+        about += unrecognised(why_not, work)
+    return quantise(volume), found | _told(about)
 
 
 def _registered(

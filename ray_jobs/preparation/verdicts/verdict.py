@@ -46,6 +46,9 @@ class Verdict:
 
     faults: tuple[Fault, ...]
 
+    def __add__(self, other: Verdict) -> Verdict:
+        return Verdict(faults=(*self.faults, *other.faults))
+
     @property
     def refused(self) -> bool:
         return any(fault.refuses for fault in self.faults)
@@ -66,6 +69,12 @@ class Verdict:
         ordered = sorted(flags, key=lambda flag: flag != REGISTER)
         texts = "; ".join(fault.text for fault in self._ordered)
         return f"{texts}: {', '.join(ordered)}" if ordered else texts
+
+
+def of_numbers(background: str | None, brightness: str | None) -> Verdict:
+    """What is amiss with a scan's background and its brightest voxels, each told in a line."""
+    told = (("background not the darkest", background), ("over-bright", brightness))
+    return Verdict(faults=tuple(Fault(name=name, text=text) for name, text in told if text))
 
 
 def verdict(found: Inspection, work: Work, grid: Grid) -> Verdict:

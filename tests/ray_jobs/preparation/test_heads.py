@@ -238,11 +238,16 @@ def test_a_background_that_is_not_the_darkest_is_told_each_time_and_recorded(
     note = "background 0 is not the darkest of the scan: taken for a mask, blackened"
     for _ in range(2):  # made, and found again
         code, _, told = ended(capsys, "prepare", bids, *WORDS, "--out", out)
-        assert (code, told) == (0, f"note: sub-02: {note}\n")
+        assert (code, told) == (
+            0,
+            f"note: sub-02: {note}\n"
+            "note: 1 of 3 are used though doubtful: 1 background not the darkest\n",
+        )
     document = json.loads((out / "cohort.json").read_text())
-    assert document["noted"] == [{"participant_id": "sub-02", "note": note}]
+    assert document["told"] == [{"participant_id": "sub-02", "told": note}]
+    assert "noted" not in document
     assert document["unusable"] == []
-    assert json.loads((out / "volumes" / "sub-02.json").read_text())["note"] == note
+    assert json.loads((out / "volumes" / "sub-02.json").read_text())["told"] == note
     assert list(PreparedCohort.open(out).table["participant_id"]) == ["sub-01", "sub-02", "sub-03"]
     assert np.load(out / "volumes" / "sub-02.npy")[0].max() == 0
 
