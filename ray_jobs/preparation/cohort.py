@@ -43,9 +43,9 @@ class PreparedCohort:
             is a sample; `ldm.split.person_of` names the person), split ("train" or
             "validation", by person), volume (path in the folder), sha256, the covariates, and
             where it comes from: session, image (path in the BIDS folder) and notes, codes of
-            `ray_jobs.preparation.notes`. Where images were inspected also shows ("head" or
-            "brain"), turned (degrees) and shifted (mm) between the image as placed and the
-            template, and cut (share of the brain outside the grid).
+            `ray_jobs.preparation.notes`. Where images were inspected also shows ("head",
+            "brain" or "undecided"), turned (degrees) and shifted (mm) between the image as placed
+            and the template, and cut (share of the brain outside the grid).
         source: what it was made from, in words.
     """
 

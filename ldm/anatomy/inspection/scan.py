@@ -12,7 +12,7 @@ from ldm.anatomy.registration import Registration
 from ldm.volumes.background import background
 from ldm.volumes.grid import Grid
 
-HEAD, BRAIN = "head", "brain"
+HEAD, BRAIN, UNDECIDED = "head", "brain", "undecided"
 # Of what the brain's brightest tissue differs from the background: more is signal.
 _SIGNAL = 0.12
 _FINE = 4.0  # mm, to which a scan is smoothed before it is looked at
@@ -22,6 +22,10 @@ _LEAST_SCALP = 0.2
 # A face has signal in at least this share of where nose, mouth and cheeks are. Measured: Colin27
 # 0.35 and more; defaced heads below 0.01.
 _LEAST_FACE = 0.15
+# Noise of a normal distribution seldom reaches so many standard deviations; and where that is more
+# than so much of the brain's brightest tissue, a scalp cannot be told from noise.
+_NOISE, _MOST_NOISE = 3.0, 0.6
+_ENOUGH_AIR = 500  # points of 2 mm from which noise is told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,7 @@ class Inspection:
     """What was found in a placed scan.
 
     Attributes:
-        kind: "head", skull and scalp included, or "brain".
+        kind: "head", skull and scalp included, "brain", or "undecided" where noise might hide a scalp.
         face: whether nose, mouth and cheeks are there.
         turned: degrees between its axes as placed and the template's.
         shifted: mm between the middle of its brain as placed and the template's.
@@ -78,7 +82,7 @@ def inspect(
     cranium = _moved(around.cranium, np.linalg.inv(registration.rigid))
     turned, shifted = _apart(to_grid @ np.linalg.inv(registration.rigid), around.brain)
     return Inspection(
-        kind=HEAD if head else BRAIN,
+        kind=HEAD if head else UNDECIDED if seen.drowned else BRAIN,
         face=head and bool(seen.signal(around.face, registration.rigid).mean() >= _LEAST_FACE),
         turned=round(turned, 1),
         shifted=round(shifted, 1),
@@ -105,7 +109,16 @@ class _Seen:
         self._affine = affine
         self._outside = background(self._data).value
         brain = self._contrast(surroundings().brain, registration.affine)
-        self._brightest = float(np.percentile(brain, 98))
+        brightest = float(np.percentile(brain, 98))
+        noise = _NOISE * self._noise(registration.rigid)
+        self._least = max(_SIGNAL * brightest, noise)
+        self.drowned = noise > _MOST_NOISE * brightest
+
+    def _noise(self, to_mni: np.ndarray) -> float:
+        """Standard deviation of what is around the head; 0 where the scan shows too little of it."""
+        air = self._values(surroundings().air, to_mni)
+        middle = np.median(np.abs(air - np.median(air))) if air.size >= _ENOUGH_AIR else 0.0
+        return float(1.4826 * middle)  # of a normal distribution's median absolute deviation
 
     def scalp(self, to_mni: np.ndarray) -> float:
         """Share of the brain's surface above which there is signal outside the brain."""
@@ -116,15 +129,25 @@ class _Seen:
 
     def signal(self, points: np.ndarray, to_mni: np.ndarray) -> np.ndarray:
         """Whether there is signal at each MNI point (3, N), (N,) bool; outside the scan is none."""
-        return self._contrast(points, to_mni) > _SIGNAL * self._brightest
+        return self._contrast(points, to_mni) > self._least
 
     def _contrast(self, points: np.ndarray, to_mni: np.ndarray) -> np.ndarray:
         """How much the scan differs from its background at MNI points (3, N), (N,)."""
+        seen = self._inside(points, to_mni)
+        found = np.zeros(points.shape[1])
+        found[seen] = np.abs(self._values(points[:, seen], to_mni) - self._outside)
+        return found
+
+    def _inside(self, points: np.ndarray, to_mni: np.ndarray) -> np.ndarray:
+        return within(to_voxels(points, to_mni @ self._affine), self._data.shape)
+
+    def _values(self, points: np.ndarray, to_mni: np.ndarray) -> np.ndarray:
+        """The scan at those of MNI points (3, N) that it shows."""
         from scipy import ndimage
 
         voxels = to_voxels(points, to_mni @ self._affine)
-        found = ndimage.map_coordinates(self._data, voxels, order=1, mode="nearest")
-        return np.where(within(voxels, self._data.shape), np.abs(found - self._outside), 0)
+        voxels = voxels[:, within(voxels, self._data.shape)]
+        return np.asarray(ndimage.map_coordinates(self._data, voxels, order=1, mode="nearest"))
 
 
 def _moved(points: np.ndarray, motion: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ _MARGIN = 15  # voxels of 2 mm that are looked at beyond the template's own latt
 _EDGE = 4.0  # mm inside the brain's outline that are not counted: fits are no better
 _SCALP = (6.0, 18.0)  # mm outside the brain's outline, where a head has its scalp
 _CRANIUM = 24.0  # mm outside the brain, beyond which there is air, hair or a hand
+_AIR = 40.0  # mm outside the brain, as far as that is looked at
 _ABOVE = 10.0  # MNI mm: above eyes, ears and what defacing takes away
 # A grid for heads leaves no more than this share of the template's scalp outside.
 _MOST_SCALP_OUTSIDE = 0.05
@@ -30,6 +31,7 @@ class Surroundings:
         column: (N,) of each point of the scalp, which piece of the brain's surface is below it.
         columns: how many such pieces there are.
         cranium: up to 24 mm outside the brain or in it, above eyes and ears.
+        air: 24 to 40 mm outside the brain, above eyes and ears.
         face: where nose, mouth and cheeks are.
     """
 
@@ -38,6 +40,7 @@ class Surroundings:
     column: np.ndarray
     columns: int
     cranium: np.ndarray
+    air: np.ndarray
     face: np.ndarray
 
 
@@ -65,6 +68,7 @@ def surroundings() -> Surroundings:
         column=column,
         columns=len(known),
         cranium=points((outside <= _CRANIUM) & (z > _ABOVE)),
+        air=points((outside > _CRANIUM) & (outside <= _AIR) & (z > _ABOVE)),
         face=points(face),
     )
 

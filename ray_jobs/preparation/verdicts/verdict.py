@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ldm.anatomy.inspection.scan import HEAD, Inspection
+from ldm.anatomy.inspection.scan import HEAD, UNDECIDED, Inspection
 from ldm.anatomy.inspection.surroundings import holds_head
 from ldm.volumes.grid import Grid
 from ray_jobs.preparation.options import Work
@@ -110,6 +110,10 @@ def _placed(found: Inspection, work: Work) -> Iterator[Fault]:
 
 
 def _shown(found: Inspection, work: Work, grid: Grid) -> Iterator[Fault]:
+    if found.kind == UNDECIDED:
+        text = "too noisy to tell a head from a brain; previews/prepared.png shows it"
+        flags = () if work.skull_strip else (f"{STRIP} if it is a head",)
+        yield Fault(name="too noisy to tell head from brain", text=text, flags=flags)
     if found.kind != HEAD:
         return
     if work.skull_strip:

@@ -37,8 +37,8 @@ def unmixed(
     """
     shown: dict[str, list[str]] = {HEAD: [], BRAIN: []}
     for name, outcome in sorted(done.items()):
-        if "inspection" in outcome:
-            shown[outcome["inspection"]["kind"]].append(name)
+        if (kind := outcome.get("inspection", {}).get("kind")) in shown:
+            shown[kind].append(name)
     if options.skull_strip or not (shown[HEAD] and shown[BRAIN]):
         return {}
     refused = any("whole head" in done[name].get("faults", ()) for name in shown[HEAD])

@@ -59,6 +59,44 @@ def test_heads_are_told_from_brains_at_any_contrast(contrast: str) -> None:
     assert seen(change(data), affine).kind == "brain"
 
 
+def rician(data: np.ndarray, sigma: float) -> np.ndarray:
+    real, imaginary = RNG.normal(0, sigma, (2, *data.shape))
+    return np.asarray(np.hypot(data + real, imaginary))
+
+
+def mp2rage(data: np.ndarray) -> np.ndarray:
+    """Noise of full range wherever there is no tissue, as a UNI image has it."""
+    return np.where(data > 20, 1200 + 2.4 * data, RNG.uniform(0, 4095, data.shape))
+
+
+def finer(data: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same in voxels of half the side."""
+    place = affine.copy()
+    place[:3, :3] /= 2
+    place[:3, 3] -= 0.5
+    return data.repeat(2, 0).repeat(2, 1).repeat(2, 2), place
+
+
+@pytest.mark.parametrize("sigma", [200, 600])
+def test_heads_are_told_from_brains_in_noise_of_a_good_part_of_their_range(sigma: float) -> None:
+    for scan, kind in ((brain(), "brain"), (head(face=False), "head")):
+        data, affine = scan
+        assert seen(rician(data, sigma), affine).kind == kind
+
+
+def test_an_mp2rage_image_is_what_it_shows_or_undecided_but_no_other_kind() -> None:
+    bare, whole = brain(), head()
+    assert seen(mp2rage(bare[0]), bare[1]).kind == "undecided"
+    assert seen(mp2rage(whole[0]), whole[1]).kind == "head"
+    bare = finer(*bare)
+    assert seen(mp2rage(bare[0]), bare[1]).kind == "brain"
+
+
+def test_a_brain_drowned_in_noise_is_undecided() -> None:
+    data, affine = brain()
+    assert seen(rician(data, 1200), affine).kind == "undecided"
+
+
 def test_a_brain_z_scored_inside_its_mask_is_a_brain() -> None:
     data, affine = brain()
     assert seen(z_scored_in_its_mask(data), affine).kind == "brain"

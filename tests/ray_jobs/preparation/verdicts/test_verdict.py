@@ -9,7 +9,7 @@ import pytest
 from ldm.anatomy.inspection.scan import Inspection
 from ldm.training.presets import preset
 from ray_jobs.preparation.options import Work
-from ray_jobs.preparation.verdicts.verdict import unrecognised, verdict
+from ray_jobs.preparation.verdicts.verdict import of_numbers, unrecognised, verdict
 
 DEMO, PAPER = preset("demo").grid, preset("paper").grid
 
@@ -42,6 +42,24 @@ def test_a_head_is_refused_on_a_grid_for_brains_and_fine_on_one_for_heads() -> N
         "or --preset paper for a model of heads"
     )
     assert not verdict(inspection(kind="head"), work, PAPER).faults
+
+
+def test_who_is_undecided_for_noise_is_used_and_told() -> None:
+    found = verdict(inspection(kind="undecided"), Work(placement="register"), DEMO)
+    assert not found.refused
+    assert found.line == (
+        "too noisy to tell a head from a brain; previews/prepared.png shows it: "
+        "--skull-strip if it is a head"
+    )
+
+
+def test_remarks_on_numbers_stand_beside_what_is_shown() -> None:
+    remarks = of_numbers("background 7 is not the darkest", None)
+    assert remarks.line == "background 7 is not the darkest"
+    assert not remarks.refused
+    found = remarks + verdict(inspection(kind="head"), Work(placement="register"), DEMO)
+    assert found.names == ["whole head", "background not the darkest"]
+    assert not of_numbers(None, None).faults
 
 
 def test_a_face_that_stays_is_told() -> None:

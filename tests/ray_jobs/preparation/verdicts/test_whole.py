@@ -43,6 +43,10 @@ def test_a_cohort_of_one_kind_is_not_mixed(kind: str) -> None:
     assert unmixed(of(shown(kind), shown(kind), {"reason": "no"}), PLAIN, 1, None) == {}
 
 
+def test_who_is_undecided_makes_no_mixture() -> None:
+    assert unmixed(of(shown("undecided"), shown("brain")), PLAIN, 0, None) == {}
+
+
 def test_heads_and_brains_in_one_cohort_are_refused_with_counts_and_names() -> None:
     done = of(shown("head"), shown("brain"), shown("head"))
     with pytest.raises(JobError) as caught:
