@@ -13,6 +13,7 @@ _ALSO = {
     "age": ("age_at_scan", "age_years", "scan_age", "years", "alter"),
     "ventricular_volume": ("ventricles", "lateral_ventricles", "vv"),
     "brain_volume": ("tbv", "total_brain_volume", "brainvolume"),
+    "session_id": ("session", "ses", "visit", "visit_id", "timepoint", "wave"),
     "intracranial_volume": ("icv", "tiv", "etiv", "estimatedtotalintracranialvol"),
 }
 

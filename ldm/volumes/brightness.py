@@ -1,4 +1,4 @@
-"""What is far brighter than a scan's tissue (a hot voxel, a vessel) made as bright as its brightest."""
+"""What is far brighter than a scan's tissue, a hot voxel or a vessel, made less so."""
 
 from __future__ import annotations
 

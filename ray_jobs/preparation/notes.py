@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 from ldm.volumes import conversion, orientation
 
 CASE = "folder-in-another-case"
+SPELLING = "folder-in-another-spelling"
+ENHANCED = "contrast-enhanced"
+PIECE = "part-of-an-image"
 OTHER_SESSION = "covariates-of-no-session"
 PASSED_OVER = "another-image-unusable"
 
@@ -24,7 +27,12 @@ SENTENCES: dict[str, str] = {
     "wide",
     conversion.NOT_NUMBERS: "voxels of the background are not numbers (NaN); read as background",
     CASE: "the folder is found under a name in other upper and lower case than participants.tsv",
-    OTHER_SESSION: "sub-XX_sessions.tsv lacks covariates of the session: they are those of "
+    SPELLING: "the folder is found under a name that differs from participants.tsv in zeros or "
+    "punctuation alone, as no other does",
+    ENHANCED: "the image is contrast-enhanced by its name; there was no plain one to use",
+    PIECE: "the image is one echo, inversion, chunk or phase by its name; there was no combined "
+    "one to use",
+    OTHER_SESSION: "covariates are not told of the image's own session: they are those of "
     "participants.tsv, perhaps of another day",
     PASSED_OVER: "an image of the participant cannot be used, and another one was",
 }

@@ -90,9 +90,10 @@ def prepare_subject(
         `{"sha256", "redone": True}`, where registered with "correlation", "contrast" and
         "head_scale", where measured with "measured", mm3 by name, where something is doubtful with
         "notes", its codes, where inspected with "inspection", and where something is amiss with its
-        numbers or with what it shows with "faults", their names, and "told", a line; or `{"reason"}` where the image cannot be used. One that is refused for what
-        it shows is written like a usable one, but beside `volumes` (`refused_folder`), and has
-        "inspection", "faults" and "redone".
+        numbers or with what it shows with "faults", their names, and "told", a line; or
+        `{"reason"}` where the image cannot be used. One that is refused for what it shows is
+        written like a usable one, but beside `volumes` (`refused_folder`), and has "inspection",
+        "faults" and "redone".
     """
     mark = volumes / f"{participant_id}.json"
     target = volumes / f"{participant_id}.npy"

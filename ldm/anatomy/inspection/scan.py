@@ -33,7 +33,7 @@ class Inspection:
     """What was found in a placed scan.
 
     Attributes:
-        kind: "head", skull and scalp included, "brain", or "undecided" where noise might hide a scalp.
+        kind: "head", skull and scalp included, "brain", or "undecided" where noise may hide it.
         face: whether nose, mouth and cheeks are there.
         turned: degrees between its axes as placed and the template's.
         shifted: mm between the middle of its brain as placed and the template's.
@@ -115,7 +115,7 @@ class _Seen:
         self.drowned = noise > _MOST_NOISE * brightest
 
     def _noise(self, to_mni: np.ndarray) -> float:
-        """Standard deviation of what is around the head; 0 where the scan shows too little of it."""
+        """Standard deviation of the air around the head; 0 where the scan shows too little."""
         air = self._values(surroundings().air, to_mni)
         middle = np.median(np.abs(air - np.median(air))) if air.size >= _ENOUGH_AIR else 0.0
         return float(1.4826 * middle)  # of a normal distribution's median absolute deviation

@@ -19,6 +19,7 @@ from typing import Any
 from ldm.errors import LdmError
 from ldm.volumes.nifti import examine
 from ldm.volumes.orientation import PARTIAL, THICK, Frame
+from ray_jobs.preparation.notes import ENHANCED, PIECE
 
 _SUFFIX = re.compile(r"_t1w\.nii(\.gz)?$", re.IGNORECASE)
 _LIKE = re.compile(r"(T1w|UNIT1).*\.nii(\.gz)?$", re.IGNORECASE)
@@ -98,6 +99,12 @@ def why_first(ordered: list[Image], placement: str) -> str:
     words = next((w for w, key in rule if key(ordered[0]) != key(ordered[1])), "the first name")
     broken = [f"{image.path.name}: {image.problem}" for image in ordered if image.problem]
     return f"{words}; {broken[0]}" if broken else words
+
+
+def doubts(image: Image) -> tuple[str, ...]:
+    """Codes of what an image's name says against it."""
+    found = ((ENHANCED, _is_enhanced(image)), (PIECE, _is_piece(image)))
+    return tuple(code for code, is_so in found if is_so)
 
 
 def plain(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,17 @@ from ldm.errors import LdmError
 from ldm.measuring import MEASURED
 from ray_jobs.errors import JobError
 from ray_jobs.files import read_json
+from ray_jobs.preparation.bids import identity
 from ray_jobs.preparation.bids.images import plain
-from ray_jobs.preparation.bids.reading import HEAD, INTRACRANIAL, PARTICIPANT, Missing, Reading
+from ray_jobs.preparation.bids.reading import (
+    HEAD,
+    INTRACRANIAL,
+    PARTICIPANT,
+    SESSION,
+    Missing,
+    Reading,
+)
+from ray_jobs.preparation.bids.sessions import Sessions
 from ray_jobs.preparation.bids.values import Values, read_values
 
 TABLE, ABOUT = "participants.tsv", "participants.json"
@@ -40,10 +49,16 @@ class Participant:
 
 @dataclass(frozen=True, kw_only=True)
 class Participants:
-    """The table's participants by their id, and what the user should know of how it was read."""
+    """The table's participants by their id, and what the user should know of how it was read.
+
+    Attributes:
+        rows: of a participant with a row a session, what the first of them has that has it.
+        sessions: what the table says of each session, by participant.
+    """
 
     rows: dict[str, Participant]
     notes: tuple[str, ...]
+    sessions: dict[str, Sessions] = field(default_factory=dict)
 
 
 def read_participants(
@@ -54,7 +69,8 @@ def read_participants(
     *,
     heads: bool = False,
 ) -> Participants:
-    """The participants of a BIDS folder.
+    """The participants of a BIDS folder, whose table has a row a participant or, with a column
+    session_id, a row a session.
 
     Args:
         folder: a BIDS dataset.
@@ -72,11 +88,13 @@ def read_participants(
     path = folder / TABLE
     table, about = _table(path), _about(folder / ABOUT)
     columns = _columns(path, table, schema, measured, reading)
-    names = _ids(path, table, columns[PARTICIPANT])
+    sessions = identity.sessions(table, columns.get(SESSION))
+    owners = identity.ids(path, table, columns[PARTICIPANT], sessions)
+    names = list(dict.fromkeys(owners))
 
     def values_of(covariate: Covariate) -> Values:
         column = columns[covariate.name]
-        texts = dict(zip(names, table.column(column), strict=True))
+        texts = identity.first_known(owners, table.column(column))
         return read_values(
             covariate, texts, _of(about, column), reading, f"{path}, column {column}"
         )
@@ -94,7 +112,14 @@ def read_participants(
         )
         for name in names
     }
-    return Participants(rows=rows, notes=tuple(_notes(columns, values)))
+    notes = list(_notes(columns, values))
+    if sessions:
+        notes.append(f"a row a session: {len(owners)} rows of {len(names)} participants")
+    of_sessions = {
+        name: Sessions(known)
+        for name, known in identity.by_session(table, owners, sessions or []).items()
+    }
+    return Participants(rows=rows, notes=tuple(notes), sessions=of_sessions)
 
 
 def session_values(
@@ -181,7 +206,7 @@ def _columns(
     """
     header = [name for name in table.header if name]
     columns, missing = {}, []
-    for name in (PARTICIPANT, *schema.names, INTRACRANIAL):
+    for name in (PARTICIPANT, SESSION, *schema.names, INTRACRANIAL):
         asked = reading.columns.get(name, name)
         found = same_name(asked, header)
         if len(found) > 1:
@@ -198,7 +223,7 @@ def _columns(
                 f"--column {name}={asked}: {path} has no such column; {hint(asked, header)}"
                 f"it has {', '.join(header)}"
             )
-        elif name not in (*measured, INTRACRANIAL) or name == PARTICIPANT:
+        elif name not in (*measured, SESSION, INTRACRANIAL) or name == PARTICIPANT:
             missing.append(name)
     if missing:
         close = {name: closest(name, header) for name in missing}
@@ -209,23 +234,6 @@ def _columns(
             f"name other covariates with --covariates{did_you_mean}{measuring(missing)}"
         )
     return columns
-
-
-def _ids(path: Path, table: TextTable, column: str) -> list[str]:
-    """The participants' ids, with the prefix sub-."""
-    names: list[str] = []
-    seen: set[str] = set()
-    for text, line in zip(table.column(column), table.lines, strict=True):
-        if not text:
-            raise JobError(f"{path}: line {line} has no {PARTICIPANT}")
-        name = text if text.startswith("sub-") else f"sub-{text}"
-        if "/" in name or "\\" in name or not name.isprintable():
-            raise JobError(f"{path}: line {line}: {name!a:.60} is no participant's id")
-        if name in seen:
-            raise JobError(f"{path} has participant {name} twice; expected one row each")
-        seen.add(name)
-        names.append(name)
-    return names
 
 
 def _reason(
@@ -269,7 +277,7 @@ def _refuse_mostly_missing(
 
 def _notes(columns: Mapping[str, str], values: Mapping[str, Values]) -> Iterator[str]:
     for name, column in columns.items():
-        if name != column and name in (*values, PARTICIPANT):
+        if name != column and name in (*values, PARTICIPANT, SESSION):
             yield f"{name}: from the column {column!r}"
     for own in values.values():
         if own.note:

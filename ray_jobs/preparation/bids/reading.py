@@ -14,6 +14,8 @@ from ldm.errors import LdmError
 from ray_jobs.errors import JobError
 
 PARTICIPANT = "participant_id"
+# Where a table has a row a session, rather than a row a participant.
+SESSION = "session_id"
 # Read where volumes are normalised for head size.
 INTRACRANIAL = "intracranial_volume"
 # Read beside the covariates, for normalisation, which judges what heads there are.
@@ -53,7 +55,7 @@ class Reading:
         """
         columns = _pairs("--column", args.column, "COLUMN", "sex=gender")
         for name in columns:
-            _check_name("--column", name, (*schema.names, PARTICIPANT, INTRACRANIAL))
+            _check_name("--column", name, (*schema.names, PARTICIPANT, SESSION, INTRACRANIAL))
         units = _pairs("--units", args.units, "UNIT", "age=month")
         numbers = {c.name: c for c in (*schema.continuous, HEAD)}
         for name, unit in units.items():

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ldm.errors import LdmError
+from ray_jobs.preparation.bids.identity import alike
 from ray_jobs.preparation.bids.images import Image
 
 ALL = "all"
@@ -26,11 +27,21 @@ class Sessions:
     problem: str | None = None
 
     def of(self, session: str | None) -> Row:
-        """What is known of a session, by column; of another than those it names nothing."""
+        """What is known of a session, by column; one spelt alike will do where one alone is."""
         if session is None:
             return {}
         known = {name.casefold(): row for name, row in self.rows.items()}
-        return known.get(session.casefold(), {})
+        near = alike(session.removeprefix(PREFIX), (name.removeprefix(PREFIX) for name in known))
+        named = session.casefold()
+        return known.get(named) or (known[PREFIX + near[0]] if len(near) == 1 else {})
+
+    def beside(self, other: Sessions | None) -> Sessions:
+        """What this table says, and where it says nothing, what another does."""
+        if other is None:
+            return self
+        names = {*self.rows, *other.rows}
+        rows = {name: {**other.of(name), **self.of(name)} for name in sorted(names)}
+        return Sessions(rows, self.problem)
 
     @property
     def columns(self) -> frozenset[str]:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ldm.covariates import CovariateSchema, Row
+from ldm.covariates.names import same_name
 from ldm.measuring import MEASURED
 from ldm.split import held_out
 from ray_jobs.errors import JobError
 from ray_jobs.preparation.bids.choice import Choice
-from ray_jobs.preparation.bids.images import Found, Image, find_images, plain, ranked, why_first
+from ray_jobs.preparation.bids.identity import alike, places, told
+from ray_jobs.preparation.bids.images import (
+    Found,
+    Image,
+    doubts,
+    find_images,
+    natural,
+    plain,
+    ranked,
+    why_first,
+)
 from ray_jobs.preparation.bids.participants import (
     TABLE,
     Participant,
@@ -21,7 +32,9 @@ from ray_jobs.preparation.bids.participants import (
 )
 from ray_jobs.preparation.bids.reading import Missing, Reading
 from ray_jobs.preparation.bids.sessions import ALL, Sessions, groups, read_sessions
-from ray_jobs.preparation.notes import CASE, OTHER_SESSION, PASSED_OVER
+from ray_jobs.preparation.notes import CASE, OTHER_SESSION, PASSED_OVER, SPELLING
+
+UNLISTED = "not in participants.tsv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +44,7 @@ class Subject:
     Attributes:
         participant_id: `sub-01`; with --session all `sub-01_ses-02`.
         session: that the image is of, where it has sessions.
+        of_session: the covariates that are known of that very session.
         unmeasured: the covariates to be measured on the image.
         intracranial: the volume (mm3) inside the skull where the table has it.
         why: the rule that chose the image before the next one; empty where there is one alone.
@@ -45,6 +59,7 @@ class Subject:
     unmeasured: tuple[str, ...] = ()
     intracranial: float | None = None
     session: str | None = None
+    of_session: tuple[str, ...] = ()
     why: str = ""
     others: tuple[Subject, ...] = ()
     notes: tuple[str, ...] = ()
@@ -81,36 +96,31 @@ def find_subjects(
     measured = MEASURED if measure else ()
     elsewhere = (*measured, *(n for n in schema.names if reading.columns.get(n, n) in of_sessions))
     found = read_participants(folder, schema, elsewhere, reading, heads=heads)
-    for note in found.notes if tell else ():
-        tell(f"{TABLE}: {note}")  # type: ignore[misc]
+    placed = places(found.rows.keys(), folders.keys())
+    lines = [f"{TABLE}: {note}" for note in found.notes]
+    for line in (*lines, *told(found.rows, folders, placed, TABLE)) if tell else ():
+        tell(line)  # type: ignore[misc]
     if not found.rows and not folders:
         raise JobError(f"{folder} has no sub-* folder and no participant; expected a BIDS dataset")
-    places = _places(found.rows.keys(), folders.keys())
-    names = sorted(found.rows.keys() | (folders.keys() - places.values()))
+    names = sorted(found.rows.keys() | (folders.keys() - placed.values()))
     people = _People(folder, schema, measured, reading, choice)
     subjects = []
     for name in names:
-        place = places.get(name, name)
-        known = sessions.get(place, Sessions())
+        place = placed.get(name, name)
+        known = sessions.get(place, Sessions()).beside(found.sessions.get(name))
         samples = people.samples(name, folders.get(place), found.rows.get(name), known)
-        subjects += samples if place == name else [_noted(sample, CASE) for sample in samples]
+        if name not in found.rows and (near := alike(name, found.rows)):
+            samples = [_unlisted(sample, near) for sample in samples]
+        if place != name:
+            code = CASE if place.casefold() == name.casefold() else SPELLING
+            samples = [_noted(sample, code) for sample in samples]
+        subjects += samples
     return subjects
 
 
 def in_validation(participant_id: str, share: float) -> bool:
     """Whether a subject is held out: a function of the person alone, who never changes sides."""
     return held_out(participant_id, share)
-
-
-def _places(rows: Set[str], folders: Set[str]) -> dict[str, str]:
-    """The folder of each participant whose folder's name differs from the table's in case alone."""
-    places = {}
-    for name in rows - folders:
-        alike = [other for other in folders - rows if other.casefold() == name.casefold()]
-        rivals = [other for other in rows - folders if other.casefold() == name.casefold()]
-        if len(alike) == len(rivals) == 1:
-            places[name] = alike[0]
-    return places
 
 
 @dataclass(frozen=True)
@@ -137,8 +147,12 @@ class _People:
             tried = [self._subject(sample_id, image, row, sessions) for image in ordered] or [
                 _without(self._subject(sample_id, None, row, sessions), found, choice)
             ]
-            if choice.session == ALL and len(alternatives) > 1:
-                tried = [_noted_session(one, sessions, self.schema) for one in tried]
+            tried = [
+                _noted(one, OTHER_SESSION)
+                if _of_another_day(one, found, sessions, self.schema, choice.session)
+                else one
+                for one in tried
+            ]
             usable = [one for one in tried if one.reason is None] or tried[:1]
             why = why_first(ordered, choice.placement) if len(ordered) > 1 else ""
             if usable[0] is not tried[0]:
@@ -162,17 +176,21 @@ class _People:
                 image=path,
                 session=session,
                 covariates={},
-                reason="not in participants.tsv",
+                reason=UNLISTED,
             )
         covariates, missing, problem = self._covariates(row, sessions, session)
+        own = sessions.of(session)
+        columns = self.reading.columns
         return Subject(
             participant_id=name,
             image=path,
             session=session,
+            of_session=tuple(n for n in covariates if same_name(columns.get(n, n), own)),
             covariates=covariates,
             reason=problem or reason,
             unmeasured=tuple(c for c in missing if c in self.measured),
             intracranial=row.intracranial,
+            notes=doubts(image) if image else (),
         )
 
     def _covariates(
@@ -206,6 +224,12 @@ def _without(subject: Subject, found: Found, choice: Choice) -> Subject:
     return replace(subject, reason=f"no T1w image{where}" + (f" (found {others})" * bool(others)))
 
 
+def _unlisted(subject: Subject, near: list[str]) -> Subject:
+    """A folder that the table does not name, but others like it."""
+    reason = f"{UNLISTED}, which has {', '.join(near)}; write the one as the other"
+    return replace(subject, reason=reason)
+
+
 def _sessions_of(found: Found) -> list[str]:
     return [f"{image.session or 'no session'}: {image.path.name}" for image in found.images[:3]]
 
@@ -215,8 +239,16 @@ def _noted(subject: Subject, note: str) -> Subject:
     return replace(subject, notes=(*subject.notes, note), others=others)
 
 
-def _noted_session(subject: Subject, sessions: Sessions, schema: CovariateSchema) -> Subject:
-    """One of several sessions, some of whose covariates may be those of another day."""
-    of_the_day = {*sessions.of(subject.session), *subject.unmeasured}
-    known = all(covariate.name in of_the_day for covariate in schema.continuous)
-    return subject if known else _noted(subject, OTHER_SESSION)
+def _of_another_day(
+    subject: Subject, found: Found, sessions: Sessions, schema: CovariateSchema, asked: str | None
+) -> bool:
+    """Whether covariates may be those of another session than the image's: a named one's, one of
+    several that are all used, or a later one's than the first."""
+    known = {image.session.casefold() for image in found.images if image.session}
+    known |= {name.casefold() for name in sessions.rows}
+    if subject.session is None or not (asked not in (None, ALL) or len(known) > 1):
+        return False
+    if asked is None and natural(subject.session) == min(map(natural, known)):
+        return False
+    of_the_day = {*subject.of_session, *subject.unmeasured}
+    return any(covariate.name not in of_the_day for covariate in schema.continuous)

@@ -88,6 +88,116 @@ def test_a_named_session_comes_with_its_own_age(
     assert "holds another run: session 'ses-02' -> none." in told
 
 
+def test_what_a_named_sessions_own_table_lacks_is_told_in_one_line_with_the_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bids = longitudinal(tmp_path / "b")
+    for name in ("sub-01", "sub-03"):
+        (bids / name / f"{name}_sessions.tsv").unlink()
+    schema = tmp_path / "age.json"
+    schema.write_text(
+        '{"covariates": [{"name": "age", "unit": "year", "minimum": 0, "maximum": 120}]}'
+    )
+    for session, count in (("02", 2), ("01", 2)):
+        words = ("--session", session, "--covariates", schema, "--out", tmp_path / session)
+        code, _, told = ended(capsys, "prepare", bids, *CENTRED, "--ranges", "schema", *words)
+        assert code == 0, told
+        assert told.startswith("note: covariates-of-no-session: ")
+        assert told.endswith(f"perhaps of another day ({count} of 4: sub-01, sub-03)\n")
+
+
+def by_session(
+    folder: Path, *lines: str, header: str = "participant_id\tsession_id\tage\tsex"
+) -> Path:
+    """Images of two sessions of two participants, and a table with a row a session."""
+    longitudinal(folder, 2)
+    for name in people(2):
+        (folder / name / f"{name}_sessions.tsv").unlink()
+    (folder / "participants.tsv").write_text("\n".join((header, *lines)) + "\n")
+    return folder
+
+
+AGE_AND_SEX = (
+    '{"covariates": [{"name": "age", "unit": "year", "minimum": 0, "maximum": 120},'
+    ' {"name": "sex", "levels": ["F", "M"], "kind": "categorical"}]}'
+)
+ROWS = ("sub-01\tses-01\t40\tF", "sub-01\tses-02\t43\tn/a", "02\t1\t50\tM", "02\t2\t53\tM")
+
+
+@pytest.mark.parametrize(
+    ("session", "ages"),
+    [(None, [40, 50]), ("01", [40, 50]), ("02", [43, 53]), ("all", [40, 43, 50, 53])],
+)
+def test_a_table_with_a_row_a_session_is_read_by_session(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], session: str | None, ages: list[float]
+) -> None:
+    bids, schema = by_session(tmp_path / "b", *ROWS), tmp_path / "s.json"
+    schema.write_text(AGE_AND_SEX)
+    words = ("--covariates", schema, "--ranges", "schema")
+    cohort, said, told = prepare(capsys, bids, *words, *(("--session", session) if session else ()))
+    assert "participants.tsv: a row a session: 4 rows of 2 participants\n" in said
+    assert list(cohort.table["age"]) == ages
+    assert set(cohort.table["sex"][: len(ages) // 2]) == {"F"}  # n/a is no other sex
+    assert told == ""
+
+
+def test_a_session_without_a_row_has_another_ones_age_and_that_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bids, schema = by_session(tmp_path / "b", *ROWS[:3]), tmp_path / "s.json"
+    schema.write_text(AGE_AND_SEX)
+    words = ("--covariates", schema, "--ranges", "schema", "--session", "02")
+    cohort, _, told = prepare(capsys, bids, *words)
+    assert list(cohort.table["age"]) == [43, 50]
+    assert told.endswith("perhaps of another day (1 of 2: sub-02)\n")
+
+
+@pytest.mark.parametrize(
+    ("header", "lines", "told"),
+    [
+        ("participant_id\tage\tsex", ("1\t40\tF", "1\t43\tF"), "or a column session_id that tells"),
+        (
+            "participant_id\tvisit\tage\tsex",
+            ("1\t01\t40\tF", "1\t02\t43\tF"),
+            "tells them apart; did you mean --column session_id=visit?",
+        ),
+        (
+            "participant_id\tsession_id\tage\tsex",
+            ("1\t01\t40\tF", "1\tses-01\t43\tF"),
+            "has ses-01 of participant sub-1 twice; expected one row each",
+        ),
+        (
+            "participant_id\tsession_id\tage\tsex",
+            ("1\t01\t40\tF", "2\t\t43\tF", "2\tn/a\t44\tF"),
+            "has participant sub-2 twice without a session; expected one row each, or each with",
+        ),
+    ],
+)
+def test_rows_of_one_participant_that_no_session_tells_apart_are_refused(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    header: str,
+    lines: tuple[str, ...],
+    told: str,
+) -> None:
+    bids, schema = by_session(tmp_path / "b", *lines, header=header), tmp_path / "s.json"
+    schema.write_text(AGE_AND_SEX)
+    words = ("prepare", bids, *CENTRED, "--covariates", schema, "--out", tmp_path / "p")
+    assert told in refused(capsys, *words)
+
+
+def test_a_column_of_sessions_by_another_name_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = "participant_id\tvisit\tage\tsex"
+    bids, schema = by_session(tmp_path / "b", *ROWS, header=header), tmp_path / "s.json"
+    schema.write_text(AGE_AND_SEX)
+    words = ("--covariates", schema, "--ranges", "schema", "--column", "session_id=visit")
+    cohort, said, _ = prepare(capsys, bids, *words, "--session", "02")
+    assert "participants.tsv: session_id: from the column 'visit'\n" in said
+    assert list(cohort.table["age"]) == [43, 53]
+
+
 def test_a_session_that_somebody_lacks_is_the_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,7 +229,7 @@ def test_all_sessions_are_samples_of_one_person_held_out_together(
     ages = dict(zip(table["participant_id"], table["age"], strict=True))
     assert ages["sub-05_ses-02"] == pytest.approx(ages["sub-05_ses-01"] + 3)
     # Volumes of the brain are in participants.tsv alone: told.
-    assert "note: covariates-of-no-session: sub-XX_sessions.tsv lacks covariates" in told
+    assert "note: covariates-of-no-session: covariates are not told of the image's own" in told
     assert "(24 of 24: sub-01_ses-01, " in told
     assert [list(codes) for codes in table["notes"]] == [["covariates-of-no-session"]] * 24
     # The cards of models made of it tell how many, and name nobody.
@@ -231,7 +341,8 @@ def test_an_image_whose_voxels_are_cut_off_gives_way_and_is_not_tried_again(
     row = cohort.table.set_index("participant_id").loc["sub-02"]
     assert row["session"] == "ses-02"
     assert row["age"] == people(4)["sub-02"]["age"] + 3
-    assert list(row["notes"]) == ["another-image-unusable"]
+    # The volumes of participants.tsv are most likely of the first session.
+    assert list(row["notes"]) == ["covariates-of-no-session", "another-image-unusable"]
     assert "chosen: sub-02: ses-02/anat/sub-02_ses-02_T1w.nii.gz (sub-02_ses-01_T1w" in said
     assert "note: another-image-unusable: " in told
     mark = bids.with_name("p") / "volumes" / "sub-02.json"
