@@ -76,6 +76,15 @@ def masked(data: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(mask, np.maximum(data, level), level)
 
 
+def masked_away(data: np.ndarray) -> np.ndarray | None:
+    """Of a scan (X, Y, Z) that is settled, what a mask left black from the faces of the box inward,
+    bool; None where its background is no mask's."""
+    found = background(data)
+    if not (found.flat and found.darkest):
+        return None
+    return _outside(data <= found.value + found.tolerance)
+
+
 def _outside(alike: np.ndarray) -> np.ndarray:
     """Of the voxels that are alike, those that hang together with the faces of the box."""
     from scipy import ndimage

@@ -39,4 +39,4 @@ def levelled(data: np.ndarray) -> tuple[np.ndarray, str | None]:
     if over <= _TOLD_SHARE * data.size and times <= _TOLD_TIMES:
         return found, None
     voxels = "1 voxel is" if over == 1 else f"{over:,} voxels are"
-    return found, f"{voxels} up to {times:,.1f} times as bright as tissue: made {_MOST} times"
+    return found, f"{voxels} up to {times:,.1f} times as bright as tissue: cut to {_MOST} times"

@@ -9,7 +9,7 @@ import numpy as np
 
 from ldm.anatomy.inspection.surroundings import outside_share, surroundings, to_voxels, within
 from ldm.anatomy.registration import Registration
-from ldm.volumes.background import background
+from ldm.volumes.background import background, masked_away
 from ldm.volumes.grid import Grid
 
 HEAD, BRAIN, UNDECIDED = "head", "brain", "undecided"
@@ -39,6 +39,7 @@ class Inspection:
         shifted: mm between the middle of its brain as placed and the template's.
         cut: share of the brain that lies outside the grid.
         unseen: share of the brain that lies outside the scan.
+        taken: share of the brain that its own mask took away.
         head_cut: share of a head, above eyes and ears, that lies outside the grid; 0 of a brain.
     """
 
@@ -49,6 +50,7 @@ class Inspection:
     cut: float
     unseen: float
     head_cut: float
+    taken: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -88,6 +90,7 @@ def inspect(
         shifted=round(shifted, 1),
         cut=_share(brain, to_grid, grid),
         unseen=round(outside_share(brain, affine, data.shape), 4),
+        taken=_taken(data, affine, registration, around.brain),
         head_cut=_share(
             cranium[:, seen.signal(around.cranium, registration.rigid)] if head else cranium[:, :0],
             to_grid,
@@ -148,6 +151,20 @@ class _Seen:
         voxels = to_voxels(points, to_mni @ self._affine)
         voxels = voxels[:, within(voxels, self._data.shape)]
         return np.asarray(ndimage.map_coordinates(self._data, voxels, order=1, mode="nearest"))
+
+
+def _taken(
+    data: np.ndarray, affine: np.ndarray, registration: Registration, brain: np.ndarray
+) -> float:
+    """Share of the template's brain (3, N), bent onto the person's size, that a mask took away."""
+    from scipy import ndimage
+
+    if (away := masked_away(data)) is None:
+        return 0.0
+    voxels = to_voxels(brain, registration.affine @ affine)
+    voxels = voxels[:, within(voxels, data.shape)]
+    found = ndimage.map_coordinates(away.astype(np.uint8), voxels, order=0, mode="nearest")
+    return round(float(found.sum()) / brain.shape[1], 4)
 
 
 def _moved(points: np.ndarray, motion: np.ndarray) -> np.ndarray:

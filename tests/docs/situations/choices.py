@@ -48,11 +48,23 @@ def _sessions(folder: Path) -> None:
     )
 
 
-def _named(folder_name: str, in_table: str) -> Make:
+def _rows_by_session(folder: Path) -> None:
+    _of("ses-01_", "ses-02_")(folder)
+    row = people(1)["sub-01"]
+    header = "\t".join(["participant_id", "session_id", *row])
+    later = {**row, "age": row["age"] + 2}
+    lines = [
+        "\t".join(["sub-01", session, *map(str, cells.values())])
+        for session, cells in (("ses-01", row), ("ses-02", later))
+    ]
+    (folder / "participants.tsv").write_text("\n".join([header, *lines, ""]))
+
+
+def _named(folder_name: str, *in_table: str) -> Make:
     """One participant whose folder is called otherwise than in the table."""
 
     def make(folder: Path) -> None:
-        write_participants(folder, {in_table: people(1)["sub-01"]})
+        write_participants(folder, {name: people(1)["sub-01"] for name in in_table})
         save(image_path(folder, folder_name))
 
     return make
@@ -89,6 +101,7 @@ GROUP = Group(
         Situation(what="thick slices before thin ones", make=_of("run-1_", "run-2_", run1=_thick)),
         Situation(what="contrast-enhanced before plain", make=_of("ce-gad_run-1_", "run-2_")),
         Situation(what="contrast-enhanced alone", make=_of("ce-gad_")),
+        Situation(what="one inversion alone", make=_of("inv-1_")),
         Situation(what="in MNI space and native", make=_of("", "space-MNI152_")),
         Situation(
             what="in MNI space and native, affine",
@@ -100,6 +113,12 @@ GROUP = Group(
         Situation(what="two sessions, all", make=_sessions, options=("--session", "all")),
         Situation(what="two sessions, the second", make=_sessions, options=("--session", "02")),
         Situation(what="two sessions, the third", make=_sessions, options=("--session", "03")),
+        Situation(what="two sessions, a row each in participants.tsv", make=_rows_by_session),
+        Situation(
+            what="two sessions, a row each, the second",
+            make=_rows_by_session,
+            options=("--session", "02"),
+        ),
         Situation(
             what="a pattern that fits no image", make=_of(""), options=("--image", "*_acq-x_*")
         ),
@@ -110,6 +129,14 @@ GROUP = Group(
         Situation(what="sub-ab on disk, sub-AB in the table", make=_named("sub-ab", "sub-AB")),
         Situation(what="ids without `sub-` in the table", make=_named("sub-01", "01")),
         Situation(what="ids `1` in the table, `sub-01` on disk", make=_named("sub-01", "1")),
+        Situation(
+            what="ids `1` and `001` in the table, `sub-01` on disk",
+            make=_named("sub-01", "1", "001"),
+        ),
+        Situation(
+            what="ids `NDAR_INV7` in the table, `sub-NDARINV7` on disk",
+            make=_named("sub-NDARINV7", "NDAR_INV7"),
+        ),
         Situation(what="a folder that the table does not know", make=_strangers),
         Situation(what="a participant without a folder", make=_absent),
     ),

@@ -46,6 +46,18 @@ def _spiked(data: np.ndarray) -> np.ndarray:
     return data
 
 
+def _vessel(data: np.ndarray, times: float) -> np.ndarray:
+    """A bright sinus of 12 cm3 along the top."""
+    data[68:71, 40:120, 100:106] = 1000 * times
+    return data
+
+
+def _cut_into(data: np.ndarray) -> np.ndarray:
+    """A mask that took the top of the left half away."""
+    data[:70, :, 78:] = 0
+    return data
+
+
 def _biased(data: np.ndarray) -> np.ndarray:
     ramp = np.linspace(0.4, 1.6, data.shape[1], dtype=np.float32)
     return np.asarray(data * ramp[None, :, None])
@@ -75,6 +87,9 @@ GROUP = Group(
         Situation(what="nothing but noise", make=array(lambda d: _noisy(0 * d, 100))),
         Situation(what="a bias field of 0.4 to 1.6", make=array(_biased)),
         Situation(what="one voxel of 10,000,000", make=array(_spiked)),
+        Situation(what="vessels 1.6 times as bright", make=array(lambda d: _vessel(d, 1.6))),
+        Situation(what="vessels ten times as bright", make=array(lambda d: _vessel(d, 10))),
+        Situation(what="a mask that cut into the brain", make=array(_cut_into)),
         Situation(what="T2 contrast, named T1w", make=array(_second_contrast)),
         Situation(what="its mask alone, 0 and 1", make=array(lambda d: (d > 0).astype(np.float32))),
         Situation(what="empty: every voxel 0", make=array(np.zeros_like)),

@@ -79,7 +79,7 @@ def test_what_is_hot_is_told(hot: str, told: str) -> None:
     _, line = levelled(HOT[hot])
     assert line is not None
     assert line.startswith(told)
-    assert line.endswith(" times as bright as tissue: made 1.5 times")
+    assert line.endswith(" times as bright as tissue: cut to 1.5 times")
 
 
 def test_a_few_bright_vessels_are_levelled_without_a_word() -> None:

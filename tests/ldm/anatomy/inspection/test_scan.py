@@ -182,6 +182,25 @@ def test_a_shift_is_told_in_mm_and_what_it_pushes_out_of_the_grid_as_a_share() -
     assert found.cut > 0.1
 
 
+def test_what_a_mask_took_away_of_the_brain_is_a_share_of_it() -> None:
+    data, affine = brain()
+    top = template().origin[2] + 2 * np.nonzero(template().brain)[2].max()
+    z = affine[2, 3] + 2 * np.arange(data.shape[2])
+    cut = np.where(z[None, None, :] > top - 40, 0, data)
+    above = template().origin[2] + 2 * np.nonzero(template().brain)[2] > top - 40
+    assert seen(data, affine).taken < 0.001
+    assert seen(cut, affine).taken == pytest.approx(above.mean(), abs=0.03)
+    assert seen(cut - 1024, affine).taken == seen(cut, affine).taken
+    assert seen(noisy(cut), affine).taken == 0  # nobody's mask
+
+
+def test_fluid_inside_the_brain_was_not_taken_away() -> None:
+    data, affine = brain()
+    x, y, z = (a + 2 * i for a, i in zip(affine[:3, 3], np.indices(data.shape), strict=True))
+    black = np.where((x / 12) ** 2 + ((y + 15) / 30) ** 2 + ((z - 12) / 12) ** 2 < 1, 0, data)
+    assert seen(black, affine).taken < 0.001
+
+
 def test_a_brain_that_the_scan_ends_in_is_not_all_seen() -> None:
     data, affine = brain()
     half = data.shape[2] // 2

@@ -62,6 +62,14 @@ def test_remarks_on_numbers_stand_beside_what_is_shown() -> None:
     assert not of_numbers(None, None).faults
 
 
+@pytest.mark.parametrize(("taken", "told"), [(0.0, False), (0.019, False), (0.046, True)])
+def test_a_mask_that_cuts_into_the_brain_is_told(taken: float, told: bool) -> None:
+    found = verdict(inspection(taken=taken), Work(placement="register"), DEMO)
+    assert not found.refused
+    assert found.names == (["cut into by its mask"] if told else [])
+    assert found.line.startswith("4.6% of the brain was taken away by its mask") == told
+
+
 def test_a_face_that_stays_is_told() -> None:
     found = verdict(inspection(kind="head", face=True), Work(placement="register"), PAPER)
     assert not found.refused
