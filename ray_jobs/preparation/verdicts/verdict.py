@@ -114,8 +114,8 @@ def _placed(found: Inspection, work: Work) -> Iterator[Fault]:
 def _shown(found: Inspection, work: Work, grid: Grid) -> Iterator[Fault]:
     if found.kind == UNDECIDED:
         text = "too noisy to tell a head from a brain; previews/prepared.png shows it"
-        flags = () if work.skull_strip else (f"{STRIP} if it is a head",)
-        yield Fault(name="too noisy to tell head from brain", text=text, flags=flags)
+        mending = () if work.skull_strip else (f"{STRIP} if it is a head",)
+        yield Fault(name="too noisy to tell head from brain", text=text, flags=mending)
     if found.kind != HEAD:
         return
     if work.skull_strip:
