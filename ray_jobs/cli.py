@@ -38,6 +38,9 @@ VERBS: dict[str, Verb] = {
     "train-diffusion": Verb(
         "ray_jobs.train_diffusion", "train the diffusion model on the latents", TRAIN
     ),
+    "train-decoder": Verb(
+        "ray_jobs.train_decoder", "train a model's decoder to paint its fine structure", TRAIN
+    ),
     "train-gan": Verb(
         "ray_jobs.train_gan", "train a baseline, LSGAN or VAE-GAN, on prepared volumes", TRAIN
     ),

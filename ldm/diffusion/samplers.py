@@ -62,7 +62,7 @@ def points(schedule: Schedule, sampling: Sampling) -> list[Point]:
     Raises:
         LdmError: fewer than 1 or more than `schedule.steps` steps.
     """
-    pairs = step_pairs(schedule.steps, sampling.count)  # refuses too many
+    pairs = step_pairs(schedule.steps, sampling.count, schedule.truncation)  # refuses too many
     if sampling.sampler in (Sampler.DDIM, Sampler.DDPM):
         times = [t for t, _ in pairs]
     else:
@@ -72,8 +72,15 @@ def points(schedule: Schedule, sampling: Sampling) -> list[Point]:
     return [*path, Point(IMAGE, CLEAN)]
 
 
-def split(prediction: Tensor, latent: Tensor, level: Level, kind: str) -> tuple[Tensor, Tensor]:
+def split(
+    prediction: Tensor,
+    latent: Tensor,
+    level: tuple[float, float] | tuple[Tensor, Tensor],
+    kind: str,
+) -> tuple[Tensor, Tensor]:
     """The image and the noise that the prediction implies for this noisy latent.
+
+    `level` is signal and sigma, of all or of each.
 
     x_t = signal x_0 + sigma eps (Ho et al. 2020 eq. 4);
     v = signal eps - sigma x_0 (Salimans & Ho 2022 app. D);
@@ -92,12 +99,7 @@ def target(image: Tensor, noise: Tensor, step: Tensor, schedule: Schedule) -> tu
 
     All of shape (B, C, x, y, z); `step` (B,) integers below `schedule.steps`.
     """
-    signal, sigma = (
-        torch.from_numpy(values)
-        .to(image.device, image.dtype)[step]
-        .view(-1, *[1] * (image.ndim - 1))
-        for values in schedule.levels()
-    )
+    signal, sigma = _levels_at(step, schedule, image)
     noisy = signal * image + sigma * noise
     wanted = {
         "epsilon": lambda: noise,
@@ -105,3 +107,18 @@ def target(image: Tensor, noise: Tensor, step: Tensor, schedule: Schedule) -> tu
         "flow": lambda: noise - image,
     }
     return noisy, wanted[schedule.prediction]()
+
+
+def image_of(prediction: Tensor, noisy: Tensor, step: Tensor, schedule: Schedule) -> Tensor:
+    """The image that the prediction implies for noisy latents at `step`; shapes of `target`."""
+    level = _levels_at(step, schedule, noisy)
+    return split(prediction, noisy, level, schedule.prediction)[0]
+
+
+def _levels_at(step: Tensor, schedule: Schedule, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Signal and sigma at each of the steps (B,), (B, 1, ...) of the kind of `like`."""
+    signal, sigma = (
+        torch.from_numpy(values).to(like.device, like.dtype)[step].view(-1, *[1] * (like.ndim - 1))
+        for values in schedule.levels()
+    )
+    return signal, sigma

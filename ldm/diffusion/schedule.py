@@ -42,12 +42,16 @@ class Schedule:
         prediction: what the network predicts: "epsilon" (Ho et al. 2020) or "v" (Salimans & Ho
             2022) on the variance-preserving path of those betas, or "flow", the velocity
             eps - x_0 of the straight path (Lipman et al. 2023; Liu et al. 2023).
+        truncation: the time step at which sampling ends, on the denoiser's image of it, which a
+            decoder that was trained on such images paints out (truncated diffusion, Zheng et al.
+            2023); 0: sampling goes on to the image itself.
     """
 
     steps: int = 1000
     beta_start: float = 0.0015
     beta_end: float = 0.0205
     prediction: str = "epsilon"
+    truncation: int = 0
 
     def __post_init__(self) -> None:
         if self.prediction not in PREDICTIONS:
@@ -58,6 +62,11 @@ class Schedule:
             raise LdmError(
                 f"schedule of {self.steps} steps, betas {self.beta_start}..{self.beta_end}: "
                 "expected steps >= 1 and 0 < beta_start <= beta_end < 1"
+            )
+        if not isinstance(self.truncation, int) or not 0 <= self.truncation < self.steps:
+            raise LdmError(
+                f"schedule truncated at time step {self.truncation}: expected one of its "
+                f"{self.steps}, or 0"
             )
 
     def alphas_bar(self) -> np.ndarray:
@@ -78,31 +87,38 @@ class Schedule:
         return np.sqrt(alphas_bar), np.sqrt(1 - alphas_bar)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The fields; `truncation` only where there is one, which older models knew nothing of."""
+        return {k: v for k, v in asdict(self).items() if v or k != "truncation"}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Schedule:
         return cls(**document)
 
 
-def step_pairs(training_steps: int, sampling_steps: int) -> list[tuple[int, int]]:
+def step_pairs(
+    training_steps: int, sampling_steps: int, truncation: int = 0
+) -> list[tuple[int, int]]:
     """The (t, previous t) pairs of a sampler, from noise to image; -1 stands for the image.
 
-    T i // n for i = n - 1 down to 0 ("leading" spacing): from nearly pure noise for every n,
-    also where n does not divide T, and independent of any library's idea of the spacing.
+    With R the time step of truncation, R + (T - R) i // n for i = n - 1 down to 0 ("leading"
+    spacing): from nearly pure noise for every n, also where n does not divide T, and independent
+    of any library's idea of the spacing.
 
     >>> step_pairs(1000, 4)
     [(750, 500), (500, 250), (250, 0), (0, -1)]
+    >>> step_pairs(1000, 3, truncation=250)
+    [(750, 500), (500, 250), (250, -1)]
 
     Raises:
-        LdmError: fewer than 1 or more than `training_steps` sampling steps.
+        LdmError: fewer than 1 or more than `training_steps - truncation` sampling steps.
     """
-    if not 1 <= sampling_steps <= training_steps:
+    most = training_steps - truncation
+    if not 1 <= sampling_steps <= most:
         raise LdmError(
-            f"{sampling_steps} sampling steps: expected between 1 and {training_steps}, "
+            f"{sampling_steps} sampling steps: expected between 1 and {most}, "
             "the steps the model was trained with"
         )
-    times = [training_steps * i // sampling_steps for i in reversed(range(sampling_steps))]
+    times = [truncation + most * i // sampling_steps for i in reversed(range(sampling_steps))]
     return list(zip(times, [*times[1:], IMAGE], strict=True))
 
 
@@ -110,15 +126,21 @@ def log_snr_times(schedule: Schedule, count: int) -> list[int]:
     """`count` time steps, from T - 1 on, evenly spread over the log-SNR.
 
     Even steps in the solver's own variable (Lu et al. 2022 section 5.1): `count` of them lead from
-    step T - 1 to step 0, and the last goes to the image instead. Rounded to steps that the network
+    step T - 1 to step 0, and the last goes to the image instead; of a truncated schedule, whose end
+    is an image of its own, the last is the step of truncation. Rounded to steps that the network
     was trained with, each visited once.
     """
     signal, sigma = schedule.levels()
-    log_snr = np.log(signal / sigma)
-    wanted = np.linspace(log_snr[-1], log_snr[0], count + 1)[:-1]
+    log_snr, end = np.log(signal / sigma), schedule.truncation
+    if end and count > 1:
+        wanted = np.linspace(log_snr[-1], log_snr[end], count)
+    elif end:
+        wanted = log_snr[[end]]
+    else:
+        wanted = np.linspace(log_snr[-1], log_snr[0], count + 1)[:-1]
     nearest = np.interp(wanted, log_snr[::-1], np.arange(schedule.steps)[::-1])
     times: list[int] = []
     for left, time in zip(reversed(range(count)), np.rint(nearest), strict=True):
         highest = times[-1] - 1 if times else schedule.steps - 1
-        times.append(max(min(int(time), highest), left))
+        times.append(max(min(int(time), highest), end + left))
     return times

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -64,8 +65,12 @@ class PatchCritic(nn.Module):
         )
 
     def forward(self, volume: Tensor) -> Tensor:
-        judged: Tensor = self.net(volume)[-1]
-        return judged.float()
+        return self.judge(volume)[0]
+
+    def judge(self, volume: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The judgement, and the features of every layer before it, (B, C, x, y, z) each."""
+        *features, judged = self.net(volume)
+        return judged.float(), features
 
 
 def generator_loss(judged: Tensor) -> Tensor:
@@ -77,9 +82,15 @@ def critic_loss(critic: nn.Module, real: Tensor, found: Tensor) -> tuple[Tensor,
     """(mean (D(x) - 1)^2 + mean D(x')^2) / 2 (Mao et al. 2017 eq. 9), and its two halves.
 
     The logits are squared as they are: MONAI's `PatchAdversarialLoss` would put them through a
-    LeakyReLU first unless told not to.
+    LeakyReLU first unless told not to. There may be more of one than of the other.
     """
     judged = critic(torch.cat([real, found]))
-    on_real, on_found = judged.chunk(2)
+    on_real, on_found = judged.split([len(real), len(found)])
     parts = {"real": (on_real - 1).pow(2).mean(), "reconstructed": on_found.pow(2).mean()}
     return 0.5 * (parts["real"] + parts["reconstructed"]), parts
+
+
+def matching_loss(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Mean absolute difference of a critic's features, over its layers (Wang et al. 2018 eq. 4)."""
+    pairs = zip(found, wanted, strict=True)
+    return torch.stack([(x.float() - y.float()).abs().mean() for x, y in pairs]).mean()

@@ -26,6 +26,8 @@ class TrainingConfig:
         perceptual_weight: weight of the perceptual term of the autoencoder; 0 leaves it out.
         adversarial_weight: weight of the patch-adversarial term; 0 leaves it out.
         adversarial_from: step from which the critic plays.
+        matching_weight: weight of the distance in the critic's features, of the decoder alone; 0
+            leaves it out.
         condition_dropout: share of training samples whose covariates are dropped, so that the
             model learns to sample without them too.
         clip_norm: largest norm of the gradient.
@@ -50,6 +52,7 @@ class TrainingConfig:
     perceptual_weight: float = 0.0
     adversarial_weight: float = 0.0
     adversarial_from: int = 0
+    matching_weight: float = 0.0
     condition_dropout: float = 0.0
     clip_norm: float = 1.0
     micro_batch: int = 0
@@ -68,7 +71,7 @@ class TrainingConfig:
         for name in ("learning_rate", "critic_learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise LdmError(f"{name} {getattr(self, name)}: expected a positive number")
-        for name in ("kl_weight", "perceptual_weight", "adversarial_weight"):
+        for name in ("kl_weight", "perceptual_weight", "adversarial_weight", "matching_weight"):
             if not getattr(self, name) >= 0:
                 raise LdmError(f"{name} {getattr(self, name)}: expected 0 or more")
         for name in ("beta1", "ema_decay", "condition_dropout"):
@@ -98,4 +101,8 @@ class TrainingConfig:
         """The fields that must not change within a run: all that shape its weights, but their
         number of steps."""
         free = ("steps", "save_every", "activation_checkpointing")
-        return {k: v for k, v in self.to_json().items() if k not in free}
+        return {
+            k: v
+            for k, v in self.to_json().items()
+            if k not in free and (v or k != "matching_weight")  # which earlier runs did not know
+        }

@@ -33,6 +33,7 @@ class Preset:
     schedule: Schedule
     train_autoencoder: TrainingConfig
     train_diffusion: TrainingConfig
+    train_decoder: TrainingConfig
     latent_copies: int
     standardise_conditions: bool
     critic: PatchCriticConfig
@@ -98,6 +99,16 @@ def paper() -> Preset:
         ),
         # No condition dropout: the paper has none [P]. --condition-dropout adds it.
         train_diffusion=TrainingConfig(steps=300_000, batch_size=64, learning_rate=2.5e-5),
+        # Not in the paper: for cohorts too small for its last steps of denoising [U].
+        train_decoder=TrainingConfig(
+            steps=50_000,
+            batch_size=8,
+            learning_rate=5e-5,
+            critic_learning_rate=1e-4,
+            beta1=0.5,
+            adversarial_weight=0.005,
+            matching_weight=0.02,
+        ),
         latent_copies=1,
         standardise_conditions=False,
     )
@@ -137,6 +148,16 @@ def demo() -> Preset:
         ),
         train_diffusion=TrainingConfig(
             steps=2_000, batch_size=16, learning_rate=4e-4, ema_decay=0.995, condition_dropout=0.1
+        ),
+        train_decoder=TrainingConfig(
+            steps=4_000,
+            batch_size=2,
+            learning_rate=5e-4,
+            critic_learning_rate=2e-4,
+            beta1=0.5,
+            ema_decay=0.995,
+            adversarial_weight=0.004,
+            matching_weight=0.02,
         ),
         latent_copies=8,
         standardise_conditions=True,
@@ -180,6 +201,17 @@ def tiny() -> Preset:
         ),
         train_diffusion=TrainingConfig(
             steps=20, batch_size=4, learning_rate=1e-3, save_every=10, precision="fp32"
+        ),
+        train_decoder=TrainingConfig(
+            steps=10,
+            batch_size=2,
+            learning_rate=1e-3,
+            critic_learning_rate=2e-4,
+            beta1=0.5,
+            save_every=5,
+            adversarial_weight=0.004,
+            matching_weight=0.02,
+            precision="fp32",
         ),
         latent_copies=2,
         standardise_conditions=True,

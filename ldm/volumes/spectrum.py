@@ -11,7 +11,7 @@ from ldm.errors import LdmError
 
 # Cycles a voxel, from the first on and below the second.
 BANDS = ((0.10, 0.14), (0.14, 0.18), (0.18, 0.22), (0.22, 0.26), (0.26, 0.30), (0.30, 0.36),
-         (0.36, 0.42))  # fmt: skip
+         (0.36, 0.42), (0.42, 0.87))  # fmt: skip
 # What power is told in units of: anatomy at large, without a coil's slow shading.
 COARSE = (0.04, 0.10)
 DIM = 0.2  # of the 99th percentile of intensities: what is darker is not the brain's outside

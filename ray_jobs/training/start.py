@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +85,15 @@ def denoiser_start(source: str, wanted: DenoiserConfig, schedule: Schedule) -> S
     model = _model(str(run / "model") if (run / "model").is_dir() else source, "train-diffusion")
     network: Denoiser = model.denoiser
     _fits(source, "U-Net", _shape(network.config), _shape(wanted))
-    if model.schedule != schedule:
-        _fits(source, "schedule", model.schedule.to_json(), schedule.to_json())
+    trained = replace(model.schedule, truncation=0)  # which is the decoder's, and no training's
+    if trained != schedule:
+        _fits(source, "schedule", trained.to_json(), schedule.to_json())
     return Start(
         name=_name(source),
         data=_bytes(network),
         schema=model.schema,
         config=network.config,
-        schedule=model.schedule,
+        schedule=trained,
     )
 
 

@@ -20,7 +20,7 @@ from ray_jobs import cli
 from ray_jobs.preparation.bids.subjects import in_validation
 from ray_jobs.preparation.cohort import PreparedCohort
 from tests.e2e.running import ROOT, RayHead, files, job
-from tests.e2e.training import PRESET, TRAIN, document, on
+from tests.e2e.training import PRESET, TRAIN, document, last_line, on
 from tests.ray_jobs.line import head as head_image
 from tests.ray_jobs.line import image_path, people, write_bids, write_image, write_participants
 
@@ -74,6 +74,33 @@ def line(head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Line:
 
 
 # ------------------------------------------------------------------------------------ the line
+
+
+def test_a_decoder_is_trained_on_what_the_model_draws_and_prints(
+    line: Line, head: RayHead, tmp_path: Path
+) -> None:
+    words = ["--model", line / "diffusion" / "model", "--cohort", line / "prepared", *PRESET]
+    words += ["--truncation", 300, "--draws", 3, "--cpus-per-worker", 1, "--name", "painted"]
+    words += ["--out", tmp_path / "decoder"]
+    done = job("train-decoder", *words, extra=on(head))
+    assert done.returncode == 0, done.stderr
+    assert "volumes that it draws have" in done.stdout
+    before, model = (ldm.load(run / "model") for run in (line / "diffusion", tmp_path / "decoder"))
+    assert (model.schedule.truncation, before.schedule.truncation) == (300, 0)
+    row = {"age": 50.0, "sex": "F", "ventricular_volume": 30_000.0, "brain_volume": 1_250_000.0}
+    assert not np.array_equal(model.generate([row], [(0,)]), before.generate([row], [(0,)]))
+    told = document(tmp_path / "decoder" / "model" / "model.json")["card"]["training"]
+    assert told["decoder"]["history"][-1]["step"] == told["decoder"]["steps"] == 10
+    assert told["commands"][-1].startswith("brainpress train-decoder --model model --cohort")
+    again = job("train-decoder", *words, extra=on(head))
+    assert "already trained for 10 steps; nothing left to do" in again.stdout
+    other = job("train-decoder", *words, "--truncation", 200, extra=on(head))
+    assert "truncation 300 -> 200" in last_line(other)
+    twice = job(
+        *("train-decoder", "--model", tmp_path / "decoder" / "model", *words[2:-1]),
+        tmp_path / "twice",
+    )
+    assert "has such a decoder already" in last_line(twice)
 
 
 def test_the_line_ends_with_a_model_that_samples_images(line: Line) -> None:

@@ -12,7 +12,7 @@ from ldm.evaluation.statistics import welch
 from ldm.volumes.spectrum import BANDS, Spectrum
 
 B = len(BANDS)
-RATIOS = np.array([1.1, 1.05, 1.0, 0.75, 0.33, 0.15, 0.07])
+RATIOS = np.array([1.1, 1.05, 1.0, 0.75, 0.33, 0.15, 0.07, 0.05])
 
 
 def rows(count: int, seed: int, ratio: np.ndarray | float = 1.0, more: float = 0.0) -> np.ndarray:

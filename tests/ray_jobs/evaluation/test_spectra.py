@@ -45,7 +45,7 @@ def test_blurred_volumes_are_told_from_people_in_report_summary_and_card(tmp_pat
     found = findings["spectrum"]
     assert found["people"]["n"] == 15  # of the held-out alone
     power = [one["value"] for one in found["sets"]["made"]["power"]]
-    assert power == pytest.approx([*[1] * 4, *[0.3] * 3], rel=0.15)
+    assert power == pytest.approx([*[1] * 4, *[0.3] * 4], rel=0.15)
     others = found["sets"][REAL]["power"]
     assert {one["n"] for one in others} == {60}
     assert [one["value"] for one in others] == pytest.approx([1] * B, rel=0.15)

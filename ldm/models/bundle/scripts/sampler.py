@@ -31,8 +31,9 @@ class Sampler:
         denoiser: MONAI's DiffusionModelUNet.
         covariates: name, kind, minimum, maximum, levels and, where it is "one-hot", coding of
             each, in the network's order.
-        schedule: steps, beta_start, beta_end, and what the denoiser predicts: "epsilon" or "v" on
-            the scaled-linear path, or "flow".
+        schedule: steps, beta_start, beta_end, what the denoiser predicts: "epsilon" or "v" on the
+            scaled-linear path, or "flow", and, where sampling ends early, at which step:
+            truncation.
         latent_shape: channels and sides of the latent.
         affine: (4, 4), voxel indices to millimetres.
         latent_mean, latent_std: per channel; the denoiser sees (z - mean) / std.
@@ -70,6 +71,7 @@ class Sampler:
         self.denoiser: Any = _ready(denoiser, device)
         self.covariates = [dict(covariate) for covariate in covariates]
         self.schedule = dict(schedule)
+        self.truncation = int(self.schedule.pop("truncation", 0))
         self.latent_shape = tuple(latent_shape)
         self.affine, self.space = np.array(affine), space
         self.latent_mean = _per_channel(latent_mean, device)
@@ -118,10 +120,10 @@ class Sampler:
         conditions = torch.tensor([[self.told(name, asked) for name in asked]])
         conditions = ((conditions - self.condition_mean) / self.condition_std).to(self.device)
         signal, sigma = levels(**self.schedule)
-        count = len(signal)
+        count = len(signal) - self.truncation
         if not 1 <= steps <= count:
             raise ValueError(f"{steps} steps: expected between 1 and {count}")
-        times = [count * i // steps for i in reversed(range(steps))]
+        times = [self.truncation + count * i // steps for i in reversed(range(steps))]
         latent = torch.from_numpy(normal(self.latent_shape, LATENT, *key))[None].to(self.device)
         ends = [(float(signal[t]), float(sigma[t])) for t in times[1:]] + [(1.0, 0.0)]
         for t, (next_signal, next_sigma) in zip(times, ends, strict=True):

@@ -1,0 +1,58 @@
+"""Train the decoder of a finished model to paint what its denoiser leaves out, with Ray Train.
+
+Of fine structure a diffusion model that saw few people knows little: its last steps mottle. Here
+sampling ends at the time step --truncation, and the decoder, trained against a critic on the images
+that the denoiser has there, paints the rest: of people, whose volumes it gives back, and of latents
+that the model drew itself. Leaves in --out: model/ (give it to generate --model), tensorboard/
+(curves), previews/, checkpoints/, draws/. To resume, run the same command again.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from ray_jobs.training.options import DECODER, add_cohort, add_options, add_run
+
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="WHERE",
+        help='the finished model: "demo", a folder or an s3:// URI',
+    )
+    add_cohort(parser)
+    add_run(parser, same="that of the model")
+    parser.add_argument(
+        "--truncation",
+        type=int,
+        metavar="T",
+        help="time step at which sampling ends; by default a quarter of the schedule's: the "
+        "higher, the more is the decoder's",
+    )
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=512,
+        metavar="N",
+        help="latents that the model draws first, which the decoder has to paint too (default 512)",
+    )
+    parser.add_argument("--name", help="the new model's name in releases; by default the model's")
+    add_options(parser, DECODER)
+    parser.epilog = """examples:
+  brainpress train-decoder --model diffusion/model --cohort prepared --out decoder
+  brainpress train-decoder --model demo --cohort prepared --steps 500 --out decoder
+then:
+  brainpress generate --model decoder/model --n 16 --out release"""
+
+
+def run(args: argparse.Namespace) -> int:
+    from ray_jobs.training.decoder_job import train_decoder
+
+    return train_decoder(args)
+
+
+if __name__ == "__main__":
+    from ray_jobs.cli import script
+
+    raise SystemExit(script("train-decoder"))

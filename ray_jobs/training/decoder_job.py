@@ -1,0 +1,248 @@
+"""The job of `brainpress train-decoder`: the draws, the fit, then the finished model's folder."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ldm.diffusion.schedule import Schedule
+from ldm.loading import describe
+from ldm.models.bundle.source import is_bundle
+from ldm.models.description import CONFIG, LATENT_DIFFUSION, ModelDescription
+from ldm.training.config import TrainingConfig
+from ldm.training.presets import preset
+from ldm.volumes.grid import Grid
+from ray_jobs.command_line import command_line
+from ray_jobs.errors import JobError
+from ray_jobs.files import output_folder, refuse_other_run
+from ray_jobs.preparation.cohort import PreparedCohort
+from ray_jobs.training import draws
+from ray_jobs.training.fit import RUN, fit, is_finished, mark_finished
+from ray_jobs.training.inputs import training_cohort, validation_volumes
+from ray_jobs.training.options import WorkerGroup, configure
+
+PREVIEW_VOLUMES = 3  # held-out ones given back, and as many drawn
+VALIDATION_VOLUMES = 8  # held-out ones, and as many drawn: their figures by band take seconds each
+# Where sampling ends by default, as a share of T: signal and noise of about the same size.
+TRUNCATION = 0.25
+FINE, FINE_BAND = "drawn_power_0.26_0.30", "0.26 to 0.30 cycles a voxel"
+
+
+def train_decoder(args: argparse.Namespace) -> int:
+    """Train to the end and write `model/`; returns the exit code.
+
+    Raises:
+        JobError: see `fit` and `training_cohort`; a model of another kind or grid, subjects who
+            lack a covariate, or too few draws.
+        LdmError: a model that cannot be read, or a time step that it does not have.
+    """
+    chosen = preset(args.preset)
+    config = configure(chosen.train_decoder, args)
+    if not config.adversarial_weight:
+        raise JobError(
+            "--adversarial-weight 0: without a critic the decoder can only blur what the denoiser "
+            "leaves; expected above 0"
+        )
+    described = _latent_diffusion(args.model, chosen.grid, args.preset)
+    cohort = training_cohort(args.cohort, chosen.grid, args.preset)
+    _check_covariates(cohort, described)
+    if args.draws < 1:
+        raise JobError(f"--draws {args.draws}: expected at least 1")
+    steps = Schedule.from_json(described.schedule).steps
+    truncation = round(TRUNCATION * steps) if args.truncation is None else args.truncation
+    if not 0 < truncation < steps:
+        raise JobError(f"--truncation {truncation}: expected a time step of 1 to {steps - 1}")
+    finished = draws.truncated(described, truncation)
+    out = output_folder(args.out, what="a training run")
+    identity = {
+        "kind": "decoder",
+        "cohort": cohort.fingerprint,
+        "model": described.fingerprint,
+        "sampling": described.sampling.to_json(),
+        "truncation": truncation,
+        "draws": args.draws,
+        "critic": chosen.critic.to_json(),
+        "training": config.identity(),
+    }
+    about = {"name": args.name or described.name}
+    if is_finished(out, identity, out / "model" / CONFIG, config.steps, about):
+        print(f"{out}: already trained for {config.steps} steps; nothing left to do")
+        return 0
+    refuse_other_run(out / RUN, identity)
+    group = WorkerGroup.of(args)
+    held_out = min(len(cohort.split("validation")), VALIDATION_VOLUMES)
+    model = _absolute(args.model)
+    draws.provide(model, truncation, args.draws + held_out, config.seed, out, group)
+    spec = {
+        "cohort": str(cohort.folder),
+        "preset": args.preset,
+        "config": config.to_json(),
+        "model": model,
+        "truncation": truncation,
+        "draws": args.draws,
+        "out": str(out),
+    }
+    groups, meta = fit(worker, spec, identity, out, group)
+    written = _write(out, args, finished, groups["average"], _training(args, cohort, config, meta))
+    mark_finished(out, meta["step"], about)
+    size = sum(entry["bytes"] for entry in written.files.values()) / 1e6
+    last = meta["history"][-1]
+    print(
+        f"{out / 'model'}: {meta['step']} steps; volumes that it draws have {last[FINE]:.0%} of "
+        f"people's power at {FINE_BAND}, {size:.1f} MB; print with it: brainpress generate "
+        f"--model {shlex.quote(str(out / 'model'))} --n 16 --out release"
+    )
+    return 0
+
+
+def _latent_diffusion(source: str, grid: Grid, name: str) -> ModelDescription:
+    described = describe(source)
+    if is_bundle(source) or described.kind != LATENT_DIFFUSION:
+        raise JobError(
+            f"--model {source}: expected a latent diffusion model in a folder of brainpress's own"
+        )
+    if not described.grid.same_voxels(grid):
+        raise JobError(
+            f"--model {source} makes volumes of {described.grid.shape}, "
+            f"{described.grid.spacing:g} mm; preset {name} has {grid.shape}, {grid.spacing:g} mm. "
+            "Give the preset it was trained with"
+        )
+    if Schedule.from_json(described.schedule).truncation:
+        raise JobError(
+            f"--model {source} has such a decoder already; give the model of train-diffusion"
+        )
+    return described
+
+
+def _check_covariates(cohort: PreparedCohort, described: ModelDescription) -> None:
+    names = list(described.schema.names)
+    lacking = [name for name in names if name not in cohort.table.columns]
+    if lacking:
+        raise JobError(
+            f"{cohort.folder} has no {', '.join(lacking)}, which the model is told; prepare it "
+            "with the covariates that the model was trained with"
+        )
+    rows = int(cohort.table[names].isna().any(axis=1).sum())
+    if rows:
+        raise JobError(
+            f"{rows} subjects of {cohort.folder} lack a covariate; prepare with --missing "
+            "drop-subject"
+        )
+
+
+def told(cohort: PreparedCohort, described: ModelDescription, split: str) -> np.ndarray:
+    """What the denoiser is told of the subjects of a split, (N, K) float32."""
+    schema, table = described.schema, cohort.split(split)
+    rows = [{name: row[name] for name in schema.names} for _, row in table.iterrows()]
+    known = [described.calibration.conditions(schema, row) for row in rows]
+    return np.asarray(known, dtype=np.float32).reshape(len(rows), len(schema.inputs))
+
+
+def _absolute(source: str) -> str:
+    """A folder by its whole path, for workers; "demo" and URIs as they are."""
+    path = Path(source).expanduser()
+    return str(path.absolute()) if path.exists() else source
+
+
+def _write(
+    out: Path,
+    args: argparse.Namespace,
+    described: ModelDescription,
+    average: dict[str, Any],
+    training: dict[str, Any],
+) -> ModelDescription:
+    from ldm.loading import load
+    from ldm.models.latent_diffusion import Model, save
+    from ldm.training.decoder import Decoder
+
+    model = load(args.model, device="cpu", precision="fp32")
+    assert isinstance(model, Model)
+    decoder = Decoder(model.autoencoder)
+    decoder.load_state_dict(average)
+    before = described.card.get("training", {})
+    commands = [*before.get("commands", []), command_line("train-decoder", args)]
+    name = args.name or described.name
+    card = {**described.card, "name": name}
+    card["training"] = {**before, "commands": commands, "decoder": training}
+    whole = replace(described, name=name, card=card)
+    return save(out / "model", whole, decoder.put(model.autoencoder), model.denoiser)
+
+
+def _training(
+    args: argparse.Namespace, cohort: PreparedCohort, config: TrainingConfig, meta: dict[str, Any]
+) -> dict[str, Any]:
+    """The card's account of this stage."""
+    return {
+        "cohort": {k: v for k, v in cohort.source.items() if k != "command"},
+        "subjects": len(cohort.split("train")),
+        "held_out": len(cohort.split("validation")),
+        "preset": args.preset,
+        "draws": args.draws,
+        "steps": meta["step"],
+        "config": config.to_json(),
+        "history": meta["history"],
+    }
+
+
+def worker(spec: dict[str, Any]) -> None:
+    """What each Ray Train worker runs."""
+    import torch
+    from torch import nn
+
+    from ldm.loading import load
+    from ldm.models.latent_diffusion import Model
+    from ldm.training.adversarial import PatchCritic
+    from ldm.training.decoder import Decoder, DecoderTask, DecoderValidation, Denoised
+    from ldm.volumes.previews import mosaic
+    from ray_jobs.training.worker import run_worker
+
+    config = TrainingConfig.from_json(spec["config"])
+    cohort = PreparedCohort.open(Path(spec["cohort"]))
+    model = load(spec["model"], device="cpu", precision="fp32")
+    assert isinstance(model, Model)
+    described = draws.truncated(model.description, spec["truncation"])
+    denoised = Denoised(
+        model.autoencoder,
+        model.denoiser,
+        Schedule.from_json(described.schedule),
+        described.latent_mean,
+        described.latent_std,
+    )
+    held_out = validation_volumes(cohort)[:VALIDATION_VOLUMES]
+    drawn = draws.paths(Path(spec["out"]), spec["draws"] + len(held_out))
+    validation = DecoderValidation(
+        held_out,
+        told(cohort, described, "validation")[: len(held_out)],
+        drawn[spec["draws"] :],
+        denoised,
+    )
+
+    def preview(average: nn.Module, device: torch.device) -> bytes:
+        pictures, titles = [], []
+        for place in range(min(PREVIEW_VOLUMES, len(held_out))):
+            found, volume = validation.given_back(average, place, device)
+            drawn_one = validation.decoded(average, place, device)
+            pictures += [one[0, 0].cpu().numpy() for one in (volume, found, drawn_one)]
+            titles += [f"held out {place + 1}", "given back", "drawn"]
+        return mosaic(pictures, titles)
+
+    torch.manual_seed(config.seed)
+    critic = PatchCritic(preset(spec["preset"]).critic)
+    task = DecoderTask(
+        cohort.volumes("train"),
+        told(cohort, described, "train"),
+        drawn[: spec["draws"]],
+        denoised,
+        config,
+        critic,
+        described.sampling.guidance,
+    )
+    decoder = Decoder(model.autoencoder)
+    run_worker(
+        decoder, config, task, validation, preview, Path(spec["out"]), spec["threads"], critic
+    )
