@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from ldm.contrasts import T1W, checked
 from ldm.covariates import CovariateSchema
 from ldm.split import person_of
 from ldm.volumes.grid import Grid
@@ -21,6 +22,11 @@ MARK, TABLE, VOLUMES = "cohort.json", "subjects.parquet", "volumes"
 PROVENANCE = ("session", "image", "notes")
 # Columns that tell what a look at a scan found, and that training does not see.
 INSPECTED = ("shows", "turned", "shifted", "cut")
+
+
+def suffixes_json(suffixes: tuple[str, ...]) -> dict[str, Any]:
+    """What a document says of the contrasts; nothing where they are T1w alone."""
+    return {} if suffixes == (T1W,) else {"suffixes": list(suffixes)}
 
 
 def is_whole(volume: Path, grid: Grid) -> bool:
@@ -47,6 +53,7 @@ class PreparedCohort:
             "brain"), turned (degrees) and shifted (mm) between the image as placed and the
             template, and cut (share of the brain outside the grid).
         source: what it was made from, in words.
+        suffixes: the contrasts of its images; of several, the covariate `modality` tells which.
     """
 
     folder: Path
@@ -54,6 +61,7 @@ class PreparedCohort:
     schema: CovariateSchema
     table: pd.DataFrame
     source: dict[str, Any]
+    suffixes: tuple[str, ...] = (T1W,)
 
     @property
     def fingerprint(self) -> str:
@@ -64,6 +72,7 @@ class PreparedCohort:
                 "grid": self.grid.to_json(),
                 "covariates": self.schema.to_json(),
                 "subjects": seen.to_dict(orient="records"),
+                **suffixes_json(self.suffixes),
             }
         )
 
@@ -101,6 +110,7 @@ class PreparedCohort:
             "source": self.source,
             "grid": self.grid.to_json(),
             **self.schema.to_json(),
+            **suffixes_json(self.suffixes),
             "train": len(self.split("train")),
             "validation": len(self.split("validation")),
             "unusable": unusable,
@@ -146,4 +156,5 @@ class PreparedCohort:
             schema=CovariateSchema.from_json(document),
             table=table,
             source=document["source"],
+            suffixes=checked(document.get("suffixes", [T1W])),
         )
