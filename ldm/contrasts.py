@@ -31,9 +31,19 @@ def checked(suffixes: Sequence[str]) -> tuple[str, ...]:
     return tuple(suffixes)
 
 
-def suffix_of(row: Mapping[str, Any], suffixes: Sequence[str]) -> str:
+def suffix_of(row: Mapping[Any, Any], suffixes: Sequence[str]) -> str:
     """The contrast of a sample with these covariates, of a cohort or model of these contrasts."""
     return str(row[MODALITY]) if len(suffixes) > 1 else suffixes[0]
+
+
+def to_json(suffixes: Sequence[str]) -> dict[str, Any]:
+    """What a document says of contrasts: nothing where they are T1w alone, as ever."""
+    return {} if tuple(suffixes) == (T1W,) else {"suffixes": list(suffixes)}
+
+
+def from_json(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """The inverse of `to_json`. Raises LdmError as `checked`, TypeError where it is no list."""
+    return checked(list(document.get("suffixes", [T1W])))
 
 
 def without_suffix(sample_id: str) -> str:

@@ -17,8 +17,8 @@ def person_of(sample_id: str) -> str:
 def held_out(sample_id: str, share: float) -> bool:
     """Whether a subject is held out, by its id alone, so that it never changes sides.
 
-    All sessions and contrasts of a person are on one side. Subjects held out at a share are held out at every
-    larger one.
+    All sessions and contrasts of a person are on one side. Subjects held out at a share are held
+    out at every larger one.
     """
     number = int.from_bytes(hashlib.sha256(person_of(sample_id).encode()).digest()[:8], "big")
     return number < share * 2**64

@@ -22,8 +22,8 @@ def measure(image: nib.Nifti1Image, engine: str) -> dict[str, float]:
     `ldm.anatomy.labels.volumes`.
 
     Args:
-        image: 3-D T1w, for `ANY_CONTRAST` of any contrast, its affine in world mm; whole head or brain only, for the segmenter
-            brain only.
+        image: 3-D T1w, for `ANY_CONTRAST` of any contrast, its affine in world mm; whole head or
+            brain only, for the segmenter brain only.
         engine: one of `ENGINES`.
 
     Raises:

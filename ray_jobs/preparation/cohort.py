@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from ldm.contrasts import T1W, checked
+from ldm import contrasts
+from ldm.contrasts import T1W
 from ldm.covariates import CovariateSchema
 from ldm.split import person_of
 from ldm.volumes.grid import Grid
@@ -22,11 +23,6 @@ MARK, TABLE, VOLUMES = "cohort.json", "subjects.parquet", "volumes"
 PROVENANCE = ("session", "image", "notes")
 # Columns that tell what a look at a scan found, and that training does not see.
 INSPECTED = ("shows", "turned", "shifted", "cut")
-
-
-def suffixes_json(suffixes: tuple[str, ...]) -> dict[str, Any]:
-    """What a document says of the contrasts; nothing where they are T1w alone."""
-    return {} if suffixes == (T1W,) else {"suffixes": list(suffixes)}
 
 
 def is_whole(volume: Path, grid: Grid) -> bool:
@@ -72,7 +68,7 @@ class PreparedCohort:
                 "grid": self.grid.to_json(),
                 "covariates": self.schema.to_json(),
                 "subjects": seen.to_dict(orient="records"),
-                **suffixes_json(self.suffixes),
+                **contrasts.to_json(self.suffixes),
             }
         )
 
@@ -110,7 +106,7 @@ class PreparedCohort:
             "source": self.source,
             "grid": self.grid.to_json(),
             **self.schema.to_json(),
-            **suffixes_json(self.suffixes),
+            **contrasts.to_json(self.suffixes),
             "train": len(self.split("train")),
             "validation": len(self.split("validation")),
             "unusable": unusable,
@@ -156,5 +152,5 @@ class PreparedCohort:
             schema=CovariateSchema.from_json(document),
             table=table,
             source=document["source"],
-            suffixes=checked(document.get("suffixes", [T1W])),
+            suffixes=contrasts.from_json(document),
         )
