@@ -71,9 +71,9 @@ def croissant(
     know where it lies.
     """
     made = (
-        f"{ok:,} synthetic {weighted(document.suffixes)} brain images (NIfTI, BIDS), drawn from"
-        f" the generative model {document.model['name']}; none shows a person. A record describes one image: where it"
-        " lies, its SHA-256, and what it was asked to show."
+        f"{ok:,} synthetic {weighted(document.suffixes)} brain images (NIfTI, BIDS), drawn"
+        f" from the generative model {document.model['name']}; none shows a person. A record"
+        " describes one image: where it lies, its SHA-256, and what it was asked to show."
     )
     made += f" {NO_TEMPLATE}" if document.space else ""
     authors = [one_line(author) for author in document.authors]
