@@ -81,7 +81,8 @@ def subject_table(
             "notes": [*subject.notes, *done[name].get("notes", ())],
         }
         values = _volumes(subject, done[name], schema, options, known)
-        rows.append({**row, **values, MODALITY: subject.suffix, **told})
+        values |= {MODALITY: subject.suffix} if len(options.choice.suffixes) > 1 else {}
+        rows.append({**row, **values, **told})
     columns = ["participant_id", "split", "volume", "sha256", *schema.names]
     columns += [MODALITY] if len(options.choice.suffixes) > 1 else []
     return pd.DataFrame(rows, columns=[*columns, *_told(schema, options), *PROVENANCE])

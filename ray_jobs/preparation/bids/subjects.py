@@ -105,7 +105,7 @@ def find_subjects(
         subjects += samples if place == name else [_noted(sample, CASE) for sample in samples]
     if len(choice.suffixes) < 2:
         return subjects
-    kept, lines = lacking_told(subjects)
+    kept, lines = lacking_told(subjects, choice.suffixes)
     for line in lines if tell else ():
         tell(line)  # type: ignore[misc]
     return kept
@@ -116,16 +116,21 @@ def in_validation(participant_id: str, share: float) -> bool:
     return held_out(participant_id, share)
 
 
-def lacking_told(subjects: list[Subject]) -> tuple[list[Subject], list[str]]:
+def lacking_told(
+    subjects: list[Subject], suffixes: Sequence[str]
+) -> tuple[list[Subject], list[str]]:
     """The samples but those of a contrast that a participant lacks who has another, and a line a
-    contrast that tells who those are."""
+    contrast that tells who those are. A participant without any image is there once."""
     with_image = {person_of(one.participant_id) for one in subjects if one.image is not None}
     lacking: dict[str, list[str]] = {}
     kept = []
     for one in subjects:
         person = person_of(one.participant_id)
-        if one.image is not None or person not in with_image:
+        if one.image is not None:
             kept.append(one)
+        elif person not in with_image:
+            if person not in {other.participant_id for other in kept[-1:]}:
+                kept.append(_of_none(one, person, suffixes))
         else:
             lacking.setdefault(one.suffix, []).append(person)
     people = len({person_of(one.participant_id) for one in subjects})
@@ -134,6 +139,14 @@ def lacking_told(subjects: list[Subject]) -> tuple[list[Subject], list[str]]:
         f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"
         for suffix, names in lacking.items()
     ]
+
+
+def _of_none(one: Subject, person: str, suffixes: Sequence[str]) -> Subject:
+    """A participant without an image of any of the contrasts."""
+    if one.reason and one.reason.startswith(_none(one.suffix)):
+        reason = one.reason.replace(_none(one.suffix), _none(" or ".join(suffixes)), 1)
+        return replace(one, participant_id=person, reason=reason)
+    return replace(one, participant_id=person)
 
 
 def _places(rows: Set[str], folders: Set[str]) -> dict[str, str]:
