@@ -89,7 +89,8 @@ class ReleaseDocument:
 
     def _check_suffixes(self) -> None:
         found = self.suffixes
-        if not found or len(set(found)) < len(found) or not set(found) <= CONTRASTS.keys():
+        known = bool(found) and all(isinstance(one, str) and one in CONTRASTS for one in found)
+        if not known or len(set(found)) < len(found):
             raise ReleaseError(
                 f"release document: suffixes {found!a:.80}, expected some of {', '.join(CONTRASTS)}"
             )

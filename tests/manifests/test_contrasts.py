@@ -139,9 +139,7 @@ def test_the_page_is_told_where_each_image_lies(tmp_path: Path) -> None:
     assert b"3 synthetic T1-weighted, T2-weighted and FLAIR brain images" in page["index.html"]
 
 
-@pytest.mark.parametrize(
-    "suffixes", [(), ("T1w", "T1w"), ("../x",), ("T1w", "T2w")], ids=["none", "twice", "odd", "no"]
-)
+@pytest.mark.parametrize("suffixes", [(), ("T1w", "T1w"), ("../x",), (["T1w"],), ("T1w", "T2w")])
 def test_a_document_of_wrong_contrasts_is_refused(suffixes: tuple[str, ...]) -> None:
     with pytest.raises(ReleaseError, match=r"^release document: "):
         document(suffixes=suffixes)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ldm.contrasts import T1W
+from ldm.contrasts import T1W, without_suffix
 from ldm.covariates import CovariateSchema, Row
 from ldm.measuring import MEASURED
 from ldm.split import held_out, person_of
@@ -119,26 +119,31 @@ def in_validation(participant_id: str, share: float) -> bool:
 def lacking_told(
     subjects: list[Subject], suffixes: Sequence[str]
 ) -> tuple[list[Subject], list[str]]:
-    """The samples but those of a contrast that a participant lacks who has another, and a line a
-    contrast that tells who those are. A participant without any image is there once."""
-    with_image = {person_of(one.participant_id) for one in subjects if one.image is not None}
-    lacking: dict[str, list[str]] = {}
-    kept = []
+    """The samples, and a line a contrast that tells who lacks it and has another. Of those there is
+    no sample; a participant without any image is there once."""
+    there: dict[str, set[str]] = {}
+    for one in subjects:
+        if one.image is not None:
+            there.setdefault(without_suffix(one.participant_id), set()).add(one.suffix)
+    people = {person_of(name) for name in there}
+    kept: list[Subject] = []
     for one in subjects:
         person = person_of(one.participant_id)
         if one.image is not None:
             kept.append(one)
-        elif person not in with_image:
-            if person not in {other.participant_id for other in kept[-1:]}:
-                kept.append(_of_none(one, person, suffixes))
-        else:
-            lacking.setdefault(one.suffix, []).append(person)
-    people = len({person_of(one.participant_id) for one in subjects})
-    return kept, [
-        f"no {suffix} image of {len(names)} of {people} participants, whose others are used: "
-        f"{', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}"
-        for suffix, names in lacking.items()
-    ]
+        elif person not in people and person not in {other.participant_id for other in kept[-1:]}:
+            kept.append(_of_none(one, person, suffixes))
+    who = "participants" if set(there) == people else "sessions"
+    lines = []
+    for suffix in suffixes:
+        names = [name for name, has in there.items() if suffix not in has]
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        if names:
+            lines.append(
+                f"no {suffix} image of {len(names)} of {len(there)} {who}, whose others are used: "
+                f"{', '.join(names[:5])}{more}"
+            )
+    return kept, lines
 
 
 def _of_none(one: Subject, person: str, suffixes: Sequence[str]) -> Subject:

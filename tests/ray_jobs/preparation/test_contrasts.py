@@ -123,9 +123,11 @@ def test_sessions_and_contrasts_go_together(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bids = dataset(tmp_path / "b", 4, ("T1w", "T2w"), sessions=("01", "02"))
-    cohort, _, _ = prepare(capsys, bids, "--suffix", "T1w,T2w", "--session", "all")
+    (bids / "sub-03/ses-02/anat/sub-03_ses-02_T2w.nii.gz").unlink()
+    cohort, said, _ = prepare(capsys, bids, "--suffix", "T1w,T2w", "--session", "all")
     names = list(cohort.table["participant_id"])
-    assert len(names) == 16
+    assert len(names) == 15
+    assert "no T2w image of 1 of 8 sessions, whose others are used: sub-03_ses-02\n" in said
     assert "sub-01_ses-02_T2w" in names
     assert cohort.people("train") + cohort.people("validation") == 4
 
