@@ -1,4 +1,4 @@
-"""Turn a BIDS cohort (T1w images and participants.tsv) into volumes a model can train on.
+"""Turn a BIDS cohort (images and participants.tsv) into volumes a model can train on.
 
 Each image is registered rigidly to MNI space, whatever its orientation and voxel size, put on the
 preset's grid and scaled to [0, 1]; the covariates of participants.tsv are checked and joined. Every
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import argparse
 
-WHICH_IMAGE = """Of a participant with several T1w images one is used, by the first line that
-tells them apart: one that can be read; with --placement affine one in MNI space; a whole head
+WHICH_IMAGE = """Of a participant with several images of a contrast one is used, by the first line
+that tells them apart: one that can be read; with --placement affine one in MNI space; a whole head
 before a slab; combined before one echo or inversion; plain before contrast-enhanced (ce-);
 without affine a native one before space-...; raw before desc-; thin slices before thick; the
 first session; the highest resolution; the plainest name; the first run; the first name. A line
@@ -75,6 +75,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--image",
         metavar="PATTERN",
         help="only images whose file name fits, such as '*_acq-mprage_*'",
+    )
+
+    group.add_argument(
+        "--suffix",
+        default="T1w",
+        metavar="NAME,...",
+        help="the contrasts: T1w (default), T2w, PDw, FLAIR or T2starw; of several, such as "
+        "T1w,T2w,FLAIR, each of a person is a sample (sub-01_T2w), modality is a covariate, and "
+        "all of a person are trained on or all held out. What is known of T1w images alone "
+        "(--skull-strip, --measure but synthseg) another contrast takes from the T1w image of the "
+        "same session",
     )
 
     group = parser.add_argument_group("covariates")
@@ -154,6 +165,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   brainpress prepare openneuro-set --column sex=gender --levels sex=0:M,1:F --out prepared
   brainpress prepare my-bids-cohort --max-unusable 5% --out prepared
   brainpress prepare my-bids-cohort --session all --out prepared
+  brainpress prepare my-bids-cohort --suffix T1w,T2w,FLAIR --out prepared
   brainpress prepare whole-heads --preset paper --out prepared
   brainpress prepare whole-heads --skull-strip --measure auto --out prepared
   brainpress prepare already-in-mni-space --placement affine --out prepared

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ldm.anatomy.virtual_scanner import as_contrast
+from ldm.contrasts import T1W
 from ldm.errors import LdmError
 from ldm.volumes.resampling import smoothed_for
 
@@ -91,6 +93,29 @@ def template() -> Template:
     )
 
 
+@lru_cache(maxsize=8)
+def template_as(suffix: str) -> dict[int, Any]:
+    """The template by level, as it would be in another contrast than its own T1w."""
+    import SimpleITK as sitk
+
+    if suffix == T1W:
+        return template().t1
+    t1 = sitk.GetArrayFromImage(template().t1[int(SPACING)]).T
+    painted = np.where(template().brain, as_contrast(t1, suffix), 0).astype(np.float32)
+    return {mm: level(to_itk(painted, template().origin), mm) for mm in LEVELS}
+
+
+@lru_cache(maxsize=1)
+def tissues() -> tuple[Any, Any]:
+    """Grey and white matter of the template, 0..1: SimpleITK images, float32, at 2 mm."""
+    from nilearn.datasets import load_mni152_gm_template, load_mni152_wm_template
+
+    loaders = (load_mni152_gm_template, load_mni152_wm_template)
+    maps = [np.asarray(load(resolution=int(SPACING)).dataobj, dtype=np.float32) for load in loaders]
+    grey, white = (to_itk(one / one.max(), template().origin) for one in maps)
+    return grey, white
+
+
 def to_itk(data: np.ndarray, origin: np.ndarray, spacing: float = SPACING) -> Any:
     """(X, Y, Z) as a SimpleITK image whose physical space is the world, RAS mm."""
     import SimpleITK as sitk
@@ -120,7 +145,7 @@ def working_image(data: np.ndarray, affine: np.ndarray) -> Working:
 
     low, high = np.percentile(data[data > data.min()], (1, 99.5))
     if not high > low:
-        raise LdmError("registration failed: two grey levels only, expected a T1w scan")
+        raise LdmError("registration failed: two grey levels only, expected a scan")
     grey = np.clip((data - low) / (high - low), 0, 1).astype(np.float32)
     grey = smoothed_for(SPACING, grey, affine)
     box = [np.nonzero((grey > 0.1).any(axis=(i - 2, i - 1)))[0][[0, -1]] for i in range(3)]

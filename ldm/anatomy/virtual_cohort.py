@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ldm.anatomy.virtual_subject import (
     plan_subject,
     true_volumes,
 )
+from ldm.contrasts import T1W
 from ldm.errors import LdmError
 from ldm.volumes.grid import Grid
 
@@ -33,6 +34,7 @@ def write_bids_cohort(
     seed: int,
     grid: Grid,
     *,
+    suffixes: Sequence[str] = (T1W,),
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write subjects sub-V0001 to sub-V<n> with their label maps and a participants.tsv.
@@ -45,6 +47,7 @@ def write_bids_cohort(
         n: subjects.
         seed: the cohort's.
         grid: where the images are sampled.
+        suffixes: the contrasts that everybody is scanned with.
         progress: called with the subjects done and `n` after each.
 
     Returns:
@@ -59,12 +62,15 @@ def write_bids_cohort(
         raise LdmError(f"a virtual cohort of {n} subjects: expected at least 1")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _claim(folder, seed, grid)
+        made_by: dict[str, Any] = {"seed": seed, "grid": grid.to_json()}
+        if tuple(suffixes) != (T1W,):
+            made_by["suffixes"] = list(suffixes)
+        _claim(folder, made_by)
         if (folder / f"sub-{_label(n + 1)}").exists():
             raise LdmError(f"{folder} holds more than {n} virtual subjects: give another folder")
         rows = []
         for number in range(1, n + 1):
-            rows.append(_write_subject(folder, number, seed, grid))
+            rows.append(_write_subject(folder, number, seed, grid, suffixes))
             if progress:
                 progress(number, n)
         _write_json(folder / "participants.json", _columns())
@@ -78,9 +84,8 @@ def _label(number: int) -> str:
     return f"V{number:04d}"
 
 
-def _claim(folder: Path, seed: int, grid: Grid) -> None:
+def _claim(folder: Path, made_by: dict[str, Any]) -> None:
     """Say what the folder holds, or check that it holds the same."""
-    made_by = {"seed": seed, "grid": grid.to_json()}
     description = folder / "dataset_description.json"
     if description.exists():
         try:
@@ -103,19 +108,23 @@ def _claim(folder: Path, seed: int, grid: Grid) -> None:
 
 def _told(made_by: dict[str, Any]) -> str:
     grid = made_by.get("grid", {})
-    return f"seed {made_by.get('seed')} at {grid.get('shape')} x {grid.get('spacing')} mm"
+    suffixes = "".join(f", {suffix}" for suffix in made_by.get("suffixes", ()))
+    return f"seed {made_by.get('seed')} at {grid.get('shape')} x {grid.get('spacing')} mm{suffixes}"
 
 
-def _write_subject(folder: Path, number: int, seed: int, grid: Grid) -> dict[str, Any]:
-    """One row of the table; the files are made unless both are there (label map last)."""
+def _write_subject(
+    folder: Path, number: int, seed: int, grid: Grid, suffixes: Sequence[str]
+) -> dict[str, Any]:
+    """One row of the table; the files are made unless all are there (label map last)."""
     label = _label(number)
     anat = Path(f"sub-{label}") / "anat"
-    image = folder / anat / f"sub-{label}_T1w.nii.gz"
+    images = {suffix: folder / anat / f"sub-{label}_{suffix}.nii.gz" for suffix in suffixes}
     labels = folder / "derivatives" / "truth" / anat / f"sub-{label}_dseg.nii.gz"
     key = (seed, number)
-    if not (image.exists() and labels.exists()):
-        subject = make_subject(key, grid)
-        _write(image, _nifti_bytes(subject.image))
+    if not all(path.exists() for path in (*images.values(), labels)):
+        subject = make_subject(key, grid, suffixes)
+        for suffix, path in images.items():
+            _write(path, _nifti_bytes(subject.images[suffix]))
         _write(labels, _nifti_bytes(subject.labels))
     counted = np.asarray(nib.load(labels).dataobj).astype(np.uint8)  # type: ignore[attr-defined]
     plan = plan_subject(np.random.default_rng(key))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
 
 from ldm.anatomy.mni152 import Anatomy, load_anatomy
+from ldm.anatomy.virtual_scanner import CSF_GREY, GREY_WHITE, scanned, smooth_field
+from ldm.contrasts import SUFFIXES, T1W
 from ldm.covariates import Row
 from ldm.volumes.grid import Grid
 from ldm.volumes.resampling import centred_axes, rotation
@@ -21,8 +23,6 @@ MEAN_INTRACRANIAL = 1_431_000.0
 # A real head is smaller than the template: it is shrunk towards this point (MNI mm), which keeps
 # the brain within the paper's field of view.
 _PIVOT = (0.0, -16.0, 25.0)
-_LATTICE_HALF = 144.0  # mm from the middle of the grid to the end of the lattices of chance
-_CSF_GREY, _GREY_WHITE = 0.57, 0.79  # of the template's T1w range: the borders of its tissues
 _WALL_REACH = 14.0  # mm over which the push on the ventricles' wall dies out
 
 
@@ -30,14 +30,19 @@ class Subject(NamedTuple):
     """A virtual subject.
 
     Attributes:
-        image: T1w, brain only, uint8 on the grid.
+        images: by suffix, brain only, uint8 on the grid.
         covariates: sex, age (year), ventricular_volume and brain_volume (mm3).
         labels: uint8 on the grid: 0 background, 1 fluid, 2 grey, 3 white, 4 lateral ventricles.
     """
 
-    image: nib.Nifti1Image
+    images: Mapping[str, nib.Nifti1Image]
     covariates: Row
     labels: nib.Nifti1Image
+
+    @property
+    def image(self) -> nib.Nifti1Image:
+        """The T1w image."""
+        return self.images[T1W]
 
 
 class Plan(NamedTuple):
@@ -77,25 +82,32 @@ def plan_subject(rng: np.random.Generator) -> Plan:
     )
 
 
-def make_subject(seed: int | Sequence[int], grid: Grid) -> Subject:
-    """The virtual subject of a seed: the same person at every grid.
+def make_subject(
+    seed: int | Sequence[int], grid: Grid, suffixes: Sequence[str] = (T1W,)
+) -> Subject:
+    """The virtual subject of a seed: the same person at every grid, and in every contrast.
 
     Args:
         seed: any non-negative integer or integers.
         grid: where the image is sampled, MNI space.
+        suffixes: the contrasts to scan it with; an image does not depend on the others.
 
     Raises:
         LdmError: nilearn, which holds the anatomy, is not installed.
     """
     rng = np.random.default_rng(seed)
     plan = plan_subject(rng)
-    shape_rng, tissue_rng, scanner_rng = rng.spawn(3)
+    shape_rng, tissue_rng, *scanner_rngs = rng.spawn(2 + len(SUFFIXES))
     anatomy = load_anatomy(grid.spacing)
     inside, points = _deformed(anatomy, plan, grid, shape_rng)
     labels, contrast = _tissues(anatomy, plan, grid, inside, points, tissue_rng)
-    image = _scanned(contrast, labels, grid, scanner_rng)
+    scanners = dict(zip(SUFFIXES, scanner_rngs, strict=True))
+    brain = labels != BACKGROUND
     return Subject(
-        image=_on_grid(image, grid),
+        images={
+            suffix: _on_grid(scanned(contrast, brain, grid, scanners[suffix], suffix), grid)
+            for suffix in suffixes
+        },
         covariates={"sex": plan.sex, "age": plan.age, **true_volumes(labels, grid.voxel_volume)},
         labels=_on_grid(labels, grid),
     )
@@ -164,62 +176,16 @@ def _tissues(
     t1 = np.where(ventricle, t1, t1 + folds[inside])
     rest = t1[~ventricle]
     fluid = 1 - plan.tissue_share * len(t1) / max(1, len(rest))
-    border = np.quantile(rest, np.clip(fluid, 0, 1)) if len(rest) else _CSF_GREY
+    border = np.quantile(rest, np.clip(fluid, 0, 1)) if len(rest) else CSF_GREY
     # Slide the fluid's border onto its place; white matter stays where it is.
-    weight = np.clip((_GREY_WHITE - t1) / (_GREY_WHITE - border), 0, 1)
-    t1 = t1 + (_CSF_GREY - border) * weight
-    kinds = np.where(t1 < _CSF_GREY, CSF, np.where(t1 < _GREY_WHITE, GREY, WHITE))
+    weight = np.clip((GREY_WHITE - t1) / (GREY_WHITE - border), 0, 1)
+    t1 = t1 + (CSF_GREY - border) * weight
+    kinds = np.where(t1 < CSF_GREY, CSF, np.where(t1 < GREY_WHITE, GREY, WHITE))
     labels = np.zeros(grid.shape, dtype=np.uint8)
     labels[inside] = np.where(ventricle, VENTRICLE, kinds)
     contrast = np.zeros(grid.shape, dtype=np.float32)
     contrast[inside] = t1
     return labels, contrast
-
-
-def _scanned(
-    contrast: np.ndarray, labels: np.ndarray, grid: Grid, rng: np.random.Generator
-) -> np.ndarray:
-    """A T1w image as a scanner would give it: tissue intensities, bias field, noise; uint8."""
-    fluid, grey, white = np.array([0.24, 0.53, 0.80]) + 0.02 * rng.standard_normal(3)
-    steps = 1 / (1 + np.exp(-(contrast - _CSF_GREY) / 0.045))
-    image = fluid + (grey - fluid) * steps
-    image += (white - grey) / (1 + np.exp(-(contrast - _GREY_WHITE) / 0.03))
-    image += 0.25 * (contrast - 0.7)
-    bias = np.exp(smooth_field(rng, centred_axes(grid.shape, grid.spacing), 70, 0.07))
-    noise = rng.uniform(0.008, 0.025) * rng.standard_normal(grid.shape, dtype=np.float32)
-    image = np.clip(image * bias + noise, 0.02, 1)
-    return np.where(labels == BACKGROUND, 0, np.round(255 * image)).astype(np.uint8)
-
-
-def smooth_field(
-    rng: np.random.Generator, axes: Sequence[np.ndarray], knot_spacing: float, std: float
-) -> np.ndarray:
-    """A smooth random field, (X, Y, Z): cubic B-splines with independent normal coefficients.
-
-    Args:
-        axes: positions along x, y and z, mm from the middle; the field is a function of them
-            and of `rng`, and not of how finely it is sampled.
-        knot_spacing: mm between knots.
-        std: standard deviation of the field.
-    """
-    count = 2 * int(np.ceil(_LATTICE_HALF / knot_spacing)) + 4
-    field = rng.standard_normal((count, count, count))
-    for axis, positions in enumerate(axes):
-        along = positions / knot_spacing + (count - 1) / 2
-        first = np.floor(along).astype(int) - 1  # the first of the four knots that reach here
-        distance = np.abs(along - first - np.arange(4)[:, None])  # (4, positions)
-        basis = np.where(
-            distance < 1,
-            2 / 3 - distance**2 + distance**3 / 2,
-            np.maximum(2 - distance, 0) ** 3 / 6,
-        )
-        basis /= np.sqrt((basis**2).sum(axis=0))  # unit variance everywhere
-        shape = [-1 if other == axis else 1 for other in range(3)]
-        field = sum(
-            weight.reshape(shape) * np.take(field, first + k, axis=axis)
-            for k, weight in enumerate(basis)
-        )
-    return std * field
 
 
 def _on_grid(voxels: np.ndarray, grid: Grid) -> nib.Nifti1Image:

@@ -10,6 +10,7 @@ import nibabel as nib
 from ldm.errors import LdmError
 
 MEASURED = ("ventricular_volume", "brain_volume")
+ANY_CONTRAST = ("synthseg",)  # engines; the others know T1w images alone
 
 
 def measure(image: nib.Nifti1Image, engine: str) -> dict[str, float]:
@@ -21,8 +22,8 @@ def measure(image: nib.Nifti1Image, engine: str) -> dict[str, float]:
     `ldm.anatomy.labels.volumes`.
 
     Args:
-        image: 3-D T1w, its affine in world mm; whole head or brain only, for the segmenter
-            brain only.
+        image: 3-D T1w, for `ANY_CONTRAST` of any contrast, its affine in world mm; whole head or
+            brain only, for the segmenter brain only.
         engine: one of `ENGINES`.
 
     Raises:

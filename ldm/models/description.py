@@ -7,10 +7,13 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from ldm.covariates import CovariateSchema
+from ldm import contrasts
+from ldm.contrasts import MODALITY, T1W
+from ldm.covariates import CovariateSchema, Row
 from ldm.covariates.calibration import Calibration
 from ldm.covariates.distribution import CohortDistribution
 from ldm.diffusion.config import Sampling
+from ldm.errors import LdmError
 from ldm.volumes.brain_size import BrainSize
 from ldm.volumes.grid import Grid
 from ldm.volumes.quality import DEFAULT_BOUNDS, Bounds
@@ -45,8 +48,12 @@ class ModelDescription:
             `ldm.diffusion.schedule`.
         latent_mean, latent_std: per channel; the diffusion model sees (z - mean) / std.
         generator: the config of `ldm.gan.networks.Generator`, of a GAN alone.
-        bounds: what `ldm.volumes.quality.check` accepts.
-        brain_size: what tells it the size of a brain; None where the cohort does not.
+        bounds: what `ldm.volumes.quality.check` accepts; of a model of several contrasts where
+            a contrast has none of its own.
+        bounds_of: the same by contrast, of a model of several.
+        suffixes: the contrasts that it draws; of several, the covariate `modality` tells which.
+        brain_size: what tells it the size of a brain, of several contrasts in T1w alone; None
+            where the cohort does not.
         calibration: what its network is told instead of what is asked.
         sampling: how it is sampled where the user does not say.
         files: sha256 and bytes of every other file of the folder.
@@ -65,10 +72,26 @@ class ModelDescription:
     latent_std: tuple[float, ...] = ()
     generator: dict[str, Any] = field(default_factory=dict)
     bounds: Bounds = field(default_factory=lambda: dict(DEFAULT_BOUNDS))
+    bounds_of: dict[str, Bounds] = field(default_factory=dict)
+    suffixes: tuple[str, ...] = (T1W,)
     brain_size: BrainSize | None = None
     calibration: Calibration = field(default_factory=Calibration)
     sampling: Sampling = field(default_factory=Sampling)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.suffixes) < 2:
+            return
+        levels = self.schema[MODALITY].levels if MODALITY in self.schema.names else ()
+        if set(levels) != set(self.suffixes):
+            raise LdmError(
+                f"contrasts {', '.join(self.suffixes)}: expected a covariate {MODALITY} with "
+                f"these levels, found {', '.join(levels) or 'none'}"
+            )
+
+    def suffix_of(self, row: Row) -> str:
+        """The contrast of a volume with these covariates."""
+        return contrasts.suffix_of(row, self.suffixes)
 
     @property
     def fingerprint(self) -> str:
@@ -94,12 +117,22 @@ class ModelDescription:
             **({} if self.kind == LATENT_DIFFUSION else {"kind": self.kind}),
             "grid": self.grid.to_json(),
             **own,
-            "bounds": {name: [float(x) for x in pair] for name, pair in self.bounds.items()},
+            "bounds": _pairs(self.bounds),
+            **contrasts.to_json(self.suffixes),
+            **(
+                {"bounds_of": {name: _pairs(own) for name, own in self.bounds_of.items()}}
+                if self.bounds_of
+                else {}
+            ),
             **({"brain_size": self.brain_size.to_json()} if self.brain_size else {}),
             **({"calibration": calibration} if calibration else {}),
             **({"sampling": sampling} if sampling else {}),
             "files": dict(self.files),
         }
+
+
+def _pairs(bounds: Bounds) -> dict[str, list[float]]:
+    return {name: [float(x) for x in pair] for name, pair in bounds.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ldm import contrasts
 from ldm.covariates import CovariateSchema
 from ldm.covariates.calibration import Calibration
 from ldm.covariates.distribution import CohortDistribution
@@ -103,6 +104,8 @@ def describe_folder(source: str | Path) -> ModelDescription:
             kind=kind,
             **own,
             bounds=_bounds(document["bounds"]),
+            bounds_of={str(k): _bounds(v) for k, v in document.get("bounds_of", {}).items()},
+            suffixes=contrasts.from_json(document),
             brain_size=BrainSize.from_json(size) if size is not None else None,
             calibration=Calibration.from_json(document.get("calibration", {}), schema),
             sampling=Sampling.from_json(document.get("sampling", {})),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from statistics import NormalDist
@@ -96,6 +96,18 @@ def check(
                 error=f"{name} {found[name]:.4g}, expected {low:.4g} to {high:.4g}",
             )
     return Quality(figures=found, error=None)
+
+
+def fit_bounds_by(figures: Sequence[dict[str, float]], levels: Sequence[str]) -> dict[str, Bounds]:
+    """`fit_bounds` of each contrast's volumes alone.
+
+    Args:
+        levels: the contrast of each.
+    """
+    return {
+        level: fit_bounds([one for one, own in zip(figures, levels, strict=True) if own == level])
+        for level in dict.fromkeys(levels)
+    }
 
 
 def loosened(bounds: Bounds, strictness: Strictness) -> Bounds:

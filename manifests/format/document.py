@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from manifests.errors import ReleaseError
 from manifests.format.evaluation import Evaluation
+from manifests.format.layout import CONTRASTS, MODALITY, T1W
 from manifests.format.published import Published, check_date
 from manifests.format.schema import Column, manifest_schema
 
@@ -42,7 +43,8 @@ class ReleaseDocument:
         license_text: the licence in full; without it LICENSE names it and says where it stands.
         authors: of the dataset.
         software_version: of brainpress.
-        image: more about every image, for T1w.json, such as {"SpatialReference": ...}.
+        suffixes: the contrasts of its images; of several, the column `modality` tells which.
+        image: more about every image, for T1w.json and its like, such as {"SpatialReference": ...}.
         space: in which the images lie, such as "centred", where it is none of a template; None
             where it is MNI space.
         date: of the release, YYYY-MM-DD. Nothing else in a release tells the time, so that the
@@ -64,6 +66,7 @@ class ReleaseDocument:
     license_text: str = ""
     authors: tuple[str, ...] = ("The brainpress authors",)
     software_version: str
+    suffixes: tuple[str, ...] = (T1W,)
     image: Mapping[str, Any] = field(default_factory=dict)
     space: str | None = None
     date: str | None = None
@@ -82,6 +85,21 @@ class ReleaseDocument:
         if not set(self.chosen) <= set(CHOOSABLE):
             raise ReleaseError(f"release document: chosen is {self.chosen!a:.80}")
         manifest_schema(self.columns, self.quality)
+        self._check_suffixes()
+
+    def _check_suffixes(self) -> None:
+        found = self.suffixes
+        known = bool(found) and all(isinstance(one, str) and one in CONTRASTS for one in found)
+        if not known or len(set(found)) < len(found):
+            raise ReleaseError(
+                f"release document: suffixes {found!a:.80}, expected some of {', '.join(CONTRASTS)}"
+            )
+        levels = [set(column.levels) for column in self.columns if column.name == MODALITY]
+        if len(found) > 1 and not (levels and set(found) <= levels[0]):
+            raise ReleaseError(
+                f"release document: of several contrasts, expected a column {MODALITY} with "
+                f"the levels {', '.join(found)}"
+            )
 
     @property
     def demonstration(self) -> bool:
@@ -134,6 +152,7 @@ class ReleaseDocument:
             "fields": dict(self.fields),
             "columns": [column.to_json() for column in self.columns],
             "quality": [column.to_json() for column in self.quality],
+            **({"suffixes": list(self.suffixes)} if self.suffixes != (T1W,) else {}),
             "image": dict(self.image),
             **({"space": self.space} if self.space else {}),
             "date": self.date,
@@ -152,6 +171,7 @@ class ReleaseDocument:
             authors=tuple(release["authors"]),
             columns=tuple(Column.from_json(item) for item in release["columns"]),
             quality=tuple(Column.from_json(item) for item in release["quality"]),
+            suffixes=tuple(release.get("suffixes", (T1W,))),
             image=release.get("image", {}),
             space=release.get("space"),
             date=release.get("date"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 RELEASE_KEY = "release.json"
 MANIFEST_KEY = "manifest.parquet"
@@ -26,10 +28,34 @@ def participant_id(index: int) -> str:
     return f"sub-{index:06d}"
 
 
-def image_path(index: int) -> str:
+T1W = "T1w"
+# The contrasts that a release may have, by BIDS suffix, and their names for people.
+CONTRASTS = {
+    T1W: "T1-weighted",
+    "T2w": "T2-weighted",
+    "PDw": "proton-density-weighted",
+    "FLAIR": "FLAIR",
+    "T2starw": "T2*-weighted",
+}
+MODALITY = "modality"  # the covariate that tells a sample's contrast, where there are several
+
+
+def image_path(index: int, suffix: str = T1W) -> str:
     """Where the image of a sample lies."""
     key = participant_id(index)
-    return f"{key}/anat/{key}_T1w.nii.gz"
+    return f"{key}/anat/{key}_{suffix}.nii.gz"
+
+
+def row_path(row: Mapping[str, Any], suffixes: Sequence[str]) -> str:
+    """Where the image of a manifest's row lies, in a release of these contrasts."""
+    asked = row.get(MODALITY) if len(suffixes) > 1 else None
+    return image_path(row["index"], next((s for s in suffixes if s == asked), suffixes[0]))
+
+
+def weighted(suffixes: Sequence[str]) -> str:
+    """Contrasts for people: "T1-weighted, T2-weighted and FLAIR"."""
+    *first, last = (CONTRASTS[suffix] for suffix in suffixes)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 PLAN_KEY = "manifest/plan.json"

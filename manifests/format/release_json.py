@@ -60,6 +60,7 @@ def _check_about(release: Mapping[str, Any]) -> None:
     for name in ("samples", "ok", "failed", "image_bytes"):
         _whole(counts[name], f"counts.{name}", least=0)
     _whole(counts.get("withdrawn", 0), "counts.withdrawn", least=0)
+    _kind(release.get("suffixes", []), list, "suffixes")
     source = release.get("source")
     if source is not None:
         _kind(source, dict, "source")

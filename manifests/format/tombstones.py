@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.format.layout import MODALITY, row_path
 from manifests.format.schema import WITHDRAWN
 
 IMAGE_COLUMNS = ("path", "bytes", "sha256")
@@ -34,6 +35,13 @@ def bury(table: pa.Table, reasons: Mapping[int, str]) -> pa.Table:
         place = table.schema.get_field_index(name)
         table = table.set_column(place, table.schema.field(place), values)
     return table
+
+
+def paths(table: pa.Table, suffixes: Sequence[str]) -> dict[int, str]:
+    """Where the image of each of these rows lies, or lay before it was withdrawn, by index."""
+    names = [name for name in ("index", MODALITY) if name in table.column_names]
+    rows = table.select(names).to_pylist()
+    return {row["index"]: row_path(row, suffixes) for row in rows}
 
 
 def tombstones(table: pa.Table) -> dict[int, str]:

@@ -10,7 +10,14 @@ import pyarrow.compute as pc
 
 from manifests.format.document import DEMONSTRATION, NO_TEMPLATE, ReleaseDocument
 from manifests.format.json_text import json_bytes
-from manifests.format.layout import BIDS_VERSION, CROISSANT_KEY, DESCRIPTION_KEY, NOT_BIDS, VERSIONS
+from manifests.format.layout import (
+    BIDS_VERSION,
+    CONTRASTS,
+    CROISSANT_KEY,
+    DESCRIPTION_KEY,
+    NOT_BIDS,
+    VERSIONS,
+)
 from manifests.format.licenses import LICENSE_URLS
 from manifests.format.schema import OK, Column
 from manifests.metadata.readme import readme
@@ -51,7 +58,7 @@ def documents(
         "LICENSE": _license(document).encode(),
         "CITATION.cff": _citation(document, changed=changed is not None).encode(),
         "participants.json": json_bytes(_participants_json(document)),
-        "T1w.json": json_bytes(_t1w_json(document)),
+        **{f"{x}.json": json_bytes(_image_json(document, x)) for x in document.suffixes},
         ".bidsignore": _bidsignore(extra, [VERSIONS] if document.published else []).encode(),
     }
 
@@ -63,7 +70,7 @@ DOCUMENTS = (
     "LICENSE",
     "CITATION.cff",
     "participants.json",
-    "T1w.json",
+    *(f"{suffix}.json" for suffix in CONTRASTS),
     ".bidsignore",
     CROISSANT_KEY,
 )
@@ -120,7 +127,7 @@ def _dataset_description(document: ReleaseDocument) -> dict[str, Any]:
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "raw",
         "GeneratedBy": [generated],
-        "Keywords": ["synthetic", "MRI", "brain", "T1w"],
+        "Keywords": ["synthetic", "MRI", "brain", *document.suffixes],
     }
 
 
@@ -147,8 +154,8 @@ def _level(column: Column, level: str) -> str:
     return sexes.get(level, level) if column.name == "sex" else level
 
 
-def _t1w_json(document: ReleaseDocument) -> dict[str, Any]:
-    what = "Synthetic T1-weighted brain image, drawn from a generative model"
+def _image_json(document: ReleaseDocument, suffix: str) -> dict[str, Any]:
+    what = f"Synthetic {CONTRASTS[suffix]} brain image, drawn from a generative model"
     return {
         "Description": f"{what}. {NO_TEMPLATE}" if document.space else what,
         "Units": "arbitrary",

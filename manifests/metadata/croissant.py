@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from manifests.format.document import DEMONSTRATION, NO_TEMPLATE, ReleaseDocument
-from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY
+from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY, weighted
 from manifests.format.licenses import LICENSE_URLS
 from manifests.format.measured import measured_schema
 from manifests.format.published import FIRST_VERSION
@@ -71,9 +71,9 @@ def croissant(
     know where it lies.
     """
     made = (
-        f"{ok:,} synthetic T1-weighted brain images (NIfTI, BIDS), drawn from the generative model"
-        f" {document.model['name']}; none shows a person. A record describes one image: where it"
-        " lies, its SHA-256, and what it was asked to show."
+        f"{ok:,} synthetic {weighted(document.suffixes)} brain images (NIfTI, BIDS), drawn"
+        f" from the generative model {document.model['name']}; none shows a person. A record"
+        " describes one image: where it lies, its SHA-256, and what it was asked to show."
     )
     made += f" {NO_TEMPLATE}" if document.space else ""
     authors = [one_line(author) for author in document.authors]
@@ -87,7 +87,7 @@ def croissant(
         "license": LICENSE_URLS.get(document.license, one_line(document.license)),
         "creator": [{"@type": "sc:Organization", "name": name} for name in authors],
         "citeAs": f"{'; '.join(authors)}. {one_line(document.name)}.",
-        "keywords": ["synthetic", "MRI", "brain", "T1w"],
+        "keywords": ["synthetic", "MRI", "brain", *document.suffixes],
     }
     if document.published and document.published.url:
         about["url"] = document.published.url

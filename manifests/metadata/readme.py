@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from manifests.format.document import DEMONSTRATION, NO_TEMPLATE, ReleaseDocument
-from manifests.format.layout import MEASURED_KEY
+from manifests.format.layout import MEASURED_KEY, MODALITY, weighted
 from manifests.format.schema import Column
 from manifests.metadata.quality import quality_section
 from manifests.numbers import human_number
@@ -28,11 +28,13 @@ def readme(
     release since it was published; `part` whether it is a downloaded part of one.
     """
     model = document.model
+    images = ", ".join(f"`sub-*/anat/*_{suffix}.nii.gz`" for suffix in document.suffixes)
+    told = f"; `{MODALITY}` says of which contrast each is" if len(document.suffixes) > 1 else ""
     sections = [
         f"# {markdown(document.name)}",
         f"**{DEMONSTRATION}**" if document.demonstration else "",
-        f"{ok:,} synthetic T1-weighted brain images. Each is drawn from a generative model; none"
-        " shows a person.",
+        f"{ok:,} synthetic {weighted(document.suffixes)} brain images. Each is drawn from"
+        " a generative model; none shows a person.",
         _version(document, changed),
         _checked(document),
         f"{failed:,} samples failed the quality check at every attempt and have no image."
@@ -43,7 +45,7 @@ def readme(
         if withdrawn
         else "",
         "## What is here\n\n"
-        "- `sub-*/anat/*_T1w.nii.gz`: the images, a valid BIDS dataset.\n"
+        f"- {images}: the images, a valid BIDS dataset{told}.\n"
         f"- `participants.tsv`: {_participants(document.columns)}.\n"
         "- `manifest.parquet`: the same and more, with the SHA-256 of every image.\n"
         "- `croissant.json`: the manifest's columns for machine-learning tools.\n"

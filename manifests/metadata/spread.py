@@ -9,11 +9,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from manifests.format.layout import MODALITY
 from manifests.format.schema import OK, Column
 from manifests.numbers import human_number
 from manifests.text import markdown
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
+
+
+def contrasts_there(manifest: Path, suffixes: Sequence[str]) -> tuple[str, ...]:
+    """Of a release's contrasts those of which it has an image; all where it has none.
+
+    Args:
+        manifest: as of `spread_table`.
+    """
+    if len(suffixes) < 2:
+        return tuple(suffixes)
+    kept = pc.equal(_column(manifest, "status"), OK)
+    there = set(pc.unique(_column(manifest, MODALITY).filter(kept)).to_pylist())
+    return tuple(suffix for suffix in suffixes if suffix in there) or tuple(suffixes)
 
 
 def spread_table(manifest: Path, columns: Sequence[Column]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -26,7 +26,7 @@ from manifests.format.schema import SCHEMA_VERSION
 from manifests.metadata.bids import documents
 from manifests.metadata.croissant import croissant
 from manifests.metadata.rows import RowFiles
-from manifests.metadata.spread import spread_table
+from manifests.metadata.spread import contrasts_there, spread_table
 from manifests.storage.base import Store
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -88,8 +88,9 @@ def stage(
     """
     digests = {key: file_sha256(path) for key, path in large.items()}
     told: dict[str, Any] = {"counts": dict(counts), "files": digests, "source": source}
+    there = replace(document, suffixes=contrasts_there(large[MANIFEST_KEY], document.suffixes))
     small = documents(
-        document,
+        there,
         ok=counts["ok"],
         failed=counts["failed"],
         withdrawn=counts.get("withdrawn", 0),
@@ -100,7 +101,7 @@ def stage(
     )
     small |= extra
     described = croissant(
-        document,
+        there,
         ok=counts["ok"],
         manifest_sha256=digests[MANIFEST_KEY],
         manifest_bytes=large[MANIFEST_KEY].stat().st_size,

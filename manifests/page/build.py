@@ -8,7 +8,7 @@ from typing import Any
 
 from manifests.digests import sha256
 from manifests.errors import ReleaseError
-from manifests.format.layout import PAGE_KEY, image_path
+from manifests.format.layout import PAGE_KEY, T1W, participant_id
 from manifests.format.measured import beside
 from manifests.format.schema import WITHDRAWN
 from manifests.page.columns import PageColumn, packed, page_columns, wanted_columns
@@ -63,7 +63,9 @@ def page_files(release: Release, *, viewer: str | None = None) -> dict[str, byte
     assets = files("manifests.page") / "assets"
     page = {f"page/{name}": (assets / name).read_bytes() for name in ASSETS}
     page[ROWS_KEY] = rows
-    page[COLUMNS_KEY] = _columns_json(columns, bins, specs, table.num_rows, sha256(rows))
+    page[COLUMNS_KEY] = _columns_json(
+        columns, bins, specs, table.num_rows, sha256(rows), release.document.suffixes
+    )
     for sample in samples:
         page[picture_key(sample.row["index"])] = png_bytes(sample.views["axial"])
     if source.data is not None:
@@ -84,8 +86,7 @@ def page_files(release: Release, *, viewer: str | None = None) -> dict[str, byte
 
 def picture_key(index: int) -> str:
     """Where the picture of a sample in the mosaic lies."""
-    name = image_path(index).partition("/")[0]
-    return f"page/pictures/{name}.png"
+    return f"page/pictures/{participant_id(index)}.png"
 
 
 def _hung(samples: list[Sample], columns: list[PageColumn]) -> list[Sample]:
@@ -110,6 +111,7 @@ def _columns_json(
     specs: list[dict[str, Any]],
     rows: int,
     digest: str,
+    suffixes: tuple[str, ...],
 ) -> bytes:
     """What page.js is told of the columns and of `columns.bin`."""
     groups = group_column(columns)
@@ -131,6 +133,7 @@ def _columns_json(
         "rows": rows,
         "data": f"{ROWS_KEY}?{digest[:16]}",
         "groups": None if groups is None else groups.name,
+        **({"suffixes": list(suffixes)} if suffixes != (T1W,) else {}),
         "columns": told,
     }
     return (json_text(json.dumps(document, ensure_ascii=False, indent=1)) + "\n").encode()

@@ -10,7 +10,7 @@ from string import Template
 
 from manifests.format.document import DEMONSTRATION
 from manifests.format.evaluation import REPORT_KEY
-from manifests.format.layout import participant_id
+from manifests.format.layout import participant_id, weighted
 from manifests.format.licenses import LICENSE_URLS
 from manifests.numbers import human_bytes, human_number
 from manifests.page.card import card_html
@@ -46,10 +46,12 @@ def index_html(
     ok = counts["ok"]
     template = Template((files("manifests.page") / "assets" / "index.html").read_text("utf-8"))
     images = "image" if ok == 1 else "images"
+    there = [s for s in document.suffixes if f"{s}.json" in release.about["files"]]
     return template.substitute(
         policy=html.escape(" ".join(POLICY.format(viewer=viewer.allowed).split())),
         title=_text(document.name).replace("T1-", "T1\u2011"),
-        lede=f"{ok:,} synthetic T1-weighted brain {images}, drawn from a generative model. "
+        lede=f"{ok:,} synthetic {weighted(there or document.suffixes)} brain {images}, "
+        "drawn from a generative model. "
         + ("It shows no person." if ok == 1 else "None shows a person."),
         banner=f'<p class="banner">{_text(DEMONSTRATION)}</p>' if document.demonstration else "",
         facts=_facts(release, changes, samples),

@@ -18,9 +18,9 @@ import pyarrow as pa
 from manifests.digests import sha256
 from manifests.errors import ReleaseError
 from manifests.format.evaluation import is_evaluation
-from manifests.format.layout import MEASURED_KEY, PAGE_KEY, image_path, part_key, participant_id
+from manifests.format.layout import MEASURED_KEY, PAGE_KEY, part_key, participant_id
 from manifests.format.parquet import MOST_PART_BYTES, parquet_bytes, table_from_bytes
-from manifests.format.tombstones import bury, tombstones
+from manifests.format.tombstones import bury, paths, tombstones
 from manifests.metadata.rows import RowFiles
 from manifests.metadata.staging import Staged, stage
 from manifests.numbers import ranges
@@ -97,6 +97,7 @@ def withdraw(
         store.check_writable()
     table = release.query()
     gone = tombstones(table)
+    where = paths(table, release.document.suffixes)
     reasons = {index: why for index in asked if index not in gone}
     if begun is not None:
         reasons |= begun.reasons
@@ -106,7 +107,7 @@ def withdraw(
         mended=begun is not None,
     )
     if not reasons:
-        done.removed = _left(store, done.already)
+        done.removed = _left(store, [where[index] for index in done.already])
         if not dry_run:
             for key in done.removed:
                 store.delete(key)
@@ -115,7 +116,8 @@ def withdraw(
     parts = _parts(release, reasons)
     with _staged(release, buried, parts, page=page) as staged:
         there = set(table["path"].to_pylist())
-        images = {path for path in map(image_path, reasons) if begun or path in there}
+        lay = (where[index] for index in reasons)
+        images = {path for path in lay if begun or path in there}
         stale = set(release.about["files"]) | set(begun.removed if begun else ()) | images
         done.removed = sorted(stale - set(staged.about["files"]))
         done.parts = [part.key for part in parts if part.changed]
@@ -159,10 +161,10 @@ def told(indices: Sequence[int]) -> str:
     return f"sample{'s' if len(indices) != 1 else ''} {ranges(indices)}"
 
 
-def _left(store: Store, indices: Sequence[int]) -> list[str]:
+def _left(store: Store, keys: Sequence[str]) -> list[str]:
     """The images of withdrawn samples that are still there."""
     found = []
-    for key in map(image_path, indices):
+    for key in keys:
         try:
             store.open(key).close()
         except KeyError:

@@ -23,6 +23,7 @@ from manifests.format.layout import (
 )
 from manifests.format.parquet import MOST_PART_BYTES, table_from_bytes
 from manifests.format.schema import WITHDRAWN, same_columns
+from manifests.format.tombstones import paths
 from manifests.query.release import Release
 from manifests.storage import open_store
 from manifests.storage.base import Store
@@ -204,8 +205,8 @@ def _check_orphans(
     known = OWN_KEYS | set(release.about["files"]) | set(table["path"].to_pylist())
     known |= {part["key"] for part in release.about["parts"]}
     growing = _grows(release, table, keys, known)
-    gone = table.filter(pc.equal(table["status"], WITHDRAWN))["index"].to_pylist()
-    withdrawn = set(map(image_path, gone))
+    gone = table.filter(pc.equal(table["status"], WITHDRAWN))
+    withdrawn = set(paths(gone, release.document.suffixes).values())
     if CHANGE_KEY in keys:
         text = "publish or withdraw was interrupted: run the same command again"
         report.warning("change-unfinished", CHANGE_KEY, text)
@@ -216,7 +217,7 @@ def _check_orphans(
         elif key in withdrawn:
             text = "its sample was withdrawn: run the same `brainpress withdraw` again"
             report.error("image-withdrawn", key, text)
-        elif key.startswith("sub-") and not (growing and _is_later(key, table.num_rows)):
+        elif key.startswith("sub-") and not (growing and _is_later(key, table.num_rows, release)):
             report.error("image-extra", key, "the manifest does not name it")
         else:
             report.warning("file-unlisted", key, "it is not of this release")
@@ -234,7 +235,9 @@ def _grows(release: Release, table: pa.Table, keys: Mapping[str, int], known: se
     return isinstance(asked, int) and asked > table.num_rows
 
 
-def _is_later(key: str, samples: int) -> bool:
+def _is_later(key: str, samples: int, release: Release) -> bool:
     """Whether it is the image of a sample that is still to come."""
     number = key.partition("/")[0].removeprefix("sub-")
-    return number.isdecimal() and int(number) >= samples and key == image_path(int(number))
+    if not number.isdecimal() or int(number) < samples:
+        return False
+    return key in {image_path(int(number), suffix) for suffix in release.document.suffixes}

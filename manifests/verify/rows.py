@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.format.layout import MANIFEST_KEY, image_path, participant_id
+from manifests.format.layout import MANIFEST_KEY, participant_id, row_path
 from manifests.format.schema import OK, SCALED_SUFFIX, WITHDRAWN, Column
 from manifests.query.release import Release
 from manifests.verify.findings import Report
@@ -57,6 +57,7 @@ def check_rows(release: Release, table: pa.Table, report: Report) -> None:
 
 def _check_row(row: dict[str, Any], release: Release, report: Report) -> None:
     key, index = row["participant_id"], row["index"]
+    expected = row_path(row, release.document.suffixes)
     if key != participant_id(index):
         report.error("row-name", key, f"sample {index} is called {key}")
     if row["seed"] != release.document.seed:
@@ -70,8 +71,8 @@ def _check_row(row: dict[str, Any], release: Release, report: Report) -> None:
         if row["path"] is not None:
             was = "was withdrawn" if row["status"] == WITHDRAWN else "failed"
             report.error("row-status", key, f"it {was}, and has a path")
-    elif row["path"] != image_path(index) or not row["sha256"] or row["bytes"] is None:
-        report.error("row-path", key, f"path {row['path']!r}, expected {image_path(index)!r}")
+    elif row["path"] != expected or not row["sha256"] or row["bytes"] is None:
+        report.error("row-path", key, f"path {row['path']!r}, expected {expected!r}")
     outside = False
     for column in release.document.columns:
         outside |= _check_covariate(row, column, report)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from manifests.digests import DIGEST, sha256
 from manifests.errors import ReleaseError
-from manifests.format.layout import MANIFEST_KEY, MOST_IMAGE_BYTES, image_path
+from manifests.format.layout import CONTRASTS, MANIFEST_KEY, MOST_IMAGE_BYTES, image_path
 from manifests.format.schema import OK
 from manifests.query.release import Release
 from manifests.storage.base import Chunk, Store
@@ -76,7 +76,7 @@ def images_of(rows: pa.Table, uri: str) -> list[Image]:
     for row in rows.select(["index", "path", "bytes", "sha256"]).to_pylist():
         index = row.pop("index")
         place = f"{uri}/{MANIFEST_KEY}: sample {index}"
-        if row["path"] != image_path(index):
+        if row["path"] not in {image_path(index, suffix) for suffix in CONTRASTS}:
             found, expected = ascii(row["path"])[:200], image_path(index)
             raise ReleaseError(f"{place} lies at {found}, expected {expected!r}", exit_code=1)
         digest, size = row["sha256"] or "", row["bytes"] or 0

@@ -12,11 +12,12 @@ import pandas as pd
 
 from ldm.anatomy.copies import WHOLE
 from ldm.anatomy.deformed import CHANGED
+from ldm.contrasts import T1W, suffix_of
 from ldm.covariates import CovariateSchema
 from ldm.folders import write_folder
 from ldm.training.presets import preset
 from ldm.volumes.brain_size import COVARIATE, fit_brain_size
-from ldm.volumes.quality import SIZE_ERROR, fit_bounds
+from ldm.volumes.quality import SIZE_ERROR, fit_bounds, fit_bounds_by
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.autoencoder_folder import FOLDER, open_run
@@ -149,12 +150,18 @@ def collect(
     first, second = np.mean([row["sums"] for row in training], axis=0)
     std = np.sqrt(second - first**2)
     size = None
+    kinds = [suffix_of(row, cohort.suffixes) for row in subjects.to_dict(orient="records")]
+    several = len(cohort.suffixes) > 1
+    # A size is told by how bright tissue is; of several contrasts, of T1w alone.
+    sized = np.array([not several or kind == T1W for kind in kinds])
     if COVARIATE in {covariate.name for covariate in cohort.schema.continuous}:
         known = subjects[COVARIATE].to_numpy(dtype=float)
-        there = np.flatnonzero(~np.isnan(known))  # all, but where one may be left out
+        there = np.flatnonzero(~np.isnan(known) & sized)  # all, but where one may be left out
         size = fit_brain_size([training[place] for place in there], known[there])
     if size is not None:
-        for row, known in zip(training, subjects[COVARIATE], strict=True):
+        for row, known, told in zip(training, subjects[COVARIATE], sized, strict=True):
+            if not told:
+                continue
             row[SIZE_ERROR] = size.error(row, {COVARIATE: known})
     told = table[["participant_id", "split", "latent", *cohort.schema.names]].copy()
     for column in map(factor_column, CHANGED if deformed else ()):
@@ -173,4 +180,6 @@ def collect(
         command=command,
         deformed=deformed,
         space=cohort.grid.space,
+        suffixes=cohort.suffixes,
+        bounds_of=fit_bounds_by(training, kinds) if several else {},
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ldm import contrasts
 from ldm.anatomy.deformed import CHANGED
+from ldm.contrasts import T1W
 from ldm.covariates import CovariateSchema, Row
 from ldm.volumes.brain_size import BrainSize
 from ldm.volumes.grid import MNI
@@ -44,6 +46,7 @@ class EncodedCohort:
         latent_mean, latent_std: per channel, over the training subjects.
         bounds: what the quality check accepts, from the training subjects' reconstructions.
         brain_size: what tells the size of a brain; None where it could not be fitted.
+        bounds_of: the bounds of each contrast, where there are several; suffixes: those.
         copies: how many copies of a volume were encoded; deformed: whether others are bent.
         cohort: the prepared cohort's fingerprint; source: what it was made from.
         command: the encode-latents that made them.
@@ -63,6 +66,8 @@ class EncodedCohort:
     command: str
     deformed: bool = False
     space: str = MNI
+    suffixes: tuple[str, ...] = (T1W,)
+    bounds_of: dict[str, Bounds] = field(default_factory=dict)
 
     @property
     def autoencoder(self) -> TrainedAutoencoder:
@@ -111,6 +116,8 @@ class EncodedCohort:
                 "copies": self.copies,
                 **({"deformed": True} if self.deformed else {}),
                 **({"space": self.space} if self.space != MNI else {}),
+                **contrasts.to_json(self.suffixes),
+                **({"bounds_of": self.bounds_of} if self.bounds_of else {}),
                 "latent_mean": list(self.latent_mean),
                 "latent_std": list(self.latent_std),
                 "bounds": {name: list(pair) for name, pair in self.bounds.items()},
@@ -152,4 +159,9 @@ class EncodedCohort:
             command=document.get("command", ""),
             deformed=document.get("deformed", False),
             space=document.get("space", MNI),
+            suffixes=contrasts.from_json(document),
+            bounds_of={
+                suffix: {name: (low, high) for name, (low, high) in own.items()}
+                for suffix, own in document.get("bounds_of", {}).items()
+            },
         )

@@ -29,6 +29,8 @@ from ray_jobs.evaluation.sources import (
     Source,
     check_grid,
     check_held_out,
+    not_audited,
+    t1w_schema,
 )
 from ray_jobs.evaluation.sweeps import Sweep, make_sweeps, middle
 from ray_jobs.evaluation.tables import blocks, read_parts
@@ -58,8 +60,11 @@ def evaluate(args: argparse.Namespace) -> int:
     check_held_out(cohort)
     sources: dict[str, Source] = {REAL: RealVolumes.of(cohort)}
     releases = []
+    schema = t1w_schema(cohort.schema, cohort)
     for label, uri in labelled(args.releases).items():
-        release = ReleaseVolumes.of(label, uri, cohort.schema, args.limit)
+        release = ReleaseVolumes.of(label, uri, schema, args.limit)
+        if line := not_audited(release):
+            print(f"note: {label}: {line}", file=sys.stderr)
         check_grid(release, cohort.grid)
         sources[label] = release
         releases.append(release)
@@ -88,11 +93,15 @@ def evaluate(args: argparse.Namespace) -> int:
     refuse_other_run(out / "run.json", identity)
     with cluster.session() as found, cluster.failures_told("evaluating"):
         measured = _measure(sources, cohort, out, medicalnet, args, found.cpus)
-        sweeps = _sweeps(args, sources[REAL], cohort.schema, gpu=found.gpus > 0)
-    findings = reckon(measured, cohort.schema, command_line("evaluate", args), seed=args.seed)
+        sweeps = _sweeps(args, sources[REAL], schema, gpu=found.gpus > 0)
+    findings = reckon(measured, schema, command_line("evaluate", args), seed=args.seed)
+    for release in releases:
+        if line := not_audited(release):
+            privacy = findings["privacy"][release.label]
+            privacy |= {"passed": False, "reasons": [*privacy["reasons"], line]}
     sweeps = [sweep.normalised(findings["head_size_factor"]) for sweep in sweeps]
     findings["sweeps"] = [sweep.to_json() for sweep in sweeps]
-    report = write_report(out, findings, measured, sources, cohort.schema, sweeps, main)
+    report = write_report(out, findings, measured, sources, schema, sweeps, main)
     print(report.summary)
     return 0 if report.passed else 1
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from ldm.contrasts import MODALITY, T1W
 from ldm.covariates import CovariateSchema
 from ldm.evaluation.privacy.nearness import FEWEST_HELD_OUT
 from ldm.split import person_of
@@ -55,10 +57,19 @@ class RealVolumes:
 
     @classmethod
     def of(cls, cohort: PreparedCohort) -> RealVolumes:
-        names = ["participant_id", "volume", "split", *cohort.schema.names]
-        persons = cohort.table["participant_id"].map(person_of)
-        once = ~persons.duplicated() | (cohort.table["split"] != "validation")
-        rows = cohort.table.loc[once, names].to_dict(orient="records")
+        """The T1w images of a cohort.
+
+        Raises:
+            JobError: it has none.
+        """
+        check_has_t1w(str(cohort.folder), cohort.suffixes)
+        names = ["participant_id", "volume", "split", *t1w_schema(cohort.schema, cohort).names]
+        table = cohort.table
+        if len(cohort.suffixes) > 1:
+            table = table[table[MODALITY] == T1W]
+        persons = table["participant_id"].map(person_of)
+        once = ~persons.duplicated() | (table["split"] != "validation")
+        rows = table.loc[once, names].to_dict(orient="records")
         items = [
             {
                 "name": row.pop("participant_id"),
@@ -84,6 +95,7 @@ class ReleaseVolumes:
         samples, images: how many it has, measured or not.
         fields: what made it: model, sampling, seed.
         space: in which its volumes lie, as of `ldm.volumes.grid.Grid`.
+        unmeasured: how many images it has of other contrasts than T1w, by contrast.
     """
 
     label: str
@@ -94,18 +106,27 @@ class ReleaseVolumes:
     images: int
     fields: dict[str, Any]
     space: str = MNI
+    unmeasured: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, label: str, uri: str, schema: CovariateSchema, limit: int | None) -> ReleaseVolumes:
-        """The first `limit` images.
+        """The first `limit` T1w images.
 
         Raises:
             ReleaseError: no finished release there, or no image in it.
+            JobError: it has no T1w images.
         """
         from manifests.volumes.images import choose
 
         release = Release.open(uri)
-        rows = choose(release, limit=limit)
+        suffixes = release.document.suffixes
+        check_has_t1w(uri, suffixes)
+        several = len(suffixes) > 1
+        rows = choose(release, where=f"{MODALITY} = '{T1W}'" if several else None, limit=limit)
+        unmeasured = {}
+        if several:
+            kinds = release.query(f"status = 'ok' and {MODALITY} != '{T1W}'", columns=[MODALITY])
+            unmeasured = dict(sorted(Counter(kinds[MODALITY].to_pylist()).items()))
         names = [name for name in schema.names if name in rows.column_names]
         columns = ["participant_id", "path", "bytes", "sha256", *names]
         items = [
@@ -129,6 +150,7 @@ class ReleaseVolumes:
             images=counts["ok"],
             fields=release.about["fields"],
             space=release.document.space or MNI,
+            unmeasured=unmeasured,
         )
 
     def read(self, item: dict[str, Any]) -> np.ndarray:
@@ -144,6 +166,38 @@ class ReleaseVolumes:
     @cached_property
     def _store(self) -> Store:
         return open_store(self.uri)
+
+
+def t1w_schema(schema: CovariateSchema, cohort: PreparedCohort) -> CovariateSchema:
+    """The covariates of a cohort's T1w images: of several contrasts, without which it is."""
+    if len(cohort.suffixes) < 2:
+        return schema
+    return CovariateSchema(tuple(c for c in schema.covariates if c.name != MODALITY))
+
+
+def check_has_t1w(where: str, suffixes: tuple[str, ...]) -> None:
+    """Refuse what has no T1w image: segmenter and people tool were trained on those alone.
+
+    Raises:
+        JobError: what was found.
+    """
+    if T1W not in suffixes:
+        raise JobError(
+            f"{where} holds {', '.join(suffixes)} images: evaluate measures by tools that know T1w "
+            "images alone, and would be wrong of others; it can be generated from and published "
+            "unevaluated"
+        )
+
+
+def not_audited(source: ReleaseVolumes) -> str | None:
+    """What a reader must know of a release whose other contrasts were not looked at."""
+    if not source.unmeasured:
+        return None
+    told = ", ".join(f"{count} {suffix}" for suffix, count in source.unmeasured.items())
+    return (
+        f"{told} images are neither measured nor audited: the tools know T1w images alone, and "
+        "whether those show a real person is not known"
+    )
 
 
 def check_held_out(cohort: PreparedCohort) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ldm.contrasts import MODALITY, T1W
 from ldm.covariates import CovariateSchema, Row
 
 # What the segmenter and the regressions say of a covariate.
@@ -83,6 +84,8 @@ def make_sweeps(model: str, person: Row, seed: int, device: str) -> list[Sweep]:
 
     loaded, segmenter, people = load(model, device=device), load_segmenter(), load_people()
     sweeps = []
+    if len(loaded.description.suffixes) > 1:
+        person = {**person, MODALITY: T1W}  # the contrast that the tools know
     for covariate in loaded.schema.continuous:
         if covariate.name not in MEASURE_OF:
             continue

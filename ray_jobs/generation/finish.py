@@ -16,7 +16,7 @@ from ldm.volumes.nifti import from_bytes
 from ldm.volumes.previews import mosaic, sweep
 from manifests.errors import ReleaseError, StorageError
 from manifests.format.document import ReleaseDocument
-from manifests.format.layout import part_key
+from manifests.format.layout import MODALITY, part_key, weighted
 from manifests.format.parquet import table_from_bytes
 from manifests.format.release_json import read_release
 from manifests.format.schema import OK
@@ -114,8 +114,11 @@ def release_document(
     """
     card = description.card
     given = {"name": name, "license": license, "authors": authors}
+    fixed = fields.get("fixed", {}).get(MODALITY) if len(description.suffixes) > 1 else None
+    shown = description.suffixes if fixed is None else (fixed,)
     return ReleaseDocument(
-        name=name or f"Synthetic T1-weighted brain MRI ({description.name})",
+        name=name or f"Synthetic {weighted(shown)} brain MRI ({description.name})",
+        suffixes=description.suffixes,
         model={**card, "name": description.name},
         sampler=_sampler(fields),
         seed=int(fields["seed"]),

@@ -33,7 +33,12 @@ class Attempts:
             name=subject.participant_id,
             images=tuple(one.image for one in tried if one.image is not None),
             works=tuple(
-                options.work(unmeasured=bool(one.unmeasured), intracranial=heads_known)
+                options.work(
+                    unmeasured=bool(one.unmeasured),
+                    intracranial=heads_known,
+                    suffix=one.suffix,
+                    guide=str(one.guide) if one.guide else None,
+                )
                 for one in tried
                 if one.image is not None
             ),

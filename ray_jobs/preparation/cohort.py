@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from ldm import contrasts
+from ldm.contrasts import T1W
 from ldm.covariates import CovariateSchema
 from ldm.split import person_of
 from ldm.volumes.grid import Grid
@@ -47,6 +49,7 @@ class PreparedCohort:
             "brain" or "undecided"), turned (degrees) and shifted (mm) between the image as placed
             and the template, and cut (share of the brain outside the grid).
         source: what it was made from, in words.
+        suffixes: the contrasts of its images; of several, the covariate `modality` tells which.
     """
 
     folder: Path
@@ -54,6 +57,7 @@ class PreparedCohort:
     schema: CovariateSchema
     table: pd.DataFrame
     source: dict[str, Any]
+    suffixes: tuple[str, ...] = (T1W,)
 
     @property
     def fingerprint(self) -> str:
@@ -64,6 +68,7 @@ class PreparedCohort:
                 "grid": self.grid.to_json(),
                 "covariates": self.schema.to_json(),
                 "subjects": seen.to_dict(orient="records"),
+                **contrasts.to_json(self.suffixes),
             }
         )
 
@@ -99,6 +104,7 @@ class PreparedCohort:
             "source": self.source,
             "grid": self.grid.to_json(),
             **self.schema.to_json(),
+            **contrasts.to_json(self.suffixes),
             "train": len(self.split("train")),
             "validation": len(self.split("validation")),
             "unusable": unusable,
@@ -143,4 +149,5 @@ class PreparedCohort:
             schema=CovariateSchema.from_json(document),
             table=table,
             source=document["source"],
+            suffixes=contrasts.from_json(document),
         )

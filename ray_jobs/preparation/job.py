@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from ldm.contrasts import MODALITY
 from ldm.covariates import PAPER_SCHEMA, CovariateSchema, fit_schema
 from ldm.errors import LdmError
 from ldm.training.presets import preset
@@ -23,13 +24,20 @@ from ray_jobs.errors import JobError
 from ray_jobs.files import in_utf8, output_folder, read_json, refuse_other_run
 from ray_jobs.preparation import notes
 from ray_jobs.preparation.attempts import Attempts, resolved, told_choices
+from ray_jobs.preparation.bids.choice import Choice
 from ray_jobs.preparation.bids.description import told_description
 from ray_jobs.preparation.bids.reading import Missing, Reading
 from ray_jobs.preparation.bids.subjects import Subject, find_subjects
 from ray_jobs.preparation.cohort import MARK, VOLUMES, PreparedCohort
-from ray_jobs.preparation.options import Options
+from ray_jobs.preparation.options import Options, suffixes_of
 from ray_jobs.preparation.subject import refused_folder
-from ray_jobs.preparation.table import heads_are_known, subject_table, with_known_heads
+from ray_jobs.preparation.table import (
+    heads_are_known,
+    subject_table,
+    with_known_heads,
+    with_modality,
+    without_modality,
+)
 from ray_jobs.preparation.verdicts import picture, whole
 
 KINDS = ("bids", "virtual")
@@ -44,7 +52,7 @@ def prepare(args: argparse.Namespace) -> int:
         JobError: a wrong option or folder, no usable subject, or more unusable than allowed.
     """
     chosen = preset(args.preset)
-    template = read_schema(args.covariates)
+    template = without_modality(read_schema(args.covariates), suffixes_of(args.suffix))
     _check_numbers(args)
     allowed = parse_limit(args.max_unusable)
     args = with_kind(args)
@@ -83,13 +91,17 @@ def prepare(args: argparse.Namespace) -> int:
         print(f"note: {line}", file=sys.stderr)
     if doubtful := notes.counts(of_samples.values()):
         source["notes"] = doubtful
+    template, table, suffixes = with_modality(template, table, options.choice.suffixes)
     columns = {name: table[name].to_numpy() for name in template.names}
     schema = template.one_hot()
     if args.ranges == "cohort":
         schema = fit_schema(template, columns, missing=reading.missing is Missing.LEAVE_OUT)
     _tell_missing(table, template)
     grid = replace(chosen.grid, space=options.space)
-    cohort = PreparedCohort(folder=out, grid=grid, schema=schema, table=table, source=source)
+    cohort = PreparedCohort(
+        folder=out, grid=grid, schema=schema, table=table, source=source, suffixes=suffixes
+    )
+    _tell_contrasts(cohort, options.choice.suffixes)
     written = cohort.write(unusable, whole.told_subjects(done))
     print(
         f"{out}: {len(cohort.split('train'))} subjects to train on, "
@@ -157,9 +169,9 @@ def _find(
                 "--missing out"
             )
         out = _claim(args, grid, options, seed=args.seed)
-        bids = _virtual(out, args.n, args.seed, grid)
+        bids = _virtual(out, args.n, args.seed, grid, options.choice.suffixes)
         source |= {"subjects": args.n, "seed": args.seed}
-        subjects = find_subjects(bids, template)
+        subjects = find_subjects(bids, template, choice=Choice(suffixes=options.choice.suffixes))
     else:
         bids = in_utf8(Path(args.bids).expanduser().absolute(), "the BIDS folder")
         source |= {"name": bids.name}
@@ -187,6 +199,19 @@ def _tell_missing(table: pd.DataFrame, schema: CovariateSchema) -> None:
     for name in schema.names:
         if lacking[name]:
             print(f"{name}: left out of {lacking[name]} of {len(table)} usable subjects")
+
+
+def _tell_contrasts(cohort: PreparedCohort, asked: tuple[str, ...]) -> None:
+    if len(asked) < 2:
+        return
+    if len(cohort.suffixes) < 2:
+        print(
+            f"of {', '.join(asked)} there is {cohort.suffixes[0]} alone: a cohort of one contrast"
+        )
+        return
+    counts = cohort.table[MODALITY].value_counts()
+    told = ", ".join(f"{counts[suffix]} {suffix}" for suffix in cohort.suffixes)
+    print(f"{told} of {cohort.people('train') + cohort.people('validation')} people")
 
 
 def _claim(args: argparse.Namespace, grid: Grid, options: Options, **cohort: Any) -> Path:
@@ -250,12 +275,19 @@ def parse_limit(text: str | None) -> Any:
     return lambda subjects: number
 
 
-def _virtual(out: Path, n: int, seed: int, grid: Grid) -> Path:
+def _virtual(out: Path, n: int, seed: int, grid: Grid, suffixes: tuple[str, ...]) -> Path:
     from ldm.anatomy.virtual_cohort import write_bids_cohort
 
     folder = out / "virtual"
     with _progress(None, n) as bar:
-        write_bids_cohort(folder, n, seed=seed, grid=grid, progress=lambda done, _: bar.update())
+        write_bids_cohort(
+            folder,
+            n,
+            seed=seed,
+            grid=grid,
+            suffixes=suffixes,
+            progress=lambda done, _: bar.update(),
+        )
     return folder
 
 

@@ -7,6 +7,8 @@ import importlib.util
 from dataclasses import dataclass, field
 from typing import Any
 
+from ldm import contrasts
+from ldm.contrasts import T1W
 from ldm.covariates import CovariateSchema
 from ldm.errors import LdmError
 from ldm.measuring import MEASURED, choose_engine
@@ -26,6 +28,8 @@ class Work:
         measure: the engine that measures this subject's volumes, or None.
         head_scale: whether the size of the head is found by registration.
         inspect: whether it is looked at: a head or a brain, its tilt, what is cut off.
+        suffix: its contrast.
+        guide: of another contrast than T1w, the path of the person's T1w image of the session.
     """
 
     placement: str
@@ -33,6 +37,8 @@ class Work:
     measure: str | None = None
     head_scale: bool = False
     inspect: bool = False
+    suffix: str = T1W
+    guide: str | None = None
 
     @property
     def registers(self) -> bool:
@@ -48,6 +54,8 @@ class Work:
             told["measure"] = self.measure
         if self.head_scale:
             told["head_scale"] = True
+        if self.suffix != T1W:
+            told["suffix"] = self.suffix
         return told
 
 
@@ -104,7 +112,12 @@ class Options:
             skull_strip=args.skull_strip,
             engine=engine,
             normalise=args.normalise_brain_volume,
-            choice=Choice(placement=placement, session=named(args.session), pattern=args.image),
+            choice=Choice(
+                placement=placement,
+                session=named(args.session),
+                pattern=args.image,
+                suffixes=suffixes_of(args.suffix),
+            ),
             inspect=not virtual,
         )
         if found.inspect or found.placement == "register" or engine == "atlas":
@@ -113,7 +126,14 @@ class Options:
             _need("deepbet", "--skull-strip", "strip")
         return found
 
-    def work(self, *, unmeasured: bool, intracranial: bool) -> Work:
+    def work(
+        self,
+        *,
+        unmeasured: bool,
+        intracranial: bool,
+        suffix: str = T1W,
+        guide: str | None = None,
+    ) -> Work:
         """What a subject needs who lacks volumes, or whose intracranial volume is known."""
         return Work(
             placement=self.placement,
@@ -121,6 +141,8 @@ class Options:
             measure=self.engine if unmeasured else None,
             head_scale=self.normalise and not intracranial,
             inspect=self.inspect,
+            suffix=suffix,
+            guide=guide,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -133,6 +155,18 @@ class Options:
         if self.normalise:
             told["normalise_brain_volume"] = True
         return {**told, **self.choice.to_json()}
+
+
+def suffixes_of(text: str) -> tuple[str, ...]:
+    """The contrasts of `--suffix T1w,T2w`.
+
+    Raises:
+        JobError: none, an unknown one, or one twice.
+    """
+    try:
+        return contrasts.checked([part.strip() for part in text.split(",") if part.strip()])
+    except LdmError as error:
+        raise JobError(f"--suffix {text}: {error}") from None
 
 
 def _need(package: str, what: str, extra: str) -> None:

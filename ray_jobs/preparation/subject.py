@@ -7,21 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
-from ldm.anatomy import registration, skull
 from ldm.anatomy.inspection.scan import inspect
 from ldm.errors import LdmError
-from ldm.measuring import measure
 from ldm.volumes.absent import why_absent
-from ldm.volumes.background import masked, settled
-from ldm.volumes.brightness import levelled
+from ldm.volumes.background import masked
 from ldm.volumes.conversion import placed_affine, quantise, read_scan, to_grid
 from ldm.volumes.grid import Grid
 from ldm.volumes.orientation import GUESS
 from ray_jobs.files import digest, read_json, write_array, write_json
 from ray_jobs.preparation.cohort import is_whole
+from ray_jobs.preparation.look import look
 from ray_jobs.preparation.options import Work
 from ray_jobs.preparation.verdicts.verdict import Verdict, of_numbers, unrecognised, verdict
 
@@ -136,23 +133,18 @@ def _worked(
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """The volume on the grid, uint16, and what was found on the way."""
     found: dict[str, Any] = {}
-    data, of_background = settled(data)
-    data, of_brightness = levelled(data)
-    about = of_numbers(of_background, of_brightness)
-    registered, mask, why_not = _registered(data, affine, work)
+    seen = look(data, affine, work)
+    data, registered, why_not = seen.data, seen.registered, seen.why_not
+    about = of_numbers(*seen.amiss)
     to_mni = registered.rigid if registered else None
     if work.registers and registered:
         found["correlation"] = round(registered.correlation, 4)
         found["contrast"] = round(registered.contrast, 4)
         found["head_scale"] = round(registered.head_scale, 6)
-    whole = data
-    if work.skull_strip:
-        data = masked(data, skull.brain_mask(data, affine) if mask is None else mask)
+    if seen.mask is not None:
+        data = masked(data, seen.mask)
     if work.measure:
-        # SynthSeg was made for heads as they are; the atlas does better without the skull.
-        seen = whole if work.measure == "synthseg" else data
-        measured = measure(nib.Nifti1Image(seen, affine), work.measure)
-        found["measured"] = {name: round(value) for name, value in measured.items()}
+        found["measured"] = seen.measured
     if work.placement == "register":
         assert to_mni is not None
         place = to_mni @ affine
@@ -167,37 +159,6 @@ def _worked(
     elif work.inspect:
         about += unrecognised(why_not, work)
     return quantise(volume), found | _told(about)
-
-
-def _registered(
-    data: np.ndarray, affine: np.ndarray, work: Work
-) -> tuple[registration.Registration | None, np.ndarray | None, str]:
-    """Where the scan lies in MNI space, its brain mask, each if that is asked; or why not.
-
-    The mask is sought in the head turned upright; a head that does not register is stripped as it
-    lies, and its brain registered instead.
-
-    Raises:
-        LdmError: it does not register, and must.
-    """
-    if not (work.registers or work.inspect):
-        return None, None, ""
-    mask = None
-    try:
-        try:
-            found = registration.register(data, affine)
-        except LdmError:
-            if not work.skull_strip:
-                raise
-            mask = skull.brain_mask(data, affine)
-            return registration.register(masked(data, mask), affine), mask, ""
-    except LdmError as error:
-        if work.registers:
-            raise
-        return None, mask, str(error)
-    if work.skull_strip:
-        mask = skull.brain_mask(data, affine, found.rigid)
-    return found, mask, ""
 
 
 def _told(about: Verdict) -> dict[str, Any]:
@@ -221,6 +182,8 @@ def _source(image: Path, grid: Grid, work: Work, before: Sequence[Path] = ()) ->
         "source_bytes": status.st_size,
         "source_mtime_ns": status.st_mtime_ns,
     }
+    if work.guide:
+        source["guide"] = _state(Path(work.guide))
     return source | ({"before": [_state(path) for path in before]} if before else {})
 
 

@@ -11,9 +11,12 @@ from typing import Any
 import pandas as pd
 
 from ldm.anatomy.head_size import head_scale, normalised
+from ldm.contrasts import MODALITY, SUFFIXES
 from ldm.covariates import CovariateSchema
+from ldm.covariates.covariate import Covariate
 from ldm.errors import LdmError
 from ldm.measuring import MEASURED
+from ray_jobs.errors import JobError
 from ray_jobs.preparation.bids.reading import INTRACRANIAL
 from ray_jobs.preparation.bids.subjects import Subject, in_validation
 from ray_jobs.preparation.cohort import PROVENANCE, VOLUMES
@@ -77,9 +80,48 @@ def subject_table(
             "image": str(subject.image.relative_to(bids)) if subject.image else None,
             "notes": [*subject.notes, *done[name].get("notes", ())],
         }
-        rows.append({**row, **_volumes(subject, done[name], schema, options, known), **told})
+        values = _volumes(subject, done[name], schema, options, known)
+        values |= {MODALITY: subject.suffix} if len(options.choice.suffixes) > 1 else {}
+        rows.append({**row, **values, **told})
     columns = ["participant_id", "split", "volume", "sha256", *schema.names]
+    columns += [MODALITY] if len(options.choice.suffixes) > 1 else []
     return pd.DataFrame(rows, columns=[*columns, *_told(schema, options), *PROVENANCE])
+
+
+def without_modality(schema: CovariateSchema, suffixes: tuple[str, ...]) -> CovariateSchema:
+    """The covariates that are read from the tables: of several contrasts not `modality`, which the
+    names of the images tell.
+
+    Raises:
+        JobError: the schema has a covariate of that name that is something else.
+    """
+    if len(suffixes) < 2 or MODALITY not in schema.names:
+        return schema
+    if not set(schema[MODALITY].levels) or not set(schema[MODALITY].levels) <= set(SUFFIXES):
+        raise JobError(
+            f"--suffix {','.join(suffixes)}: the covariate {MODALITY} is then the contrast of each "
+            "image, and your schema has another of that name; name yours otherwise, and give it "
+            "its column by --column"
+        )
+    return CovariateSchema(tuple(c for c in schema.covariates if c.name != MODALITY))
+
+
+def with_modality(
+    schema: CovariateSchema, table: pd.DataFrame, suffixes: tuple[str, ...]
+) -> tuple[CovariateSchema, pd.DataFrame, tuple[str, ...]]:
+    """The covariates with the contrast last, the table, and the contrasts that are there.
+
+    Of one contrast the table has no column for it.
+    """
+    if len(suffixes) < 2:
+        return schema, table, suffixes
+    there = tuple(suffix for suffix in suffixes if suffix in set(table[MODALITY]))
+    if len(there) < 2:
+        return schema, table.drop(columns=MODALITY), there
+    modality = Covariate(
+        name=MODALITY, kind="categorical", levels=there, description="contrast of the image"
+    )
+    return CovariateSchema((*schema.covariates, modality)), table, there
 
 
 def _told(schema: CovariateSchema, options: Options) -> list[str]:

@@ -214,6 +214,8 @@ def describe_model(
         latent_mean=latents.latent_mean,
         latent_std=latents.latent_std,
         bounds=latents.bounds,
+        bounds_of=latents.bounds_of,
+        suffixes=latents.suffixes,
         brain_size=latents.brain_size,
     )
 

@@ -16,6 +16,7 @@ from ldm.models.description import CONFIG, GAN, ModelDescription
 from ldm.training.config import TrainingConfig
 from ldm.volumes.quality import Bounds, fit_bounds, measure
 from ray_jobs.command_line import command_line
+from ray_jobs.errors import JobError
 from ray_jobs.files import output_folder
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training.fit import fit, is_finished, mark_finished
@@ -37,6 +38,11 @@ def train_gan(args: argparse.Namespace) -> int:
     chosen = gan_preset(args.preset)
     config = configure(chosen.training[args.kind], args)
     cohort = training_cohort(args.cohort, chosen.grid, args.preset)
+    if len(cohort.suffixes) > 1:
+        raise JobError(
+            f"{args.cohort} holds {', '.join(cohort.suffixes)}: this model takes no covariates, "
+            "and nobody could tell which contrast it draws; prepare one with --suffix"
+        )
     out = output_folder(args.out, what="a training run")
     identity = {
         "kind": args.kind,
@@ -90,6 +96,7 @@ def describe_model(
         distribution=CohortDistribution.of_nothing(),
         grid=cohort.grid,
         kind=GAN,
+        suffixes=cohort.suffixes,
         generator=chosen.generator.to_json(),
         bounds=bounds(cohort),
     )

@@ -160,8 +160,8 @@ def metadata(
         "authors": str(card.get("attribution", "not stated")),
         "copyright": f"The weights: {license_}. {card.get('attribution', '')}".strip(),
         "data_type": "nibabel",
-        "image_classes": f"T1w MRI, {description.grid.spacing:g} mm, "
-        f"{description.grid.space_text}, intensities 0..1",
+        "image_classes": f"{' or '.join(description.suffixes)} MRI, "
+        f"{description.grid.spacing:g} mm, {description.grid.space_text}, intensities 0..1",
         "intended_use": "Research, not to be used clinically"
         + ("; a demonstration" if card.get("demo") else ""),
         "references": [
@@ -206,7 +206,7 @@ def metadata(
                     "dtype": "float32",
                     "value_range": [0, 1],
                     "is_patch_data": False,
-                    "channel_def": {"0": "T1w"},
+                    "channel_def": {"0": " or ".join(description.suffixes)},
                 }
             },
         },
@@ -227,7 +227,8 @@ def readme(description: ModelDescription, name: str) -> str:
         markdown(card.get("description", "")),
         "",
         *(["**A demonstration**: not for research conclusions.", ""] if card.get("demo") else []),
-        f"T1w volumes of {side} voxels, {description.grid.spacing:g} mm, {_placed(description)}.",
+        f"{' and '.join(description.suffixes)} volumes of {side} voxels, "
+        f"{description.grid.spacing:g} mm, {_placed(description)}.",
         f"Licence of the weights: {markdown(card.get('license', 'not stated'))}. "
         f"Attribution: {markdown(card.get('attribution', 'none'))}",
         "",

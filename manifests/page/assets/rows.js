@@ -25,11 +25,18 @@ export class Rows {
     this.groups = this.byName.get(about.groups) ?? null;
     this.index = this.byName.get("index");
     this.orders = new Map();
+    this.suffixes = about.suffixes ?? ["T1w"];
   }
 
   // The key of a row's sample; image files are named by it.
   sample(row) {
     return `sub-${String(this.index.values[row]).padStart(6, "0")}`;
+  }
+
+  // Where a row's image lies; of several contrasts, modality tells which it is.
+  image(row) {
+    const [suffix] = this.suffixes.length > 1 ? [this.text(this.byName.get("modality"), row)] : this.suffixes;
+    return `${this.sample(row)}/anat/${this.sample(row)}_${suffix}.nii.gz`;
   }
 
   // The row of a sample; -1 where there is none. The index ascends.

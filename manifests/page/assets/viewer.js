@@ -79,7 +79,7 @@ export class Viewer {
       this.note.textContent = row < 0 ? "This release has no image of that name." : "This sample has no image.";
       return;
     }
-    const address = `${this.sample}/anat/${this.sample}_T1w.nii.gz`;
+    const address = this.rows.image(row);
     this.file.href = address;
     this.address = address;
     this.loading = new AbortController();

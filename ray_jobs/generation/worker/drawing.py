@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ldm.contrasts import T1W
 from ldm.covariates import Row
 from ldm.volumes.quality import SIZE_ERROR, Quality, Strictness, check, loosened
 from ray_jobs.generation.recipe import Recipe
@@ -107,12 +108,15 @@ def draw_batch(
 def check_asked(
     description: ModelDescription, strictness: Strictness, levels: np.ndarray, asked: Row
 ) -> Quality:
-    """The quality check of a volume, by what is left of its model's bounds.
+    """The quality check of a volume, by what is left of its model's bounds for its contrast.
 
     Of covariates beyond the cohort's nobody knows how large a brain they make: that figure is
     told, and refuses nothing.
     """
-    bounds = loosened(description.bounds, strictness)
+    suffix = description.suffix_of(asked)
+    bounds = loosened(description.bounds_of.get(suffix, description.bounds), strictness)
     if description.schema.is_extrapolated(asked):
         bounds = {name: pair for name, pair in bounds.items() if name != SIZE_ERROR}
-    return check(levels, bounds, size=description.brain_size, asked=asked)
+    sized = len(description.suffixes) == 1 or suffix == T1W
+    size = description.brain_size if sized else None
+    return check(levels, bounds, size=size, asked=asked)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ldm.contrasts import T1W
 from ldm.covariates import Covariate, CovariateSchema, Value
 from ldm.volumes.quality import ALL_FIGURES
 from manifests.format.layout import image_path, participant_id
@@ -27,10 +28,10 @@ class Stored:
     sha256: str
 
     @classmethod
-    def of(cls, index: int, data: bytes) -> Stored:
-        """The record of the image file `data` of sample `index`."""
+    def of(cls, index: int, data: bytes, suffix: str = T1W) -> Stored:
+        """The record of the image file `data` of sample `index`, of a contrast."""
         digest = hashlib.sha256(data).hexdigest()
-        return cls(path=image_path(index), size=len(data), sha256=digest)
+        return cls(path=image_path(index, suffix), size=len(data), sha256=digest)
 
 
 def covariate_columns(schema: CovariateSchema) -> tuple[Column, ...]:

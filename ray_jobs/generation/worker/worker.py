@@ -189,7 +189,8 @@ class Worker:
         if draw.levels is not None:
             with tally.stage(Stage.COMPRESS):
                 data = to_nifti_bytes(draw.levels, self._model.grid)
-                stored = Stored.of(draw.index, data)
+                suffix = self._model.description.suffix_of(draw.covariates)
+                stored = Stored.of(draw.index, data, suffix)
             with tally.stage(Stage.UPLOAD):
                 self._store.put(stored.path, data)
         recipe = self.assignment.recipe

@@ -1,4 +1,4 @@
-"""Which T1w images a participant has, and the rule that puts the best of them first.
+"""Which images of a contrast a participant has, and the rule that puts the best of them first.
 
 The rule, each line deciding where those before it do not: what can be read; with placement affine
 an image in MNI space; a whole head before a slab; a combined image before one echo or inversion of
@@ -16,16 +16,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from ldm.contrasts import T1W
 from ldm.errors import LdmError
 from ldm.volumes.nifti import examine
 from ldm.volumes.orientation import PARTIAL, THICK, Frame
 from ray_jobs.preparation.notes import ENHANCED, PIECE
 
-_SUFFIX = re.compile(r"_t1w\.nii(\.gz)?$", re.IGNORECASE)
-_LIKE = re.compile(r"(T1w|UNIT1).*\.nii(\.gz)?$", re.IGNORECASE)
-_OTHER_FORMAT = re.compile(
-    r"_(T1w|UNIT1)\.(img|hdr|mgz|mgh|mnc|nrrd|nhdr|mha|mhd|dcm)(\.gz)?$", re.IGNORECASE
-)
+_NIFTI, _OTHER_FORMAT = r"nii(\.gz)?", r"(img|hdr|mgz|mgh|mnc|nrrd|nhdr|mha|mhd|dcm)(\.gz)?"
 _CONTRAST = re.compile(
     r"gado|gadolinium|post-?contrast|postgad|withcontrast|^gd|gd$|^ce$|^post$", re.I
 )
@@ -35,7 +32,7 @@ DEEPEST = 3  # folders between a participant's and anat/
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A T1w image of a participant; once examined it has a `frame`, or the `problem` with it."""
+    """An image of a participant; once examined it has a `frame`, or the `problem` with it."""
 
     path: Path
     session: str | None
@@ -53,21 +50,31 @@ class Found:
     problems: tuple[str, ...] = ()
 
 
-def find_images(folder: Path | None, pattern: str | None = None) -> Found:
-    """The T1w images in a participant's folder, in the order of their names.
+def find_images(folder: Path | None, pattern: str | None = None, suffix: str = T1W) -> Found:
+    """The images of a contrast in a participant's folder, in the order of their names.
 
     Args:
         folder: None where the participant has none.
         pattern: of a file's name, as a shell has it; others are left out.
+        suffix: the contrast; UNIT1 is not taken for T1w, and is named.
     """
+    alike = "(T1w|UNIT1)" if suffix == T1W else suffix
+    is_suffix, is_like, is_other = (
+        re.compile(form, re.IGNORECASE)
+        for form in (
+            rf"_{suffix}\.{_NIFTI}$",
+            rf"{alike}.*\.{_NIFTI}$",
+            rf"_{alike}\.{_OTHER_FORMAT}$",
+        )
+    )
     images: list[Image] = []
     instead: list[str] = []
     problems: list[str] = []
     for path in _files(folder, problems) if folder else ():
         shown = plain(str(path.relative_to(folder))) if folder else path.name
-        if not _SUFFIX.search(path.name):
-            instead += [shown] if _LIKE.search(path.name) else []
-            if _OTHER_FORMAT.search(path.name):
+        if not is_suffix.search(path.name):
+            instead += [shown] if is_like.search(path.name) else []
+            if is_other.search(path.name):
                 instead.append(f"{shown}, expected .nii or .nii.gz")
         elif path.is_dir():
             instead.append(f"{shown}, a folder")

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ldm.contrasts import T1W, without_suffix
 from ldm.covariates import CovariateSchema, Row
 from ldm.covariates.names import same_name
 from ldm.measuring import MEASURED
-from ldm.split import held_out
+from ldm.split import held_out, person_of
 from ray_jobs.errors import JobError
 from ray_jobs.preparation.bids.choice import Choice
 from ray_jobs.preparation.bids.identity import alike, places, told
@@ -42,7 +43,8 @@ class Subject:
     """One sample: a participant's image and covariates, or the reason why it cannot be used.
 
     Attributes:
-        participant_id: `sub-01`; with --session all `sub-01_ses-02`.
+        participant_id: `sub-01`; with --session all `sub-01_ses-02`; of one of several contrasts
+            `sub-01_T2w` and `sub-01_ses-02_T2w`.
         session: that the image is of, where it has sessions.
         of_session: the covariates that are known of that very session.
         unmeasured: the covariates to be measured on the image.
@@ -50,6 +52,9 @@ class Subject:
         why: the rule that chose the image before the next one; empty where there is one alone.
         others: what to use instead, best first, where this image turns out to be unusable.
         notes: codes of what is doubtful.
+        suffix: the contrast.
+        guide: of another contrast than T1w, the T1w image of the same session, by which it is
+            registered, stripped and measured; None where there is none.
     """
 
     participant_id: str
@@ -63,6 +68,8 @@ class Subject:
     why: str = ""
     others: tuple[Subject, ...] = ()
     notes: tuple[str, ...] = ()
+    suffix: str = T1W
+    guide: Path | None = None
 
 
 def find_subjects(
@@ -76,6 +83,8 @@ def find_subjects(
     tell: Callable[[str], None] | None = None,
 ) -> list[Subject]:
     """Every participant of the table or with a folder, in the order of their ids.
+
+    With several contrasts each is a sample, and one that a participant lacks is told.
 
     Args:
         folder: a BIDS dataset.
@@ -115,12 +124,55 @@ def find_subjects(
             code = CASE if place.casefold() == name.casefold() else SPELLING
             samples = [_noted(sample, code) for sample in samples]
         subjects += samples
-    return subjects
+    if len(choice.suffixes) < 2:
+        return subjects
+    kept, lines = lacking_told(subjects, choice.suffixes)
+    for line in lines if tell else ():
+        tell(line)  # type: ignore[misc]
+    return kept
 
 
 def in_validation(participant_id: str, share: float) -> bool:
     """Whether a subject is held out: a function of the person alone, who never changes sides."""
     return held_out(participant_id, share)
+
+
+def lacking_told(
+    subjects: list[Subject], suffixes: Sequence[str]
+) -> tuple[list[Subject], list[str]]:
+    """The samples, and a line a contrast that tells who lacks it and has another. Of those there is
+    no sample; a participant without any image is there once."""
+    there: dict[str, set[str]] = {}
+    for one in subjects:
+        if one.image is not None:
+            there.setdefault(without_suffix(one.participant_id), set()).add(one.suffix)
+    people = {person_of(name) for name in there}
+    kept: list[Subject] = []
+    for one in subjects:
+        person = person_of(one.participant_id)
+        if one.image is not None:
+            kept.append(one)
+        elif person not in people and person not in {other.participant_id for other in kept[-1:]}:
+            kept.append(_of_none(one, person, suffixes))
+    who = "participants" if set(there) == people else "sessions"
+    lines = []
+    for suffix in suffixes:
+        names = [name for name, has in there.items() if suffix not in has]
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        if names:
+            lines.append(
+                f"no {suffix} image of {len(names)} of {len(there)} {who}, whose others are used: "
+                f"{', '.join(names[:5])}{more}"
+            )
+    return kept, lines
+
+
+def _of_none(one: Subject, person: str, suffixes: Sequence[str]) -> Subject:
+    """A participant without an image of any of the contrasts."""
+    if one.reason and one.reason.startswith(_none(one.suffix)):
+        reason = one.reason.replace(_none(one.suffix), _none(" or ".join(suffixes)), 1)
+        return replace(one, participant_id=person, reason=reason)
+    return replace(one, participant_id=person)
 
 
 @dataclass(frozen=True)
@@ -136,17 +188,49 @@ class _People:
     def samples(
         self, name: str, place: Path | None, row: Participant | None, sessions: Sessions
     ) -> list[Subject]:
-        """What is used of one participant: a sample, or with --session all one a session."""
+        """What is used of one participant: a sample, or with --session all one a session; of each
+        contrast."""
+        suffixes = self.choice.suffixes
+        found = {suffix: find_images(place, self.choice.pattern, suffix) for suffix in suffixes}
+        if suffixes == (T1W,):
+            return self._samples(name, found[T1W], row, sessions, T1W)
+        samples = [
+            sample
+            for suffix in suffixes
+            for sample in self._samples(name, found[suffix], row, sessions, suffix)
+        ]
+        guides = found[T1W] if T1W in found else find_images(place)
+        return [self._guided(sample, guides) for sample in samples]
+
+    def _guided(self, sample: Subject, found: Found) -> Subject:
+        """A sample of another contrast, with the T1w image of its session to go by."""
+        if sample.suffix == T1W or sample.image is None:
+            return sample
+        others = tuple(self._guided(other, found) for other in sample.others)
+        there = tuple(image for image in found.images if image.session == sample.session)
+        first = next(iter(ranked(there, self.choice.placement)), None)
+        return replace(sample, guide=first.path if first else None, others=others)
+
+    def _samples(
+        self,
+        name: str,
+        found: Found,
+        row: Participant | None,
+        sessions: Sessions,
+        suffix: str,
+    ) -> list[Subject]:
+        """What is used of one participant in one contrast."""
         choice = self.choice
-        found = find_images(place, choice.pattern)
         samples = []
         alternatives = groups(found.images, choice.session)
         for session, images in alternatives.items():
             ordered = ranked(images, choice.placement)
             sample_id = f"{name}_{session}" if session else name
-            tried = [self._subject(sample_id, image, row, sessions) for image in ordered] or [
-                _without(self._subject(sample_id, None, row, sessions), found, choice)
-            ]
+            if len(choice.suffixes) > 1:
+                sample_id = f"{sample_id}_{suffix}"
+            tried = [
+                self._subject(sample_id, image, row, sessions, suffix) for image in ordered
+            ] or [_without(self._subject(sample_id, None, row, sessions, suffix), found, choice)]
             tried = [
                 _noted(one, OTHER_SESSION)
                 if _of_another_day(one, found, sessions, self.schema, choice.session)
@@ -165,9 +249,14 @@ class _People:
         return samples
 
     def _subject(
-        self, name: str, image: Image | None, row: Participant | None, sessions: Sessions
+        self,
+        name: str,
+        image: Image | None,
+        row: Participant | None,
+        sessions: Sessions,
+        suffix: str,
     ) -> Subject:
-        reason = None if image else "no T1w image"
+        reason = None if image else _none(suffix)
         session = image.session if image else None
         path = image.path if image else None
         if row is None:
@@ -177,6 +266,7 @@ class _People:
                 session=session,
                 covariates={},
                 reason=UNLISTED,
+                suffix=suffix,
             )
         covariates, missing, problem = self._covariates(row, sessions, session)
         own = sessions.of(session)
@@ -191,6 +281,7 @@ class _People:
             unmeasured=tuple(c for c in missing if c in self.measured),
             intracranial=row.intracranial,
             notes=doubts(image) if image else (),
+            suffix=suffix,
         )
 
     def _covariates(
@@ -217,11 +308,16 @@ class _People:
 
 def _without(subject: Subject, found: Found, choice: Choice) -> Subject:
     """A subject without an image; its reason tells where one was looked for and what is there."""
-    if subject.reason != "no T1w image":
+    if subject.reason != _none(subject.suffix):
         return subject
     where = f" of {choice.session}" if choice.session not in (None, ALL) else ""
     others = "; ".join(filter(None, (found.instead, *_sessions_of(found))))
-    return replace(subject, reason=f"no T1w image{where}" + (f" (found {others})" * bool(others)))
+    told = f" (found {others})" * bool(others)
+    return replace(subject, reason=f"{_none(subject.suffix)}{where}{told}")
+
+
+def _none(suffix: str) -> str:
+    return f"no {suffix} image"
 
 
 def _unlisted(subject: Subject, near: list[str]) -> Subject:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ldm.contrasts import without_suffix
 from ray_jobs.files import write_bytes
 
 PICTURE = "previews/prepared.png"
@@ -18,7 +19,8 @@ def pictured(done: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Who is shown, in order: "refused", "doubtful" or "" by id, a function of the outcomes alone.
 
     First some who were placed and are refused, then some who are used though doubtful, then
-    others at even distances in the order of ids; more of the former where there are few others.
+    others at even distances in the order of ids, all contrasts of one side by side; more of the
+    former where there are few others.
     """
     groups: dict[str, list[str]] = {"refused": [], "doubtful": [], "": []}
     for name, outcome in sorted(done.items()):
@@ -30,8 +32,12 @@ def pictured(done: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     chosen = {kind: names[: caps[kind]] for kind, names in groups.items() if kind}
     room = SHOWN - sum(map(len, chosen.values()))
     fine = groups[""]
-    count = min(room, len(fine))
-    chosen[""] = [fine[number * len(fine) // count] for number in range(count)]
+    scans: dict[str, list[str]] = {}
+    for name in fine:
+        scans.setdefault(without_suffix(name), []).append(name)
+    each = list(scans.values())
+    count = min(max(1, room // max(map(len, each))), len(each)) if each and room else 0
+    chosen[""] = [name for n in range(count) for name in each[n * len(each) // count]][:room]
     for kind, names in groups.items():
         room = SHOWN - sum(map(len, chosen.values()))
         chosen[kind] += [name for name in names if name not in chosen[kind]][:room]

@@ -71,7 +71,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr("ray_jobs.preparation.subject.inspect", lambda *given: fine)
     monkeypatch.setattr("ldm.anatomy.registration.register", register)
     monkeypatch.setattr("ldm.anatomy.skull.brain_mask", brain_mask)
-    monkeypatch.setattr("ray_jobs.preparation.subject.measure", measure)
+    monkeypatch.setattr("ray_jobs.preparation.look.measure", measure)
     return asked
 
 
