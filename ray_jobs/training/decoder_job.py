@@ -14,8 +14,9 @@ from ldm.diffusion.schedule import Schedule
 from ldm.loading import describe
 from ldm.models.bundle.source import is_bundle
 from ldm.models.description import CONFIG, LATENT_DIFFUSION, ModelDescription
+from ldm.training.adversarial import PatchCriticConfig
 from ldm.training.config import TrainingConfig
-from ldm.training.presets import preset
+from ldm.training.presets import Preset, preset
 from ldm.volumes.grid import Grid
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
@@ -30,7 +31,9 @@ PREVIEW_VOLUMES = 3  # held-out ones given back, and as many drawn
 VALIDATION_VOLUMES = 8  # held-out ones, and as many drawn: their figures by band take seconds each
 # Where sampling ends by default, as a share of T: signal and noise of about the same size.
 TRUNCATION = 0.25
-FINE, FINE_BAND = "drawn_power_0.26_0.30", "0.26 to 0.30 cycles a voxel"
+SHARP, SHARP_BAND = "drawn_power_0.26_0.30", "0.26 to 0.30 cycles a voxel"
+# Fine structure has a hundredth of anatomy's power: five times its amplitude is of its size.
+FINE = 5.0
 
 
 def train_decoder(args: argparse.Namespace) -> int:
@@ -66,7 +69,7 @@ def train_decoder(args: argparse.Namespace) -> int:
         "sampling": described.sampling.to_json(),
         "truncation": truncation,
         "draws": args.draws,
-        "critic": chosen.critic.to_json(),
+        "critic": _critic(chosen).to_json(),
         "training": config.identity(),
     }
     about = {"name": args.name or described.name}
@@ -93,8 +96,8 @@ def train_decoder(args: argparse.Namespace) -> int:
     size = sum(entry["bytes"] for entry in written.files.values()) / 1e6
     last = meta["history"][-1]
     print(
-        f"{out / 'model'}: {meta['step']} steps; volumes that it draws have {last[FINE]:.0%} of "
-        f"people's power at {FINE_BAND}, {size:.1f} MB; print with it: brainpress generate "
+        f"{out / 'model'}: {meta['step']} steps; volumes that it draws have {last[SHARP]:.0%} of "
+        f"people's power at {SHARP_BAND}, {size:.1f} MB; print with it: brainpress generate "
         f"--model {shlex.quote(str(out / 'model'))} --n 16 --out release"
     )
     return 0
@@ -133,6 +136,10 @@ def _check_covariates(cohort: PreparedCohort, described: ModelDescription) -> No
             f"{rows} subjects of {cohort.folder} lack a covariate; prepare with --missing "
             "drop-subject"
         )
+
+
+def _critic(chosen: Preset) -> PatchCriticConfig:
+    return replace(chosen.critic, fine=FINE)
 
 
 def told(cohort: PreparedCohort, described: ModelDescription, split: str) -> np.ndarray:
@@ -196,7 +203,7 @@ def worker(spec: dict[str, Any]) -> None:
 
     from ldm.loading import load
     from ldm.models.latent_diffusion import Model
-    from ldm.training.adversarial import PatchCritic
+    from ldm.training.adversarial import PatchCritic  # with torch
     from ldm.training.decoder import Decoder, DecoderTask, DecoderValidation, Denoised
     from ldm.volumes.previews import mosaic
     from ray_jobs.training.worker import run_worker
@@ -232,7 +239,7 @@ def worker(spec: dict[str, Any]) -> None:
         return mosaic(pictures, titles)
 
     torch.manual_seed(config.seed)
-    critic = PatchCritic(preset(spec["preset"]).critic)
+    critic = PatchCritic(_critic(preset(spec["preset"])))
     task = DecoderTask(
         cohort.volumes("train"),
         told(cohort, described, "train"),

@@ -135,6 +135,20 @@ def test_a_faint_checkerboard_counts_much_on_the_lattices_and_noise_little() -> 
     assert float(lattice_loss(noise.double(), nothing)) < 0.01
 
 
+def test_a_critic_of_fine_structure_sees_a_checkerboard_that_is_a_hundredth_of_the_volume() -> None:
+    torch.manual_seed(1)
+    judge = PatchCritic(replace(PRESET.critic, fine=50.0))
+    plain = critic()
+    volume = torch.rand(1, 1, 16, 24, 16, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.avg_pool3d(volume, 5, stride=1, padding=2)
+    board = torch.from_numpy(np.indices((16, 24, 16)).sum(axis=0) % 2 - 0.5).float()
+    moved = [
+        float((one(smooth) - one(smooth + 0.005 * board)).abs().max()) for one in (judge, plain)
+    ]
+    assert moved[0] > 3 * moved[1]
+    assert "fine" not in PRESET.critic.to_json()
+
+
 def test_matching_is_the_mean_difference_over_layers() -> None:
     ones, wide = torch.ones(1, 2, 3), torch.full((1, 4), 3.0)
     found = adversarial.matching_loss([ones, wide], [ones * 3, wide])
