@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,10 +72,22 @@ class Denoised:
         latent_std: Sequence[float],
     ) -> None:
         self.schedule = schedule
+        self._config = autoencoder.config
         self._encoder, self._denoiser = Placed(autoencoder), Placed(denoiser)
         self._mean, self._std = (
             torch.tensor(v).view(1, -1, 1, 1, 1) for v in (latent_mean, latent_std)
         )
+
+    def latent_shape(self, volume: tuple[int, ...]) -> tuple[int, ...]:
+        """(C, x, y, z) of a volume's (X, Y, Z)."""
+        factor = self._config.factor
+        return (self._config.latent_channels, *(side // factor for side in volume))
+
+    @classmethod
+    def of(cls, model: Any, schedule: Schedule) -> Denoised:
+        """Of a loaded `ldm.models.latent_diffusion.Model`."""
+        told = model.description
+        return cls(model.autoencoder, model.denoiser, schedule, told.latent_mean, told.latent_std)
 
     @torch.no_grad()
     def __call__(self, samples: dict[str, Tensor]) -> Tensor:
@@ -214,6 +227,25 @@ def collated(rows: Sequence[dict[str, np.ndarray]]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
 
 
+@torch.inference_mode()
+def given_back(
+    decoder: nn.Module,
+    denoised: Denoised,
+    volume: np.ndarray,
+    conditions: np.ndarray,
+    key: int,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """A person's volume (X, Y, Z) as the decoder gives it back, in [0, 1], and as it is, both
+    (1, 1, X, Y, Z); `key` is of the noise."""
+    rng = noise.generator(noise.AUGMENT, 1 << 32, key)
+    shape = denoised.latent_shape(volume.shape)
+    row = noisy_row(volume, conditions, denoised.schedule, shape, rng)
+    samples = collated([{**row, "guidance": np.ones((), dtype=np.float32)}])
+    samples = {name: tensor.to(device) for name, tensor in samples.items()}
+    return decoder(denoised(samples)).float().clamp(0, 1), samples["volume"]
+
+
 class DecoderValidation:
     """How the decoder does on people it never saw and on latents that the model drew.
 
@@ -253,19 +285,12 @@ class DecoderValidation:
             sums["count"] += 1
         return sums
 
-    @torch.inference_mode()
     def given_back(
         self, decoder: nn.Module, place: int, device: torch.device
     ) -> tuple[Tensor, Tensor]:
         """A held-out person as the decoder gives them back, and as they are, (1, 1, X, Y, Z)."""
-        rng = noise.generator(noise.AUGMENT, 1 << 32, place)
-        shape = np.load(self.drawn[0], mmap_mode="r").shape
-        row = noisy_row(
-            self.volumes[place], self.conditions[place], self.denoised.schedule, shape, rng
-        )
-        samples = collated([{**row, "guidance": np.ones((), dtype=np.float32)}])
-        samples = {name: tensor.to(device) for name, tensor in samples.items()}
-        return decoder(self.denoised(samples)).float().clamp(0, 1), samples["volume"]
+        volume, conditions = self.volumes[place], self.conditions[place]
+        return given_back(decoder, self.denoised, volume, conditions, place, device)
 
     @torch.inference_mode()
     def decoded(self, decoder: nn.Module, place: int, device: torch.device) -> Tensor:

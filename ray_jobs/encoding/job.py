@@ -12,15 +12,14 @@ import pandas as pd
 
 from ldm.anatomy.copies import WHOLE
 from ldm.anatomy.deformed import CHANGED
-from ldm.contrasts import T1W, suffix_of
 from ldm.covariates import CovariateSchema
 from ldm.folders import write_folder
 from ldm.training.presets import preset
-from ldm.volumes.brain_size import COVARIATE, fit_brain_size
-from ldm.volumes.quality import SIZE_ERROR, fit_bounds, fit_bounds_by
+from ldm.volumes.quality import FIGURES
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.autoencoder_folder import FOLDER, open_run
+from ray_jobs.encoding.checks import fit_checks
 from ray_jobs.encoding.latents import ARRAYS, MARK, EncodedCohort, factor_column, identity
 from ray_jobs.errors import JobError
 from ray_jobs.files import digest, output_folder, refuse_other_run
@@ -149,20 +148,8 @@ def collect(
     training = [rows[name] for name in subjects["participant_id"]]
     first, second = np.mean([row["sums"] for row in training], axis=0)
     std = np.sqrt(second - first**2)
-    size = None
-    kinds = [suffix_of(row, cohort.suffixes) for row in subjects.to_dict(orient="records")]
-    several = len(cohort.suffixes) > 1
-    # A size is told by how bright tissue is; of several contrasts, of T1w alone.
-    sized = np.array([not several or kind == T1W for kind in kinds])
-    if COVARIATE in {covariate.name for covariate in cohort.schema.continuous}:
-        known = subjects[COVARIATE].to_numpy(dtype=float)
-        there = np.flatnonzero(~np.isnan(known) & sized)  # all, but where one may be left out
-        size = fit_brain_size([training[place] for place in there], known[there])
-    if size is not None:
-        for row, known, told in zip(training, subjects[COVARIATE], sized, strict=True):
-            if not told:
-                continue
-            row[SIZE_ERROR] = size.error(row, {COVARIATE: known})
+    figures = [{name: row[name] for name in FIGURES} for row in training]
+    checks = fit_checks(figures, subjects, cohort.schema, cohort.suffixes)
     told = table[["participant_id", "split", "latent", *cohort.schema.names]].copy()
     for column in map(factor_column, CHANGED if deformed else ()):
         told[column] = [list(rows[name][column]) for name in table["participant_id"]]
@@ -172,8 +159,8 @@ def collect(
         table=told,
         latent_mean=tuple(float(m) for m in first),
         latent_std=tuple(float(s) for s in std),
-        bounds=fit_bounds(training),
-        brain_size=size,
+        bounds=checks.bounds,
+        brain_size=checks.brain_size,
         copies=copies,
         cohort=cohort.fingerprint,
         source=cohort.source,
@@ -181,5 +168,5 @@ def collect(
         deformed=deformed,
         space=cohort.grid.space,
         suffixes=cohort.suffixes,
-        bounds_of=fit_bounds_by(training, kinds) if several else {},
+        bounds_of=checks.bounds_of,
     )

@@ -19,6 +19,7 @@ from ldm.training.config import TrainingConfig
 from ldm.training.presets import Preset, preset
 from ldm.volumes.grid import Grid
 from ray_jobs.command_line import command_line
+from ray_jobs.encoding.checks import Checks, fit_checks
 from ray_jobs.errors import JobError
 from ray_jobs.files import output_folder, refuse_other_run
 from ray_jobs.preparation.cohort import PreparedCohort
@@ -31,6 +32,7 @@ PREVIEW_VOLUMES = 3  # held-out ones given back, and as many drawn
 VALIDATION_VOLUMES = 8  # held-out ones, and as many drawn: their figures by band take seconds each
 # Where sampling ends by default, as a share of T: signal and noise of about the same size.
 TRUNCATION = 0.25
+CHECKED_VOLUMES = 256  # training ones that the quality check is fitted to, at most
 SHARP, SHARP_BAND = "drawn_power_0.26_0.30", "0.26 to 0.30 cycles a voxel"
 # Fine structure has a hundredth of anatomy's power: five times its amplitude is of its size.
 FINE = 5.0
@@ -91,7 +93,8 @@ def train_decoder(args: argparse.Namespace) -> int:
         "out": str(out),
     }
     groups, meta = fit(worker, spec, identity, out, group)
-    written = _write(out, args, finished, groups["average"], _training(args, cohort, config, meta))
+    training = _training(args, cohort, config, meta)
+    written = _write(out, args, finished, cohort, groups["average"], training)
     mark_finished(out, meta["step"], about)
     size = sum(entry["bytes"] for entry in written.files.values()) / 1e6
     last = meta["history"][-1]
@@ -160,9 +163,11 @@ def _write(
     out: Path,
     args: argparse.Namespace,
     described: ModelDescription,
+    cohort: PreparedCohort,
     average: dict[str, Any],
     training: dict[str, Any],
 ) -> ModelDescription:
+    """The model with its new decoder, and what its quality check accepts of that one's volumes."""
     from ldm.loading import load
     from ldm.models.latent_diffusion import Model, save
     from ldm.training.decoder import Decoder
@@ -176,8 +181,39 @@ def _write(
     name = args.name or described.name
     card = {**described.card, "name": name}
     card["training"] = {**before, "commands": commands, "decoder": training}
-    whole = replace(described, name=name, card=card)
+    checks = _checks(cohort, described, model, decoder)
+    whole = replace(
+        described,
+        name=name,
+        card=card,
+        bounds=checks.bounds,
+        brain_size=checks.brain_size,
+        bounds_of=checks.bounds_of,
+    )
     return save(out / "model", whole, decoder.put(model.autoencoder), model.denoiser)
+
+
+def _checks(
+    cohort: PreparedCohort, described: ModelDescription, model: Any, decoder: Any
+) -> Checks:
+    import torch
+
+    from ldm.training.decoder import Denoised, given_back
+    from ldm.volumes.conversion import quantise, read_volume
+    from ldm.volumes.quality import measure
+
+    subjects = cohort.split("train")[:CHECKED_VOLUMES]
+    paths = cohort.volumes("train")[:CHECKED_VOLUMES]
+    conditions = told(cohort, described, "train")
+    denoised = Denoised.of(model, Schedule.from_json(described.schedule))
+    figures = []
+    for place, path in enumerate(paths):
+        volume = read_volume(path)
+        found, _ = given_back(
+            decoder, denoised, volume, conditions[place], place, torch.device("cpu")
+        )
+        figures.append(measure(quantise(found[0, 0].numpy())))
+    return fit_checks(figures, subjects, cohort.schema, cohort.suffixes)
 
 
 def _training(
@@ -213,13 +249,7 @@ def worker(spec: dict[str, Any]) -> None:
     model = load(spec["model"], device="cpu", precision="fp32")
     assert isinstance(model, Model)
     described = draws.truncated(model.description, spec["truncation"])
-    denoised = Denoised(
-        model.autoencoder,
-        model.denoiser,
-        Schedule.from_json(described.schedule),
-        described.latent_mean,
-        described.latent_std,
-    )
+    denoised = Denoised.of(model, Schedule.from_json(described.schedule))
     held_out = validation_volumes(cohort)[:VALIDATION_VOLUMES]
     drawn = draws.paths(Path(spec["out"]), spec["draws"] + len(held_out))
     validation = DecoderValidation(
