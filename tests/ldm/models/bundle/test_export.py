@@ -235,13 +235,19 @@ def test_the_script_s_noise_levels_and_scaling_are_ours() -> None:
         assert np.float32(sampler.scaled(covariate.to_json(), ROW[covariate.name])) == scaled
 
 
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize(
+    ("prediction", "truncation"), [*((name, 0) for name in PREDICTIONS), ("v", 250)]
+)
 def test_the_script_samples_like_the_model_whatever_is_predicted(
-    standardising: Path, tmp_path: Path, prediction: str
+    standardising: Path, tmp_path: Path, prediction: str, truncation: int
 ) -> None:
     model = load(standardising, device="cpu", precision="fp32")
     assert isinstance(model, Model)
-    schedule = {**model.description.schedule, "prediction": prediction}
+    schedule = {
+        **model.description.schedule,
+        "prediction": prediction,
+        **({"truncation": truncation} if truncation else {}),
+    }
     folder = tmp_path / "model"
     save(
         folder,
