@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm.training.config import TrainingConfig
-from ldm.training.presets import preset
+from ldm.training.presets import Preset, preset
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding import autoencoder_folder
@@ -58,7 +58,7 @@ def train_autoencoder(args: argparse.Namespace) -> int:
     with cluster.session():
         spec = {
             "cohort": str(cohort.folder),
-            "preset": args.preset,
+            "preset": chosen.to_json(),
             "config": config.to_json(),
             "perceptual": features_job.provide(chosen, source, cohort, config.seed, args),
             "started": start is not None,
@@ -104,7 +104,7 @@ def worker(spec: dict[str, Any]) -> None:
     from ldm.volumes.previews import mosaic
     from ray_jobs.training.worker import run_worker
 
-    chosen = preset(spec["preset"])
+    chosen = Preset.from_json(spec["preset"])
     config = TrainingConfig.from_json(spec["config"])
     cohort = PreparedCohort.open(Path(spec["cohort"]))
     latent = (

@@ -94,15 +94,18 @@ def add_run(
     *,
     folder: str = "folder of this run",
     same: str = "the same in all four jobs",
+    files: bool = True,
 ) -> None:
-    """Add `--out`, which is `folder`, and `--preset`, which is `same`."""
+    """Add `--out`, which is `folder`, and `--preset`, which is `same` and may be a file."""
     parser.add_argument(
         "--out",
         required=True,
         metavar="FOLDER",
         help=f"{folder}, seen by every machine of the cluster",
     )
-    parser.add_argument("--preset", default="demo", help=f"demo (default), paper or tiny; {same}")
+    known = "demo (default), paper, tiny or a file" if files else "demo (default), paper or tiny"
+    made = ", as brainpress preset writes it" if files else ""
+    parser.add_argument("--preset", default="demo", help=f"{known}{made}; {same}")
 
 
 def add_options(parser: argparse.ArgumentParser, own: Mapping[str, str] | None = None) -> None:

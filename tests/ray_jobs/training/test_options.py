@@ -167,9 +167,9 @@ def test_latents_of_another_preset_are_refused(
     line: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = command("train-diffusion", line, tmp_path / "run", "--preset", "demo")
-    assert "was encoded by another autoencoder than preset demo's; give the preset it was" in (
-        refused(capsys, *words)
-    )
+    told = refused(capsys, *words)
+    assert "was encoded by another autoencoder than preset demo's: channels (8, 8), the" in told
+    assert told.endswith("Give the preset it was trained with\n")
 
 
 def test_a_preview_of_no_covariate_or_of_levels_is_refused(
