@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ldm.diffusion.emphasis import NO_WEIGHTING, TIMESTEPS, UNIFORM, WEIGHTINGS
 from ldm.errors import LdmError
+
+# Fields that earlier runs did not know, and what those had.
+_LATER = {"matching_weight": 0.0, "loss_weighting": NO_WEIGHTING, "timesteps": UNIFORM}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,10 @@ class TrainingConfig:
             leaves it out.
         condition_dropout: share of training samples whose covariates are dropped, so that the
             model learns to sample without them too.
+        loss_weighting: of the diffusion model's loss over noise levels: "none", or "min-snr" (Hang
+            et al. 2023, gamma 5).
+        timesteps: how the diffusion model's time steps are drawn: "uniform", or "logit-normal"
+            (Esser et al. 2024), more from the middle.
         clip_norm: largest norm of the gradient.
         micro_batch: samples a worker holds at once; 0 takes its whole share.
         activation_checkpointing: compute activations again on the way back instead of keeping
@@ -54,6 +62,8 @@ class TrainingConfig:
     adversarial_from: int = 0
     matching_weight: float = 0.0
     condition_dropout: float = 0.0
+    loss_weighting: str = NO_WEIGHTING
+    timesteps: str = UNIFORM
     clip_norm: float = 1.0
     micro_batch: int = 0
     activation_checkpointing: bool = False
@@ -77,12 +87,15 @@ class TrainingConfig:
         for name in ("beta1", "ema_decay", "condition_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise LdmError(f"{name} {getattr(self, name)}: expected 0 <= {name} < 1")
+        for name, known in (("loss_weighting", WEIGHTINGS), ("timesteps", TIMESTEPS)):
+            if getattr(self, name) not in known:
+                found = getattr(self, name)
+                raise LdmError(f"{name} {found!r}: expected {' or '.join(known)}")
         # Here, for it brings torch, which a verb's --help does without.
         from ldm.networks.precision import PRECISIONS
 
         if self.precision not in PRECISIONS:
-            known = tuple(PRECISIONS)
-            raise LdmError(f"precision {self.precision!r}: expected one of {known}")
+            raise LdmError(f"precision {self.precision!r}: expected one of {tuple(PRECISIONS)}")
 
     def rate_at(self, step: int) -> float:
         """The share of the learning rate at which step `step` (from 1) is taken."""
@@ -104,5 +117,5 @@ class TrainingConfig:
         return {
             k: v
             for k, v in self.to_json().items()
-            if k not in free and (v or k != "matching_weight")  # which earlier runs did not know
+            if k not in free and (k not in _LATER or v != _LATER[k])
         }

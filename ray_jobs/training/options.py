@@ -44,6 +44,9 @@ DECODER = {
 DIFFUSION = {
     "condition_dropout": "share of training samples whose covariates are dropped, for guidance and "
     "for sampling without them",
+    "loss_weighting": "of noise levels: none, or min-snr (Hang et al. 2023, gamma 5)",
+    "timesteps": "how they are drawn: uniform, or logit-normal (Esser et al. 2024), more from the "
+    "middle",
     **_CHECKPOINTING,
 }
 _LEAST = {

@@ -14,6 +14,8 @@ from ldm.training.features import FeatureConfig
 from ldm.training.presets import fields
 from ldm.volumes.grid import Grid
 
+CHANNEL, ONE = SCALES = ("channel", "one")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
@@ -25,6 +27,8 @@ class Preset:
         autoencoder: volumes to latents and back.
         denoiser: the diffusion U-Net on the latents.
         schedule: of the noise, and what the U-Net learns to say.
+        latent_scale: what the latent's channels are divided by: "channel", each its own deviation,
+            or "one", the paper's single factor, which leaves strong channels strong.
         latent_copies: copies of a volume that are encoded, itself and its mirror image first.
         standardise_conditions: whether the U-Net sees them with mean 0 and deviation 1.
         perceptual: where the network of the autoencoder's perceptual term comes from, as in
@@ -39,6 +43,7 @@ class Preset:
     autoencoder: AutoencoderConfig
     denoiser: DenoiserConfig
     schedule: Schedule
+    latent_scale: str = CHANNEL
     latent_copies: int
     standardise_conditions: bool
     perceptual: str = "cohort"
@@ -69,6 +74,11 @@ class Preset:
         if self.latent_copies < 1:
             raise LdmError(
                 f"preset {self.name}: latent_copies {self.latent_copies}: expected at least 1"
+            )
+        if self.latent_scale not in SCALES:
+            raise LdmError(
+                f"preset {self.name}: latent_scale {self.latent_scale!r}: expected "
+                f"{' or '.join(SCALES)}"
             )
         if not self.perceptual:
             raise LdmError(

@@ -122,6 +122,8 @@ def test_a_card_has_every_field_of_a_file_and_the_name_of_our_own(tmp_path: Path
         ({"train_decoder": {"precision": "fp8"}}, "train_decoder: precision 'fp8': expected one"),
         ({"train_features": {"steps": 0}}, "train_features: steps 0: expected at least 1"),
         ({"features": {"piece": 32}}, "features.piece 32 is larger than grid"),
+        ({"latent_scale": "two"}, "latent_scale 'two': expected channel or one"),
+        ({"train_diffusion": {"timesteps": "often"}}, "timesteps 'often': expected uniform or"),
         ({"perceptual": ""}, "perceptual is empty: expected cohort, monai, a path or off"),
     ],
 )
