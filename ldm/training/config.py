@@ -9,7 +9,12 @@ from ldm.diffusion.emphasis import NO_WEIGHTING, TIMESTEPS, UNIFORM, WEIGHTINGS
 from ldm.errors import LdmError
 
 # Fields that earlier runs did not know, and what those had.
-_LATER = {"matching_weight": 0.0, "loss_weighting": NO_WEIGHTING, "timesteps": UNIFORM}
+_LATER = {
+    "matching_weight": 0.0,
+    "loss_weighting": NO_WEIGHTING,
+    "timesteps": UNIFORM,
+    "adversarial_warmup": 0,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +31,12 @@ class TrainingConfig:
         cooldown_steps: last steps, in which the rate falls linearly towards 0.
         weight_decay: AdamW's.
         ema_decay: decay of the averaged weights; ramps up as (1 + s) / (10 + s).
-        kl_weight: weight of the KL term of the autoencoder.
+        kl_weight: weight of the KL term of the autoencoder, a sum over the values of a latent.
         perceptual_weight: weight of the perceptual term of the autoencoder; 0 leaves it out.
         adversarial_weight: weight of the patch-adversarial term; 0 leaves it out.
         adversarial_from: step from which the critic plays.
+        adversarial_warmup: steps from there over which the weight of the autoencoder's
+            patch-adversarial term rises linearly from 0.
         matching_weight: weight of the distance in the critic's features, of the decoder alone; 0
             leaves it out.
         condition_dropout: share of training samples whose covariates are dropped, so that the
@@ -60,6 +67,7 @@ class TrainingConfig:
     perceptual_weight: float = 0.0
     adversarial_weight: float = 0.0
     adversarial_from: int = 0
+    adversarial_warmup: int = 0
     matching_weight: float = 0.0
     condition_dropout: float = 0.0
     loss_weighting: str = NO_WEIGHTING
@@ -75,7 +83,8 @@ class TrainingConfig:
         for name in ("steps", "batch_size", "save_every"):
             if getattr(self, name) < 1:
                 raise LdmError(f"{name} {getattr(self, name)}: expected at least 1")
-        for name in ("warmup_steps", "cooldown_steps", "adversarial_from", "micro_batch"):
+        at_least_0 = ("warmup_steps", "cooldown_steps", "adversarial_from", "adversarial_warmup")
+        for name in (*at_least_0, "micro_batch"):
             if getattr(self, name) < 0:
                 raise LdmError(f"{name} {getattr(self, name)}: expected at least 0")
         for name in ("learning_rate", "critic_learning_rate", "clip_norm"):
@@ -102,6 +111,11 @@ class TrainingConfig:
         warm = step / max(self.warmup_steps, 1)
         left = (self.steps - step + 1) / (self.cooldown_steps + 1)
         return min(1.0, warm, left) if self.cooldown_steps else min(1.0, warm)
+
+    def adversarial_weight_at(self, step: int) -> float:
+        """The weight of the patch-adversarial term in step `step` (from 0)."""
+        played = step - self.adversarial_from + 1
+        return self.adversarial_weight * min(1.0, played / max(self.adversarial_warmup, 1))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def train_autoencoder(args: argparse.Namespace) -> int:
         "kind": "autoencoder",
         "cohort": cohort.fingerprint,
         "network": chosen.autoencoder.to_json(),
-        "training": config.identity(),
+        "training": {**config.identity(), "kl_weight": _kl_weight_a_value(chosen, config)},
         **features_job.identity(chosen, source, cohort, config.seed),
         **({"critic": chosen.critic.to_json()} if config.adversarial_weight else {}),
         **({"from": start.told()} if start else {}),
@@ -91,6 +92,19 @@ def train_autoencoder(args: argparse.Namespace) -> int:
     return 0
 
 
+def _kl_weight_a_value(chosen: Preset, config: TrainingConfig) -> float:
+    """The weight of the KL term as a mean over a latent's values, which is how the identity of a
+    run has always had it."""
+    values = math.prod(latent_shape(chosen))
+    return float(f"{config.kl_weight * values:.6g}")
+
+
+def latent_shape(chosen: Preset) -> tuple[int, ...]:
+    """(C, x, y, z) of a volume's latent."""
+    sides = (side // chosen.autoencoder.factor for side in chosen.grid.shape)
+    return (chosen.autoencoder.latent_channels, *sides)
+
+
 def worker(spec: dict[str, Any]) -> None:
     """What each Ray Train worker runs."""
     import torch
@@ -107,10 +121,6 @@ def worker(spec: dict[str, Any]) -> None:
     chosen = Preset.from_json(spec["preset"])
     config = TrainingConfig.from_json(spec["config"])
     cohort = PreparedCohort.open(Path(spec["cohort"]))
-    latent = (
-        chosen.autoencoder.latent_channels,
-        *(side // chosen.autoencoder.factor for side in chosen.grid.shape),
-    )
     distance = None if spec["perceptual"] == OFF else open_distance(spec["perceptual"])
     held_out = validation_volumes(cohort)
 
@@ -136,8 +146,8 @@ def worker(spec: dict[str, Any]) -> None:
     critic = PatchCritic(chosen.critic) if config.adversarial_weight else None
     volumes = cohort.volumes("train")
     task = (
-        AutoencoderTask(volumes, config, latent, distance)
+        AutoencoderTask(volumes, config, latent_shape(chosen), distance)
         if critic is None
-        else AdversarialAutoencoderTask(volumes, config, latent, critic, distance)
+        else AdversarialAutoencoderTask(volumes, config, latent_shape(chosen), critic, distance)
     )
     run_worker(network, config, task, check, preview, Path(spec["out"]), spec["threads"], critic)

@@ -27,10 +27,11 @@ _CHECKPOINTING = {
 }
 # What only one of the jobs has.
 AUTOENCODER = {
-    "kl_weight": "weight of the KL term",
+    "kl_weight": "weight of the KL term, a sum over the values of a volume's latent",
     "perceptual_weight": "weight of the perceptual term; 0 leaves it out",
     "adversarial_weight": "weight of the patch-adversarial term; 0 leaves it out",
     "adversarial_from": "step from which the critic plays",
+    "adversarial_warmup": "steps from there over which that weight rises from 0",
     "critic_learning_rate": "the critic's learning rate",
     **_CHECKPOINTING,
 }
@@ -55,6 +56,7 @@ _LEAST = {
     "micro_batch": 0,
     "cooldown_steps": 0,
     "adversarial_from": 0,
+    "adversarial_warmup": 0,
     "save_every": 1,
     "seed": 0,
     "workers": 1,

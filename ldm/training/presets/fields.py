@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 # What only a training with a critic, only the autoencoder's, only the diffusion model's has.
 _CRITIC = {"critic_learning_rate", "adversarial_weight", "adversarial_from"}
-_AUTOENCODER = {"kl_weight", "perceptual_weight"}
+_AUTOENCODER = {"kl_weight", "perceptual_weight", "adversarial_warmup"}
 _DIFFUSION = {"condition_dropout", "loss_weighting", "timesteps"}
 _DECODER = {"matching_weight"}
 # Fields that no file has: they follow from others, from the cohort, or do nothing in that part.

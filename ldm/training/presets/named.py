@@ -87,7 +87,7 @@ def demo() -> Preset:
         ),
         schedule=Schedule(prediction="v"),
         train_autoencoder=TrainingConfig(
-            steps=2_500, batch_size=2, learning_rate=1e-3, kl_weight=1e-6, ema_decay=0.995
+            steps=2_500, batch_size=2, learning_rate=1e-3, kl_weight=1e-6 / 40_960, ema_decay=0.995
         ),
         critic=PatchCriticConfig(channels=16, layers=3),
         features=FeatureConfig(channels=(16, 32, 64), piece=32),
@@ -143,7 +143,7 @@ def tiny() -> Preset:
             steps=20,
             batch_size=4,
             learning_rate=2e-3,
-            kl_weight=1e-5,
+            kl_weight=1e-5 / 192,
             save_every=10,
             precision="fp32",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,12 @@ def test_only_the_length_and_the_saving_may_change_within_a_run() -> None:
 
 
 def test_what_earlier_runs_did_not_know_makes_no_other_run_until_it_is_used() -> None:
-    later = {"loss_weighting": "min-snr", "timesteps": "logit-normal", "matching_weight": 0.1}
+    later: dict[str, Any] = {
+        "loss_weighting": "min-snr",
+        "timesteps": "logit-normal",
+        "matching_weight": 0.1,
+    }
+    later |= {"adversarial_warmup": 5}
     assert not later.keys() & CONFIG.identity().keys()
     for name, value in later.items():
         assert replace(CONFIG, **{name: value}).identity() == {**CONFIG.identity(), name: value}
