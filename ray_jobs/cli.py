@@ -28,6 +28,7 @@ TRAIN, PRINT, READ = "Train a model", "Print a release", "Read a release"
 PUBLISH = "Publish a release"
 
 VERBS: dict[str, Verb] = {
+    "preset": Verb("ray_jobs.preset", "write a preset out as a file, to be edited", TRAIN),
     "prepare": Verb("ray_jobs.prepare", "a BIDS cohort becomes prepared volumes", TRAIN),
     "train-autoencoder": Verb(
         "ray_jobs.train_autoencoder", "train the autoencoder on prepared volumes", TRAIN

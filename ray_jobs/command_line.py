@@ -51,7 +51,7 @@ def _role(verb: str, option: str, value: str) -> str:
         return FOLDERS["prepare"]
     if option in _INPUTS:
         return FOLDERS[_INPUTS[option]]
-    if option in ("bids", "covariates", "start", "perceptual", "medicalnet", "model"):
+    if option in ("bids", "covariates", "start", "perceptual", "medicalnet", "model", "preset"):
         return value.rstrip("/").rpartition("/")[2]
     if option == "releases":
         label, equals, place = value.rpartition("=")

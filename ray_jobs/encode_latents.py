@@ -28,6 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of each volume, itself and its mirror image first; by default the preset's number",
     )
     parser.add_argument(
+        "--latent-scale",
+        metavar="HOW",
+        help="channel: train-diffusion sees each channel of the latent divided by its own "
+        "deviation; one: all by the same factor, as in the paper, so that strong channels stay "
+        "strong; by default the preset's",
+    )
+    parser.add_argument(
         "--deform",
         action="store_true",
         help="bend the third copy and all later ones into other anatomies, ventricular and brain "

@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         default="demo",
-        help="demo (2.5 mm, the default), paper (1 mm) or tiny (10 mm, for a try); "
-        "the same in all four jobs",
+        help="demo (2.5 mm, the default), paper (1 mm), tiny (10 mm, for a try) or a file, as "
+        "brainpress preset writes it; the same in all four jobs",
     )
     parser.add_argument(
         "--placement",

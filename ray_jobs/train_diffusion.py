@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prediction",
         metavar="WHAT",
-        help="what the network learns to say: epsilon, v or flow; by default the preset's",
+        help="what the network learns to say: epsilon, v, x0 or flow; by default the preset's",
     )
     add_about(parser)
     add_start(parser, "U-Net")

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(Larsen et al. 2016)",
     )
     add_cohort(parser)
-    add_run(parser, same="that of the cohort")
+    add_run(parser, same="that of the cohort", files=False)
     add_about(parser)
     add_options(parser)
     parser.epilog = """examples:

@@ -83,7 +83,7 @@ def split(
     `level` is signal and sigma, of all or of each.
 
     x_t = signal x_0 + sigma eps (Ho et al. 2020 eq. 4);
-    v = signal eps - sigma x_0 (Salimans & Ho 2022 app. D);
+    v = signal eps - sigma x_0 (Salimans & Ho 2022 app. D); x0 is the image itself;
     flow: u = eps - x_0 with signal = 1 - sigma (Lipman et al. 2023 eq. 23).
     """
     signal, sigma = level
@@ -91,6 +91,8 @@ def split(
         return (latent - sigma * prediction) / signal, prediction
     if kind == "v":
         return signal * latent - sigma * prediction, signal * prediction + sigma * latent
+    if kind == "x0":
+        return prediction, (latent - signal * prediction) / sigma
     return latent - sigma * prediction, latent + signal * prediction
 
 
@@ -104,6 +106,7 @@ def target(image: Tensor, noise: Tensor, step: Tensor, schedule: Schedule) -> tu
     wanted = {
         "epsilon": lambda: noise,
         "v": lambda: signal * noise - sigma * image,
+        "x0": lambda: image,
         "flow": lambda: noise - image,
     }
     return noisy, wanted[schedule.prediction]()

@@ -11,7 +11,7 @@ import numpy as np
 from ldm.errors import LdmError
 from ldm.untrusted import MOST_STEPS
 
-PREDICTIONS = ("epsilon", "v", "flow")
+PREDICTIONS = ("epsilon", "v", "x0", "flow")
 IMAGE = -1  # the time step of the clean image
 
 
@@ -39,9 +39,10 @@ class Schedule:
         steps: number of training time steps T.
         beta_start, beta_end: first and last beta, linear in their square roots ("scaled linear",
             Rombach et al. 2022; the paper's 0.0015 to 0.0205). A flow has none.
-        prediction: what the network predicts: "epsilon" (Ho et al. 2020) or "v" (Salimans & Ho
-            2022) on the variance-preserving path of those betas, or "flow", the velocity
-            eps - x_0 of the straight path (Lipman et al. 2023; Liu et al. 2023).
+        prediction: what the network predicts: "epsilon" (Ho et al. 2020), "v" (Salimans & Ho
+            2022) or "x0", the image itself (Li & He 2025), on the variance-preserving path of
+            those betas, or "flow", the velocity eps - x_0 of the straight path (Lipman et al.
+            2023; Liu et al. 2023).
         truncation: the time step at which sampling ends, on the denoiser's image of it, which a
             decoder that was trained on such images paints out (truncated diffusion, Zheng et al.
             2023); 0: sampling goes on to the image itself.

@@ -100,6 +100,35 @@ def critic_loss(critic: nn.Module, real: Tensor, found: Tensor) -> tuple[Tensor,
     return 0.5 * (parts["real"] + parts["reconstructed"]), parts
 
 
+class CriticWatch:
+    """Tells once when a critic wins: its loss stays near 0, and so does the gradient that the
+    other network could learn from (Arjovsky & Bottou 2017).
+
+    Least squares and cross-entropy both come to 0 where every judgement is right; where the critic
+    only guesses they are 0.25 and 1.39.
+    """
+
+    NEAR_0 = 0.02
+    STEPS = 200
+
+    def __init__(self) -> None:
+        self._count, self._mean, self._told = 0, 0.0, False
+
+    def seen(self, loss: float) -> str | None:
+        """What to tell after a step with this loss of the critic; nothing but the first time."""
+        self._count += 1
+        self._mean += (loss - self._mean) / min(self._count, self.STEPS)
+        if self._told or self._count < self.STEPS or self._mean >= self.NEAR_0:
+            return None
+        self._told = True
+        return (
+            f"the critic wins: its loss has been about {self._mean:.2g} for {self.STEPS} steps, so "
+            "that the adversarial term teaches next to nothing; in a new --out, lower the critic's "
+            "learning rate or the term's weight, or let it begin later and rise over more steps "
+            "(adversarial_from, adversarial_warmup)"
+        )
+
+
 def matching_loss(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
     """Mean absolute difference of a critic's features, over its layers (Wang et al. 2018 eq. 4)."""
     pairs = zip(found, wanted, strict=True)

@@ -84,7 +84,7 @@ class AutoencoderTask:
         self, model: nn.Module, samples: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """The reconstruction (B, 1, X, Y, Z) float32, the loss, its named parts: L1 a voxel, the
-        KL divergence a latent value, the perceptual distance."""
+        KL divergence of a latent, the perceptual distance."""
         volume = samples["volume"]
         found, mean, std = model(volume, samples["noise"])
         found = found.float()
@@ -100,7 +100,9 @@ class AutoencoderTask:
 
 
 class AdversarialAutoencoderTask(AutoencoderTask):
-    """The same with the patch-adversarial term of a fixed weight, from step `adversarial_from`."""
+    """The same with the patch-adversarial term, from step `adversarial_from`; its weight rises over
+    `adversarial_warmup` steps.
+    """
 
     def __init__(
         self,
@@ -124,7 +126,8 @@ class AdversarialAutoencoderTask(AutoencoderTask):
         found, loss, parts = self.reconstruct(model, samples)
         if self.plays(int(samples["step"][0])):
             parts["adversarial"] = adversarial.generator_loss(self.critic(found))
-            loss = loss + self.config.adversarial_weight * parts["adversarial"]
+            weight = self.config.adversarial_weight_at(int(samples["step"][0]))
+            loss = loss + weight * parts["adversarial"]
             samples["reconstruction"] = found.detach()
         return loss, parts
 
@@ -136,8 +139,9 @@ class AdversarialAutoencoderTask(AutoencoderTask):
 
 
 def kl_divergence(mean: Tensor, std: Tensor) -> Tensor:
-    """KL(N(mean, std^2) || N(0, 1)), the mean over latent values (Kingma & Welling 2014 app. B)."""
-    return 0.5 * (mean**2 + std**2 - 2 * std.log() - 1).mean()
+    """KL(N(mean, std^2) || N(0, 1)) of (B, C, x, y, z), summed over a latent's values and the mean
+    over the batch (Kingma & Welling 2014 app. B; as Rombach et al. 2022 weigh it)."""
+    return 0.5 * (mean**2 + std**2 - 2 * std.log() - 1).flatten(1).sum(1).mean()
 
 
 def augment(volume: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -188,13 +192,17 @@ def texture(found: Tensor, wanted: Tensor) -> dict[str, float]:
 
 
 def fidelity(found: Tensor, wanted: Tensor) -> dict[str, float]:
-    """L1, PSNR in dB and SSIM (Wang et al. 2004, 7^3 window) of two (1, 1, X, Y, Z) in [0, 1]."""
+    """L1, PSNR in dB and SSIM (Wang et al. 2004, 7^3 window) of two (1, 1, X, Y, Z) in [0, 1], in
+    float32 also under autocast: variances of a window are small differences of large numbers."""
     from monai.metrics import SSIMMetric
 
+    found, wanted = found.float(), wanted.float()
     mse = float((found - wanted).pow(2).mean())
     ssim: Any = SSIMMetric(spatial_dims=3, data_range=1.0, win_size=7)
+    with torch.autocast(found.device.type, enabled=False):
+        similarity = float(ssim(found, wanted).mean())
     return {
         "l1": float((found - wanted).abs().mean()),
         "psnr": float(-10 * np.log10(max(mse, 1e-12))),
-        "ssim": float(ssim(found, wanted).mean()),
+        "ssim": similarity,
     }

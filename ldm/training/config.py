@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ldm.diffusion.emphasis import NO_WEIGHTING, TIMESTEPS, UNIFORM, WEIGHTINGS
 from ldm.errors import LdmError
+
+# Fields that earlier runs did not know, and what those had.
+_LATER = {
+    "matching_weight": 0.0,
+    "loss_weighting": NO_WEIGHTING,
+    "timesteps": UNIFORM,
+    "adversarial_warmup": 0,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +31,20 @@ class TrainingConfig:
         cooldown_steps: last steps, in which the rate falls linearly towards 0.
         weight_decay: AdamW's.
         ema_decay: decay of the averaged weights; ramps up as (1 + s) / (10 + s).
-        kl_weight: weight of the KL term of the autoencoder.
+        kl_weight: weight of the KL term of the autoencoder, a sum over the values of a latent.
         perceptual_weight: weight of the perceptual term of the autoencoder; 0 leaves it out.
         adversarial_weight: weight of the patch-adversarial term; 0 leaves it out.
         adversarial_from: step from which the critic plays.
+        adversarial_warmup: steps from there over which the weight of the autoencoder's
+            patch-adversarial term rises linearly from 0.
         matching_weight: weight of the distance in the critic's features, of the decoder alone; 0
             leaves it out.
         condition_dropout: share of training samples whose covariates are dropped, so that the
             model learns to sample without them too.
+        loss_weighting: of the diffusion model's loss over noise levels: "none", or "min-snr" (Hang
+            et al. 2023, gamma 5).
+        timesteps: how the diffusion model's time steps are drawn: "uniform", or "logit-normal"
+            (Esser et al. 2024), more from the middle.
         clip_norm: largest norm of the gradient.
         micro_batch: samples a worker holds at once; 0 takes its whole share.
         activation_checkpointing: compute activations again on the way back instead of keeping
@@ -52,8 +67,11 @@ class TrainingConfig:
     perceptual_weight: float = 0.0
     adversarial_weight: float = 0.0
     adversarial_from: int = 0
+    adversarial_warmup: int = 0
     matching_weight: float = 0.0
     condition_dropout: float = 0.0
+    loss_weighting: str = NO_WEIGHTING
+    timesteps: str = UNIFORM
     clip_norm: float = 1.0
     micro_batch: int = 0
     activation_checkpointing: bool = False
@@ -65,7 +83,8 @@ class TrainingConfig:
         for name in ("steps", "batch_size", "save_every"):
             if getattr(self, name) < 1:
                 raise LdmError(f"{name} {getattr(self, name)}: expected at least 1")
-        for name in ("warmup_steps", "cooldown_steps", "adversarial_from", "micro_batch"):
+        at_least_0 = ("warmup_steps", "cooldown_steps", "adversarial_from", "adversarial_warmup")
+        for name in (*at_least_0, "micro_batch"):
             if getattr(self, name) < 0:
                 raise LdmError(f"{name} {getattr(self, name)}: expected at least 0")
         for name in ("learning_rate", "critic_learning_rate", "clip_norm"):
@@ -77,18 +96,26 @@ class TrainingConfig:
         for name in ("beta1", "ema_decay", "condition_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise LdmError(f"{name} {getattr(self, name)}: expected 0 <= {name} < 1")
+        for name, known in (("loss_weighting", WEIGHTINGS), ("timesteps", TIMESTEPS)):
+            if getattr(self, name) not in known:
+                found = getattr(self, name)
+                raise LdmError(f"{name} {found!r}: expected {' or '.join(known)}")
         # Here, for it brings torch, which a verb's --help does without.
         from ldm.networks.precision import PRECISIONS
 
         if self.precision not in PRECISIONS:
-            known = tuple(PRECISIONS)
-            raise LdmError(f"precision {self.precision!r}: expected one of {known}")
+            raise LdmError(f"precision {self.precision!r}: expected one of {tuple(PRECISIONS)}")
 
     def rate_at(self, step: int) -> float:
         """The share of the learning rate at which step `step` (from 1) is taken."""
         warm = step / max(self.warmup_steps, 1)
         left = (self.steps - step + 1) / (self.cooldown_steps + 1)
         return min(1.0, warm, left) if self.cooldown_steps else min(1.0, warm)
+
+    def adversarial_weight_at(self, step: int) -> float:
+        """The weight of the patch-adversarial term in step `step` (from 0)."""
+        played = step - self.adversarial_from + 1
+        return self.adversarial_weight * min(1.0, played / max(self.adversarial_warmup, 1))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -104,5 +131,5 @@ class TrainingConfig:
         return {
             k: v
             for k, v in self.to_json().items()
-            if k not in free and (v or k != "matching_weight")  # which earlier runs did not know
+            if k not in free and (k not in _LATER or v != _LATER[k])
         }

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ldm import noise
+from ldm.diffusion.emphasis import MIN_SNR, min_snr_weights, time_step
 from ldm.diffusion.samplers import target
 from ldm.diffusion.schedule import Schedule
 from ldm.training.config import TrainingConfig
@@ -47,6 +48,8 @@ class DiffusionTask:
         self.std = np.array(latent_std, dtype=np.float32).reshape(-1, 1, 1, 1)
         self.schedule = schedule
         self.config = config
+        weighted = config.loss_weighting == MIN_SNR
+        self.weights = torch.from_numpy(min_snr_weights(schedule)).float() if weighted else None
 
     def load(self, indices: np.ndarray, step: int, positions: range) -> dict[str, Tensor]:
         """`latent`, `noise` (B, C, x, y, z), `step` (B,), `conditions` (B, K), `dropped` (B,).
@@ -68,7 +71,7 @@ class DiffusionTask:
             latents.append((z - self.mean) / self.std)
             noises.append(rng.standard_normal(mean.shape, np.float32))
             stratum = (position + rng.random()) / self.config.batch_size
-            times.append(min(int(stratum * self.schedule.steps), self.schedule.steps - 1))
+            times.append(time_step(stratum, self.schedule, self.config.timesteps))
             # Drawn last, so that all else of a sample is the same with any dropout.
             dropped.append(rng.random() < self.config.condition_dropout)
         samples = {
@@ -86,17 +89,27 @@ class DiffusionTask:
     def loss(
         self, model: nn.Module, samples: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean squared error of the prediction; without the conditions where they are dropped."""
+        """Mean squared error of the prediction, weighted as asked; without the conditions where
+        they are dropped."""
+        squared = self.squared_error(model, samples)
+        if self.weights is None:
+            return squared.mean(), {}
+        weights = self.weights.to(squared.device)[samples["step"]]
+        return (weights * squared.flatten(1).mean(1)).mean(), {}
+
+    def squared_error(self, model: nn.Module, samples: dict[str, Tensor]) -> Tensor:
+        """Of the prediction, (B, C, x, y, z)."""
         noisy, wanted = target(samples["latent"], samples["noise"], samples["step"], self.schedule)
         given = [samples[name] for name in ("step", "conditions", "dropped") if name in samples]
         found = model(noisy, *given)
-        return (found.float() - wanted).pow(2).mean(), {}
+        return (found.float() - wanted).pow(2)
 
     @torch.inference_mode()
     def validate(
         self, network: nn.Module, indices: Sequence[int], device: torch.device
     ) -> dict[str, float]:
-        """Sums over `indices` of the loss at fixed time steps and noise, and their count.
+        """Sums over `indices` of the loss at fixed time steps and noise, without weights so that
+        runs of any weighting compare, and their count.
 
         Where conditions are ever dropped also of `loss_unconditional`, with all of them dropped.
         """
@@ -117,9 +130,9 @@ class DiffusionTask:
             if self.unknown.any():
                 samples["dropped"] = torch.from_numpy(self.unknown[[index] * len(times), 0])
             samples = {name: tensor.to(device) for name, tensor in samples.items()}
-            sums["loss"] += float(self.loss(network, samples)[0])
+            sums["loss"] += float(self.squared_error(network, samples).mean())
             if self.config.condition_dropout:
                 samples["dropped"] = torch.ones(len(times), dtype=torch.bool, device=device)
-                sums["loss_unconditional"] += float(self.loss(network, samples)[0])
+                sums["loss_unconditional"] += float(self.squared_error(network, samples).mean())
             sums["count"] += 1
         return sums

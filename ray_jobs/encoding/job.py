@@ -14,7 +14,7 @@ from ldm.anatomy.copies import WHOLE
 from ldm.anatomy.deformed import CHANGED
 from ldm.covariates import CovariateSchema
 from ldm.folders import write_folder
-from ldm.training.presets import preset
+from ldm.training.presets import CHANNEL, ONE, SCALES, preset
 from ldm.volumes.quality import FIGURES
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
@@ -34,7 +34,11 @@ def encode_latents(args: argparse.Namespace) -> int:
     Raises:
         JobError: a wrong option or folder, or latents of another autoencoder or cohort in --out.
     """
-    copies = preset(args.preset).latent_copies if args.copies is None else args.copies
+    chosen = preset(args.preset)
+    copies = chosen.latent_copies if args.copies is None else args.copies
+    scale = args.latent_scale or chosen.latent_scale
+    if scale not in SCALES:
+        raise JobError(f"--latent-scale {scale}: expected {' or '.join(SCALES)}")
     if copies < 1:
         raise JobError(f"--copies {copies}: expected at least 1")
     if args.workers is not None and args.workers < 1:
@@ -50,7 +54,7 @@ def encode_latents(args: argparse.Namespace) -> int:
     out = output_folder(args.out, what="latents")
     if args.deform:
         check_deform(cohort.schema, copies)
-    known = identity(cohort.fingerprint, copies, trained.sha256, args.deform)
+    known = identity(cohort.fingerprint, copies, trained.sha256, args.deform, scale)
     refuse_other_run(out / "run.json", known)
     if _is_complete(out, digest(known)):
         print(f"{out}: {len(cohort.table)} subjects already encoded; nothing left to do")
@@ -66,7 +70,7 @@ def encode_latents(args: argparse.Namespace) -> int:
     there = sum((out / path).exists() for path in table["latent"])
     rows = _encode_all(table, out, cohort.folder, copies, args)
     command = command_line("encode-latents", args)
-    encoded = collect(rows, table, cohort, copies, out, command, deformed=args.deform)
+    encoded = collect(rows, table, cohort, copies, out, command, deformed=args.deform, scale=scale)
     encoded.write()
     print(
         f"{out}: {len(table)} subjects, {copies} copies each: {len(table) - there} encoded now, "
@@ -142,12 +146,18 @@ def collect(
     command: str,
     *,
     deformed: bool = False,
+    scale: str = CHANNEL,
 ) -> EncodedCohort:
-    """The encoded cohort; statistics over the training subjects, in the order of their ids."""
+    """The encoded cohort; statistics over the training subjects, in the order of their ids.
+
+    With a `scale` of "one" all channels have the same deviation: of all values around their
+    channel's mean, so that together they have variance 1 (Rombach et al. 2022 app. G).
+    """
     subjects = cohort.split("train")
     training = [rows[name] for name in subjects["participant_id"]]
     first, second = np.mean([row["sums"] for row in training], axis=0)
-    std = np.sqrt(second - first**2)
+    variance = second - first**2
+    std = np.sqrt(np.full_like(variance, variance.mean()) if scale == ONE else variance)
     figures = [{name: row[name] for name in FIGURES} for row in training]
     checks = fit_checks(figures, subjects, cohort.schema, cohort.suffixes)
     told = table[["participant_id", "split", "latent", *cohort.schema.names]].copy()
@@ -166,6 +176,7 @@ def collect(
         source=cohort.source,
         command=command,
         deformed=deformed,
+        scale=scale,
         space=cohort.grid.space,
         suffixes=cohort.suffixes,
         bounds_of=checks.bounds_of,

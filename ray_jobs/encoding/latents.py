@@ -12,6 +12,7 @@ from ldm import contrasts
 from ldm.anatomy.deformed import CHANGED
 from ldm.contrasts import T1W
 from ldm.covariates import CovariateSchema, Row
+from ldm.training.presets import CHANNEL
 from ldm.volumes.brain_size import BrainSize
 from ldm.volumes.grid import MNI
 from ldm.volumes.quality import Bounds
@@ -27,10 +28,14 @@ def factor_column(covariate: str) -> str:
     return f"{covariate}_factors"
 
 
-def identity(cohort: str, copies: int, autoencoder: str, deformed: bool) -> dict[str, Any]:
-    """What makes latents what they are; `deformed` only where they are, as before there was it."""
-    told = {"cohort": cohort, "copies": copies, "autoencoder": autoencoder}
-    return {**told, "deformed": True} if deformed else told
+def identity(
+    cohort: str, copies: int, autoencoder: str, deformed: bool, scale: str = CHANNEL
+) -> dict[str, Any]:
+    """What makes latents what they are; `deformed` and `latent_scale` only where they are not as
+    before there was a choice."""
+    told: dict[str, Any] = {"cohort": cohort, "copies": copies, "autoencoder": autoencoder}
+    told |= {"deformed": True} if deformed else {}
+    return told | ({"latent_scale": scale} if scale != CHANNEL else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,8 @@ class EncodedCohort:
             covariates. A latent is `.npy`, (copies, 2, C, x, y, z) float32: mean and log-variance.
             Deformed: also `<covariate>_factors`, a list of what each copy's is multiplied by.
         latent_mean, latent_std: per channel, over the training subjects.
+        scale: whether each channel has a deviation of its own in `latent_std`, as of
+            `ldm.training.presets`.
         bounds: what the quality check accepts, from the training subjects' reconstructions.
         brain_size: what tells the size of a brain; None where it could not be fitted.
         bounds_of: the bounds of each contrast, where there are several; suffixes: those.
@@ -65,6 +72,7 @@ class EncodedCohort:
     source: dict[str, Any]
     command: str
     deformed: bool = False
+    scale: str = CHANNEL
     space: str = MNI
     suffixes: tuple[str, ...] = (T1W,)
     bounds_of: dict[str, Bounds] = field(default_factory=dict)
@@ -77,7 +85,8 @@ class EncodedCohort:
     @property
     def fingerprint(self) -> str:
         """sha256, hexadecimal, of all that training sees."""
-        return digest(identity(self.cohort, self.copies, self.autoencoder.sha256, self.deformed))
+        autoencoder = self.autoencoder.sha256
+        return digest(identity(self.cohort, self.copies, autoencoder, self.deformed, self.scale))
 
     def split(self, name: str) -> pd.DataFrame:
         """The rows of one split, in the order of their ids."""
@@ -115,6 +124,7 @@ class EncodedCohort:
                 "command": self.command,
                 "copies": self.copies,
                 **({"deformed": True} if self.deformed else {}),
+                **({"latent_scale": self.scale} if self.scale != CHANNEL else {}),
                 **({"space": self.space} if self.space != MNI else {}),
                 **contrasts.to_json(self.suffixes),
                 **({"bounds_of": self.bounds_of} if self.bounds_of else {}),
@@ -158,6 +168,7 @@ class EncodedCohort:
             source=document["source"],
             command=document.get("command", ""),
             deformed=document.get("deformed", False),
+            scale=document.get("latent_scale", CHANNEL),
             space=document.get("space", MNI),
             suffixes=contrasts.from_json(document),
             bounds_of={

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
 from ldm.training.config import TrainingConfig
-from ldm.training.presets import preset
+from ldm.training.presets import Preset, preset
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding import autoencoder_folder
@@ -42,7 +43,7 @@ def train_autoencoder(args: argparse.Namespace) -> int:
         "kind": "autoencoder",
         "cohort": cohort.fingerprint,
         "network": chosen.autoencoder.to_json(),
-        "training": config.identity(),
+        "training": {**config.identity(), "kl_weight": _kl_weight_a_value(chosen, config)},
         **features_job.identity(chosen, source, cohort, config.seed),
         **({"critic": chosen.critic.to_json()} if config.adversarial_weight else {}),
         **({"from": start.told()} if start else {}),
@@ -58,7 +59,7 @@ def train_autoencoder(args: argparse.Namespace) -> int:
     with cluster.session():
         spec = {
             "cohort": str(cohort.folder),
-            "preset": args.preset,
+            "preset": chosen.to_json(),
             "config": config.to_json(),
             "perceptual": features_job.provide(chosen, source, cohort, config.seed, args),
             "started": start is not None,
@@ -91,6 +92,19 @@ def train_autoencoder(args: argparse.Namespace) -> int:
     return 0
 
 
+def _kl_weight_a_value(chosen: Preset, config: TrainingConfig) -> float:
+    """The weight of the KL term as a mean over a latent's values, which is how the identity of a
+    run has always had it."""
+    values = math.prod(latent_shape(chosen))
+    return float(f"{config.kl_weight * values:.6g}")
+
+
+def latent_shape(chosen: Preset) -> tuple[int, ...]:
+    """(C, x, y, z) of a volume's latent."""
+    sides = (side // chosen.autoencoder.factor for side in chosen.grid.shape)
+    return (chosen.autoencoder.latent_channels, *sides)
+
+
 def worker(spec: dict[str, Any]) -> None:
     """What each Ray Train worker runs."""
     import torch
@@ -104,13 +118,9 @@ def worker(spec: dict[str, Any]) -> None:
     from ldm.volumes.previews import mosaic
     from ray_jobs.training.worker import run_worker
 
-    chosen = preset(spec["preset"])
+    chosen = Preset.from_json(spec["preset"])
     config = TrainingConfig.from_json(spec["config"])
     cohort = PreparedCohort.open(Path(spec["cohort"]))
-    latent = (
-        chosen.autoencoder.latent_channels,
-        *(side // chosen.autoencoder.factor for side in chosen.grid.shape),
-    )
     distance = None if spec["perceptual"] == OFF else open_distance(spec["perceptual"])
     held_out = validation_volumes(cohort)
 
@@ -136,8 +146,8 @@ def worker(spec: dict[str, Any]) -> None:
     critic = PatchCritic(chosen.critic) if config.adversarial_weight else None
     volumes = cohort.volumes("train")
     task = (
-        AutoencoderTask(volumes, config, latent, distance)
+        AutoencoderTask(volumes, config, latent_shape(chosen), distance)
         if critic is None
-        else AdversarialAutoencoderTask(volumes, config, latent, critic, distance)
+        else AdversarialAutoencoderTask(volumes, config, latent_shape(chosen), critic, distance)
     )
     run_worker(network, config, task, check, preview, Path(spec["out"]), spec["threads"], critic)

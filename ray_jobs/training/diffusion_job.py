@@ -17,8 +17,9 @@ from ldm.covariates.distribution import CohortDistribution
 from ldm.models.description import CONFIG, ModelDescription
 from ldm.networks import DenoiserConfig
 from ldm.training.config import TrainingConfig
-from ldm.training.presets import Preset, preset
+from ldm.training.presets import Preset, on_card, preset
 from ray_jobs.command_line import command_line
+from ray_jobs.encoding.autoencoder_folder import TrainedAutoencoder
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
 from ray_jobs.files import output_folder, refuse_other_run
@@ -47,11 +48,7 @@ def train_diffusion(args: argparse.Namespace) -> int:
     config = configure(chosen.train_diffusion, args)
     latents = EncodedCohort.open(Path(args.latents).expanduser().absolute())
     trained = latents.autoencoder
-    if trained.config != chosen.autoencoder or not trained.grid.same_voxels(chosen.grid):
-        raise JobError(
-            f"{args.latents} was encoded by another autoencoder than preset {args.preset}'s; "
-            "give the preset it was trained with"
-        )
+    _check_autoencoder(args, chosen, trained)
     rising = preview_covariate(latents.schema, args.preview)
     check_missing(latents, config)
     out = output_folder(args.out, what="a training run")
@@ -78,10 +75,9 @@ def train_diffusion(args: argparse.Namespace) -> int:
         start.put(out)
     spec = {
         "latents": str(latents.folder),
-        "preset": args.preset,
+        "preset": chosen.to_json(),
         "config": config.to_json(),
         "network": network.to_json(),
-        "prediction": chosen.schedule.prediction,
         "started": start is not None,
         "preview": rising,
         "out": str(out),
@@ -93,7 +89,7 @@ def train_diffusion(args: argparse.Namespace) -> int:
     denoiser = Denoiser(network)
     denoiser.load_state_dict(groups["average"])
     told = {"from": start.told()} if start else {}
-    card = {**about, "training": {**_training(args, latents, config, meta), **told}}
+    card = {**about, "training": {**_training(args, chosen, latents, config, meta), **told}}
     described = save(
         out / "model",
         describe_model(args.name, card, chosen, network, latents),
@@ -109,6 +105,25 @@ def train_diffusion(args: argparse.Namespace) -> int:
         "--n 16 --out release"
     )
     return 0
+
+
+def _check_autoencoder(
+    args: argparse.Namespace, chosen: Preset, trained: TrainedAutoencoder
+) -> None:
+    found, wanted = trained.config.to_json(), chosen.autoencoder.to_json()
+    if not trained.grid.same_voxels(chosen.grid):
+        found |= {"grid": trained.grid.to_json()}
+        wanted |= {"grid": replace(chosen.grid, space=trained.grid.space).to_json()}
+    differing = [
+        f"{name} {found.get(name)}, the preset has {wanted.get(name)}"
+        for name in sorted(found.keys() | wanted.keys())
+        if found.get(name) != wanted.get(name)
+    ]
+    if differing:
+        raise JobError(
+            f"{args.latents} was encoded by another autoencoder than preset {args.preset}'s: "
+            f"{'; '.join(differing)}. Give the preset it was trained with"
+        )
 
 
 def with_prediction(chosen: Preset, asked: str | None) -> Preset:
@@ -221,7 +236,11 @@ def describe_model(
 
 
 def _training(
-    args: argparse.Namespace, latents: EncodedCohort, config: TrainingConfig, meta: dict[str, Any]
+    args: argparse.Namespace,
+    chosen: Preset,
+    latents: EncodedCohort,
+    config: TrainingConfig,
+    meta: dict[str, Any],
 ) -> dict[str, Any]:
     """The card's account of the training: commands, data, seeds, losses."""
     autoencoder = latents.autoencoder.training
@@ -235,7 +254,7 @@ def _training(
         "cohort": {k: v for k, v in latents.source.items() if k != "command"},
         "subjects": len(latents.split("train")),
         "held_out": len(latents.split("validation")),
-        "preset": args.preset,
+        **on_card(chosen),
         "commands": [command for command in commands if command],
         "autoencoder": {k: v for k, v in autoencoder.items() if k not in ("command", "cohort")},
         "diffusion": {
@@ -258,7 +277,7 @@ def worker(spec: dict[str, Any]) -> None:
     from ldm.volumes.previews import sweep
     from ray_jobs.training.worker import run_worker
 
-    chosen = with_prediction(preset(spec["preset"]), spec["prediction"])
+    chosen = Preset.from_json(spec["preset"])
     config = TrainingConfig.from_json(spec["config"])
     latents = EncodedCohort.open(Path(spec["latents"]))
     network = DenoiserConfig.from_json(spec["network"])

@@ -10,7 +10,7 @@ from typing import Any
 from ldm.errors import LdmError
 from ldm.training.config import TrainingConfig
 from ldm.training.perceptual import COHORT, OFF, open_distance, source_digest
-from ldm.training.presets import Preset, preset
+from ldm.training.presets import Preset
 from ray_jobs.errors import JobError
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training.fit import fit, is_finished, mark_finished
@@ -39,6 +39,8 @@ def choose(chosen: Preset, config: TrainingConfig, asked: str | None) -> tuple[T
             )
         return config, OFF
     source = asked or chosen.perceptual
+    if source == OFF:
+        return replace(config, perceptual_weight=0.0), OFF
     if source == COHORT or source.split(":")[0] == "monai":
         return config, source
     return config, str(Path(source).expanduser().absolute())
@@ -96,7 +98,7 @@ def provide(
             pass
     spec = {
         "cohort": str(cohort.folder),
-        "preset": chosen.name,
+        "preset": chosen.to_json(),
         "config": config.to_json(),
         "out": str(out),
     }
@@ -135,7 +137,7 @@ def worker(spec: dict[str, Any]) -> None:
     from ldm.volumes.previews import mosaic
     from ray_jobs.training.worker import run_worker
 
-    chosen = preset(spec["preset"])
+    chosen = Preset.from_json(spec["preset"])
     config = TrainingConfig.from_json(spec["config"])
     cohort = PreparedCohort.open(Path(spec["cohort"]))
     held_out = validation_volumes(cohort)

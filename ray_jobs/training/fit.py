@@ -170,6 +170,8 @@ class _telling:
 def _sentence(line: dict[str, Any]) -> str:
     if "resumed" in line:
         return f"goes on from step {line['resumed']}/{line['steps']}"
+    if "alarm" in line:
+        return f"step {line['step']}/{line['steps']}: {line['alarm']}"
     values = ", ".join(f"{name} {value:.4g}" for name, value in line["values"].items())
     text = f"step {line['step']}/{line['steps']}: {values}"
     if line["rate"]:

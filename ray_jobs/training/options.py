@@ -27,10 +27,11 @@ _CHECKPOINTING = {
 }
 # What only one of the jobs has.
 AUTOENCODER = {
-    "kl_weight": "weight of the KL term",
+    "kl_weight": "weight of the KL term, a sum over the values of a volume's latent",
     "perceptual_weight": "weight of the perceptual term; 0 leaves it out",
     "adversarial_weight": "weight of the patch-adversarial term; 0 leaves it out",
     "adversarial_from": "step from which the critic plays",
+    "adversarial_warmup": "steps from there over which that weight rises from 0",
     "critic_learning_rate": "the critic's learning rate",
     **_CHECKPOINTING,
 }
@@ -44,6 +45,9 @@ DECODER = {
 DIFFUSION = {
     "condition_dropout": "share of training samples whose covariates are dropped, for guidance and "
     "for sampling without them",
+    "loss_weighting": "of noise levels: none, or min-snr (Hang et al. 2023, gamma 5)",
+    "timesteps": "how they are drawn: uniform, or logit-normal (Esser et al. 2024), more from the "
+    "middle",
     **_CHECKPOINTING,
 }
 _LEAST = {
@@ -52,6 +56,7 @@ _LEAST = {
     "micro_batch": 0,
     "cooldown_steps": 0,
     "adversarial_from": 0,
+    "adversarial_warmup": 0,
     "save_every": 1,
     "seed": 0,
     "workers": 1,
@@ -94,15 +99,18 @@ def add_run(
     *,
     folder: str = "folder of this run",
     same: str = "the same in all four jobs",
+    files: bool = True,
 ) -> None:
-    """Add `--out`, which is `folder`, and `--preset`, which is `same`."""
+    """Add `--out`, which is `folder`, and `--preset`, which is `same` and may be a file."""
     parser.add_argument(
         "--out",
         required=True,
         metavar="FOLDER",
         help=f"{folder}, seen by every machine of the cluster",
     )
-    parser.add_argument("--preset", default="demo", help=f"demo (default), paper or tiny; {same}")
+    known = "demo (default), paper, tiny or a file" if files else "demo (default), paper or tiny"
+    made = ", as brainpress preset writes it" if files else ""
+    parser.add_argument("--preset", default="demo", help=f"{known}{made}; {same}")
 
 
 def add_options(parser: argparse.ArgumentParser, own: Mapping[str, str] | None = None) -> None:

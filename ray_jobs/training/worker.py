@@ -17,6 +17,7 @@ from torch import nn
 from ldm.errors import LdmError
 from ldm.networks.precision import PRECISIONS, autocast
 from ldm.training import checkpoint
+from ldm.training.adversarial import CriticWatch
 from ldm.training.config import TrainingConfig
 from ldm.training.loop import Step, Task, TrainingState, train
 
@@ -24,6 +25,8 @@ LOG = "log.jsonl"
 # Seconds between two lines of the log.
 LOG_EVERY = 5.0
 BY_BAND = re.compile(r"_\d\.\d\d_\d\.\d\d$")  # figures by band of frequency: curves, not words
+
+CRITIC_LOSS = "critic loss"  # among a step's losses, where there is a critic
 
 # (averaged network, rank, world, device) -> sums, among them "count", that add up over workers
 Validate = Callable[[nn.Module, int, int, torch.device], dict[str, float]]
@@ -132,6 +135,7 @@ class Curves:
         self._log = (out / LOG).open("a")
         self._config = config
         self._since, self._from = time.monotonic(), start
+        self._watch = None if _has_alarm(out / LOG) else CriticWatch()
         if start:
             self._write({"resumed": start, "steps": config.steps})
 
@@ -139,6 +143,10 @@ class Curves:
         """Record one step's losses; now and then a line of the log."""
         for name, value in step.losses.items():
             self._writer.add_scalar(f"train/{name}", value, step.number)
+        if self._watch and CRITIC_LOSS in step.losses:
+            alarm = self._watch.seen(step.losses[CRITIC_LOSS])
+            if alarm:
+                self._write({"alarm": alarm, "step": step.number, "steps": self._config.steps})
         elapsed = time.monotonic() - self._since
         if elapsed >= LOG_EVERY:
             rate = (step.number - self._from) / elapsed
@@ -165,3 +173,8 @@ class Curves:
     def _write(self, line: dict[str, Any]) -> None:
         self._log.write(json.dumps(line) + "\n")
         self._log.flush()
+
+
+def _has_alarm(log: Path) -> bool:
+    """Whether an earlier start of this run told already that the critic wins."""
+    return log.exists() and any('"alarm"' in line for line in log.read_text().splitlines())

@@ -133,7 +133,11 @@ def narrower(preset: Preset, width: int, side: int) -> Preset:
             norm_num_groups=groups,
         ),
         critic=replace(preset.critic, channels=preset.critic.channels // width),
-        features=replace(preset.features, channels=thin(preset.features.channels)),
+        features=replace(
+            preset.features,
+            channels=thin(preset.features.channels),
+            piece=min(preset.features.piece, *shape),
+        ),
     )
 
 

@@ -41,7 +41,7 @@ def ideal_prediction(schedule: Schedule, latent: Tensor, times: Tensor) -> Tenso
     image = posterior_mean(latent.double(), here, small_set().double(), width=0)
     epsilon = (latent.double() - here.signal * image) / here.sigma
     v = here.signal * epsilon - here.sigma * image
-    said = {"epsilon": epsilon, "v": v, "flow": epsilon - image}
+    said = {"epsilon": epsilon, "v": v, "x0": image, "flow": epsilon - image}
     return said[schedule.prediction].float()
 
 

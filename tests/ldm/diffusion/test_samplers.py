@@ -210,7 +210,7 @@ def test_with_any_eta_the_variance_of_a_gaussian_is_kept(prediction: str, eta: f
         image = a * width**2 / ((a * width) ** 2 + s**2) * latent
         epsilon = (latent - a * image) / s
         v = a * epsilon - s * image
-        return {"epsilon": epsilon, "v": v, "flow": epsilon - image}[prediction]
+        return {"epsilon": epsilon, "v": v, "x0": image, "flow": epsilon - image}[prediction]
 
     generator = torch.Generator().manual_seed(0)
     found = sample(

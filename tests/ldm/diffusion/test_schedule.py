@@ -37,7 +37,7 @@ def test_a_schedule_survives_json() -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"prediction": "x0"}, "prediction 'x0': expected one of"),
+        ({"prediction": "x1"}, "prediction 'x1': expected one of"),
         ({"steps": 0}, "schedule of 0 steps"),
         ({"beta_start": 0.1, "beta_end": 0.01}, "beta_start <= beta_end"),
         ({"beta_start": 0.0}, "0 < beta_start"),

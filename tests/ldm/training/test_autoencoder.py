@@ -14,6 +14,7 @@ from ldm import noise
 from ldm.networks import Autoencoder
 from ldm.training import autoencoder as task_module
 from ldm.training.autoencoder import KURTOSIS, POWER, augment, fidelity, texture, validate
+from ldm.training.presets import preset
 from ldm.volumes.conversion import read_volume
 from tests.ldm.tiny_model import (
     LATENT_SHAPE,
@@ -30,9 +31,21 @@ def test_the_kl_divergence_is_that_of_torch_distributions() -> None:
     generator = torch.Generator().manual_seed(0)
     mean = torch.randn(3, 2, 4, 4, 4, generator=generator)
     std = torch.rand(3, 2, 4, 4, 4, generator=generator) + 0.1
-    wanted = kl_divergence(Normal(mean, std), Normal(0.0, 1.0)).mean()
+    wanted = kl_divergence(Normal(mean, std), Normal(0.0, 1.0)).sum() / 3
     torch.testing.assert_close(task_module.kl_divergence(mean, std), wanted)
-    assert task_module.kl_divergence(torch.zeros(2), torch.ones(2)) == 0
+    assert task_module.kl_divergence(torch.zeros(2, 1), torch.ones(2, 1)) == 0
+
+
+@pytest.mark.parametrize(("name", "weight"), [("tiny", 1e-5), ("demo", 1e-6), ("paper", 3.36e-4)])
+def test_the_kl_weight_of_a_preset_comes_to_so_much_a_latent_value(
+    name: str, weight: float
+) -> None:
+    """The demo's and the tiny one's as they were trained; the paper's source has 1e-8 as a sum."""
+    chosen = preset(name)
+    values = chosen.autoencoder.latent_channels * np.prod(
+        [side // chosen.autoencoder.factor for side in chosen.grid.shape]
+    )
+    assert chosen.train_autoencoder.kl_weight * values == pytest.approx(weight)
 
 
 def test_the_loss_is_l1_and_weighted_kl(tmp_path: Path) -> None:
@@ -95,6 +108,14 @@ def test_a_volume_equal_to_itself_has_the_best_figures_and_noise_lowers_them() -
     brighter = fidelity(volume * 0.5 + 0.1, volume * 0.5)
     assert (brighter["l1"], brighter["psnr"]) == (pytest.approx(0.1), pytest.approx(20, abs=1e-3))
     assert fidelity(torch.rand_like(volume), volume)["ssim"] < 0.2 < brighter["ssim"] < 1
+
+
+def test_figures_are_in_float32_also_where_validation_runs_in_bf16() -> None:
+    volume = torch.rand(1, 1, 12, 12, 12, generator=torch.Generator().manual_seed(0))
+    found = (0.98 * volume + 0.005).clamp(0, 1)
+    wanted = fidelity(found, volume)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert fidelity(found, volume) == wanted
 
 
 def test_validation_sums_so_that_shares_add_up(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ldm.diffusion.emphasis import WEIGHTINGS, time_step
+from ldm.diffusion.samplers import target
 from ldm.diffusion.schedule import PREDICTIONS, Schedule
 from ldm.networks import Denoiser
 from ldm.training.diffusion import VALIDATION_TIMES, DiffusionTask
@@ -33,7 +35,12 @@ class Oracle(nn.Module):
         image, noise = self.samples["latent"], self.samples["noise"]
         torch.testing.assert_close(noisy, signal * image + sigma * noise)
         torch.testing.assert_close(conditions, self.samples["conditions"])
-        wanted = {"epsilon": noise, "v": signal * noise - sigma * image, "flow": noise - image}
+        wanted = {
+            "epsilon": noise,
+            "v": signal * noise - sigma * image,
+            "x0": image,
+            "flow": noise - image,
+        }
         return wanted[self.task.schedule.prediction] + self.error
 
 
@@ -46,6 +53,67 @@ def test_the_loss_is_the_mean_squared_error_of_the_prediction(
     samples = task.load(np.array([0, 1, 4]), 0, range(3))
     loss, _ = task.loss(Oracle(task, samples, error), samples)
     assert float(loss) == pytest.approx(error**2, abs=1e-10)
+
+
+class Mistaken(nn.Module):
+    """Sees an image that is wrong by `error` everywhere, and says so as the schedule predicts."""
+
+    def __init__(self, samples: dict[str, Tensor], schedule: Schedule, error: float) -> None:
+        super().__init__()
+        self.image, self.schedule = samples["latent"] + error, schedule
+
+    def forward(self, noisy: Tensor, step: Tensor, *_: Tensor) -> Tensor:
+        signal, sigma = (
+            torch.from_numpy(values[step.numpy()]).float().view(-1, 1, 1, 1, 1)
+            for values in self.schedule.levels()
+        )
+        epsilon = (noisy - signal * self.image) / sigma
+        return target(self.image, epsilon, step, self.schedule)[1]
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_min_snr_weighs_the_error_of_the_image_alike_whatever_is_predicted(
+    tmp_path: Path, prediction: str
+) -> None:
+    """Hang et al. 2023 section 3.4: min(SNR, 5) times the squared error of the image."""
+    schedule = Schedule(prediction=prediction)
+    task = diffusion_task(tmp_path, replace(CONFIG, loss_weighting="min-snr"), schedule)
+    samples = task.load(np.array([0, 1, 4, 2]), 0, range(4))
+    samples["step"] = torch.tensor([20, 200, 500, 800])
+    signal, sigma = (values[samples["step"].numpy()] for values in schedule.levels())
+    wanted = float(np.minimum((signal / sigma) ** 2, 5).mean() * 0.25)
+    loss, _ = task.loss(Mistaken(samples, schedule, 0.5), samples)
+    assert float(loss) == pytest.approx(wanted, rel=2e-3)
+
+
+def test_validation_has_no_weights_so_that_runs_of_any_weighting_compare(tmp_path: Path) -> None:
+    network, cpu = networks()[1], torch.device("cpu")
+    schedule = Schedule(prediction="v")
+    found = [
+        diffusion_task(tmp_path, replace(CONFIG, loss_weighting=how), schedule).validate(
+            network, [0, 2], cpu
+        )
+        for how in WEIGHTINGS
+    ]
+    assert found[0] == found[1]
+
+
+def test_logit_normal_times_are_sigmoids_of_a_normal_and_all_else_is_the_same(
+    tmp_path: Path,
+) -> None:
+    """Esser et al. 2024 section 3.1: the logits have mean 0 and deviation 1."""
+    plain = diffusion_task(tmp_path, CONFIG, Schedule())
+    task = diffusion_task(tmp_path, replace(CONFIG, timesteps="logit-normal"), Schedule())
+    zeros = np.zeros(8, dtype=int)
+    shares = [(task.load(zeros, s, range(8))["step"] + 0.5) / 1000 for s in range(150)]
+    logits = torch.logit(torch.cat(shares))
+    assert float(logits.mean()) == pytest.approx(0, abs=0.03)
+    assert float(logits.std()) == pytest.approx(1, abs=0.03)
+    samples, usual = (one.load(zeros, 3, range(8)) for one in (task, plain))
+    assert not torch.equal(samples.pop("step"), usual.pop("step"))
+    torch.testing.assert_close(samples, usual, rtol=0, atol=0)
+    ends = [time_step(share, Schedule(), "logit-normal") for share in (0.0, 0.5, 1.0)]
+    assert ends == [0, 500, 999]
 
 
 def test_samples_are_a_function_of_seed_step_and_position(tmp_path: Path) -> None:

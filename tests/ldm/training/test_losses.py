@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ldm.errors import LdmError
 from ldm.training import adversarial
-from ldm.training.adversarial import PatchCritic, PatchCriticConfig
+from ldm.training.adversarial import CriticWatch, PatchCritic, PatchCriticConfig
 from ldm.training.autoencoder import AdversarialAutoencoderTask, AutoencoderTask
 from ldm.training.distance import FeatureDistance, MonaiDistance
 from ldm.training.perceptual import open_distance, source_digest
@@ -102,6 +102,38 @@ def test_the_critic_takes_no_part_before_its_step(tmp_path: Path) -> None:
     network, _ = networks()
     _, parts = task.loss(network, task.load(np.array([0]), 4, range(1)))
     assert parts.keys() == {"l1", "kl"}
+
+
+def test_the_adversarial_weight_rises_from_where_the_critic_begins(tmp_path: Path) -> None:
+    config = replace(
+        CONFIG, adversarial_weight=0.2, adversarial_from=5, adversarial_warmup=4, kl_weight=0.0
+    )
+    weights = [config.adversarial_weight_at(step) for step in (5, 6, 7, 8, 9, 100)]
+    assert weights == pytest.approx([0.05, 0.1, 0.15, 0.2, 0.2, 0.2])
+    assert replace(config, adversarial_warmup=0).adversarial_weight_at(5) == 0.2
+    task = AdversarialAutoencoderTask(volume_paths(tmp_path), config, LATENT_SHAPE, critic())
+    network, _ = networks()
+    for step, weight in ((5, 0.05), (6, 0.1), (50, 0.2)):
+        loss, parts = task.loss(network, task.load(np.array([0, 1]), step, range(2)))
+        torch.testing.assert_close(loss, parts["l1"] + weight * parts["adversarial"])
+
+
+def test_a_critic_that_wins_is_told_once_and_after_long() -> None:
+    watch = CriticWatch()
+    told = [watch.seen(0.25 if step < 300 else 0.001) for step in range(3_000)]
+    (place,) = [step for step, line in enumerate(told) if line]
+    assert 400 < place < 1_200
+    line = told[place]
+    assert line is not None
+    assert line.startswith("the critic wins: its loss has been about 0.02 for 200 steps")
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("losses", [[0.25], [0.1], [0.001, 0.001, 0.2]])
+def test_a_critic_that_plays_on_is_no_cause_for_alarm(losses: list[float]) -> None:
+    watch = CriticWatch()
+    assert not any(watch.seen(losses[step % len(losses)]) for step in range(2_000))
+    assert not any(CriticWatch().seen(0.0) for _ in range(CriticWatch.STEPS - 1))
 
 
 def test_a_perceptual_weight_without_a_network_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -22,7 +23,7 @@ from ray_jobs.encoding import copier
 from ray_jobs.encoding.autoencoder_folder import TrainedAutoencoder, open_run
 from ray_jobs.encoding.encoder import Encoder
 from ray_jobs.encoding.job import collect
-from ray_jobs.encoding.latents import EncodedCohort, factor_column
+from ray_jobs.encoding.latents import EncodedCohort, factor_column, identity
 from ray_jobs.errors import JobError
 from ray_jobs.files import read_json
 from ray_jobs.preparation.cohort import PreparedCohort
@@ -111,6 +112,29 @@ def test_statistics_are_of_the_training_subjects_whatever_order_they_come_in(lin
     again = collect(rows, table, cohort(line), 2, line / "latents", "")
     assert (again.latent_mean, again.latent_std) == (encoded.latent_mean, encoded.latent_std)
     assert again.bounds == encoded.bounds
+
+
+def test_with_one_scale_for_all_the_channels_keep_their_strength(line: Path) -> None:
+    own = EncodedCohort.open(line / "latents")
+    table = cohort(line).table
+    encoder = Encoder(str(line / "latents"), str(line / "prepared"), 2, gpu=False)
+    rows = {
+        row["participant_id"]: encoder({**row, "latent": f"latents/{row['participant_id']}.npy"})
+        for row in table.to_dict(orient="records")
+    }
+    told = table.assign(latent=[f"latents/{name}.npy" for name in table["participant_id"]])
+    one = collect(rows, told, cohort(line), 2, line / "one", "", scale="one")
+    assert one.latent_mean == own.latent_mean
+    (std,) = set(one.latent_std)
+    assert std == pytest.approx(np.sqrt(np.mean(np.square(own.latent_std))))
+    assert one.latent_std != own.latent_std
+    shutil.copytree(line / "latents", line / "one")
+    one.write()
+    again = EncodedCohort.open(line / "one")
+    assert (again.latent_std, again.scale) == (one.latent_std, "one")
+    assert again.fingerprint != own.fingerprint
+    assert identity("c", 2, "a", False) == {"cohort": "c", "copies": 2, "autoencoder": "a"}
+    assert "latent_scale" not in json.loads((line / "latents" / "latents.json").read_text())
 
 
 def test_latents_come_back_with_the_cohort_and_the_autoencoder_that_made_them(line: Path) -> None:
@@ -211,6 +235,8 @@ def test_latents_of_another_run_in_the_same_out_are_refused_by_the_field(
     before = read_json(copied / "latents" / "run.json")
     told = refused(capsys, *command(copied, "--copies", 3))
     assert "latents holds another run: copies 2 -> 3. Use its options again, or another" in told
+    told = refused(capsys, *command(copied, "--latent-scale", "one"))
+    assert "latents holds another run: latent_scale none -> 'one'" in told
     write_prepared(copied / "other", count=13)
     told = refused(capsys, *command(copied, "--cohort", copied / "other"))
     assert "latents holds another run: cohort " in told
@@ -241,6 +267,7 @@ def test_a_cohort_of_another_grid_is_refused(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--latent-scale", "two"], "--latent-scale two: expected channel or one"),
         (["--copies", "0"], "--copies 0: expected at least 1"),
         (["--workers", "0"], "--workers 0: expected at least 1"),
         (["--copies", "2", "--deform"], "--deform: of 2 copies none is bent; expected --copies 3"),

@@ -167,9 +167,9 @@ def test_latents_of_another_preset_are_refused(
     line: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = command("train-diffusion", line, tmp_path / "run", "--preset", "demo")
-    assert "was encoded by another autoencoder than preset demo's; give the preset it was" in (
-        refused(capsys, *words)
-    )
+    told = refused(capsys, *words)
+    assert "was encoded by another autoencoder than preset demo's: channels (8, 8), the" in told
+    assert told.endswith("Give the preset it was trained with\n")
 
 
 def test_a_preview_of_no_covariate_or_of_levels_is_refused(
@@ -216,6 +216,20 @@ def test_another_run_in_the_same_out_is_refused_by_its_field(
     assert read_json(out / "run.json") == begun
     with pytest.raises(pytest.fail.Exception, match="Ray began"):
         ended(capsys, *command(verb, line, out, "--steps", 99, "--workers", 2, "--retries", 0))
+
+
+def test_a_run_begun_before_the_kl_term_was_a_sum_goes_on_at_its_weight_alone(
+    line: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was 1e-5 as a mean over the 192 values of a latent, and that is what run.json has."""
+    out = tmp_path / "run"
+    with pytest.raises(pytest.fail.Exception, match="Ray began"):
+        ended(capsys, *command("train-autoencoder", line, out))
+    begun = read_json(out / "run.json")
+    assert begun is not None
+    assert begun["training"]["kl_weight"] == 1e-5
+    told = refused(capsys, *command("train-autoencoder", line, out, "--kl-weight", "1e-5"))
+    assert "training.kl_weight 1e-05 -> 0.00192" in told
 
 
 def test_more_workers_than_the_cluster_has_room_for_are_refused() -> None:

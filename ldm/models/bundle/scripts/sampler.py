@@ -31,8 +31,8 @@ class Sampler:
         denoiser: MONAI's DiffusionModelUNet.
         covariates: name, kind, minimum, maximum, levels and, where it is "one-hot", coding of
             each, in the network's order.
-        schedule: steps, beta_start, beta_end, what the denoiser predicts: "epsilon" or "v" on the
-            scaled-linear path, or "flow", and, where sampling ends early, at which step:
+        schedule: steps, beta_start, beta_end, what the denoiser predicts: "epsilon", "v" or "x0" on
+            the scaled-linear path, or "flow", and, where sampling ends early, at which step:
             truncation.
         latent_shape: channels and sides of the latent.
         affine: (4, 4), voxel indices to millimetres.
@@ -180,9 +180,11 @@ def split(
         return (latent - sigma * predicted) / signal, predicted
     if prediction == "v":
         return signal * latent - sigma * predicted, signal * predicted + sigma * latent
+    if prediction == "x0":
+        return predicted, (latent - signal * predicted) / sigma
     if prediction == "flow":
         return latent - sigma * predicted, latent + signal * predicted
-    raise ValueError(f"prediction {prediction!r}: expected epsilon, v or flow")
+    raise ValueError(f"prediction {prediction!r}: expected epsilon, v, x0 or flow")
 
 
 def inputs_of(covariate: Mapping[str, Any]) -> list[str]:

@@ -1,63 +1,16 @@
-"""The presets: each a named function that returns everything a training run must agree on."""
+"""The named presets: each a function that returns everything a training run must agree on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ldm.diffusion.schedule import Schedule
-from ldm.errors import LdmError
 from ldm.networks import AutoencoderConfig, DenoiserConfig
 from ldm.training.adversarial import PatchCriticConfig
 from ldm.training.config import TrainingConfig
 from ldm.training.features import FeatureConfig
+from ldm.training.presets.config import Preset
 from ldm.volumes.grid import Grid
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preset:
-    """A grid, the two networks, the schedule, and how each network is trained.
-
-    Attributes:
-        critic: of the autoencoder's adversarial term.
-        perceptual: where the network of its perceptual term comes from, as in `--perceptual`.
-        features, train_features: that network, where it is trained on the cohort.
-        latent_copies: copies of a volume that are encoded.
-        standardise_conditions: whether the U-Net sees them with mean 0 and deviation 1.
-    """
-
-    name: str
-    grid: Grid
-    autoencoder: AutoencoderConfig
-    denoiser: DenoiserConfig
-    schedule: Schedule
-    train_autoencoder: TrainingConfig
-    train_diffusion: TrainingConfig
-    train_decoder: TrainingConfig
-    latent_copies: int
-    standardise_conditions: bool
-    critic: PatchCriticConfig
-    features: FeatureConfig
-    train_features: TrainingConfig
-    perceptual: str = "cohort"
-
-    @property
-    def null_condition(self) -> float:
-        """What a dropped condition reads: a value far from any that a subject has."""
-        return -4.0 if self.standardise_conditions else -1.0
-
-    def __post_init__(self) -> None:
-        if min(self.grid.shape) < self.critic.smallest_side:
-            raise LdmError(
-                f"preset {self.name}: grid {self.grid.shape} is too small for a critic of "
-                f"{self.critic.layers} layers; expected sides of {self.critic.smallest_side} up"
-            )
-        factor = self.autoencoder.factor * self.denoiser.factor
-        if any(side % factor for side in self.grid.shape):
-            raise LdmError(
-                f"preset {self.name}: grid {self.grid.shape} must divide by {factor}, "
-                "the autoencoder's factor times the U-Net's"
-            )
 
 
 def paper() -> Preset:
@@ -134,7 +87,7 @@ def demo() -> Preset:
         ),
         schedule=Schedule(prediction="v"),
         train_autoencoder=TrainingConfig(
-            steps=2_500, batch_size=2, learning_rate=1e-3, kl_weight=1e-6, ema_decay=0.995
+            steps=2_500, batch_size=2, learning_rate=1e-3, kl_weight=1e-6 / 40_960, ema_decay=0.995
         ),
         critic=PatchCriticConfig(channels=16, layers=3),
         features=FeatureConfig(channels=(16, 32, 64), piece=32),
@@ -190,7 +143,7 @@ def tiny() -> Preset:
             steps=20,
             batch_size=4,
             learning_rate=2e-3,
-            kl_weight=1e-5,
+            kl_weight=1e-5 / 192,
             save_every=10,
             precision="fp32",
         ),
@@ -219,14 +172,3 @@ def tiny() -> Preset:
 
 
 PRESETS: dict[str, Callable[[], Preset]] = {"demo": demo, "paper": paper, "tiny": tiny}
-
-
-def preset(name: str) -> Preset:
-    """The preset of this name.
-
-    Raises:
-        LdmError: there is none.
-    """
-    if name not in PRESETS:
-        raise LdmError(f"preset {name!r}: expected one of {', '.join(PRESETS)}")
-    return PRESETS[name]()
