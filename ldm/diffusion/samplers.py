@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ldm.diffusion.config import Sampler, Sampling
 from ldm.diffusion.multistep import dpm_2m, unipc
-from ldm.diffusion.schedule import CLEAN, IMAGE, Level, Schedule, log_snr_times, step_pairs
+from ldm.diffusion.schedule import CLEAN, IMAGE, Level, Schedule, even_times, log_snr_times
 from ldm.diffusion.solvers import Point, StepNoise, ddim, ddpm
 from ldm.errors import LdmError
 
@@ -62,10 +62,8 @@ def points(schedule: Schedule, sampling: Sampling) -> list[Point]:
     Raises:
         LdmError: fewer than 1 or more than `schedule.steps` steps.
     """
-    pairs = step_pairs(schedule.steps, sampling.count, schedule.truncation)  # refuses too many
-    if sampling.sampler in (Sampler.DDIM, Sampler.DDPM):
-        times = [t for t, _ in pairs]
-    else:
+    times = even_times(schedule, sampling.count)  # refuses too many
+    if sampling.sampler not in (Sampler.DDIM, Sampler.DDPM):
         times = log_snr_times(schedule, sampling.count)
     signal, sigma = schedule.levels()
     path = [Point(t, Level(float(signal[t]), float(sigma[t]))) for t in times]

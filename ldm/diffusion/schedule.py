@@ -13,6 +13,8 @@ from ldm.untrusted import MOST_STEPS
 
 PREDICTIONS = ("epsilon", "v", "x0", "flow")
 IMAGE = -1  # the time step of the clean image
+# The share of image at a sampler's first call above which noise alone is no stand-in for it.
+MOST_SIGNAL = 0.2
 
 
 class Level(NamedTuple):
@@ -123,20 +125,42 @@ def step_pairs(
     return list(zip(times, [*times[1:], IMAGE], strict=True))
 
 
+def even_times(schedule: Schedule, count: int) -> list[int]:
+    """`count` evenly spaced time steps, from noise to image: those of `step_pairs`.
+
+    But for the few steps whose first would still be image to more than `MOST_SIGNAL` (of the
+    paper's betas 1 or 2, of a flow up to 4): a sampler brings noise alone, so they begin at T - 1
+    ("trailing" spacing, Lin et al. 2024 section 3.3), and with truncation end at its step.
+
+    >>> even_times(Schedule(), 50)[:2], even_times(Schedule(), 1)
+    ([980, 960], [999])
+    >>> even_times(Schedule(prediction="flow"), 4)
+    [999, 749, 499, 249]
+
+    Raises:
+        LdmError: as `step_pairs`.
+    """
+    times = [t for t, _ in step_pairs(schedule.steps, count, schedule.truncation)]
+    last, end = schedule.steps - 1, schedule.truncation
+    if schedule.levels()[0][times[0]] <= MOST_SIGNAL:
+        return times
+    if end and count > 1:
+        return [end + (last - end) * i // (count - 1) for i in reversed(range(count))]
+    return [schedule.steps * i // count - 1 for i in range(count, 0, -1)]
+
+
 def log_snr_times(schedule: Schedule, count: int) -> list[int]:
     """`count` time steps, from T - 1 on, evenly spread over the log-SNR.
 
     Even steps in the solver's own variable (Lu et al. 2022 section 5.1): `count` of them lead from
     step T - 1 to step 0, and the last goes to the image instead; of a truncated schedule, whose end
-    is an image of its own, the last is the step of truncation. Rounded to steps that the network
-    was trained with, each visited once.
+    is an image of its own, the last of several is the step of truncation. Rounded to steps that the
+    network was trained with, each visited once.
     """
     signal, sigma = schedule.levels()
     log_snr, end = np.log(signal / sigma), schedule.truncation
     if end and count > 1:
         wanted = np.linspace(log_snr[-1], log_snr[end], count)
-    elif end:
-        wanted = log_snr[[end]]
     else:
         wanted = np.linspace(log_snr[-1], log_snr[0], count + 1)[:-1]
     nearest = np.interp(wanted, log_snr[::-1], np.arange(schedule.steps)[::-1])

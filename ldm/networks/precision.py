@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -37,7 +41,25 @@ def cast(network: nn.Module, dtype: torch.dtype, *, keep: nn.Module | None = Non
             module.to(dtype)
 
 
-def autocast(device: str, dtype: torch.dtype) -> torch.autocast:
-    """Autocast to `dtype` on `device`; does nothing for float32."""
-    kind = torch.device(device).type
-    return torch.autocast(kind, dtype=dtype, enabled=dtype != torch.float32)
+@contextmanager
+def autocast(device: str, dtype: torch.dtype) -> Iterator[None]:
+    """Autocast to `dtype` on `device`; for float32 none, and on CUDA no TF32 either, in which
+    PyTorch's convolutions compute otherwise: of 24 bits of a product's factors it keeps 11."""
+    kind, whole = torch.device(device).type, dtype == torch.float32
+    exact = _exact() if whole and kind == "cuda" else nullcontext()
+    with exact, torch.autocast(kind, dtype=dtype, enabled=not whole):
+        yield
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    """Without TF32, in convolutions and in products of matrices."""
+    places: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [place.allow_tf32 for place in places]
+    for place in places:
+        place.allow_tf32 = False
+    try:
+        yield
+    finally:
+        for place, allowed in zip(places, before, strict=True):
+            place.allow_tf32 = allowed

@@ -239,6 +239,16 @@ def test_steps_are_calls_of_the_denoiser_each_at_an_earlier_time(sampler: str) -
     assert seen == [point.time for point in points(schedule, how)][:-1]
 
 
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_one_call_gives_the_mean_of_all_images_and_not_the_noise(prediction: str) -> None:
+    schedule = Schedule(prediction=prediction)
+    found = sample(ideal(schedule), noise(1), schedule, Sampling(steps=1))
+    mean = small_set().mean(0)
+    assert float((found.mean(0) - mean).abs().max()) < 0.2
+    assert float((found - noise(1)).pow(2).mean()) > 0.5
+    assert float((found - mean).pow(2).mean()) < 0.2
+
+
 def test_ddim_needs_no_noise_and_samplers_that_put_it_in_say_that_they_do() -> None:
     schedule = Schedule()
     sample(ideal(schedule), noise(1), schedule, Sampling(steps=2))

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from ldm.diffusion.schedule import Schedule, step_pairs
+from ldm.diffusion.schedule import (
+    PREDICTIONS,
+    Schedule,
+    even_times,
+    log_snr_times,
+    step_pairs,
+)
 from ldm.errors import LdmError
 
 
@@ -51,6 +59,29 @@ def test_an_impossible_schedule_is_refused_at_birth(fields: dict, words: str) ->
 
 def test_the_paper_s_50_steps_are_980_960_down_to_0() -> None:
     assert step_pairs(1000, 50) == [(t, t - 20 if t else -1) for t in range(980, -1, -20)]
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_no_sampler_begins_where_noise_alone_is_no_stand_in(prediction: str) -> None:
+    schedule = Schedule(prediction=prediction)
+    signal, _ = schedule.levels()
+    for truncation in (0, 250):
+        cut = replace(schedule, truncation=truncation)
+        for count in (1, 2, 3, 4, 5, 8, 20, 50, 1000 - truncation):
+            for times in (even_times(cut, count), log_snr_times(cut, count)):
+                assert signal[times[0]] <= 0.2
+                assert times == sorted(set(times), reverse=True)
+                assert len(times) == count
+                assert not truncation or count == 1 or times[-1] == truncation
+
+
+def test_the_few_steps_that_begin_too_late_are_trailing_and_all_others_are_as_they_were() -> None:
+    for prediction, few in (("epsilon", 2), ("v", 2), ("x0", 2), ("flow", 4)):
+        schedule = Schedule(prediction=prediction)
+        for count in range(1, 101):
+            usual = [t for t, _ in step_pairs(1000, count)]
+            trailing = [1000 * i // count - 1 for i in range(count, 0, -1)]
+            assert even_times(schedule, count) == (trailing if count <= few else usual)
 
 
 def test_as_many_steps_as_were_trained_visit_them_all() -> None:

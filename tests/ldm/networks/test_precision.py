@@ -34,3 +34,16 @@ def test_cast_converts_convolutions_and_linear_layers_but_neither_norms_nor_what
 def test_autocast_computes_in_the_dtype_and_leaves_float32_alone(dtype: torch.dtype) -> None:
     with autocast("cpu", dtype):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+def test_float32_on_cuda_is_without_tf32_and_all_else_is_left_as_it_was() -> None:
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, products.allow_tf32
+    assert before == (True, False), "PyTorch's own: convolutions in TF32"
+    with autocast("cuda", torch.float32):
+        assert (convolutions.allow_tf32, products.allow_tf32) == (False, False)
+    assert (convolutions.allow_tf32, products.allow_tf32) == before
+    with autocast("cpu", torch.bfloat16), autocast("cpu", torch.float32):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+    with autocast("cpu", torch.float32):
+        assert (convolutions.allow_tf32, products.allow_tf32) == before

@@ -20,6 +20,7 @@ from monai.networks.utils import pixelshuffle, pixelunshuffle
 from torch import Tensor, nn
 
 LATENT = 1  # the first integer of a noise key: what the noise is for
+MOST_SIGNAL = 0.2  # of the image, at the first call
 LEVELS = 4095  # intensities 0..1 are stored as 12-bit integers
 
 
@@ -120,10 +121,7 @@ class Sampler:
         conditions = torch.tensor([[self.told(name, asked) for name in asked]])
         conditions = ((conditions - self.condition_mean) / self.condition_std).to(self.device)
         signal, sigma = levels(**self.schedule)
-        count = len(signal) - self.truncation
-        if not 1 <= steps <= count:
-            raise ValueError(f"{steps} steps: expected between 1 and {count}")
-        times = [self.truncation + count * i // steps for i in reversed(range(steps))]
+        times = times_of(signal, steps, self.truncation)
         latent = torch.from_numpy(normal(self.latent_shape, LATENT, *key))[None].to(self.device)
         ends = [(float(signal[t]), float(sigma[t])) for t in times[1:]] + [(1.0, 0.0)]
         for t, (next_signal, next_sigma) in zip(times, ends, strict=True):
@@ -170,6 +168,20 @@ def levels(
     betas = np.linspace(beta_start**0.5, beta_end**0.5, steps) ** 2
     kept = np.cumprod(1.0 - betas)
     return np.sqrt(kept), np.sqrt(1 - kept)
+
+
+def times_of(signal: np.ndarray, steps: int, truncation: int) -> list[int]:
+    """The time steps of so many calls, evenly spaced; they begin at the last one where noise alone
+    would be no stand-in for what the first has of the image."""
+    count = len(signal) - truncation
+    if not 1 <= steps <= count:
+        raise ValueError(f"{steps} steps: expected between 1 and {count}")
+    times = [truncation + count * i // steps for i in reversed(range(steps))]
+    if signal[times[0]] <= MOST_SIGNAL:
+        return times
+    if truncation and steps > 1:
+        return [truncation + (count - 1) * i // (steps - 1) for i in reversed(range(steps))]
+    return [len(signal) * i // steps - 1 for i in range(steps, 0, -1)]
 
 
 def split(

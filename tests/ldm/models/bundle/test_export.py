@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gzip
+import itertools
 import json
 import os
 import subprocess
@@ -22,7 +23,7 @@ from monai.bundle import ConfigWorkflow
 from ldm.covariates import PAPER_SCHEMA, Covariate, CovariateSchema, Row
 from ldm.covariates.calibration import Calibration, Plane
 from ldm.covariates.distribution import CohortDistribution
-from ldm.diffusion.schedule import PREDICTIONS, Schedule
+from ldm.diffusion.schedule import PREDICTIONS, Schedule, even_times
 from ldm.errors import LdmError
 from ldm.loading import describe, load
 from ldm.models.bundle import scripts
@@ -231,6 +232,11 @@ def test_the_script_s_noise_levels_and_scaling_are_ours() -> None:
             sampler.levels(**schedule.to_json()), schedule.levels(), strict=True
         ):
             np.testing.assert_array_equal(found, wanted)
+    for prediction, truncation in itertools.product(PREDICTIONS, (0, 250)):
+        schedule = Schedule(prediction=prediction, truncation=truncation)
+        for steps in (1, 2, 3, 4, 5, 50):
+            found = sampler.times_of(schedule.levels()[0], steps, truncation)
+            assert found == even_times(schedule, steps)
     for covariate, scaled in zip(PAPER_SCHEMA.covariates, PAPER_SCHEMA.scale(ROW), strict=True):
         assert np.float32(sampler.scaled(covariate.to_json(), ROW[covariate.name])) == scaled
 
