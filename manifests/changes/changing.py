@@ -122,6 +122,7 @@ class Changing:
             try:
                 change = read_change(self.store, decided)
             except KeyError:
+                self.lease.renew()  # or somebody else finished it
                 key = staged_key(decided.identity, JOURNAL)
                 line = f"{self.store.uri}/{key} is missing, by which a change is finished"
                 raise ReleaseError(f"{line}; see `brainpress verify`", exit_code=1) from None
@@ -146,6 +147,7 @@ class Changing:
             except KeyError:
                 data = b""
             if sha256(data) != change.files[key]:
+                self.lease.renew()  # or somebody else finished it
                 line = f"{self.store.uri}/{place} is missing or was changed"
                 raise ReleaseError(f"{line}; see `brainpress verify`", exit_code=1)
             return data
