@@ -31,15 +31,19 @@ class Seen:
         place: where it lies.
         store: to be read from: the place, or what a change makes of it.
         release_json: None where there is none.
+        stamp: the etag of release.json, or the identity of the change that makes it: a release that
+            was changed and changed back is another one, whose files came and went.
     """
 
     place: Store
     store: Store
     release_json: bytes | None
+    stamp: str = ""
 
     def confirm(self) -> None:
         """Raise ChangedError unless the release is still the one that was found."""
-        if look_at(self.place).release_json != self.release_json:
+        now = look_at(self.place)
+        if (now.release_json, now.stamp) != (self.release_json, self.stamp):
             raise ChangedError(
                 f"{self.place.uri} was changed while it was being read; run the same command again"
             )
@@ -57,12 +61,14 @@ def look_at(store: Store) -> Seen:
         if view is None:
             continue  # finished just now
         try:
-            data = view.get(RELEASE_KEY, most=MOST_JSON_BYTES)
+            data, etag = view.get_with_etag(RELEASE_KEY, most=MOST_JSON_BYTES)
         except KeyError:
             return Seen(store, view, None)
         decided = register.change if register else None
-        if decided is None or sha256(data) == decided.release:
-            return Seen(store, view, data)
+        if decided is None:
+            return Seen(store, view, data, etag)
+        if sha256(data) == decided.release:
+            return Seen(store, view, data, f"change {decided.identity}")
     raise ChangedError(
         f"{store.uri} is being changed again and again; run the same command a little later"
     )

@@ -121,7 +121,7 @@ class Trusting(Seen):
 
 def looks_once(store: ContendedStore) -> Seen:
     seen = look_at(store)
-    return Trusting(seen.place, seen.store, seen.release_json)
+    return Trusting(seen.place, seen.store, seen.release_json, seen.stamp)
 
 
 PLANTED = {
