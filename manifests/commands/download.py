@@ -17,6 +17,7 @@ from manifests.commands.shared import (
     at_least_one,
     count,
     names,
+    reads_whole,
 )
 from manifests.numbers import human_bytes
 from manifests.text import one_line
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@reads_whole
 def run(args: argparse.Namespace) -> int:
     from manifests.query.release import Release
     from manifests.volumes.download import Existing, download

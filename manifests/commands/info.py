@@ -7,7 +7,7 @@ import json
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from manifests.commands.shared import add_release, add_version
+from manifests.commands.shared import add_release, add_version, reads_whole
 from manifests.numbers import human_bytes, human_number
 from manifests.text import json_text, printable
 
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example:\n  brainpress info s3://bucket/release"
 
 
+@reads_whole
 def run(args: argparse.Namespace) -> int:
     from manifests.query.release import Release
 

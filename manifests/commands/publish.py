@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     )
     release = Release.open(args.release)
     if not args.private:
-        _refuse_wildcards(release.store)
+        _refuse_wildcards(release.place)
     options = _with_license(release, options)
     done = publish(
         release,
@@ -124,10 +124,12 @@ def run(args: argparse.Namespace) -> int:
         return 1
     if done.warning:
         print(one_line(f"warning: {done.warning}"), file=sys.stderr)
+    if done.mended:
+        print(one_line(done.mended))
     _tell(release.store, done, dry_run=args.dry_run)
-    if args.private or release.store.is_local:
+    if args.private or release.place.is_local:
         return 0
-    return _open(release.store, dry_run=args.dry_run, url=args.url)
+    return _open(release.place, dry_run=args.dry_run, url=args.url)
 
 
 def _with_license(release: Release, options: PublishOptions) -> PublishOptions:

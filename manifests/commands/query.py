@@ -14,7 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from manifests.commands.shared import add_filter, add_release, add_version, count, names
+from manifests.commands.shared import (
+    add_filter,
+    add_release,
+    add_version,
+    count,
+    names,
+    reads_whole,
+)
 from manifests.errors import ReleaseError
 from manifests.text import json_text, one_line, printable
 
@@ -62,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write to FILE and not to stdout")
 
 
+@reads_whole
 def run(args: argparse.Namespace) -> int:
     from manifests.query.release import Release
 

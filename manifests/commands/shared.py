@@ -6,6 +6,8 @@ import argparse
 import shutil
 import sys
 import time
+from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING
 
 from manifests.numbers import human_bytes
@@ -16,8 +18,10 @@ if TYPE_CHECKING:
 
     from manifests.verify import Finding
 
+Run = Callable[[argparse.Namespace], int]
 BAR_WIDTH = 20
 SHOWN_FINDINGS = 50
+READINGS = 3  # of a release that is changed meanwhile
 
 
 def add_release(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +74,23 @@ def add_version(parser: argparse.ArgumentParser) -> None:
         metavar="X.Y.Z",
         help="an earlier version that was published (default: what lies there)",
     )
+
+
+def reads_whole(run: Run) -> Run:
+    """A verb that begins again where the release is changed while it reads."""
+
+    @wraps(run)
+    def again(args: argparse.Namespace) -> int:
+        from manifests.storage.base import ChangedError
+
+        for _ in range(READINGS - 1):
+            try:
+                return run(args)
+            except ChangedError:
+                continue
+        return run(args)
+
+    return again
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

@@ -10,6 +10,7 @@ import argparse
 import shlex
 
 from manifests.commands.shared import add_release
+from manifests.text import one_line
 
 SHOWN = 10
 
@@ -39,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
         was = "was" if len(done.already) == 1 else "were"
         print(f"{told(done.already)} {was} withdrawn before")
     if done.mended:
-        print(f"an interrupted withdrawal {would}finished: {told(list(done.withdrawn))}")
-    elif done.withdrawn:
+        print(one_line(done.mended))
+    if done.withdrawn:
         print(f"{told(list(done.withdrawn))} {would}withdrawn from {release.store.uri}")
     images = [key for key in done.removed if key.startswith("sub-")]
     if images:

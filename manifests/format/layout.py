@@ -14,7 +14,6 @@ PAGE_KEY = "index.html"
 CROISSANT_KEY = "croissant.json"
 MEASURED_KEY = "measured.parquet"  # of a release that was evaluated
 EVALUATION = "evaluation"
-CHANGE_KEY = "manifest/change.json"  # there while a release is being published or withdrawn from
 VERSIONS = "versions"
 RELEASE_FORMAT, RELEASE_VERSION = "brainpress-release", 1
 BIDS_VERSION = "1.10.0"

@@ -125,14 +125,17 @@ def _short(value: Any) -> str:
     return ascii(value)[:60]
 
 
-def read_release(store: Store) -> dict[str, Any]:
+def read_release(store: Store, data: bytes | None = None) -> dict[str, Any]:
     """The content of release.json, where a reader starts.
+
+    Args:
+        data: its bytes, where they were read already.
 
     Raises:
         ReleaseError: there is no release there, it is not finished, or it is of a later format.
     """
     try:
-        data = store.get(RELEASE_KEY, most=MOST_JSON_BYTES)
+        data = store.get(RELEASE_KEY, most=MOST_JSON_BYTES) if data is None else data
     except KeyError:
         raise ReleaseError(_why_no_release(store)) from None
     release = parse_json(data, f"{store.uri}/{RELEASE_KEY}")

@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from manifests.changes.changing import Changing, changing
+from manifests.changes.journal import GENERATE
 from manifests.digests import sha256
 from manifests.errors import ReleaseError
 from manifests.format.document import ReleaseDocument
@@ -29,6 +31,7 @@ from manifests.metadata.staging import stage
 from manifests.storage.base import Store
 from manifests.storage.threads import CONNECTIONS
 
+WAIT_SECONDS = 600.0  # for a publish or a withdraw that is under way
 ROW_FILES = (MANIFEST_KEY, PARTICIPANTS_KEY)
 
 
@@ -50,13 +53,22 @@ def finalise(
         The content of release.json.
 
     Raises:
+        HeldError: somebody else changes the release, for longer than `WAIT_SECONDS`.
         ReleaseError: a shard is not done (exit code 1), or its rows are not what the plan asks.
     """
+    with changing(store, GENERATE, wait_seconds=WAIT_SECONDS) as work:
+        return _close(work, plan, document, extra=dict(extra or {}))
+
+
+def _close(
+    work: Changing, plan: ShardPlan, document: ReleaseDocument, *, extra: dict[str, bytes]
+) -> dict[str, Any]:
+    store = work.store
     current = _current_release(store, document)
     if current is not None and current["counts"]["samples"] > plan.n:
         Ledger(store).settle(current["counts"]["samples"])
         return current
-    extra, kept = dict(extra or {}), {}
+    kept = {}
     if current is not None:
         document = document.grown_from(ReleaseDocument.from_json(current))
         kept = _kept_files(current, {*extra, *ROW_FILES}) if document.published else {}
@@ -86,9 +98,11 @@ def finalise(
             shard_size=plan.shard_size,
             parts=parts,
         )
-        staged.write(store)
+        if current is None:
+            work.create(staged.files, staged.release_json)
+        else:
+            work.commit(GENERATE, staged.files, staged.release_json)
     Ledger(store).settle(plan.n)
-    store.sweep()
     return dict(staged.about)
 
 

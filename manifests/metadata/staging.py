@@ -46,22 +46,20 @@ class Staged:
     about: Mapping[str, Any]
 
     @property
+    def files(self) -> dict[str, bytes | Path]:
+        """All but release.json, by key."""
+        return {**self.small, **self.large}
+
+    @property
     def release_json(self) -> bytes:
         return json_bytes(self.about)
 
-    def write(self, store: Store, *, but: Mapping[str, str] = NOTHING) -> None:
-        """Put every file, release.json last: whoever finds it finds all of it.
-
-        Args:
-            but: digests of what lies there as it should, by key.
-        """
-        digests = self.about["files"]
+    def write(self, store: Store) -> None:
+        """Put every file, release.json last: whoever finds it finds all of it."""
         for key, data in self.small.items():
-            if but.get(key) != digests[key]:
-                store.put(key, data)
+            store.put(key, data)
         for key, path in self.large.items():
-            if but.get(key) != digests[key]:
-                store.put_file(key, path)
+            store.put_file(key, path)
         store.put(RELEASE_KEY, self.release_json)
 
 

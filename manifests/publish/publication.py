@@ -1,19 +1,22 @@
 """Publishing a release: verified first, stamped, given its page, and kept under its version.
 
-Order of writes: the note that a change is under way; documents, page and `versions/X/`;
-release.json; then stale files are removed, the note last, and only then the bucket's policy lets
-strangers in. A kill at any point is mended by the same command.
+It is one change of `manifests.changes`: documents, page and `versions/X/` are put in their place,
+then release.json; then stale files are removed, and only then the bucket's policy lets strangers
+in. What a kill leaves is finished by whoever changes the release next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from manifests.changes.changing import Changing, changing
+from manifests.changes.journal import PUBLISH
 from manifests.digests import sha256
 from manifests.errors import ReleaseError
 from manifests.format.document import ReleaseDocument
@@ -41,7 +44,6 @@ from manifests.publish.files import (
     stage_with_page,
     viewer_of,
 )
-from manifests.publish.journal import PUBLISH, Change, read_change, refuse_other
 from manifests.publish.plan import (
     Differences,
     PublishOptions,
@@ -53,7 +55,7 @@ from manifests.query.release import Release
 from manifests.query.versions import GRAVES, read_version, version_file
 from manifests.storage.base import Store
 from manifests.storage.threads import OnProgress
-from manifests.verify import Finding, Report, verify
+from manifests.verify import Report, verify
 from manifests.verify.release import CONNECTIONS
 
 
@@ -68,6 +70,7 @@ class Publication:
         written, removed: keys of files, release.json among the former; none where it stood so.
         report: of the check before; where it has errors, nothing was written.
         warning: about the licence.
+        mended: which interrupted change was finished first, in words.
     """
 
     version: str = ""
@@ -78,6 +81,7 @@ class Publication:
     removed: list[str] = field(default_factory=list)
     report: Report
     warning: str | None = None
+    mended: str = ""
 
 
 def publish(
@@ -96,15 +100,31 @@ def publish(
         connections: of the check before.
 
     Raises:
+        HeldError: somebody else changes the release now.
         UnchosenLicenseError: nobody chose its licence.
         ReleaseError: it is not finished, or a part of another one; a version that is too low; a
             place that cannot be written to; an evaluation of another release, or one whose privacy
             audit failed.
     """
+    check = partial(verify, connections=connections, on_progress=on_progress)
+    if dry_run:
+        return _publish(release, options, None, page=page, check=check)
+    release.place.check_writable()
+    with changing(release.place, PUBLISH) as work:
+        return _publish(Release.at(work.store), options, work, page=page, check=check)
+
+
+def _publish(
+    release: Release,
+    options: PublishOptions,
+    work: Changing | None,
+    *,
+    page: MakePage,
+    check: Callable[[Release], Report],
+) -> Publication:
+    """As of `publish`; without `work` nothing is written."""
     store = release.store
     refuse_unfinished(release, PUBLISH)
-    begun = read_change(store)
-    refuse_other(store, begun, PUBLISH)
     document = settled(release.document, options)
     evaluated = None
     if options.evaluation is not None:
@@ -113,29 +133,18 @@ def publish(
         if not options.despite_failed_audit:
             refuse_failed(evaluated)
         document = replace(document, evaluation=evaluated.evaluation)
-    if not dry_run:
-        store.check_writable()
-    report = verify(release, connections=connections, on_progress=on_progress)
-    report.findings = [f for f in report.findings if not _explained(f, store, begun)]
+    report = check(release)
+    mended = work.mended.told if work and work.mended else ""
     if not report.ok:
-        return Publication(report=report)
+        return Publication(report=report, mended=mended)
     with _row_files(store) as large, _viewer(release, options) as viewer:
         done, staged = _stage(
             release, document, options, large, page=page, viewer=viewer, evaluated=evaluated
         )
-        done.report = report
+        done.report, done.mended = report, mended
         done.warning = license_warning(document.license, document.model) if done.new else None
-        _write(release, staged, done, begun, dry_run=dry_run)
+        _write(release, staged, done, work)
     return done
-
-
-def _explained(finding: Finding, store: Store, begun: Change | None) -> bool:
-    """Whether it is a file that this command wrote itself before it was interrupted."""
-    if begun is None or finding.code not in ("file-changed", "change-unfinished"):
-        return False
-    if finding.code == "change-unfinished":
-        return True
-    return sha256(store.get(finding.key)) == begun.files.get(finding.key)
 
 
 @contextmanager
@@ -267,23 +276,13 @@ def _with_archive(staged: Staged, version: str) -> Staged:
     )
 
 
-def _write(
-    release: Release, staged: Staged, done: Publication, begun: Change | None, *, dry_run: bool
-) -> None:
-    """Write what is not there yet, in its order."""
-    store, new = release.store, staged.about["files"]
-    there = {k: v for k, v in release.about["files"].items() if not begun or k not in begun.files}
-    stale = {*release.about["files"], *(begun.removed if begun else ())} - set(new)
-    done.removed = sorted(stale)
-    unchanged = store.get(RELEASE_KEY) == staged.release_json
-    if not unchanged:
-        made = {*staged.small, *staged.large}
-        done.written = [*sorted(key for key in made if there.get(key) != new[key]), RELEASE_KEY]
-    if dry_run or (unchanged and begun is None):
+def _write(release: Release, staged: Staged, done: Publication, work: Changing | None) -> None:
+    """Write what is not there yet."""
+    there, new = release.about["files"], staged.about["files"]
+    done.removed = sorted(set(there) - set(new))
+    if release.store.get(RELEASE_KEY) == staged.release_json:
         return
-    files = {key: new[key] for key in done.written if key in new}
-    change = Change(verb=PUBLISH, files=files, removed=tuple(done.removed))
-    if not unchanged:
-        change.write(store)
-        staged.write(store, but=there)
-    change.finish(store)
+    files = {k: data for k, data in sorted(staged.files.items()) if there.get(k) != new[k]}
+    done.written = [*files, RELEASE_KEY]
+    if work is not None:
+        work.commit(PUBLISH, files, staged.release_json, removed=done.removed)

@@ -1,9 +1,9 @@
 """Withdrawing samples that were found bad after their release: a tombstone stays, the image goes.
 
-Order of writes: the note that a change is under way, with the reasons; the parts; the tables, the
-documents and the page; release.json; then the images are removed, and the note last. So no reader
-ever has a row of the manifest whose image is gone: the row says first that it was withdrawn. A kill
-at any point is mended by the same command.
+It is one change of `manifests.changes`: the parts, the tables, the documents and the page are put
+in their place, then release.json, and only then the images are removed. So no reader ever has a row
+of the manifest whose image is gone: the row says first that it was withdrawn. What a kill leaves is
+finished by whoever changes the release next.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from manifests.changes.changing import Changing, changing
+from manifests.changes.journal import WITHDRAW
 from manifests.digests import sha256
 from manifests.errors import ReleaseError
 from manifests.format.evaluation import is_evaluation
@@ -33,7 +35,6 @@ from manifests.publish.files import (
     stage_with_page,
     viewer_of,
 )
-from manifests.publish.journal import WITHDRAW, Change, read_change, refuse_other
 from manifests.query.release import Release
 from manifests.storage.base import Store
 from manifests.text import one_line
@@ -50,14 +51,14 @@ class Withdrawal:
         already: samples that were withdrawn before.
         removed: keys of what is gone: images, and pictures that may show them.
         parts: keys of the parts that changed.
-        mended: whether an earlier withdrawal was interrupted, and is finished now.
+        mended: which interrupted change was finished first, in words.
     """
 
     withdrawn: dict[int, str] = field(default_factory=dict)
     already: list[int] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
-    mended: bool = False
+    mended: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,44 +86,60 @@ def withdraw(
         page: makes the files of the release's page, where it has one.
 
     Raises:
+        HeldError: somebody else changes the release now.
         ReleaseError: an unknown sample, no reason, nothing would be left; a release that is not
             finished, or is a part of another; a place that cannot be written to.
     """
-    store, why = release.store, check_reason(reason)
+    why = check_reason(reason)
+    if dry_run:
+        return _withdraw(release, samples, why, None, page=page)
+    release.place.check_writable()
+    with changing(release.place, WITHDRAW) as work:
+        return _withdraw(Release.at(work.store), samples, why, work, page=page)
+
+
+def _withdraw(
+    release: Release, samples: Sequence[str], why: str, work: Changing | None, *, page: MakePage
+) -> Withdrawal:
+    """As of `withdraw`; without `work` nothing is written."""
     refuse_unfinished(release, WITHDRAW)
     asked = indices_of(release, samples)
-    begun = read_change(store)
-    refuse_other(store, begun, WITHDRAW)
-    if not dry_run:
-        store.check_writable()
     table = release.query()
     gone = tombstones(table)
     where = paths(table, release.document.suffixes)
     reasons = {index: why for index in asked if index not in gone}
-    if begun is not None:
-        reasons |= begun.reasons
+    mended = work.mended if work else None
+    before = mended.reasons if mended else {}
     done = Withdrawal(
-        withdrawn=dict(sorted(reasons.items())),
-        already=[index for index in asked if index not in reasons],
-        mended=begun is not None,
+        withdrawn=dict(sorted({**before, **reasons}.items())),
+        already=[index for index in asked if index not in reasons and index not in before],
+        removed=sorted(mended.removed) if mended else [],
+        mended=mended.told if mended else "",
     )
     if not reasons:
-        done.removed = _left(store, [where[index] for index in done.already])
-        if not dry_run:
-            for key in done.removed:
-                store.delete(key)
+        left = _left(release.store, [where[index] for index in done.already])
+        done.removed = sorted({*done.removed, *left})
+        if work is not None:
+            work.remove(left)
         return done
     buried = bury(table, reasons)
     parts = _parts(release, reasons)
     with _staged(release, buried, parts, page=page) as staged:
         there = set(table["path"].to_pylist())
-        lay = (where[index] for index in reasons)
-        images = {path for path in lay if begun or path in there}
-        stale = set(release.about["files"]) | set(begun.removed if begun else ()) | images
-        done.removed = sorted(stale - set(staged.about["files"]))
-        done.parts = [part.key for part in parts if part.changed]
-        if not dry_run:
-            _write(store, staged, parts, reasons, done.removed)
+        images = {where[index] for index in reasons if where[index] in there}
+        stale = (set(release.about["files"]) | images) - set(staged.about["files"])
+        done.removed = sorted({*done.removed, *stale})
+        changed = [part for part in parts if part.changed]
+        done.parts = [part.key for part in changed]
+        if work is not None:
+            work.commit(
+                WITHDRAW,
+                {**{part.key: part.data for part in changed}, **staged.files},
+                staged.release_json,
+                removed=sorted(stale),
+                reasons=reasons,
+                read={part.key: part.etag for part in changed},
+            )
     return done
 
 
@@ -231,27 +248,6 @@ def _staged(
                 carried=carried,
                 **shards,
             )
-
-
-def _write(
-    store: Store,
-    staged: Staged,
-    parts: Sequence[_Part],
-    reasons: Mapping[int, str],
-    removed: Sequence[str],
-) -> None:
-    files = {key: staged.about["files"][key] for key in {**staged.small, **staged.large}}
-    change = Change(verb=WITHDRAW, files=files, removed=tuple(removed), reasons=reasons)
-    change.write(store)
-    for part in parts:
-        if part.changed and not store.replace(part.key, part.data, etag=part.etag):
-            raise ReleaseError(
-                f"{store.uri}/{part.key} was changed by somebody else just now; run the same"
-                " command again",
-                exit_code=1,
-            )
-    staged.write(store)
-    change.finish(store)
 
 
 __all__ = ["Withdrawal", "check_reason", "indices_of", "told", "withdraw"]

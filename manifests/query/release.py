@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.changes.seen import Seen, look_at
 from manifests.errors import ReleaseError
 from manifests.format.document import ReleaseDocument
 from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY
@@ -39,6 +40,7 @@ class Release:
     def __init__(self, store: Store, about: dict[str, Any]) -> None:
         self.store = store
         self.about = about
+        self._seen: Seen | None = None
         check_release(about, store.uri)
         try:
             self.document = ReleaseDocument.from_json(about)
@@ -57,11 +59,32 @@ class Release:
         Raises:
             ReleaseError: there is none, or it cannot be read; why, and what to do.
         """
-        store = open_store(uri)
-        about = read_release(store)
+        return cls.at(open_store(uri), version=version)
+
+    @classmethod
+    def at(cls, store: Store, *, version: str | None = None) -> Release:
+        """The release in a store, as of `open`."""
+        seen = look_at(store)
+        about = read_release(seen.store, seen.release_json)
         if version is None:
-            return cls(store, about)
-        return cls(*open_version(store, about, version))
+            release = cls(seen.store, about)
+        else:
+            release = cls(*open_version(seen.store, about, version))
+        release._seen = seen
+        return release
+
+    @property
+    def place(self) -> Store:
+        """Where it lies; `store` may show a change of it that is not in its place yet."""
+        return self._seen.place if self._seen else self.store
+
+    def confirm(self) -> None:
+        """Raise ChangedError where another release lies there by now than was opened.
+
+        What was opened before this, and read after it, is of the release that was opened.
+        """
+        if self._seen is not None:
+            self._seen.confirm()
 
     @property
     def schema(self) -> pa.Schema:
@@ -177,7 +200,7 @@ class Release:
 
     def _measured_rows(self, stack: ExitStack) -> StoredRows:
         try:
-            rows = stack.enter_context(stored_rows(self.store, MEASURED_KEY))
+            rows = stack.enter_context(self._stored(MEASURED_KEY))
         except KeyError:
             line = f"{self.store.uri}: {MEASURED_KEY} is missing; see `brainpress verify`"
             raise ReleaseError(line, exit_code=1) from None
@@ -190,10 +213,20 @@ class Release:
         return rows
 
     @contextmanager
+    def _stored(self, key: str) -> Iterator[StoredRows]:
+        """The rows of one of its files, which is opened as it belongs to this release."""
+        with ExitStack() as stack:
+            try:
+                rows = stack.enter_context(stored_rows(self.store, key))
+            finally:
+                self.confirm()
+            yield rows
+
+    @contextmanager
     def _rows(self) -> Iterator[StoredRows]:
         """The rows of the manifest, whose columns are those that release.json tells of."""
         try:
-            with stored_rows(self.store, MANIFEST_KEY) as rows:
+            with self._stored(MANIFEST_KEY) as rows:
                 if not rows.schema.equals(self.schema):
                     raise ReleaseError(
                         f"{self.store.uri}: the columns of {MANIFEST_KEY} are not those of"

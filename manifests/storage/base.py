@@ -26,11 +26,25 @@ CONTENT_TYPES = {
     ".cff": "application/yaml",
 }
 WRITE_CHECK_KEY = ".brainpress-write-check"
+PROBE_KEY = ".brainpress-conditional-write-check"
+LEASE_KEY = ".brainpress-lease.json"  # who changes the release, as of `manifests.changes`
 LONGEST_KEY = 1024  # bytes, of S3
+
+
+def is_hidden(key: str) -> bool:
+    """Whether what lies at `key` is of no release, and in no listing."""
+    return key in (WRITE_CHECK_KEY, LEASE_KEY) or key.startswith(PROBE_KEY)
 
 
 class TooLargeError(ReleaseError):
     """An object that is larger than its reader takes."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, exit_code=1)
+
+
+class ChangedError(ReleaseError):
+    """What was being read was changed meanwhile: read again, it is whole."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, exit_code=1)
@@ -87,12 +101,26 @@ class Store(ABC):
         """The objects whose key begins with `prefix`, in order of their keys."""
 
     @abstractmethod
-    def delete(self, key: str) -> None:
-        """Remove `key`; nothing happens where it is not there."""
+    def look(self, key: str) -> Entry | None:
+        """What a listing would tell of `key`, also of one that none shows; None where none is."""
+
+    @abstractmethod
+    def delete(self, key: str, *, etag: str | None = None) -> None:
+        """Remove `key`; nothing happens where it is not there.
+
+        Args:
+            etag: remove it only if it still has this one. A server that does not know conditional
+                removals may remove it all the same.
+        """
 
     @abstractmethod
     def open(self, key: str) -> BinaryIO:
-        """A seekable reader that fetches only the ranges read. KeyError where there is none."""
+        """A seekable reader that fetches only the ranges read, all of the object as it is now.
+
+        Raises:
+            KeyError: there is none.
+            ChangedError: by a read, where the object was replaced since.
+        """
 
     @abstractmethod
     def check_writable(self) -> None:
@@ -121,6 +149,10 @@ class Store(ABC):
             with path.open("wb") as file:
                 file.writelines(chunks)
             self.put_file(key, path)
+
+    def server(self) -> str:
+        """Who keeps the objects, as errors name it."""
+        return self.uri
 
     def patient(self, seconds: float) -> Store:
         """This store, but each call waits so long for a storage that is away, where it can be."""

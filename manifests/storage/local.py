@@ -10,16 +10,26 @@ import shutil
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from manifests.errors import ReleaseError, StorageError
-from manifests.storage.base import CHUNK_BYTES, WRITE_CHECK_KEY, Chunk, Entry, Store, check_key
+from manifests.storage.base import (
+    CHUNK_BYTES,
+    WRITE_CHECK_KEY,
+    Chunk,
+    Entry,
+    Store,
+    check_key,
+    is_hidden,
+)
 from manifests.storage.confined import Directory, directory_inside, open_inside
 
 SIDE_FOLDER = ".incoming"
+LOCK_FILE = ".brainpress-lock"  # where the folder itself cannot be locked
+NO_FOLDER_LOCKS = {errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 STALE_AFTER_SECONDS = 24 * 3600
 # Any other write fares no better; with the exit code.
 UNUSABLE = {
@@ -111,15 +121,27 @@ class LocalStore(Store):
             for name in names:
                 path = Path(folder, name)
                 key = path.relative_to(self.folder).as_posix()
-                if key.startswith(prefix) and key != WRITE_CHECK_KEY:
+                if key.startswith(prefix) and not is_hidden(key) and key != LOCK_FILE:
                     with suppress(FileNotFoundError):  # removed meanwhile
                         status = path.stat()
                         found.append(Entry(key, status.st_size, _etag(status), status.st_mtime))
         yield from sorted(found)
 
-    def delete(self, key: str) -> None:
-        with self._told("remove", key), suppress(FileNotFoundError), self._parent(key) as place:
-            folder, name = place
+    def look(self, key: str) -> Entry | None:
+        try:
+            # Opened, because a network file system tells of an unopened file what it remembers.
+            with self.open(key) as file:
+                status = os.fstat(file.fileno())
+        except KeyError:
+            return None
+        return Entry(key, status.st_size, _etag(status), status.st_mtime)
+
+    def delete(self, key: str, *, etag: str | None = None) -> None:
+        lock = self._locked() if etag is not None and self.folder.exists() else nullcontext()
+        absent = suppress(FileNotFoundError)
+        with self._told("remove", key), absent, lock, self._parent(key) as (folder, name):
+            if etag is not None and _etag(folder.stat(name)) != etag:
+                return
             folder.remove(name)
         # Nor do folders stay that it leaves empty: BIDS would take one for a subject.
         for parent in list(PurePosixPath(key).parents)[:-1]:
@@ -198,7 +220,15 @@ class LocalStore(Store):
 
         handle = os.open(self.folder, os.O_RDONLY)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in NO_FOLDER_LOCKS:
+                    raise
+                os.close(handle)
+                # NFS locks only what is open for writing. Each opening locks by itself.
+                handle = os.open(self.folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
+                fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         finally:
             os.close(handle)

@@ -51,6 +51,13 @@ class Overlay(Store):
     def list(self, prefix: str = "") -> Iterator[Entry]:
         return self.below.list(prefix)
 
+    def look(self, key: str) -> Entry | None:
+        if (other := self._files.get(key)) is None:
+            found = self.below.look(self._moved.get(key, key))
+            return found and found._replace(key=key)
+        size = len(other) if isinstance(other, bytes) else other.stat().st_size
+        return Entry(key, size, "", 0.0)
+
     def put(self, key: str, data: bytes, *, content_type: str | None = None) -> None:
         self._refuse()
 
@@ -62,7 +69,7 @@ class Overlay(Store):
         self._refuse()
         return False
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, etag: str | None = None) -> None:
         self._refuse()
 
     def check_writable(self) -> None:

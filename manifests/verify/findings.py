@@ -75,7 +75,7 @@ CODES: dict[str, str] = {
     "file-refused": "a document is too large, or a link that leads out of the release",
     "file-changed": "a document's SHA-256 is not the one in release.json",
     "file-unnamed": "release.json gives no digest of a document that every release has",
-    "change-unfinished": "publish or withdraw was interrupted: run it again (a warning)",
+    "change-unfinished": "a change of the release is under way or was interrupted (a warning)",
     "file-unlisted": "a file that is not of the release (a warning)",
     "not-listed": "the storage does not list its files, so none too many is found (a warning)",
     # the ledger

@@ -9,11 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.changes.register import STAGED
+from manifests.changes.seen import change_under_way, changed_keys
 from manifests.digests import sha256
 from manifests.errors import ReleaseError, StorageError
 from manifests.format.json_text import MOST_JSON_BYTES, parse_json
 from manifests.format.layout import (
-    CHANGE_KEY,
     MANIFEST_KEY,
     PLAN_KEY,
     RELEASE_KEY,
@@ -26,7 +27,7 @@ from manifests.format.schema import WITHDRAWN, same_columns
 from manifests.format.tombstones import paths
 from manifests.query.release import Release
 from manifests.storage import open_store
-from manifests.storage.base import Store
+from manifests.storage.base import LEASE_KEY, Store
 from manifests.storage.threads import OnProgress, in_threads
 from manifests.verify.documents import check_documents, check_plan, check_tables, read_or_why
 from manifests.verify.findings import Finding, Report
@@ -37,7 +38,7 @@ from manifests.verify.rows import check_rows
 __all__ = ["Finding", "Report", "open_to_verify", "verify"]
 
 CONNECTIONS = 8
-OWN_KEYS = {RELEASE_KEY, PLAN_KEY, TARGET_KEY, CHANGE_KEY}
+OWN_KEYS = {RELEASE_KEY, PLAN_KEY, TARGET_KEY}
 
 
 def open_to_verify(uri: str) -> Release | Report:
@@ -80,6 +81,7 @@ def verify(
 
     Raises:
         ReleaseError: the storage cannot be read.
+        ChangedError: the release was changed meanwhile.
     """
     report = Report(uri=release.store.uri)
     listed = _list(release.store, report)
@@ -105,6 +107,7 @@ def verify(
         space=release.about.get("space"),
     )
     _check_orphans(release, table, listed or {}, report)
+    release.confirm()
     return report
 
 
@@ -207,10 +210,13 @@ def _check_orphans(
     growing = _grows(release, table, keys, known)
     gone = table.filter(pc.equal(table["status"], WITHDRAWN))
     withdrawn = set(paths(gone, release.document.suffixes).values())
-    if CHANGE_KEY in keys:
-        text = "publish or withdraw was interrupted: run the same command again"
-        report.warning("change-unfinished", CHANGE_KEY, text)
-    for key in sorted(keys.keys() - known):
+    changing = changed_keys(release.place)
+    staged = {key for key in keys if key.startswith(f"{STAGED}/")}
+    if changing or staged:
+        who = change_under_way(release.place) or "a change"
+        text = f"{who} is not finished; if it was interrupted, run the same command again"
+        report.warning("change-unfinished", LEASE_KEY, text)
+    for key in sorted(keys.keys() - known - changing - staged):
         if shard_of(key) is not None:
             text = "a part that release.json does not name: the release is being made larger"
             report.warning("part-unlisted", key, text)

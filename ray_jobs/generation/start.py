@@ -17,6 +17,7 @@ from ldm.models.description import GAN, ONE_PASS, ModelDescription
 from ldm.models.folder import verified
 from ldm.models.memory import batch_size as largest_batch
 from ldm.volumes.quality import Strictness
+from manifests.changes.conditional import check_conditional_writes
 from manifests.ledger import Ledger, ShardPlan
 from manifests.storage import open_store
 from manifests.storage.base import Store
@@ -104,6 +105,7 @@ def check(options: Options) -> Request:
     )
     store = open_store(options.out)
     store.check_writable()
+    check_conditional_writes(store)
     stored = Ledger(store).plan()
     if stored is not None and not one_pass and stored["fields"]["sampler"] != ONE_PASS:
         sampling = settled(options, Sampling(**sampling_in(stored["fields"])), one_pass=False)

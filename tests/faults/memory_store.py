@@ -54,8 +54,14 @@ class MemoryStore(Store):
             data, etag = self.objects[key]
             yield Entry(key, len(data), etag, 0.0)
 
-    def delete(self, key: str) -> None:
-        self.objects.pop(key, None)
+    def look(self, key: str) -> Entry | None:
+        self._strike("look", answers=False)
+        data, etag = self.objects.get(key, (None, ""))
+        return None if data is None else Entry(key, len(data), etag, 0.0)
+
+    def delete(self, key: str, *, etag: str | None = None) -> None:
+        if etag is None or self._etag(key) == etag:
+            self.objects.pop(key, None)
 
     def open(self, key: str) -> BinaryIO:
         return io.BytesIO(self.get(key))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ class DyingStore(LocalStore):
 
     def __init__(self, folder: Path, *, death: int = 0) -> None:
         super().__init__(folder)
-        self.death = death
+        self.death, self.dead = death, False
+        self._counting = threading.Lock()
 
     def _write(self, name: str, *arguments: Any, **options: Any) -> Any:
-        self.death -= 1
-        if self.death == 0:
+        with self._counting:
+            self.death -= 1
+            self.dead = self.dead or self.death == 0
+        if self.dead:  # the dead write nothing, whatever their `finally` says
             raise Died
         return getattr(LocalStore, name)(self, *arguments, **options)
 
@@ -41,5 +45,5 @@ class DyingStore(LocalStore):
     def replace(self, key: str, data: bytes, *, etag: str) -> bool:
         return bool(self._write("replace", key, data, etag=etag))
 
-    def delete(self, key: str) -> None:
-        self._write("delete", key)
+    def delete(self, key: str, *, etag: str | None = None) -> None:
+        self._write("delete", key, etag=etag)

@@ -19,12 +19,14 @@ from manifests.errors import ReleaseError
 from manifests.storage.base import (
     CHUNK_BYTES,
     WRITE_CHECK_KEY,
+    ChangedError,
     Chunk,
     Entry,
     Store,
     TooLargeError,
     check_key,
     content_type_of,
+    is_hidden,
 )
 from manifests.storage.s3.errors import (
     MISSING,
@@ -35,6 +37,7 @@ from manifests.storage.s3.errors import (
     refuse_credentials_in,
 )
 from manifests.storage.s3.stream import BrokenStreamError, Streams
+from manifests.text import one_line
 
 ATTEMPTS = 5
 CONNECT_TIMEOUT_SECONDS = 10
@@ -42,6 +45,7 @@ READ_TIMEOUT_SECONDS = 60
 CONNECTIONS = 32
 READ_AHEAD_BYTES = 1 << 16
 LONGEST_PAUSE_SECONDS = 5.0
+CONDITION_FAILED = {"PreconditionFailed", "412"}
 
 T = TypeVar("T")
 
@@ -170,30 +174,48 @@ class S3Store(Store):
                 page = self._ask(lambda: self.client.list_objects_v2(**about))
                 for item in page.get("Contents", ()):
                     key = item["Key"].removeprefix(self.prefix)
-                    if key and not key.endswith("/") and key != WRITE_CHECK_KEY:
+                    if key and not key.endswith("/") and not is_hidden(key):
                         modified = item["LastModified"].timestamp()
                         yield Entry(key, item["Size"], item["ETag"], modified)
                 if not page.get("IsTruncated"):
                     return
                 about["ContinuationToken"] = page["NextContinuationToken"]
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, etag: str | None = None) -> None:
+        about = {"Bucket": self.bucket, "Key": self._key(key)}
+        if etag is not None:
+            about["IfMatch"] = etag
         with self._told("remove", key):
-            self._ask(lambda: self.client.delete_object(Bucket=self.bucket, Key=self._key(key)))
+            try:
+                self._ask(lambda: self.client.delete_object(**about))
+            except Exception as error:
+                if etag is None or code_of(error) not in CONDITION_FAILED | {"NoSuchKey", "404"}:
+                    raise
+
+    def look(self, key: str) -> Entry | None:
+        try:
+            head = self._head(key)
+        except KeyError:
+            return None
+        modified = head["LastModified"].timestamp()
+        return Entry(key, head["ContentLength"], head["ETag"], modified)
 
     def open(self, key: str) -> BinaryIO:
+        head = self._head(key)
+        reader = _Ranges(self, key, head["ContentLength"], head["ETag"])
+        return cast(BinaryIO, io.BufferedReader(reader, READ_AHEAD_BYTES))
+
+    def _head(self, key: str) -> Any:
         with self._told("read", key):
             try:
                 place = {"Bucket": self.bucket, "Key": self._key(key)}
-                head = self._ask(lambda: self.client.head_object(**place))
+                return self._ask(lambda: self.client.head_object(**place))
             except Exception as error:
                 if code_of(error) not in MISSING | {"403"}:
                     raise
                 # The answer to a HEAD has no body: ask again, to learn what is wrong.
                 self._read(key, (0, 0))
                 raise
-        reader = _Ranges(self, key, head["ContentLength"])
-        return cast(BinaryIO, io.BufferedReader(reader, READ_AHEAD_BYTES))
 
     def check_writable(self) -> None:
         with self._told("write"):
@@ -201,6 +223,12 @@ class S3Store(Store):
             self._put(WRITE_CHECK_KEY, b"", None)
             with suppress(Exception):  # a policy may allow to add and not to remove
                 self.client.delete_object(Bucket=self.bucket, Key=self._key(WRITE_CHECK_KEY))
+
+    def server(self) -> str:
+        with self._told("open"):
+            answer = self.client.head_bucket(Bucket=self.bucket)
+        name = one_line(answer["ResponseMetadata"]["HTTPHeaders"].get("server", "no name"))[:80]
+        return f"the S3 server at {self.where.endpoint} ({name})"
 
     def sweep(self) -> None:
         """Nothing to remove: an object that was not put whole does not exist."""
@@ -271,7 +299,7 @@ class S3Store(Store):
                     return True
                 except Exception as error:
                     code = code_of(error)
-                    if code in {"PreconditionFailed", "412"}:
+                    if code in CONDITION_FAILED:
                         return False
                     if code in {"NoSuchKey", "404"} and "IfMatch" in condition:
                         return False
@@ -282,12 +310,17 @@ class S3Store(Store):
         raise AssertionError("unreachable")
 
     def _read(
-        self, key: str, span: tuple[int, int] | None, most: int | None = None
+        self, key: str, span: tuple[int, int] | None, most: int | None = None, etag: str = ""
     ) -> tuple[bytes, str]:
-        """The bytes at `key`, or those from span[0] to span[1], both included; and the etag."""
+        """The bytes at `key`, or those from span[0] to span[1], both included; and the etag.
+
+        Raises:
+            ChangedError: it does not have `etag` any more, where one is given.
+        """
         from botocore.exceptions import HTTPClientError, IncompleteReadError
 
         extra = {} if span is None else {"Range": f"bytes={span[0]}-{span[1]}"}
+        extra |= {"IfMatch": etag} if etag else {}
         for attempt in range(ATTEMPTS):
             try:
                 answer = self.client.get_object(Bucket=self.bucket, Key=self._key(key), **extra)
@@ -302,6 +335,9 @@ class S3Store(Store):
                 answer["Body"].close()  # the rest is not fetched
                 raise
             except Exception as error:
+                if etag and code_of(error) in CONDITION_FAILED | {"NoSuchKey"}:
+                    line = f"{self.uri}/{key} was changed while it was being read"
+                    raise ChangedError(f"{line}; run the same command again") from None
                 if code_of(error) in {"NoSuchKey"}:
                     raise KeyError(key) from None
                 raise
@@ -335,10 +371,11 @@ class S3Store(Store):
 
 
 class _Ranges(io.RawIOBase):
-    """A raw reader of one object, a range at a time."""
+    """A raw reader of one object as it was when it was opened, a range at a time."""
 
-    def __init__(self, store: S3Store, key: str, size: int) -> None:
-        self._store, self._key, self._size, self._at = store, key, size, 0
+    def __init__(self, store: S3Store, key: str, size: int, etag: str) -> None:
+        self._store, self._key, self._size, self._etag = store, key, size, etag
+        self._at = 0
 
     def readable(self) -> bool:
         return True
@@ -360,7 +397,8 @@ class _Ranges(io.RawIOBase):
             return 0
         with self._store._told("read", self._key):
             span = (self._at, self._at + count - 1)
-            data, _ = self._store._ask(lambda: self._store._read(self._key, span))
+            ask = partial(self._store._read, self._key, span, etag=self._etag)
+            data, _ = self._store._ask(ask)
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)

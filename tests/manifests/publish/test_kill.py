@@ -1,15 +1,22 @@
-"""Death at every single write of publish and withdraw: the same command mends it."""
+"""Death between the writes of publish and withdraw: whoever comes next mends it.
+
+`tests/faults/contenders.py` has them die at every one, and together."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from manifests.format.layout import RELEASE_KEY
+from manifests.changes.holder import Holder
+from manifests.changes.lease import Lease
+from manifests.changes.register import Decided
+from manifests.digests import sha256
+from manifests.format.layout import MANIFEST_KEY, RELEASE_KEY
 from manifests.format.release_json import read_release
 from manifests.publish.plan import PublishOptions
 from manifests.publish.publication import publish
@@ -23,6 +30,7 @@ from tests.manifests.ledger.test_finalise import everything
 from tests.manifests.releases import make_release
 
 N = 5
+STRIDE = 4  # of some 50 writes each
 OPTIONS = PublishOptions(license="CC-BY-4.0", date="2026-11-23")
 Act = Callable[[LocalStore], object]
 
@@ -58,8 +66,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(autouse=True)
 def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody cuts the power here."""
+    """Nobody cuts the power here. And who died was a process of its own."""
     monkeypatch.setattr(os, "fsync", lambda handle: None)
+    monkeypatch.setattr(Holder, "is_gone", True)
 
 
 @pytest.mark.parametrize(
@@ -67,14 +76,14 @@ def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     [("new", publishes), ("withdrawn", publishes), ("published", withdraws)],
     ids=["publish", "publish the next version", "withdraw"],
 )
-def test_death_before_every_single_write_is_mended_by_the_same_command(
+def test_death_between_any_two_writes_is_mended_by_the_same_command(
     tmp_path: Path, made: dict[str, Path], start: str, act: Act
 ) -> None:
     shutil.copytree(made[start], tmp_path / "undisturbed")
     act(LocalStore(tmp_path / "undisturbed"))
     undisturbed = everything(open_store(tmp_path / "undisturbed"))
-    deaths = 0
-    for death in range(1, 100):
+    deaths, releases = 0, {seen_whole(made[start])}
+    for death in range(1, 200, STRIDE):
         folder = tmp_path / str(death)
         shutil.copytree(made[start], folder)
         store = DyingStore(folder, death=death)
@@ -82,6 +91,7 @@ def test_death_before_every_single_write_is_mended_by_the_same_command(
             act(store)
         except Died:
             deaths += 1
+            releases.add(seen_whole(folder))
             for version in (None, "1.0.0") if start != "new" else (None,):
                 every_row_has_its_image(folder, version)
             act(LocalStore(folder))
@@ -90,9 +100,22 @@ def test_death_before_every_single_write_is_mended_by_the_same_command(
         shutil.rmtree(folder)
         if store.death > 0:  # it outlived all its writes
             break
-    assert deaths >= 14
+    assert deaths >= 12
+    assert releases == {seen_whole(made[start]), seen_whole(tmp_path / "undisturbed")}
     release = Release.open(tmp_path / "undisturbed")
     assert verify(release).findings == []
+
+
+def seen_whole(folder: Path) -> str:
+    """The digest of the release.json that readers find; all files are the ones it names."""
+    release = Release.open(folder)
+    for key, digest in release.about["files"].items():
+        assert sha256(release.store.get(key)) == digest, key
+    for part in release.about["parts"]:
+        assert sha256(release.store.get(part["key"])) == part["sha256"], part["key"]
+    with release.store.open(MANIFEST_KEY) as file:
+        assert sha256(file.read()) == release.about["files"][MANIFEST_KEY]
+    return sha256(release.store.get(RELEASE_KEY))
 
 
 def every_row_has_its_image(folder: Path, version: str | None) -> None:
@@ -104,16 +127,30 @@ def every_row_has_its_image(folder: Path, version: str | None) -> None:
         assert (folder / path).is_file()
 
 
-def test_a_death_before_release_json_leaves_the_release_that_was(
+def dies_once_decided(folder: Path, act: Act) -> None:
+    """The last step before the first file is put in its place."""
+    store, decide = DyingStore(folder), Lease.decide
+
+    def and_dies(lease: Lease, change: Decided | None) -> None:
+        decide(lease, change)
+        store.dead = True
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Lease, "decide", and_dies)
+        with pytest.raises(Died):
+            act(store)
+
+
+def test_a_change_that_was_decided_is_seen_before_any_of_it_is_in_its_place(
     tmp_path: Path, made: dict[str, Path]
 ) -> None:
     shutil.copytree(made["new"], tmp_path / "x")
     before = (tmp_path / "x" / RELEASE_KEY).read_bytes()
-    with pytest.raises(Died):
-        publishes(DyingStore(tmp_path / "x", death=8))
+    dies_once_decided(tmp_path / "x", publishes)
     assert (tmp_path / "x" / RELEASE_KEY).read_bytes() == before
-    codes = {finding.code for finding in verify(Release.open(tmp_path / "x")).findings}
-    assert "change-unfinished" in codes
+    assert Release.open(tmp_path / "x").document.published is not None
+    (found,) = verify(Release.open(tmp_path / "x")).findings
+    assert (found.severity, found.code) == ("warning", "change-unfinished")
 
 
 def test_what_somebody_else_changed_meanwhile_is_not_published(
@@ -130,25 +167,42 @@ def test_what_somebody_else_changed_meanwhile_is_not_published(
     assert not done.written
 
 
-def test_another_command_waits_until_the_first_was_finished(
-    tmp_path: Path, made: dict[str, Path]
+@pytest.mark.parametrize(
+    ("act", "other"), [(publishes, withdraws), (withdraws, publishes)], ids=["publish", "withdraw"]
+)
+def test_another_command_finishes_what_the_first_had_decided_or_finds_nothing_of_it(
+    tmp_path: Path, made: dict[str, Path], act: Act, other: Act
 ) -> None:
-    for act, other, verb in ((publishes, withdraws, "publish"), (withdraws, publishes, "withdraw")):
-        shutil.copytree(made["new"], tmp_path / verb)
-        with pytest.raises(Died):
-            act(DyingStore(tmp_path / verb, death=6))
-        with pytest.raises(ValueError, match=f"`brainpress {verb}` was interrupted") as caught:
-            other(LocalStore(tmp_path / verb))
-        assert caught.value.exit_code == 1  # type: ignore[attr-defined]
+    """Both were done, one after the other, or only the one that lived."""
+    shutil.copytree(made["new"], tmp_path / "alone")
+    shutil.copytree(made["new"], tmp_path / "both")
+    for folder, acts in (("alone", [other]), ("both", [act, other])):
+        for each in acts:
+            each(LocalStore(tmp_path / folder))
+    alone, both = (everything(open_store(tmp_path / name)) for name in ("alone", "both"))
+    found = []
+    for death in range(1, 200, STRIDE):
+        folder = tmp_path / str(death)
+        shutil.copytree(made["new"], folder)
+        store = DyingStore(folder, death=death)
+        with suppress(Died):
+            act(store)
+        other(LocalStore(folder))
+        found.append(everything(LocalStore(folder)))
+        shutil.rmtree(folder)
+        if store.death > 0:
+            break
+    turn = found.index(both)
+    assert 3 < turn < len(found) - 3
+    assert all(files == alone for files in found[:turn])
+    assert all(files == both for files in found[turn:])
 
 
 def test_the_reason_of_a_withdrawal_that_was_interrupted_stays(
     tmp_path: Path, made: dict[str, Path]
 ) -> None:
-    """The parts may have it already."""
     shutil.copytree(made["new"], tmp_path / "x")
-    with pytest.raises(Died):
-        withdraws(DyingStore(tmp_path / "x", death=5))
+    dies_once_decided(tmp_path / "x", withdraws)
     release = Release.open(tmp_path / "x")
     done = withdraw(release, ["2", "4"], "another reason", page=small_page)
     assert done.mended

@@ -1,0 +1,1 @@
+"""One change of a finished release at a time: lease, journal, what readers see meanwhile."""
