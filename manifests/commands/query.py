@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from manifests.commands.shared import add_filter, add_release, add_version, count, names
+from manifests.commands.shared import add_expect, add_filter, add_release, add_version, count, names
 from manifests.errors import ReleaseError
 from manifests.text import json_text, one_line, printable
 
@@ -40,6 +40,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_release(parser)
+    add_expect(parser)
     add_version(parser)
     parser.add_argument(
         "sql",
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         raise ReleaseError(
             "SQL has its own WHERE and its own columns: leave out --where, --columns"
         )
-    release = Release.open(args.release, version=args.release_version)
+    release = Release.open(args.release, version=args.release_version, expect=args.expect)
     to_terminal = args.out is None and sys.stdout.isatty()
     if args.format == "parquet" and to_terminal:
         raise ReleaseError("Parquet is not for a terminal: add --out FILE")

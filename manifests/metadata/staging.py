@@ -88,6 +88,7 @@ def stage(
     """
     digests = {key: file_sha256(path) for key, path in large.items()}
     told: dict[str, Any] = {"counts": dict(counts), "files": digests, "source": source}
+    whole = source["samples"] if source else counts["samples"]
     small = documents(
         document,
         ok=counts["ok"],
@@ -97,11 +98,13 @@ def stage(
         spread=spread_table(large[MANIFEST_KEY], document.columns),
         changed=changed_since(told, document.published),
         part=source is not None,
+        whole=whole,
     )
     small |= extra
     described = croissant(
         document,
         ok=counts["ok"],
+        samples=whole,
         manifest_sha256=digests[MANIFEST_KEY],
         manifest_bytes=large[MANIFEST_KEY].stat().st_size,
         measured_sha256=sha256(extra[MEASURED_KEY])

@@ -15,7 +15,7 @@ from manifests.format.json_text import MOST_JSON_BYTES, json_bytes, parse_json
 from manifests.format.layout import CHANGE_KEY
 from manifests.storage.base import Store, check_key
 
-PUBLISH, WITHDRAW = "publish", "withdraw"
+PUBLISH, WITHDRAW, UNPUBLISH = "publish", "withdraw", "unpublish"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Change:
     """A change under way.
 
     Attributes:
-        verb: `PUBLISH` or `WITHDRAW`.
+        verb: `PUBLISH`, `WITHDRAW` or `UNPUBLISH`.
         files: digests of what it writes, by key.
         removed: keys of what it removes, once release.json stands.
         reasons: of samples being withdrawn, by index.
@@ -66,7 +66,7 @@ def read_change(store: Store) -> Change | None:
     removed = document.get("removed")
     gone = removed if isinstance(removed, list) else []
     numbers = {int(index): why for index, why in reasons.items() if index.isdecimal() and why}
-    if document.get("verb") not in (PUBLISH, WITHDRAW) or len(numbers) < len(reasons):
+    if document.get("verb") not in (PUBLISH, WITHDRAW, UNPUBLISH) or len(numbers) < len(reasons):
         raise ReleaseError(f"{store.uri}/{CHANGE_KEY} is damaged: remove it and go on", exit_code=1)
     keys = tuple(check_key(key) for key in gone if isinstance(key, str))
     return Change(verb=document["verb"], files=files, removed=keys, reasons=numbers)

@@ -1,5 +1,8 @@
 """Withdrawing samples that were found bad after their release: a tombstone stays, the image goes.
 
+With it go the pictures of it, in the page, the previews and the evaluation of every version, and
+what was measured on it.
+
 Order of writes: the note that a change is under way, with the reasons; the parts; the tables, the
 documents and the page; release.json; then the images are removed, and the note last. So no reader
 ever has a row of the manifest whose image is gone: the row says first that it was withdrawn. A kill
@@ -18,12 +21,12 @@ import pyarrow as pa
 from manifests.digests import sha256
 from manifests.errors import ReleaseError
 from manifests.format.evaluation import is_evaluation
-from manifests.format.layout import MEASURED_KEY, PAGE_KEY, image_path, part_key, participant_id
+from manifests.format.layout import MEASURED_KEY, PAGE_KEY, image_path, part_key
 from manifests.format.parquet import MOST_PART_BYTES, parquet_bytes, table_from_bytes
 from manifests.format.tombstones import bury, tombstones
+from manifests.metadata.pictures import Cleared, cleared
 from manifests.metadata.rows import RowFiles
 from manifests.metadata.staging import Staged, stage
-from manifests.numbers import ranges
 from manifests.publish.checks import refuse_unfinished
 from manifests.publish.evaluation import measured_without
 from manifests.publish.files import (
@@ -34,11 +37,9 @@ from manifests.publish.files import (
     viewer_of,
 )
 from manifests.publish.journal import WITHDRAW, Change, read_change, refuse_other
+from manifests.publish.samples import check_reason, indices_of
 from manifests.query.release import Release
 from manifests.storage.base import Store
-from manifests.text import one_line
-
-LONGEST_REASON = 500
 
 
 @dataclass(kw_only=True)
@@ -49,6 +50,7 @@ class Withdrawal:
         withdrawn: samples, by index, and why.
         already: samples that were withdrawn before.
         removed: keys of what is gone: images, and pictures that may show them.
+        cleared: keys of reports and tables, of any version, that told of them and do no more.
         parts: keys of the parts that changed.
         mended: whether an earlier withdrawal was interrupted, and is finished now.
     """
@@ -56,6 +58,7 @@ class Withdrawal:
     withdrawn: dict[int, str] = field(default_factory=dict)
     already: list[int] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    cleared: list[str] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     mended: bool = False
 
@@ -78,7 +81,7 @@ def withdraw(
     dry_run: bool = False,
     page: MakePage = make_page,
 ) -> Withdrawal:
-    """Withdraw samples of a release, as sub-000001, 000001 or 1; nothing where that was done.
+    """Withdraw samples of a release, by their participant_id; nothing where that was done.
 
     Args:
         reason: for readers, in the manifest and in CHANGES.
@@ -105,58 +108,27 @@ def withdraw(
         already=[index for index in asked if index not in reasons],
         mended=begun is not None,
     )
-    if not reasons:
-        done.removed = _left(store, done.already)
+    buried = bury(table, reasons)
+    written = begun.files if begun else {}
+    told = cleared(store, release.about["files"], set(tombstones(buried)), written=written)
+    done.cleared = [key for key in told.shown if key not in told.removed]
+    left = set(_left(store, done.already))
+    if not reasons and not told.shown:
+        done.removed = sorted(left)
         if not dry_run:
             for key in done.removed:
                 store.delete(key)
         return done
-    buried = bury(table, reasons)
     parts = _parts(release, reasons)
-    with _staged(release, buried, parts, page=page) as staged:
+    with _staged(release, buried, parts, told, page=page) as staged:
         there = set(table["path"].to_pylist())
-        images = {path for path in map(image_path, reasons) if begun or path in there}
+        images = {path for path in map(image_path, reasons) if begun or path in there} | left
         stale = set(release.about["files"]) | set(begun.removed if begun else ()) | images
         done.removed = sorted(stale - set(staged.about["files"]))
         done.parts = [part.key for part in parts if part.changed]
         if not dry_run:
             _write(store, staged, parts, reasons, done.removed)
     return done
-
-
-def check_reason(text: str) -> str:
-    """The reason, on one line. Raises ReleaseError where there is none."""
-    reason = one_line(text)
-    if not reason:
-        raise ReleaseError("--reason is empty: say for readers why the samples are withdrawn")
-    if len(reason) > LONGEST_REASON:
-        raise ReleaseError(f"--reason has {len(reason)} characters: expected at most 500")
-    return reason
-
-
-def indices_of(release: Release, samples: Sequence[str]) -> list[int]:
-    """The indices of samples, in order.
-
-    Raises:
-        ReleaseError: one that the release does not have, or no name of a sample.
-    """
-    count, indices = release.about["counts"]["samples"], set()
-    for text in samples:
-        bare = text.strip().removeprefix("sub-")
-        index = int(bare) if bare.isdecimal() and bare.isascii() and len(bare) < 19 else -1
-        if not 0 <= index < count:
-            last = participant_id(count - 1)
-            raise ReleaseError(
-                f"{release.store.uri} has no sample {text!a:.60}; expected one of"
-                f" {participant_id(0)} to {last}"
-            )
-        indices.add(index)
-    return sorted(indices)
-
-
-def told(indices: Sequence[int]) -> str:
-    """Samples for people: `sample 3`, `samples 3-5, 9`."""
-    return f"sample{'s' if len(indices) != 1 else ''} {ranges(indices)}"
 
 
 def _left(store: Store, indices: Sequence[int]) -> list[str]:
@@ -191,9 +163,13 @@ def _parts(release: Release, reasons: Mapping[int, str]) -> list[_Part]:
 
 @contextmanager
 def _staged(
-    release: Release, table: pa.Table, parts: Sequence[_Part], *, page: MakePage
+    release: Release, table: pa.Table, parts: Sequence[_Part], told: Cleared, *, page: MakePage
 ) -> Iterator[Staged]:
-    """The files of the release without those samples."""
+    """The files of the release without those samples.
+
+    Args:
+        told: what becomes of its evaluations.
+    """
     store, about, document = release.store, release.about, release.document
     digests = {part.key: sha256(part.data) for part in parts}
     shards: dict[str, Any] = {
@@ -202,10 +178,12 @@ def _staged(
         "kept": {
             key: digest
             for key, digest in about["files"].items()
-            if is_version(key) or (is_evaluation(key) and key != MEASURED_KEY)
+            if (is_version(key) or (is_evaluation(key) and key != MEASURED_KEY))
+            and key not in told.removed
+            and key not in told.files
         },
     }
-    carried = {}
+    carried = dict(told.files)
     if MEASURED_KEY in about["files"]:
         carried[MEASURED_KEY] = measured_without(release, set(tombstones(table)))
     with RowFiles(table.schema, document.columns) as rows:
@@ -252,4 +230,4 @@ def _write(
     change.finish(store)
 
 
-__all__ = ["Withdrawal", "check_reason", "indices_of", "told", "withdraw"]
+__all__ = ["Withdrawal", "withdraw"]

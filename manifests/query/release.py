@@ -11,13 +11,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.digests import sha256
 from manifests.errors import ReleaseError
 from manifests.format.document import ReleaseDocument
-from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY
+from manifests.format.json_text import MOST_JSON_BYTES
+from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY, RELEASE_KEY
 from manifests.format.measured import beside, figures_of, measured_schema, same_measures
 from manifests.format.release_json import check_release, read_release
 from manifests.query.rows import StoredRows, columns_of_filter, stored_rows
-from manifests.query.versions import open_version
+from manifests.query.versions import open_version, version_file
 from manifests.query.where import find_column, parse_where
 from manifests.storage import open_store
 from manifests.storage.base import Store
@@ -47,21 +49,31 @@ class Release:
             raise ReleaseError(line, exit_code=1) from error
 
     @classmethod
-    def open(cls, uri: str | Path, *, version: str | None = None) -> Release:
+    def open(
+        cls, uri: str | Path, *, version: str | None = None, expect: str | None = None
+    ) -> Release:
         """The release at a folder or s3://bucket/prefix.
 
         Args:
             version: an earlier one that was published, such as "1.0.0"; what lies there where
                 None. Samples withdrawn since are withdrawn in every version.
+            expect: the SHA-256 of release.json, as its publisher tells it.
 
         Raises:
-            ReleaseError: there is none, or it cannot be read; why, and what to do.
+            ReleaseError: there is none, it cannot be read, or it is not the one expected; why, and
+                what to do.
         """
         store = open_store(uri)
-        about = read_release(store)
         if version is None:
-            return cls(store, about)
-        return cls(*open_version(store, about, version))
+            return cls(store, read_release(store, expect=expect))
+        return cls(*open_version(store, read_release(store), version, expect=expect))
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of its release.json, by which it is told from any other."""
+        version = self.about.get("opened_version")
+        key = version_file(version, RELEASE_KEY) if version else RELEASE_KEY
+        return sha256(self.store.get(key, most=MOST_JSON_BYTES))
 
     @property
     def schema(self) -> pa.Schema:

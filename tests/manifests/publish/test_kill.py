@@ -23,7 +23,7 @@ from tests.manifests.ledger.test_finalise import everything
 from tests.manifests.releases import make_release
 
 N = 5
-OPTIONS = PublishOptions(license="CC-BY-4.0", date="2026-11-23")
+OPTIONS = PublishOptions(license="CC-BY-4.0", date="2026-11-23", authors=("A. Lab",))
 Act = Callable[[LocalStore], object]
 
 
@@ -41,7 +41,12 @@ def publishes(store: LocalStore) -> None:
 
 
 def withdraws(store: LocalStore) -> None:
-    withdraw(Release(store, read_release(store)), ["1", "4"], "no cerebellum", page=small_page)
+    withdraw(
+        Release(store, read_release(store)),
+        ["sub-000001", "sub-000004"],
+        "no cerebellum",
+        page=small_page,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +155,7 @@ def test_the_reason_of_a_withdrawal_that_was_interrupted_stays(
     with pytest.raises(Died):
         withdraws(DyingStore(tmp_path / "x", death=5))
     release = Release.open(tmp_path / "x")
-    done = withdraw(release, ["2", "4"], "another reason", page=small_page)
+    done = withdraw(release, ["sub-000002", "sub-000004"], "another reason", page=small_page)
     assert done.mended
     assert done.withdrawn == {1: "no cerebellum", 2: "another reason", 4: "no cerebellum"}
     release = Release.open(tmp_path / "x")

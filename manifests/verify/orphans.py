@@ -1,0 +1,110 @@
+"""What lies below a release and is not of it: left over, withdrawn, or somebody else's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manifests.errors import ReleaseError
+from manifests.format.json_text import MOST_JSON_BYTES, parse_json
+from manifests.format.layout import (
+    CHANGE_KEY,
+    PLAN_KEY,
+    RELEASE_KEY,
+    TARGET_KEY,
+    image_path,
+    shard_of,
+)
+from manifests.format.schema import WITHDRAWN
+from manifests.metadata.pictures import cleared
+from manifests.query.release import Release
+from manifests.storage.base import Store
+from manifests.verify.documents import read_or_why
+from manifests.verify.findings import Report
+
+OWN_KEYS = {RELEASE_KEY, PLAN_KEY, TARGET_KEY, CHANGE_KEY}
+# What a reader of BIDS takes for an image of a subject; a derivative's name says that it is one.
+_RAW = re.compile(
+    r"sub-[A-Za-z0-9]+(_(?!desc|space|label|res|den|hemi|seg)[a-z]+-[A-Za-z0-9]+)*"
+    r"_(T1w|T2w|T2starw|PDw|PDT2|FLAIR|inplaneT[12]|angio|bold|sbref|dwi|epi)\.nii(\.gz)?"
+)
+
+
+def check_orphans(
+    release: Release, table: pa.Table, keys: Mapping[str, int], report: Report
+) -> None:
+    """What lies there and is not of the release."""
+    known = OWN_KEYS | set(release.about["files"]) | set(table["path"].to_pylist())
+    known |= {part["key"] for part in release.about["parts"]}
+    growing = _grows(release, table, keys, known)
+    gone = table.filter(pc.equal(table["status"], WITHDRAWN))["index"].to_pylist()
+    withdrawn = set(map(image_path, gone))
+    for key in cleared(release.store, release.about["files"], gone).shown:
+        text = "it shows or tells of a sample that was withdrawn: run the same withdraw again"
+        report.error("picture-withdrawn", key, text)
+    if CHANGE_KEY in keys:
+        text = "publish or withdraw was interrupted: run the same command again"
+        report.warning("change-unfinished", CHANGE_KEY, text)
+    for key in sorted(keys.keys() - known):
+        if shard_of(key) is not None:
+            text = "a part that release.json does not name: the release is being made larger"
+            report.warning("part-unlisted", key, text)
+        elif key in withdrawn:
+            text = "its sample was withdrawn: run the same `brainpress withdraw` again"
+            report.error("image-withdrawn", key, text)
+        elif _is_image(key) and not (growing and _is_later(key, table.num_rows)):
+            report.error("image-extra", key, "the manifest does not name it")
+        else:
+            report.warning("file-unlisted", key, "it is not of this release")
+
+
+def _is_image(key: str) -> bool:
+    return key.startswith("sub-") and _RAW.fullmatch(key.rpartition("/")[2]) is not None
+
+
+def unlisted(release: Release) -> list[str]:
+    """Keys of what lies below the release and is not of it, in order.
+
+    What a command that was interrupted wrote, and will take in when it is run again, is of it.
+
+    Raises:
+        ReleaseError: the storage does not list its files, so nobody can tell.
+    """
+    store, about = release.store, release.about
+    known = OWN_KEYS | set(about["files"]) | {part["key"] for part in about["parts"]}
+    known |= set(release.query(columns=["path"])["path"].to_pylist())
+    known |= set(_change(store))
+    return sorted(entry.key for entry in store.list() if entry.key not in known)
+
+
+def _change(store: Store) -> list[str]:
+    """What a change that was begun writes and removes."""
+    data = read_or_why(store, CHANGE_KEY, MOST_JSON_BYTES)
+    try:
+        change = parse_json(data, CHANGE_KEY) if isinstance(data, bytes) else {}
+    except ReleaseError:
+        return []
+    files, removed = change.get("files"), change.get("removed")
+    kinds = ((files, dict), (removed, list))
+    return [key for keys, kind in kinds if isinstance(keys, kind) for key in keys]
+
+
+def _grows(release: Release, table: pa.Table, keys: Mapping[str, int], known: set[str]) -> bool:
+    """Whether more samples than these are being made, so that more images may lie there."""
+    if any(shard_of(key) is not None for key in keys.keys() - known):
+        return True
+    data = read_or_why(release.store, TARGET_KEY, MOST_JSON_BYTES)
+    try:
+        asked = parse_json(data, TARGET_KEY).get("n") if isinstance(data, bytes) else None
+    except ReleaseError:
+        return False
+    return isinstance(asked, int) and asked > table.num_rows
+
+
+def _is_later(key: str, samples: int) -> bool:
+    """Whether it is the image of a sample that is still to come."""
+    number = key.partition("/")[0].removeprefix("sub-")
+    return number.isdecimal() and int(number) >= samples and key == image_path(int(number))
