@@ -60,6 +60,7 @@ VERBS: dict[str, Verb] = {
         "manifests.commands.publish", "check it, stamp it, give it a page, open it", PUBLISH
     ),
     "withdraw": Verb("manifests.commands.withdraw", "take out samples found bad later", PUBLISH),
+    "unpublish": Verb("manifests.commands.unpublish", "close a public release again", PUBLISH),
     "info": Verb("manifests.commands.info", "what a release holds, and how it was made", READ),
     "query": Verb("manifests.commands.query", "rows of the manifest, by a filter or SQL", READ),
     "download": Verb("manifests.commands.download", "a release, or a part of it, to disk", READ),

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """example:
   brainpress generate --n 500 --out release
   brainpress evaluate release --real prepared --out report
-  brainpress publish release --license CC-BY-4.0 --evaluation report
+  brainpress publish release --license CC-BY-SA-3.0 --author "A. Lab" --evaluation report
 the paper's table, each row a release:
   brainpress evaluate ldm=ldm ddim=ddim lsgan=lsgan --real prepared --out table1
 

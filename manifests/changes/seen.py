@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from manifests.changes.journal import read_change
+from manifests.changes.journal import Change, read_change
 from manifests.changes.register import Register, read_register, staged_key
 from manifests.digests import sha256
 from manifests.errors import ReleaseError, StorageError
@@ -83,16 +83,21 @@ def change_under_way(store: Store) -> str | None:
     return f"`brainpress {register.verb}`{who}, begun {register.since}"
 
 
-def changed_keys(store: Store) -> set[str]:
-    """The keys that a decided and unfinished change writes or removes."""
+def decided_change(store: Store) -> Change | None:
+    """The change that was decided and is not finished; None where there is none."""
     register = _register(store)
     if register is None or register.change is None:
-        return set()
+        return None
     try:
-        change = read_change(store, register.change)
+        return read_change(store, register.change)
     except KeyError:
-        return set()
-    return {*change.files, *change.removed}
+        return None
+
+
+def changed_keys(store: Store) -> set[str]:
+    """The keys that a decided and unfinished change writes or removes."""
+    change = decided_change(store)
+    return {*change.files, *change.removed} if change else set()
 
 
 def _register(store: Store) -> Register | None:
@@ -145,4 +150,12 @@ class _Decided(Overlay):
         return self.below.get_chunks(key, most=most)
 
 
-__all__ = ["ChangedError", "ReleaseError", "Seen", "change_under_way", "changed_keys", "look_at"]
+__all__ = [
+    "ChangedError",
+    "ReleaseError",
+    "Seen",
+    "change_under_way",
+    "changed_keys",
+    "decided_change",
+    "look_at",
+]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from manifests.commands.shared import (
     Progress,
+    add_expect,
     add_filter,
     add_release,
     add_version,
@@ -32,6 +33,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_release(parser)
+    add_expect(parser)
     add_version(parser)
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to write")
     add_filter(parser, "images", EXAMPLES)
@@ -55,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     from manifests.query.release import Release
     from manifests.volumes.download import Existing, download
 
-    release = Release.open(args.release, version=args.release_version)
+    release = Release.open(args.release, version=args.release_version, expect=args.expect)
     report = download(
         release,
         args.out,
@@ -71,6 +73,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"{report.fetched:,} images downloaded to {args.out} ({size}){already}")
     for key in report.skipped:
         print(f"skipped {key}: it is there and is not the release's file", file=sys.stderr)
+    for key, why in report.withdrawn.items():
+        line = f"withdrawn since an earlier download, and still in {args.out}: {key}: {why}"
+        print(one_line(line), file=sys.stderr)
     for key, why in report.failed.items():
         print(one_line(f"failed {key}: {why}"), file=sys.stderr)
     if report.failed:

@@ -41,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _describe(release: Release) -> str:
     about, document = release.about, release.document
+    from manifests.metadata.quality import privacy_told
+
     counts, model = about["counts"], document.model
     failed = f", {counts['failed']:,} failed" if counts["failed"] else ""
     withdrawn = f", {counts['withdrawn']:,} withdrawn" if counts.get("withdrawn") else ""
@@ -56,10 +58,12 @@ def _describe(release: Release) -> str:
         "sampler": document.sampler_text,
         "seed": str(document.seed),
         "evaluation": document.evaluation.told if document.evaluation else "",
+        "privacy": privacy_told(document.evaluation, samples=_whole(about)),
         "licence": document.license,
         "attribution": str(model.get("attribution") or ""),
         "made with": f"brainpress {document.software_version}",
         "part of": _source(about),
+        "sha256": f"{release.digest} of release.json: what --expect takes",
     }
     lines = []
     if document.demonstration:
@@ -83,6 +87,8 @@ def _version(release: Release) -> str:
     published = release.document.published
     if published is None:
         return ""
+    if published.closed is not None:
+        return f"{published.last.version} of {published.last.date}. {published.closed.told}"
     if changed := changed_since(release.about, published):
         part = release.about.get("source")
         return f"it has {changed}" if part else f"it has {changed}: run `brainpress publish`"
@@ -91,6 +97,12 @@ def _version(release: Release) -> str:
     earlier = ", ".join(version.version for version in published.versions[1:6])
     before = f" (before: {earlier})" if earlier else ""
     return f"{published.last.version} of {published.last.date}{before}"
+
+
+def _whole(about: dict[str, Any]) -> int:
+    """Samples of the whole release."""
+    source = about.get("source") or {}
+    return int(source.get("samples") or about["counts"]["samples"])
 
 
 def _source(about: dict[str, Any]) -> str:

@@ -7,41 +7,50 @@ the release it publishes the next version, and earlier ones stay at hand."""
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from manifests.commands.choosing import text_of, with_authors, with_license
+from manifests.commands.opening import open_release, refuse_unlisted, refuse_wildcards, warn_if_open
 from manifests.commands.shared import Progress, add_release, at_least_one, print_findings
-from manifests.errors import ReleaseError
 from manifests.text import one_line
 
 if TYPE_CHECKING:
-    from manifests.publish.plan import PublishOptions
     from manifests.publish.publication import Publication
-    from manifests.query.release import Release
     from manifests.storage.base import Store
 
 EXAMPLES = """\
 examples:
   brainpress publish s3://bucket/release --license CC-BY-4.0 --author "The Example Lab"
-  brainpress publish RELEASE --license CC0-1.0 --private
-  brainpress publish RELEASE --license CC0-1.0 --evaluation report
+  brainpress publish RELEASE --license CC-BY-SA-4.0 --private
+  brainpress publish RELEASE --license CC-BY-4.0 --author "A. Person" --evaluation report
   brainpress publish s3://bucket/release --changes "A sample was withdrawn." --dry-run"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from manifests.format.licenses import LICENSE_URLS
-
     add_release(parser)
     parser.add_argument(
         "--license",
         metavar="SPDX",
-        help=f"{', '.join(LICENSE_URLS)}; asked for where nobody chose one yet",
+        help="of https://spdx.org/licenses, such as CC-BY-4.0, or LicenseRef-NAME; asked for where"
+        " nobody chose one yet",
     )
     parser.add_argument(
-        "--author", action="append", default=[], metavar="NAME", help="may be repeated"
+        "--license-file", metavar="FILE", type=Path, help="the text of a LicenseRef-NAME"
+    )
+    parser.add_argument(
+        "--despite-model-license",
+        action="store_true",
+        help="publish under a licence that the model's does not allow; the data card says so",
+    )
+    parser.add_argument(
+        "--author",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="whom to cite; may be repeated; asked for where nobody was named yet",
     )
     parser.add_argument("--name", help="of the dataset")
     parser.add_argument(
@@ -83,12 +92,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from manifests.publish.checks import refuse_unfinished
     from manifests.publish.plan import PublishOptions
     from manifests.publish.publication import publish
     from manifests.query.release import Release
 
     options = PublishOptions(
         license=args.license,
+        license_text=text_of(args.license_file),
+        despite_model_license=args.despite_model_license,
         authors=tuple(args.author),
         name=args.name,
         version=args.release_version,
@@ -102,8 +114,10 @@ def run(args: argparse.Namespace) -> int:
     )
     release = Release.open(args.release)
     if not args.private:
-        _refuse_wildcards(release.place)
-    options = _with_license(release, options)
+        refuse_wildcards(release.place)
+    options = with_authors(release, with_license(release, options))
+    refuse_unfinished(release, "publish")
+    refuse_unlisted(release, options)
     done = publish(
         release,
         options,
@@ -127,45 +141,17 @@ def run(args: argparse.Namespace) -> int:
     if done.mended:
         print(one_line(done.mended))
     _tell(release.store, done, dry_run=args.dry_run)
-    if args.private or release.place.is_local:
+    if not args.dry_run:
+        digest = Release.open(args.release).digest
+        print(f"SHA-256 of its release.json, for readers' --expect: {digest}")
+    if release.place.is_local:
         return 0
-    return _open(release.place, dry_run=args.dry_run, url=args.url)
-
-
-def _with_license(release: Release, options: PublishOptions) -> PublishOptions:
-    """The options with a licence that somebody chose: a person at a terminal is asked.
-
-    Raises:
-        ReleaseError: nobody is there to be asked.
-    """
-    from dataclasses import replace
-
-    from manifests.format.licenses import LICENSE_URLS, license_of_model
-    from manifests.publish.checks import UnchosenLicenseError, settled
-
-    try:
-        settled(release.document, options)
-        return options
-    except UnchosenLicenseError:
-        pass
-    choices = list(LICENSE_URLS)
-    of_model = license_of_model(release.document.model)[1]
-    card = f" (its model's card names {one_line(of_model)})" if of_model else ""
-    if not sys.stdin.isatty():
-        raise ReleaseError(
-            f"{release.store.uri}: nobody chose a licence for this release{card}; choose one with"
-            f" --license: {', '.join(choices)}"
-        )
-    print(f"Under which licence is this release published?{card}", file=sys.stderr)
-    for number, name in enumerate(choices, start=1):
-        print(f"  {number}  {name:<13} {LICENSE_URLS[name]}", file=sys.stderr)
-    print("number or name: ", end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.readline().strip()
-    if answer.isdecimal() and 1 <= int(answer) <= len(choices):
-        answer = choices[int(answer) - 1]
-    chosen = replace(options, license=answer)
-    settled(release.document, chosen)
-    return chosen
+    if args.private:
+        warn_if_open(release.place)
+        return 0
+    if not args.dry_run:
+        refuse_unlisted(Release.open(args.release), options)  # what came meanwhile
+    return open_release(release.place, dry_run=args.dry_run, url=args.url)
 
 
 def _tell(store: Store, done: Publication, *, dry_run: bool) -> None:
@@ -190,40 +176,3 @@ def _tell(store: Store, done: Publication, *, dry_run: bool) -> None:
 
 def _some(keys: list[str]) -> str:
     return ", ".join(keys[:6]) + (", ..." if len(keys) > 6 else "")
-
-
-def _refuse_wildcards(store: Store) -> None:
-    from manifests.publish.bucket_policy import public_statements
-
-    if not store.is_local:
-        public_statements(store.bucket, store.prefix.rstrip("/"))  # type: ignore[attr-defined]
-
-
-def _open(store: Store, *, dry_run: bool, url: str | None) -> int:
-    """Let strangers in, and say where."""
-    from manifests.publish.bucket_policy import (
-        PolicyError,
-        check_strangers,
-        open_to_everyone,
-        public_address,
-        public_statements,
-        why_closed,
-    )
-    from manifests.storage.s3.store import S3Store
-
-    assert isinstance(store, S3Store)
-    if dry_run:
-        statements = public_statements(store.bucket, store.prefix.rstrip("/"))
-        print(f"the policy of bucket {store.bucket} would have, besides what it has:")
-        print(json.dumps(statements, indent=2))
-        return 0
-    try:
-        changed = open_to_everyone(store)
-        check_strangers(store)
-    except PolicyError:
-        if why_closed(store) is not None:
-            raise
-        changed = False  # somebody else opened it, who may
-    now = "can now" if changed else "could already"
-    print(f"anyone {now} list and read {store.uri}/: {url or public_address(store)}")
-    return 0

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manifests.commands.shared import (
+    add_expect,
     add_filter,
     add_release,
     add_version,
@@ -47,6 +48,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_release(parser)
+    add_expect(parser)
     add_version(parser)
     parser.add_argument(
         "sql",
@@ -77,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         raise ReleaseError(
             "SQL has its own WHERE and its own columns: leave out --where, --columns"
         )
-    release = Release.open(args.release, version=args.release_version)
+    release = Release.open(args.release, version=args.release_version, expect=args.expect)
     to_terminal = args.out is None and sys.stdout.isatty()
     if args.format == "parquet" and to_terminal:
         raise ReleaseError("Parquet is not for a terminal: add --out FILE")

@@ -10,6 +10,7 @@ import re
 
 from manifests.commands.shared import (
     Progress,
+    add_expect,
     add_filter,
     add_release,
     add_version,
@@ -42,6 +43,7 @@ def size(text: str) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_release(parser)
+    add_expect(parser)
     parser.add_argument(
         "--out",
         metavar="PLACE",
@@ -62,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from manifests.query.release import Release
     from manifests.volumes.shards import place_beside, write_shards
 
-    release = Release.open(args.release, version=args.release_version)
+    release = Release.open(args.release, version=args.release_version, expect=args.expect)
     out = args.out or place_beside(release.store.uri)
     done = write_shards(
         release,

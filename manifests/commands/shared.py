@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING
 
+from manifests.errors import ReleaseError
 from manifests.numbers import human_bytes
 from manifests.text import one_line
 
@@ -124,3 +125,39 @@ class Progress:
         width = shutil.get_terminal_size().columns - 1  # a full line would wrap
         end = "\n" if done == total else ""
         print(f"\r{line[:width]:<{min(width, 80)}}", end=end, file=sys.stderr, flush=True)
+
+
+def add_confirmation(parser: argparse.ArgumentParser) -> None:
+    """`--yes` and `--dry-run`, of a verb that takes something away."""
+    parser.add_argument("--yes", action="store_true", help="do not ask; needed without a terminal")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="change nothing, say what would be changed"
+    )
+
+
+def confirmed(verb: str, question: str) -> bool:
+    """Whether the person at the terminal says yes.
+
+    Raises:
+        ReleaseError: nobody is there to be asked.
+    """
+    if not sys.stdin.isatty():
+        raise ReleaseError(
+            "nothing was changed: nobody is at a terminal to be asked; the same command with --yes"
+            " does what is told above"
+        )
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return True
+    print(f"brainpress {verb}: nothing was changed", file=sys.stderr)
+    return False
+
+
+def add_expect(parser: argparse.ArgumentParser) -> None:
+    """The option that says which release.json it has to be."""
+    parser.add_argument(
+        "--expect",
+        metavar="SHA256",
+        help="of release.json, as the release's page and `brainpress info` show it; any other"
+        " release is refused",
+    )

@@ -9,13 +9,21 @@ from __future__ import annotations
 import argparse
 import json
 
-from manifests.commands.shared import Progress, add_release, at_least_one, count, print_findings
+from manifests.commands.shared import (
+    Progress,
+    add_expect,
+    add_release,
+    at_least_one,
+    count,
+    print_findings,
+)
 from manifests.numbers import human_bytes
 from manifests.text import json_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_release(parser)
+    add_expect(parser)
     parser.add_argument(
         "--json", action="store_true", help="print all findings as JSON: severity, code, key, text"
     )
@@ -44,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
     from manifests.verify.findings import Report
 
     # For people a release.json that is no good is told in one line, as by every other verb.
-    release = open_to_verify(args.release) if args.json else Release.open(args.release)
+    opened = open_to_verify if args.json else Release.open
+    release = opened(args.release, expect=args.expect)
     if isinstance(release, Report):
         report = release
     else:

@@ -1,41 +1,77 @@
-"""Withdraw samples that were found bad: their rows say why, their images are removed.
+"""Withdraw samples that were found bad: their rows say why, their images and pictures are removed.
 
-The rows of the manifest stay, with the status withdrawn and the reason; participants.tsv, the page
-and every version no longer have the samples; `generate` does not make them again. The same command
-again, after an interruption, goes on."""
+The rows of the manifest stay, with the status withdrawn and the reason; participants.tsv, the page,
+the evaluation and every version no longer show the samples; `generate` does not make them again.
+What will go is shown, and you are asked. The same command again, after an interruption, goes on."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from manifests.commands.shared import add_release
+from manifests.commands.shared import add_confirmation, add_filter, add_release, confirmed
 from manifests.text import one_line
 
+if TYPE_CHECKING:
+    from manifests.publish.withdrawal import Withdrawal
+    from manifests.query.release import Release
+
 SHOWN = 10
+EXAMPLES = """\
+examples:
+  brainpress withdraw s3://bucket/release sub-000003 sub-000007 --reason "no cerebellum"
+  brainpress withdraw RELEASE --where "quality_sharpness < 0.1" --reason "blurred" --dry-run
+  brainpress withdraw RELEASE --file bad.txt --reason "copies of training subjects" --yes
+
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_release(parser)
     parser.add_argument(
-        "samples", metavar="SAMPLE", nargs="+", help="as sub-000003, 000003 or 3; one or more"
+        "samples", metavar="SAMPLE", nargs="*", help="their participant_ids, as sub-000003"
+    )
+    parser.add_argument(
+        "--file", metavar="FILE", type=Path, help="more of them, one a line, as in participants.tsv"
     )
     parser.add_argument("--reason", metavar="TEXT", required=True, help="for readers; one line")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="change nothing, say what would be changed"
-    )
-    parser.epilog = (
-        'example:\n  brainpress withdraw s3://bucket/release sub-000003 --reason "no cerebellum"'
-    )
+    add_filter(parser, "samples", EXAMPLES)
+    add_confirmation(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from manifests.publish.withdrawal import told, withdraw
+    from manifests.publish.samples import check_reason, chosen_samples
+    from manifests.publish.withdrawal import withdraw
     from manifests.query.release import Release
 
+    check_reason(args.reason)
     release = Release.open(args.release)
-    done = withdraw(release, args.samples, args.reason, dry_run=args.dry_run)
-    would = "would be " if args.dry_run else ""
+    samples = chosen_samples(release, args.samples, file=args.file, where=args.where)
+    if args.dry_run or not args.yes:
+        planned = withdraw(release, samples, args.reason, dry_run=True)
+        _tell(release, planned, would="would be ")
+        something = planned.withdrawn or planned.removed or planned.cleared
+        if args.dry_run or not something:
+            return 0
+        if not confirmed("withdraw", "Withdraw them? An image that is removed does not come back."):
+            return 1
+    done = withdraw(Release.open(args.release), samples, args.reason)
+    _tell(release, done, would="")
+    if (done.withdrawn or done.removed) and release.document.published:
+        last = release.document.published.last.version
+        print(
+            f"version {last} is no longer what lies there: `brainpress publish"
+            f" {shlex.quote(args.release)}` makes it the next"
+        )
+    return 0
+
+
+def _tell(release: Release, done: Withdrawal, *, would: str) -> None:
+    """What was withdrawn and removed, or would be."""
+    from manifests.publish.samples import told
+
     if done.already:
         was = "was" if len(done.already) == 1 else "were"
         print(f"{told(done.already)} {was} withdrawn before")
@@ -44,17 +80,16 @@ def run(args: argparse.Namespace) -> int:
     if done.withdrawn:
         print(f"{told(list(done.withdrawn))} {would}withdrawn from {release.store.uri}")
     images = [key for key in done.removed if key.startswith("sub-")]
-    if images:
-        more = f" and {len(images) - SHOWN:,} more" if len(images) > SHOWN else ""
-        print(f"{would}removed: {', '.join(images[:SHOWN])}{more}")
-    if pictures := len(done.removed) - len(images):
-        print(f"{would}removed too, as they may show one of these: {pictures:,} pictures")
-    if not done.withdrawn and not done.removed:
+    for what, keys in (
+        ("", images),
+        (" too, as they may show one of these", sorted(set(done.removed) - set(images))),
+    ):
+        if keys:
+            more = f" and {len(keys) - SHOWN:,} more" if len(keys) > SHOWN else ""
+            print(f"{would}removed{what}: {', '.join(keys[:SHOWN])}{more}")
+    if done.cleared:
+        more = f" and {len(done.cleared) - SHOWN:,} more" if len(done.cleared) > SHOWN else ""
+        shown = ", ".join(done.cleared[:SHOWN])
+        print(f"{would}rewritten without their pictures and measures: {shown}{more}")
+    if not done.withdrawn and not done.removed and not done.cleared:
         print(f"nothing to do: {release.store.uri} stays as it is")
-    elif release.document.published and not args.dry_run:
-        last = release.document.published.last.version
-        print(
-            f"version {last} is no longer what lies there: `brainpress publish"
-            f" {shlex.quote(args.release)}` makes it the next"
-        )
-    return 0

@@ -11,6 +11,7 @@ import pyarrow as pa
 from manifests.errors import ReleaseError
 from manifests.format.evaluation import Evaluation
 from manifests.format.layout import CONTRASTS, MODALITY, T1W
+from manifests.format.licenses import OWN
 from manifests.format.published import Published, check_date
 from manifests.format.schema import Column, manifest_schema
 
@@ -39,8 +40,9 @@ class ReleaseDocument:
         seed: of the release; a sample is a function of it and of the sample's index.
         fingerprint, fields: as in the plan (`Ledger.begin`).
         columns, quality: the covariates and the measured figures of the manifest.
-        license: SPDX identifier of the dataset's licence.
+        license: SPDX identifier of the dataset's licence, or a `LicenseRef-`.
         license_text: the licence in full; without it LICENSE names it and says where it stands.
+            release.json has that of a `LicenseRef-`, which stands nowhere else.
         authors: of the dataset.
         software_version: of brainpress.
         suffixes: the contrasts of its images; of several, the column `modality` tells which.
@@ -127,6 +129,7 @@ class ReleaseDocument:
             kept = set(CHOOSABLE) - set(self.chosen)
         chosen = tuple(sorted({*self.chosen, *before.chosen}))
         date = before.date if before.published else self.date
+        kept |= {"license_text"} if "license" in kept else set()
         fields: dict[str, Any] = {name: getattr(before, name) for name in kept}
         return replace(
             self,
@@ -143,6 +146,11 @@ class ReleaseDocument:
             "name": self.name,
             "demonstration": self.demonstration,
             "license": self.license,
+            **(
+                {"license_text": self.license_text}
+                if self.license_text and self.license.startswith(OWN)
+                else {}
+            ),
             "authors": list(self.authors),
             "chosen": sorted(self.chosen),
             "model": dict(self.model),
@@ -167,7 +175,7 @@ class ReleaseDocument:
         same = ("name", "model", "sampler", "seed", "fingerprint", "fields", "license")
         return cls(
             **{name: release[name] for name in same},
-            license_text=license_text,
+            license_text=license_text or release.get("license_text") or "",
             authors=tuple(release["authors"]),
             columns=tuple(Column.from_json(item) for item in release["columns"]),
             quality=tuple(Column.from_json(item) for item in release["quality"]),

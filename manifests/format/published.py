@@ -72,6 +72,39 @@ class Version:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Closed:
+    """That a release is public no more.
+
+    Attributes:
+        date: YYYY-MM-DD.
+        reason: for readers; "" where none was told.
+    """
+
+    date: str
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        check_date(self.date)
+        if not isinstance(self.reason, str) or not is_plain(self.reason):
+            raise ReleaseError(f"published: {self.reason!a:.60} is no line of text")
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        why = f" Why: {self.reason}" if self.reason else ""
+        return f"Unpublished on {self.date}: this release is public no more.{why}"
+
+    @classmethod
+    def from_json(cls, document: Any) -> Closed | None:
+        """None of None. Raises ReleaseError for what is no such mark."""
+        if document is None:
+            return None
+        if not isinstance(document, Mapping):
+            raise ReleaseError(f"published: closed is {document!a:.60}")
+        return cls(date=check_date(document.get("date")), reason=document.get("reason") or "")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Published:
     """That a release was published, and as what.
 
@@ -79,11 +112,13 @@ class Published:
         versions: newest first; at least one.
         url: the public address of its page, where the publisher told one.
         viewer: where the page has its viewer from, where the publisher told one.
+        closed: that it was unpublished since; None where it was not.
     """
 
     versions: tuple[Version, ...]
     url: str | None = None
     viewer: str | None = None
+    closed: Closed | None = None
 
     def __post_init__(self) -> None:
         if not 0 < len(self.versions) <= MOST_VERSIONS:
@@ -106,6 +141,7 @@ class Published:
             "date": self.last.date,
             "url": self.url,
             "viewer": self.viewer,
+            **({"closed": dict(vars(self.closed))} if self.closed else {}),
             "versions": [version.to_json() for version in self.versions],
         }
 
@@ -120,6 +156,7 @@ class Published:
             versions=tuple(map(Version.from_json, document["versions"])),
             url=document.get("url"),
             viewer=document.get("viewer"),
+            closed=Closed.from_json(document.get("closed")),
         )
 
 

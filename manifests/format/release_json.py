@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from manifests.digests import DIGEST
+from manifests.digests import DIGEST, sha256
 from manifests.errors import ReleaseError
 from manifests.format.json_text import MOST_JSON_BYTES, parse_json
 from manifests.format.layout import MANIFEST_KEY, RELEASE_FORMAT, RELEASE_KEY, RELEASE_VERSION
@@ -13,6 +13,7 @@ from manifests.storage.base import Store, check_key
 from manifests.text import is_plain
 
 MOST_COLUMNS = 1000
+NOTES = ("opened_version", "opened_files")
 _TEXTS = ("name", "fingerprint", "license")
 
 
@@ -52,6 +53,7 @@ def _check_about(release: Mapping[str, Any]) -> None:
     if release.get("space") is not None:
         _text(release["space"], "space")
     _kind(release.get("date") or "", str, "date")
+    _kind(release.get("license_text") or "", str, "license_text")
     for name in _kind(release.get("chosen") or [], list, "chosen"):
         _text(name, "chosen")
     for author in _kind(release["authors"], list, "authors"):
@@ -125,19 +127,49 @@ def _short(value: Any) -> str:
     return ascii(value)[:60]
 
 
-def read_release(store: Store, data: bytes | None = None) -> dict[str, Any]:
+def check_digest(text: str) -> str:
+    """A SHA-256 as a person gives it. Raises ReleaseError for what is none."""
+    digest = text.strip().lower()
+    if not DIGEST.fullmatch(digest):
+        raise ReleaseError(f"--expect {text!a:.80}: expected a SHA-256, 64 hexadecimal digits")
+    return digest
+
+
+def check_expected(data: bytes, expect: str, where: str) -> None:
+    """Raise unless the bytes of a release.json have the digest that its reader was told.
+
+    Raises:
+        ReleaseError: another one; exit code 1.
+    """
+    expected, found = check_digest(expect), sha256(data)
+    if found != expected:
+        raise ReleaseError(
+            f"{where} is not the release that you expect: the SHA-256 of its release.json is"
+            f" {found}, expected {expected}. It was published anew, or changed; a version that was"
+            " published before is read with --release-version",
+            exit_code=1,
+        )
+
+
+def read_release(
+    store: Store, data: bytes | None = None, *, expect: str | None = None
+) -> dict[str, Any]:
     """The content of release.json, where a reader starts.
 
     Args:
         data: its bytes, where they were read already.
+        expect: the SHA-256 that it must have.
 
     Raises:
-        ReleaseError: there is no release there, it is not finished, or it is of a later format.
+        ReleaseError: there is no release there, it is not finished, it is of a later format, or
+            it is not the one expected.
     """
     try:
         data = store.get(RELEASE_KEY, most=MOST_JSON_BYTES) if data is None else data
     except KeyError:
         raise ReleaseError(_why_no_release(store)) from None
+    if expect is not None:
+        check_expected(data, expect, store.uri)
     release = parse_json(data, f"{store.uri}/{RELEASE_KEY}")
     if release.get("format") != RELEASE_FORMAT:
         raise ReleaseError(f"{store.uri}/{RELEASE_KEY} is not of a brainpress release")
@@ -147,7 +179,12 @@ def read_release(store: Store, data: bytes | None = None) -> dict[str, Any]:
             f" {RELEASE_VERSION}; install a newer one"
         )
     check_release(release, store.uri)
-    return release
+    return without_notes(release)
+
+
+def without_notes(release: dict[str, Any]) -> dict[str, Any]:
+    """A release.json without what `versions.open_version` notes in one that it has read."""
+    return {name: value for name, value in release.items() if name not in NOTES}
 
 
 def _why_no_release(store: Store) -> str:

@@ -59,7 +59,8 @@ class Status:
         last_commit: UTC, ISO; None before the first.
         quiet_seconds: since then; None likewise.
         at_work: whether commits come as they did, as far as the storage's clock can tell.
-        published: the version under which it was published last; None where it was not.
+        published: the version under which it was published last, and whether it was closed since;
+            None where it was not.
         changed: what has become of it since; None where nothing.
         finished: whether release.json stands and covers all that was asked for.
         by_shard: every shard, where it was asked for.
@@ -147,7 +148,7 @@ def read_status(
         at_work=at_work,
         finished=released is not None and wanted is not None and released >= wanted,
         by_shard=states if by_shard else None,
-        published=published.last.version if published else None,
+        published=_told(published) if published else None,
         changed=changed_since(about, published) if about else None,
     )
 
@@ -206,3 +207,8 @@ def _has_release(store: Store) -> bool:
     except KeyError:
         return False
     return True
+
+
+def _told(published: Published) -> str:
+    closed = f", unpublished on {published.closed.date}" if published.closed else ""
+    return f"{published.last.version}{closed}"

@@ -18,8 +18,9 @@ from manifests.format.layout import (
     NOT_BIDS,
     VERSIONS,
 )
-from manifests.format.licenses import LICENSE_URLS
+from manifests.format.licenses import license_url
 from manifests.format.schema import OK, Column
+from manifests.metadata.quality import privacy_told
 from manifests.metadata.readme import readme
 from manifests.text import one_line
 
@@ -34,17 +35,20 @@ def documents(
     withdrawn: int = 0,
     changed: str | None = None,
     part: bool = False,
+    whole: int | None = None,
 ) -> dict[str, bytes]:
     """The explaining files of a release with so many samples, by key; but for participants.tsv.
 
     Args:
         changed: what has become of it since it was published, as of `published.changed_since`.
         part: whether it is a downloaded part of a release.
+        whole: how many samples that release has.
         extra: the keys of files that came from elsewhere, for .bidsignore.
         spread: how the covariates are spread, as Markdown, for the README.
     """
+    samples = ok + failed + withdrawn if whole is None else whole
     return {
-        DESCRIPTION_KEY: json_bytes(_dataset_description(document)),
+        DESCRIPTION_KEY: json_bytes(_dataset_description(document, samples)),
         "README.md": readme(
             document,
             ok=ok,
@@ -53,6 +57,7 @@ def documents(
             withdrawn=withdrawn,
             changed=changed,
             part=part,
+            whole=whole,
         ).encode(),
         "CHANGES": _changes(document, ok).encode(),
         "LICENSE": _license(document).encode(),
@@ -114,9 +119,10 @@ def _cell(value: object) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _dataset_description(document: ReleaseDocument) -> dict[str, Any]:
+def _dataset_description(document: ReleaseDocument, samples: int) -> dict[str, Any]:
     """Without authors and licence: BIDS wants them in one place, and CITATION.cff has them."""
     made = f"Synthetic images printed by brainpress from the model {document.model['name']}."
+    made += f" {privacy_told(document.evaluation, samples=samples)}"
     generated = {
         "Name": "brainpress",
         "Version": document.software_version,
@@ -180,7 +186,7 @@ def _license(document: ReleaseDocument) -> str:
     if document.license_text:
         return document.license_text.rstrip("\n") + "\n"
     lines = [one_line(f"{document.name} is licensed under {document.license}.")]
-    if url := LICENSE_URLS.get(document.license):
+    if url := license_url(document.license):
         lines.append(f"The text of the licence: {url}")
     if attribution := document.model.get("attribution"):
         lines += ["", one_line(f"Attribution: {attribution}")]
@@ -197,7 +203,7 @@ def _citation(document: ReleaseDocument, *, changed: bool) -> str:
         "authors:",
         *(f"  - name: {_quoted(author)}" for author in document.authors),
     ]
-    if document.license in LICENSE_URLS:
+    if license_url(document.license):  # one that SPDX lists
         lines.append(f"license: {document.license}")
     if document.published and not changed:
         lines.append(f"version: {_quoted(document.published.last.version)}")

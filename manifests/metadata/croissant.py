@@ -8,9 +8,10 @@ import pyarrow as pa
 
 from manifests.format.document import DEMONSTRATION, NO_TEMPLATE, ReleaseDocument
 from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY, weighted
-from manifests.format.licenses import LICENSE_URLS
+from manifests.format.licenses import license_url
 from manifests.format.measured import measured_schema
 from manifests.format.published import FIRST_VERSION
+from manifests.metadata.quality import privacy_told
 from manifests.text import one_line
 
 FORMAT = "http://mlcommons.org/croissant/1.0"
@@ -60,11 +61,12 @@ def croissant(
     document: ReleaseDocument,
     *,
     ok: int,
+    samples: int,
     manifest_sha256: str,
     manifest_bytes: int,
     measured_sha256: str | None = None,
 ) -> dict[str, Any]:
-    """The content of croissant.json of a release with so many images.
+    """The content of croissant.json of a release with so many images, made of so many samples.
 
     Its records are the manifest's rows, and those of measured.parquet where it has one; a field
     has the column's meaning and unit. Addresses are relative to the file, for a release does not
@@ -72,7 +74,8 @@ def croissant(
     """
     made = (
         f"{ok:,} synthetic {weighted(document.suffixes)} brain images (NIfTI, BIDS), drawn"
-        f" from the generative model {document.model['name']}; none shows a person. A record"
+        f" from the generative model {document.model['name']}."
+        f" {privacy_told(document.evaluation, samples=samples)} A record"
         " describes one image: where it lies, its SHA-256, and what it was asked to show."
     )
     made += f" {NO_TEMPLATE}" if document.space else ""
@@ -84,7 +87,7 @@ def croissant(
         "name": one_line(document.name),
         "description": one_line(f"{DEMONSTRATION} {made}" if document.demonstration else made),
         "version": document.published.last.version if document.published else FIRST_VERSION,
-        "license": LICENSE_URLS.get(document.license, one_line(document.license)),
+        "license": license_url(document.license) or one_line(document.license),
         "creator": [{"@type": "sc:Organization", "name": name} for name in authors],
         "citeAs": f"{'; '.join(authors)}. {one_line(document.name)}.",
         "keywords": ["synthetic", "MRI", "brain", *document.suffixes],

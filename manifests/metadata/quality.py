@@ -7,6 +7,28 @@ from manifests.format.layout import MEASURED_KEY
 from manifests.text import markdown
 
 
+def privacy_told(evaluation: Evaluation | None, *, samples: int, one: bool = False) -> str:
+    """Whether the images show anybody, in one sentence: only an audit of them all may say no.
+
+    Args:
+        samples: of the whole release as it is now.
+        one: whether there is one image.
+    """
+    if evaluation is None:
+        return "Whether any shows a person whom the model was trained on was not audited."
+    if not evaluation.passed:
+        return "The privacy audit FAILED: some may show a person whom the model was trained on."
+    measured, audited = evaluation.measured, evaluation.samples
+    if samples > audited or measured < evaluation.images:
+        return (
+            f"The privacy audit passed {measured:,} of them; whether any of the others shows a"
+            " person whom the model was trained on was not audited."
+        )
+    return (
+        f"{'It shows no' if one else 'None shows a'} person, by the privacy audit of these images."
+    )
+
+
 def quality_section(evaluation: Evaluation, *, samples: int, images: int, part: bool) -> str:
     """What the data card tells of it, as Markdown.
 

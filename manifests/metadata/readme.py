@@ -7,7 +7,8 @@ import re
 from manifests.format.document import DEMONSTRATION, NO_TEMPLATE, ReleaseDocument
 from manifests.format.layout import MEASURED_KEY, MODALITY, weighted
 from manifests.format.schema import Column
-from manifests.metadata.quality import quality_section
+from manifests.metadata.quality import privacy_told, quality_section
+from manifests.metadata.terms import license_conflict
 from manifests.numbers import human_number
 from manifests.text import markdown
 
@@ -21,20 +22,24 @@ def readme(
     withdrawn: int = 0,
     changed: str | None = None,
     part: bool = False,
+    whole: int | None = None,
 ) -> str:
     """README.md of a release with so many samples: its data card, for who knows MRI and not us.
 
     `spread` tells how the covariates are spread, as Markdown; `changed` what has become of the
-    release since it was published; `part` whether it is a downloaded part of one.
+    release since it was published; `part` whether it is a downloaded part of one, `whole` how many
+    samples that has.
     """
+    samples = ok + failed + withdrawn if whole is None else whole
     model = document.model
     images = ", ".join(f"`sub-*/anat/*_{suffix}.nii.gz`" for suffix in document.suffixes)
     told = f"; `{MODALITY}` says of which contrast each is" if len(document.suffixes) > 1 else ""
     sections = [
         f"# {markdown(document.name)}",
         f"**{DEMONSTRATION}**" if document.demonstration else "",
+        _closed(document),
         f"{ok:,} synthetic {weighted(document.suffixes)} brain images. Each is drawn from"
-        " a generative model; none shows a person.",
+        f" a generative model. {privacy_told(document.evaluation, samples=samples)}",
         _version(document, changed),
         _checked(document),
         f"{failed:,} samples failed the quality check at every attempt and have no image."
@@ -85,8 +90,22 @@ def readme(
         " `CITATION.cff` has it for programs.",
         f"## Licence\n\n{markdown(document.license)}."
         f" {markdown(model.get('attribution') or '')}".rstrip(),
+        _despite(document),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _closed(document: ReleaseDocument) -> str:
+    """That it is public no more, and why."""
+    if document.published is None or document.published.closed is None:
+        return ""
+    return f"**{markdown(document.published.closed.told)}**"
+
+
+def _despite(document: ReleaseDocument) -> str:
+    """That the model's licence does not allow this one, where somebody said that it may be."""
+    why = license_conflict(document.license, document.model) if document.published else None
+    return f"**It is under {markdown(document.license)} though {markdown(why)}.**" if why else ""
 
 
 def _checked(document: ReleaseDocument) -> str:

@@ -87,6 +87,7 @@ def stage(
     digests = {key: file_sha256(path) for key, path in large.items()}
     told: dict[str, Any] = {"counts": dict(counts), "files": digests, "source": source}
     there = replace(document, suffixes=contrasts_there(large[MANIFEST_KEY], document.suffixes))
+    whole = source["samples"] if source else counts["samples"]
     small = documents(
         there,
         ok=counts["ok"],
@@ -96,11 +97,13 @@ def stage(
         spread=spread_table(large[MANIFEST_KEY], document.columns),
         changed=changed_since(told, document.published),
         part=source is not None,
+        whole=whole,
     )
     small |= extra
     described = croissant(
         there,
         ok=counts["ok"],
+        samples=whole,
         manifest_sha256=digests[MANIFEST_KEY],
         manifest_bytes=large[MANIFEST_KEY].stat().st_size,
         measured_sha256=sha256(extra[MEASURED_KEY])

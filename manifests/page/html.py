@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from string import Template
 
-from manifests.format.document import DEMONSTRATION
+from manifests.format.document import DEMONSTRATION, ReleaseDocument
 from manifests.format.evaluation import REPORT_KEY
 from manifests.format.layout import participant_id, weighted
-from manifests.format.licenses import LICENSE_URLS
+from manifests.format.licenses import license_url
+from manifests.metadata.quality import privacy_told
 from manifests.numbers import human_bytes, human_number
 from manifests.page.card import card_html
 from manifests.page.columns import PageColumn
@@ -52,8 +53,8 @@ def index_html(
         title=_text(document.name).replace("T1-", "T1\u2011"),
         lede=f"{ok:,} synthetic {weighted(there or document.suffixes)} brain {images}, "
         "drawn from a generative model. "
-        + ("It shows no person." if ok == 1 else "None shows a person."),
-        banner=f'<p class="banner">{_text(DEMONSTRATION)}</p>' if document.demonstration else "",
+        + privacy_told(document.evaluation, samples=counts["samples"], one=ok == 1),
+        banner=_banners(document),
         facts=_facts(release, changes, samples),
         mosaic="\n".join(_tile(sample, columns) for sample in samples),
         mosaic_order=_mosaic_order(columns),
@@ -68,6 +69,14 @@ def index_html(
         viewer_integrity=_text(viewer.integrity),
         viewer_from=_text(_host(viewer.src)),
     )
+
+
+def _banners(document: ReleaseDocument) -> str:
+    """What a reader must not miss: that it is closed, that it is a demonstration."""
+    published = document.published
+    told = [published.closed.told] if published is not None and published.closed else []
+    told += [DEMONSTRATION] if document.demonstration else []
+    return "\n".join(f'<p class="banner">{_text(line)}</p>' for line in told)
 
 
 def address(release: Release) -> str:
@@ -105,7 +114,7 @@ def _version(changes: str) -> tuple[str, str]:
 
 
 def _licence(name: str) -> str:
-    url = LICENSE_URLS.get(name, "LICENSE")
+    url = license_url(name) or "LICENSE"
     return f'<a href="{html.escape(url)}" rel="license">{_text(name)}</a>'
 
 
@@ -113,7 +122,7 @@ def _audit(release: Release) -> str:
     """The verdict, with the report where it lies here."""
     evaluation = release.document.evaluation
     if evaluation is None:
-        return ""
+        return "not audited"
     verdict = "passed" if evaluation.passed else "FAILED"
     if REPORT_KEY not in release.about["files"]:
         return verdict

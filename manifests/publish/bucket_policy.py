@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from manifests.errors import ReleaseError, StorageError
-from manifests.format.layout import RELEASE_KEY
 from manifests.storage.s3.errors import code_of, explain
 
 if TYPE_CHECKING:
     from manifests.storage.s3.store import S3Store
 
 ATTEMPTS = 3
-SEEN_WITHIN_SECONDS = 20.0  # a server takes a policy in with some delay
 NOT_KNOWN = {"NotImplemented", "MethodNotAllowed", "405", "501", "XNotImplemented"}
+PUBLISHED = "published"
 DENIED = {"AccessDenied", "403", "Forbidden"}
 
 
@@ -79,6 +77,47 @@ def with_public_read(
     return {"Version": "2012-10-17", **(policy or {}), "Statement": [*statements, *new]}
 
 
+def without_public_read(
+    policy: Mapping[str, Any] | None, bucket: str, prefix: str
+) -> dict[str, Any] | None:
+    """`policy` without what opens the prefix; every other statement stays. None: it has nothing."""
+    there = policy.get("Statement", []) if policy else []
+    statements = [there] if isinstance(there, Mapping) else list(there)
+    ours = {_meaning(statement) for statement in public_statements(bucket, prefix)}
+    left = [statement for statement in statements if _meaning(statement) not in ours]
+    if len(left) == len(statements):
+        return None
+    return {"Version": "2012-10-17", **(policy or {}), "Statement": left}
+
+
+def close_to_everyone(store: S3Store) -> bool:
+    """Take what opens the release out of the policy; whether there was anything.
+
+    Raises:
+        PolicyError: the policy cannot be read or set; what to do.
+    """
+    bucket, prefix = store.bucket, store.prefix.rstrip("/")
+    changed = False
+    for _ in range(ATTEMPTS):
+        wanted = without_public_read(read_policy(store, done=""), bucket, prefix)
+        if wanted is None:
+            return changed
+        try:
+            if wanted["Statement"]:
+                store.client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(wanted))
+            else:
+                store.client.delete_bucket_policy(Bucket=bucket)
+        except Exception as error:
+            raise _refused(store, error, done="") from error
+        changed = True
+    if without_public_read(read_policy(store, done=""), bucket, prefix) is None:
+        return changed
+    raise PolicyError(
+        f"{store.uri}: somebody else keeps changing the policy of bucket {bucket!r}; run the same"
+        " command again"
+    )
+
+
 def open_to_everyone(store: S3Store) -> bool:
     """Let anyone list and read the release; whether the policy had to be changed for that.
 
@@ -107,8 +146,12 @@ def open_to_everyone(store: S3Store) -> bool:
     )
 
 
-def read_policy(store: S3Store) -> dict[str, Any] | None:
-    """The bucket's policy; None where it has none. Raises PolicyError where nobody may know."""
+def read_policy(store: S3Store, *, done: str = PUBLISHED) -> dict[str, Any] | None:
+    """The bucket's policy; None where it has none. Raises PolicyError where nobody may know.
+
+    Args:
+        done: what was done before, for the error.
+    """
     try:
         text = store.client.get_bucket_policy(Bucket=store.bucket)["Policy"]
         policy = json.loads(text)
@@ -117,59 +160,10 @@ def read_policy(store: S3Store) -> dict[str, Any] | None:
     except Exception as error:
         if code_of(error) == "NoSuchBucketPolicy":
             return None
-        raise _refused(store, error) from error
+        raise _refused(store, error, done=done) from error
     if not isinstance(policy, dict):
         raise PolicyError(f"{store.uri}: the bucket's policy is no JSON object; mend it first")
     return policy
-
-
-def check_strangers(store: S3Store) -> None:
-    """Read and list the release as whoever has no credentials, until the policy is taken in.
-
-    Raises:
-        PolicyError: it cannot be.
-    """
-    until = time.monotonic() + SEEN_WITHIN_SECONDS
-    while (refusal := why_closed(store)) is not None:
-        if time.monotonic() > until:
-            raise PolicyError(
-                f"{store.uri}: the policy is set, and yet a stranger cannot read the release"
-                f" ({refusal}); look for a Deny in the policy of bucket {store.bucket!r}, and for"
-                " Block Public Access"
-            )
-        time.sleep(0.2)
-
-
-def why_closed(store: S3Store) -> str | None:
-    """What a stranger is told who reads and lists the release; None where nothing is refused."""
-    import boto3
-    from botocore import UNSIGNED
-    from botocore.config import Config
-
-    stranger = boto3.session.Session().client(
-        "s3",
-        endpoint_url=store.client.meta.endpoint_url,
-        region_name=store.client.meta.region_name,
-        config=Config(signature_version=UNSIGNED),
-    )
-    try:
-        stranger.head_object(Bucket=store.bucket, Key=store.prefix + RELEASE_KEY)
-        stranger.list_objects_v2(Bucket=store.bucket, Prefix=store.prefix, MaxKeys=1)
-    except Exception as error:
-        return code_of(error) or type(error).__name__
-    return None
-
-
-def public_address(store: S3Store) -> str:
-    """The address of the release's page, for a browser."""
-    from urllib.parse import quote, urlsplit
-
-    endpoint = store.client.meta.endpoint_url.rstrip("/")
-    place = quote(f"{store.prefix}index.html")
-    host = urlsplit(endpoint).netloc
-    if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) and "." not in store.bucket:
-        return f"https://{store.bucket}.{host}/{place}"
-    return f"{endpoint}/{store.bucket}/{place}"
 
 
 def _meaning(statement: Any) -> str:
@@ -198,10 +192,17 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _refused(store: S3Store, error: Exception) -> ReleaseError:
+def _refused(store: S3Store, error: Exception, *, done: str = PUBLISHED) -> ReleaseError:
     """Why the policy cannot be read or set, and what to do."""
     code, text = code_of(error), str(error)
-    done = f"{store.uri} is published, but the policy of bucket {store.bucket!r} cannot be set"
+    if not done:  # nothing was: it was to be closed
+        told = explain(error, verb="close", bucket=store.where, key="")
+        if told is None:
+            raise error
+        return PolicyError(
+            f"{store.uri} is NOT closed, the policy of bucket {store.bucket!r} stays: {told}"
+        )
+    done = f"{store.uri} is {done}, but the policy of bucket {store.bucket!r} cannot be set"
     by_hand = "`brainpress publish --dry-run` prints the statements for its owner"
     if "BlockPublicPolicy" in text or "public policies are" in text.lower():
         return PolicyError(

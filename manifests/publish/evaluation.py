@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from manifests.format.layout import EVALUATION, MEASURED_KEY
 from manifests.format.measured import same_measures, without
 from manifests.format.parquet import parquet_bytes, table_from_bytes
 from manifests.format.schema import OK
+from manifests.metadata.pictures import without_pictures
 from manifests.query.release import Release
 
 FORMAT, JSON_KEY = "brainpress-evaluation", "evaluation.json"
@@ -146,15 +148,25 @@ def carried_files(
     """The files of a release's evaluation, by key: a new one's, or those that it has.
 
     Args:
-        gone: samples without image, whose rows go.
+        gone: samples without image, whose rows and pictures go.
     """
     if found is not None:
-        return {MEASURED_KEY: parquet_bytes(without(found.measured, gone)), **found.files}
+        files = _unpictured(found.files, gone)
+        return {MEASURED_KEY: parquet_bytes(without(found.measured, gone)), **files}
     keys = [key for key in release.about["files"] if is_evaluation(key)]
-    files = {key: release.store.get(key) for key in keys if key != MEASURED_KEY}
+    stored = {key: release.store.get(key) for key in keys if key != MEASURED_KEY}
+    files = _unpictured(stored, gone)
     if MEASURED_KEY in keys:
         files[MEASURED_KEY] = measured_without(release, gone)
     return files
+
+
+def _unpictured(files: Mapping[str, bytes], gone: set[int]) -> dict[str, bytes]:
+    """The report, by key, without pictures of those samples."""
+    names = {key.removeprefix(f"{EVALUATION}/"): data for key, data in files.items()}
+    changed, removed = without_pictures(names, gone)
+    left = {name: data for name, data in {**names, **changed}.items() if name not in removed}
+    return {f"{EVALUATION}/{name}": data for name, data in left.items()}
 
 
 def measured_without(release: Release, gone: set[int]) -> bytes:

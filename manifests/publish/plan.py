@@ -21,7 +21,9 @@ class PublishOptions:
     """What the publisher wants; None leaves it as it is.
 
     Attributes:
-        license: an SPDX identifier of `licenses.LICENSE_URLS`.
+        license: an SPDX identifier, or a `LicenseRef-` of one's own.
+        license_text: of a licence of one's own.
+        despite_model_license: whether it may be one that the model's does not allow.
         name, authors: of the dataset.
         version: MAJOR.MINOR.PATCH; None takes the next.
         date: of the version, YYYY-MM-DD.
@@ -35,6 +37,8 @@ class PublishOptions:
 
     date: str
     license: str | None = None
+    license_text: str | None = None
+    despite_model_license: bool = False
     name: str | None = None
     authors: tuple[str, ...] = ()
     version: str | None = None

@@ -21,12 +21,12 @@ from manifests.digests import sha256
 from manifests.errors import ReleaseError
 from manifests.format.document import ReleaseDocument
 from manifests.format.layout import MANIFEST_KEY, PARTICIPANTS_KEY, RELEASE_KEY
-from manifests.format.licenses import license_warning
 from manifests.format.parquet import read_columns
 from manifests.format.published import Published, Version
 from manifests.format.schema import OK
 from manifests.format.tombstones import tombstones
 from manifests.metadata.staging import Staged
+from manifests.metadata.terms import license_conflict
 from manifests.publish.checks import refuse_unfinished, settled
 from manifests.publish.evaluation import (
     EvaluationFolder,
@@ -101,7 +101,7 @@ def publish(
 
     Raises:
         HeldError: somebody else changes the release now.
-        UnchosenLicenseError: nobody chose its licence.
+        UnchosenLicenseError, UnchosenAuthorsError: nobody chose its licence, or its authors.
         ReleaseError: it is not finished, or a part of another one; a version that is too low; a
             place that cannot be written to; an evaluation of another release, or one whose privacy
             audit failed.
@@ -142,7 +142,7 @@ def _publish(
             release, document, options, large, page=page, viewer=viewer, evaluated=evaluated
         )
         done.report, done.mended = report, mended
-        done.warning = license_warning(document.license, document.model) if done.new else None
+        done.warning = license_conflict(document.license, document.model) if done.new else None
         _write(release, staged, done, work)
     return done
 
@@ -203,6 +203,7 @@ def _stage(
         versions=versions,
         url=options.url or (before.url if before else None),
         viewer=address,
+        closed=before.closed if before and options.private else None,
     )
     document = replace(document, published=published, date=published.last.date)
     staged = stage_with_page(

@@ -1,5 +1,8 @@
 """Withdrawing samples that were found bad after their release: a tombstone stays, the image goes.
 
+With it go the pictures of it, in the page, the previews and the evaluation of every version, and
+what was measured on it.
+
 It is one change of `manifests.changes`: the parts, the tables, the documents and the page are put
 in their place, then release.json, and only then the images are removed. So no reader ever has a row
 of the manifest whose image is gone: the row says first that it was withdrawn. What a kill leaves is
@@ -20,12 +23,12 @@ from manifests.changes.journal import WITHDRAW
 from manifests.digests import sha256
 from manifests.errors import ReleaseError
 from manifests.format.evaluation import is_evaluation
-from manifests.format.layout import MEASURED_KEY, PAGE_KEY, part_key, participant_id
+from manifests.format.layout import MEASURED_KEY, PAGE_KEY, part_key
 from manifests.format.parquet import MOST_PART_BYTES, parquet_bytes, table_from_bytes
 from manifests.format.tombstones import bury, paths, tombstones
+from manifests.metadata.pictures import Cleared, cleared
 from manifests.metadata.rows import RowFiles
 from manifests.metadata.staging import Staged, stage
-from manifests.numbers import ranges
 from manifests.publish.checks import refuse_unfinished
 from manifests.publish.evaluation import measured_without
 from manifests.publish.files import (
@@ -35,11 +38,9 @@ from manifests.publish.files import (
     stage_with_page,
     viewer_of,
 )
+from manifests.publish.samples import check_reason, indices_of
 from manifests.query.release import Release
 from manifests.storage.base import Store
-from manifests.text import one_line
-
-LONGEST_REASON = 500
 
 
 @dataclass(kw_only=True)
@@ -50,6 +51,7 @@ class Withdrawal:
         withdrawn: samples, by index, and why.
         already: samples that were withdrawn before.
         removed: keys of what is gone: images, and pictures that may show them.
+        cleared: keys of reports and tables, of any version, that told of them and do no more.
         parts: keys of the parts that changed.
         mended: which interrupted change was finished first, in words.
     """
@@ -57,6 +59,7 @@ class Withdrawal:
     withdrawn: dict[int, str] = field(default_factory=dict)
     already: list[int] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    cleared: list[str] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     mended: str = ""
 
@@ -79,7 +82,7 @@ def withdraw(
     dry_run: bool = False,
     page: MakePage = make_page,
 ) -> Withdrawal:
-    """Withdraw samples of a release, as sub-000001, 000001 or 1; nothing where that was done.
+    """Withdraw samples of a release, by their participant_id; nothing where that was done.
 
     Args:
         reason: for readers, in the manifest and in CHANGES.
@@ -116,17 +119,19 @@ def _withdraw(
         removed=sorted(mended.removed) if mended else [],
         mended=mended.told if mended else "",
     )
-    if not reasons:
-        left = _left(release.store, [where[index] for index in done.already])
+    buried = bury(table, reasons)
+    told = cleared(release.store, release.about["files"], set(tombstones(buried)))
+    done.cleared = [key for key in told.shown if key not in told.removed]
+    left = _left(release.store, [where[index] for index in done.already])
+    if not reasons and not told.shown:
         done.removed = sorted({*done.removed, *left})
         if work is not None:
             work.remove(left)
         return done
-    buried = bury(table, reasons)
     parts = _parts(release, reasons)
-    with _staged(release, buried, parts, page=page) as staged:
+    with _staged(release, buried, parts, told, page=page) as staged:
         there = set(table["path"].to_pylist())
-        images = {where[index] for index in reasons if where[index] in there}
+        images = {where[index] for index in reasons if where[index] in there} | set(left)
         stale = (set(release.about["files"]) | images) - set(staged.about["files"])
         done.removed = sorted({*done.removed, *stale})
         changed = [part for part in parts if part.changed]
@@ -141,41 +146,6 @@ def _withdraw(
                 read={part.key: part.etag for part in changed},
             )
     return done
-
-
-def check_reason(text: str) -> str:
-    """The reason, on one line. Raises ReleaseError where there is none."""
-    reason = one_line(text)
-    if not reason:
-        raise ReleaseError("--reason is empty: say for readers why the samples are withdrawn")
-    if len(reason) > LONGEST_REASON:
-        raise ReleaseError(f"--reason has {len(reason)} characters: expected at most 500")
-    return reason
-
-
-def indices_of(release: Release, samples: Sequence[str]) -> list[int]:
-    """The indices of samples, in order.
-
-    Raises:
-        ReleaseError: one that the release does not have, or no name of a sample.
-    """
-    count, indices = release.about["counts"]["samples"], set()
-    for text in samples:
-        bare = text.strip().removeprefix("sub-")
-        index = int(bare) if bare.isdecimal() and bare.isascii() and len(bare) < 19 else -1
-        if not 0 <= index < count:
-            last = participant_id(count - 1)
-            raise ReleaseError(
-                f"{release.store.uri} has no sample {text!a:.60}; expected one of"
-                f" {participant_id(0)} to {last}"
-            )
-        indices.add(index)
-    return sorted(indices)
-
-
-def told(indices: Sequence[int]) -> str:
-    """Samples for people: `sample 3`, `samples 3-5, 9`."""
-    return f"sample{'s' if len(indices) != 1 else ''} {ranges(indices)}"
 
 
 def _left(store: Store, keys: Sequence[str]) -> list[str]:
@@ -210,9 +180,13 @@ def _parts(release: Release, reasons: Mapping[int, str]) -> list[_Part]:
 
 @contextmanager
 def _staged(
-    release: Release, table: pa.Table, parts: Sequence[_Part], *, page: MakePage
+    release: Release, table: pa.Table, parts: Sequence[_Part], told: Cleared, *, page: MakePage
 ) -> Iterator[Staged]:
-    """The files of the release without those samples."""
+    """The files of the release without those samples.
+
+    Args:
+        told: what becomes of its evaluations.
+    """
     store, about, document = release.store, release.about, release.document
     digests = {part.key: sha256(part.data) for part in parts}
     shards: dict[str, Any] = {
@@ -221,10 +195,12 @@ def _staged(
         "kept": {
             key: digest
             for key, digest in about["files"].items()
-            if is_version(key) or (is_evaluation(key) and key != MEASURED_KEY)
+            if (is_version(key) or (is_evaluation(key) and key != MEASURED_KEY))
+            and key not in told.removed
+            and key not in told.files
         },
     }
-    carried = {}
+    carried = dict(told.files)
     if MEASURED_KEY in about["files"]:
         carried[MEASURED_KEY] = measured_without(release, set(tombstones(table)))
     with RowFiles(table.schema, document.columns) as rows:
@@ -250,4 +226,4 @@ def _staged(
             )
 
 
-__all__ = ["Withdrawal", "check_reason", "indices_of", "told", "withdraw"]
+__all__ = ["Withdrawal", "withdraw"]

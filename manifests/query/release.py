@@ -12,13 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.changes.seen import Seen, look_at
+from manifests.digests import sha256
 from manifests.errors import ReleaseError
 from manifests.format.document import ReleaseDocument
-from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY
+from manifests.format.json_text import MOST_JSON_BYTES
+from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY, RELEASE_KEY
 from manifests.format.measured import beside, figures_of, measured_schema, same_measures
 from manifests.format.release_json import check_release, read_release
 from manifests.query.rows import StoredRows, columns_of_filter, stored_rows
-from manifests.query.versions import open_version
+from manifests.query.versions import open_version, version_file
 from manifests.query.where import find_column, parse_where
 from manifests.storage import open_store
 from manifests.storage.base import Store
@@ -49,27 +51,35 @@ class Release:
             raise ReleaseError(line, exit_code=1) from error
 
     @classmethod
-    def open(cls, uri: str | Path, *, version: str | None = None) -> Release:
+    def open(
+        cls, uri: str | Path, *, version: str | None = None, expect: str | None = None
+    ) -> Release:
         """The release at a folder or s3://bucket/prefix.
 
         Args:
             version: an earlier one that was published, such as "1.0.0"; what lies there where
                 None. Samples withdrawn since are withdrawn in every version.
+            expect: the SHA-256 of release.json, as its publisher tells it.
 
         Raises:
-            ReleaseError: there is none, or it cannot be read; why, and what to do.
+            ReleaseError: there is none, it cannot be read, or it is not the one expected; why, and
+                what to do.
         """
-        return cls.at(open_store(uri), version=version)
+        return cls.at(open_store(uri), version=version, expect=expect)
 
     @classmethod
-    def at(cls, store: Store, *, version: str | None = None) -> Release:
+    def at(cls, store: Store, *, version: str | None = None, expect: str | None = None) -> Release:
         """The release in a store, as of `open`."""
         seen = look_at(store)
-        about = read_release(seen.store, seen.release_json)
         if version is None:
-            release = cls(seen.store, about)
+            release = cls(seen.store, read_release(seen.store, seen.release_json, expect=expect))
         else:
-            release = cls(*open_version(seen.store, about, version))
+            about = read_release(seen.store, seen.release_json)
+            try:
+                release = cls(*open_version(seen.store, about, version, expect=expect))
+            except ReleaseError:
+                seen.confirm()  # a withdrawal changes what is kept of a version
+                raise
         release._seen = seen
         return release
 
@@ -85,6 +95,15 @@ class Release:
         """
         if self._seen is not None:
             self._seen.confirm()
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of its release.json, by which it is told from any other."""
+        version = self.about.get("opened_version")
+        key = version_file(version, RELEASE_KEY) if version else RELEASE_KEY
+        data = self.store.get(key, most=MOST_JSON_BYTES)
+        self.confirm()
+        return sha256(data)
 
     @property
     def schema(self) -> pa.Schema:

@@ -1,8 +1,9 @@
 """Earlier versions of a published release: what is kept of each, and how it is read.
 
-`versions/1.0.0/` holds the documents and the rows of that version, and never changes. Images are
-shared: a sample that was withdrawn later has none in any version, so the tombstones of the manifest
-of today hold for the rows of every version.
+`versions/1.0.0/` holds the documents and the rows of that version. A withdrawal alone changes it,
+which takes pictures and measures of the sample out of its evaluation. Images are shared: a sample
+that was withdrawn later has none in any version, so the tombstones of the manifest of today hold
+for the rows of every version.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.digests import sha256
@@ -23,9 +25,19 @@ from manifests.format.layout import (
     VERSIONS,
 )
 from manifests.format.measured import without
-from manifests.format.parquet import parquet_bytes, read_columns
+from manifests.format.parquet import (
+    MOST_FILE_BYTES,
+    parquet_bytes,
+    read_columns,
+    table_from_bytes,
+)
 from manifests.format.published import Published, version_key
-from manifests.format.release_json import check_release
+from manifests.format.release_json import (
+    check_digest,
+    check_expected,
+    check_release,
+    without_notes,
+)
 from manifests.format.schema import OK, WITHDRAWN, same_columns
 from manifests.format.tombstones import bury, tombstones
 from manifests.storage.base import Store
@@ -39,14 +51,18 @@ def version_file(version: str, key: str) -> str:
     return f"{VERSIONS}/{version}/{key}"
 
 
-def read_version(store: Store, today: Mapping[str, Any], version: str) -> dict[str, Any]:
+def read_version(
+    store: Store, today: Mapping[str, Any], version: str, *, expect: str | None = None
+) -> dict[str, Any]:
     """The release.json of a published version.
 
     Args:
         today: the content of the release's own release.json.
+        expect: the SHA-256 of this file, or of the release's own, which vouches for it.
 
     Raises:
-        ReleaseError: there is no such version, or its file is not the one that `today` names.
+        ReleaseError: there is no such version, or its file is not the one that `today` names, or
+            not the one that is expected.
     """
     version_key(version)
     published = Published.from_json(today.get("published"))
@@ -63,25 +79,27 @@ def read_version(store: Store, today: Mapping[str, Any], version: str) -> dict[s
     if sha256(data) != today["files"].get(key):
         line = f"{store.uri}/{key} is not the file that release.json names"
         raise ReleaseError(f"{line}; see `brainpress verify`", exit_code=1)
+    if expect is not None and sha256(data) != check_digest(expect):
+        check_expected(store.get(RELEASE_KEY, most=MOST_JSON_BYTES), expect, store.uri)
     about = parse_json(data, f"{store.uri}/{key}")
     check_release(about, f"{store.uri}/{VERSIONS}/{version}")
-    return about
+    return without_notes(about)
 
 
 def open_version(
-    store: Store, today: Mapping[str, Any], version: str
+    store: Store, today: Mapping[str, Any], version: str, *, expect: str | None = None
 ) -> tuple[Store, dict[str, Any]]:
     """A published version as a release of its own: the store to read, and its release.json.
 
     Samples that were withdrawn since are tombstones here too, in the rows and in the counts.
     """
-    about = read_version(store, today, version)
+    about = read_version(store, today, version, expect=expect)
     moved = {key: version_file(version, key) for key in about["files"]}
     about["opened_version"] = version
     view = Overlay(store, moved=moved)
     try:
         gone = tombstones(read_columns(store, MANIFEST_KEY, columns=GRAVES))
-        rows = read_columns(view, MANIFEST_KEY) if gone else None
+        rows = _named(view, about, MANIFEST_KEY) if gone else None
     except KeyError:
         line = f"{store.uri}: {MANIFEST_KEY} is missing; see `brainpress verify`"
         raise ReleaseError(line, exit_code=1) from None
@@ -101,5 +119,15 @@ def open_version(
     counts["failed"] = counts["samples"] - counts["ok"] - counts["withdrawn"]
     files = {MANIFEST_KEY: data}
     if MEASURED_KEY in about["files"]:
-        files[MEASURED_KEY] = parquet_bytes(without(read_columns(view, MEASURED_KEY), gone))
+        files[MEASURED_KEY] = parquet_bytes(without(_named(view, about, MEASURED_KEY), gone))
+    about["opened_files"] = {key: sha256(table) for key, table in files.items()}
     return Overlay(store, moved=moved, files=files), {**about, "counts": counts}
+
+
+def _named(view: Store, about: Mapping[str, Any], key: str) -> pa.Table:
+    """A table of a version, which is the one that the version's release.json names."""
+    data = view.get(key, most=MOST_FILE_BYTES)
+    if sha256(data) != about["files"][key]:
+        line = f"{view.uri}/{VERSIONS}: {key} is not the file that release.json names"
+        raise ReleaseError(f"{line}; see `brainpress verify`", exit_code=1)
+    return table_from_bytes(data, f"{view.uri}/{key}")

@@ -10,7 +10,13 @@ import pyarrow as pa
 from manifests.digests import sha256
 from manifests.errors import ReleaseError, StorageError
 from manifests.format.json_text import MOST_JSON_BYTES, parse_json
-from manifests.format.layout import BIDS_VERSION, DESCRIPTION_KEY, PARTICIPANTS_KEY, PLAN_KEY
+from manifests.format.layout import (
+    BIDS_VERSION,
+    DESCRIPTION_KEY,
+    PARTICIPANTS_KEY,
+    PLAN_KEY,
+    RELEASE_KEY,
+)
 from manifests.format.parquet import MOST_FILE_BYTES
 from manifests.metadata.bids import participants_tsv
 from manifests.query.release import Release
@@ -30,9 +36,23 @@ def read_or_why(store: Store, key: str, most: int = MOST_FILE_BYTES) -> bytes | 
     except KeyError:
         return None
     except ReleaseError as error:
-        if isinstance(error, StorageError):  # which says nothing about the release
+        if isinstance(error, StorageError) and not answers(store):
             raise
         return str(error)
+
+
+def answers(store: Store) -> bool:
+    """Whether the storage gives out anything: then what it refuses is a fault of that one object.
+
+    Else its refusals say nothing about the release.
+    """
+    try:
+        store.get(RELEASE_KEY, most=MOST_JSON_BYTES)
+    except StorageError:
+        return False
+    except (KeyError, ReleaseError):
+        return True
+    return True
 
 
 def check_documents(release: Release, report: Report) -> None:

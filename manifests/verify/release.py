@@ -7,42 +7,36 @@ from itertools import islice
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from manifests.changes.register import STAGED
-from manifests.changes.seen import change_under_way, changed_keys
 from manifests.digests import sha256
 from manifests.errors import ReleaseError, StorageError
-from manifests.format.json_text import MOST_JSON_BYTES, parse_json
 from manifests.format.layout import (
     MANIFEST_KEY,
-    PLAN_KEY,
     RELEASE_KEY,
-    TARGET_KEY,
-    image_path,
-    shard_of,
 )
 from manifests.format.parquet import MOST_PART_BYTES, table_from_bytes
-from manifests.format.schema import WITHDRAWN, same_columns
-from manifests.format.tombstones import paths
+from manifests.format.schema import same_columns
 from manifests.query.release import Release
 from manifests.storage import open_store
-from manifests.storage.base import LEASE_KEY, Store
+from manifests.storage.base import Store
 from manifests.storage.threads import OnProgress, in_threads
 from manifests.verify.documents import check_documents, check_plan, check_tables, read_or_why
 from manifests.verify.findings import Finding, Report
 from manifests.verify.images import check_images
 from manifests.verify.measured import check_measured
+from manifests.verify.orphans import check_orphans
 from manifests.verify.rows import check_rows
 
 __all__ = ["Finding", "Report", "open_to_verify", "verify"]
 
 CONNECTIONS = 8
-OWN_KEYS = {RELEASE_KEY, PLAN_KEY, TARGET_KEY}
 
 
-def open_to_verify(uri: str) -> Release | Report:
+def open_to_verify(uri: str, *, expect: str | None = None) -> Release | Report:
     """The release at a folder or s3://bucket/prefix; a report, where its release.json is no good.
+
+    Args:
+        expect: the SHA-256 that release.json must have.
 
     Raises:
         ReleaseError: there is nothing of a finished release, or the storage cannot be read.
@@ -50,7 +44,7 @@ def open_to_verify(uri: str) -> Release | Report:
     store = open_store(uri)
     report = Report(uri=store.uri)
     try:
-        return Release.open(uri)
+        return Release.open(uri, expect=expect)
     except StorageError:
         raise
     except ReleaseError as error:
@@ -106,7 +100,7 @@ def verify(
         on_progress=on_progress,
         space=release.about.get("space"),
     )
-    _check_orphans(release, table, listed or {}, report)
+    check_orphans(release, table, listed or {}, report)
     release.confirm()
     return report
 
@@ -199,51 +193,3 @@ def _parts(release: Release) -> Iterator[tuple[dict[str, Any], bytes | str | Non
     while some := list(islice(rest, CONNECTIONS)):
         stored = in_threads(lambda p: read_or_why(release.store, p["key"], MOST_PART_BYTES), some)
         yield from zip(some, stored, strict=True)
-
-
-def _check_orphans(
-    release: Release, table: pa.Table, keys: Mapping[str, int], report: Report
-) -> None:
-    """What lies there and is not of the release."""
-    known = OWN_KEYS | set(release.about["files"]) | set(table["path"].to_pylist())
-    known |= {part["key"] for part in release.about["parts"]}
-    growing = _grows(release, table, keys, known)
-    gone = table.filter(pc.equal(table["status"], WITHDRAWN))
-    withdrawn = set(paths(gone, release.document.suffixes).values())
-    changing = changed_keys(release.place)
-    staged = {key for key in keys if key.startswith(f"{STAGED}/")}
-    if changing or staged:
-        who = change_under_way(release.place) or "a change"
-        text = f"{who} is not finished; if it was interrupted, run the same command again"
-        report.warning("change-unfinished", LEASE_KEY, text)
-    for key in sorted(keys.keys() - known - changing - staged):
-        if shard_of(key) is not None:
-            text = "a part that release.json does not name: the release is being made larger"
-            report.warning("part-unlisted", key, text)
-        elif key in withdrawn:
-            text = "its sample was withdrawn: run the same `brainpress withdraw` again"
-            report.error("image-withdrawn", key, text)
-        elif key.startswith("sub-") and not (growing and _is_later(key, table.num_rows, release)):
-            report.error("image-extra", key, "the manifest does not name it")
-        else:
-            report.warning("file-unlisted", key, "it is not of this release")
-
-
-def _grows(release: Release, table: pa.Table, keys: Mapping[str, int], known: set[str]) -> bool:
-    """Whether more samples than these are being made, so that more images may lie there."""
-    if any(shard_of(key) is not None for key in keys.keys() - known):
-        return True
-    data = read_or_why(release.store, TARGET_KEY, MOST_JSON_BYTES)
-    try:
-        asked = parse_json(data, TARGET_KEY).get("n") if isinstance(data, bytes) else None
-    except ReleaseError:
-        return False
-    return isinstance(asked, int) and asked > table.num_rows
-
-
-def _is_later(key: str, samples: int, release: Release) -> bool:
-    """Whether it is the image of a sample that is still to come."""
-    number = key.partition("/")[0].removeprefix("sub-")
-    if not number.isdecimal() or int(number) < samples:
-        return False
-    return key in {image_path(int(number), suffix) for suffix in release.document.suffixes}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from manifests.errors import ReleaseError
+from manifests.query.held import held
 from manifests.query.release import Release
 from manifests.query.where import find_column
 from manifests.storage import open_store
@@ -44,6 +45,7 @@ class Volumes:
         columns: Sequence[str] | None = None,
         cache: str | Path | None = "",
         cache_bytes: int = CACHE_BYTES,
+        expect: str | None = None,
     ) -> None:
         """
         Args:
@@ -55,15 +57,17 @@ class Volumes:
             cache: the folder that keeps what was fetched; where "", $BRAINPRESS_CACHE/volumes or
                 the user's cache folder, but none for a release on this disk; where None, none.
             cache_bytes: the most that it holds.
+            expect: the SHA-256 of release.json, as `brainpress info` shows it.
 
         Raises:
             ReleaseError: no release there, a filter or column that is not understood, no such rows.
         """
-        opened = Release.open(release)
+        opened = Release.open(release, expect=expect)
         covariates = [column.name for column in opened.document.columns]
         names = ["participant_id", *covariates] if columns is None else columns
         self.columns = tuple(dict.fromkeys(find_column(name, opened.schema) for name in names))
-        rows = choose(opened, where=where, ids=ids, limit=limit)
+        with held(opened) as checked:
+            rows = choose(checked, where=where, ids=ids, limit=limit)
         self._rows = rows.select(self.columns).combine_chunks()
         self._images = rows.select(["index", "path", "bytes", "sha256"]).combine_chunks()
         self._uri = opened.store.uri

@@ -7,22 +7,16 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from manifests.digests import sha256
 from manifests.errors import ReleaseError
-from manifests.format.layout import MANIFEST_KEY, RELEASE_KEY
-from manifests.format.parquet import MOST_FILE_BYTES, table_from_bytes
-from manifests.format.release_json import read_release
-from manifests.format.schema import OK, same_columns
+from manifests.query.held import held
 from manifests.query.release import Release
 from manifests.storage import open_store
-from manifests.storage.base import Chunk, Store, TooLargeError
+from manifests.storage.base import Chunk, Store
 from manifests.storage.local import LocalStore
 from manifests.storage.threads import OnProgress, in_threads
 from manifests.volumes.images import (
@@ -34,17 +28,19 @@ from manifests.volumes.images import (
     images_of,
 )
 from manifests.volumes.subset import staged_metadata
+from manifests.volumes.there import (
+    Existing,
+    Found,
+    judged,
+    look,
+    rows_already_there,
+    withdrawn_since,
+)
+
+__all__ = ["Downloaded", "Existing", "download"]
 
 CONNECTIONS = 8
 MOST_FAILURES = 50  # then the storage is away, or the release is broken
-
-
-class Existing(StrEnum):
-    """What to do with a file that is there already and is not the release's."""
-
-    ERROR = "error"
-    SKIP = "skip"
-    OVERWRITE = "overwrite"
 
 
 @dataclass(kw_only=True)
@@ -54,6 +50,8 @@ class Downloaded:
     Attributes:
         fetched, present: images taken now; images that were there already, with the right digest.
         skipped: keys of files that are there, are not the release's, and were left (`SKIP`).
+        withdrawn: participants that an earlier download brought and that were withdrawn since, and
+            why; their images are there still.
         failed: keys of images that could not be had, and why.
         not_tried: how many were left because too many had failed.
         image_bytes: size of what was fetched.
@@ -62,6 +60,7 @@ class Downloaded:
     fetched: int = 0
     present: int = 0
     skipped: list[str] = field(default_factory=list)
+    withdrawn: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     not_tried: int = 0
     image_bytes: int = 0
@@ -80,6 +79,8 @@ def download(
 ) -> Downloaded:
     """Fetch the chosen images, check each, and write the metadata of the subset, release.json last.
 
+    The manifest is held against release.json first, so that no row is one that somebody changed.
+
     An image that is there with the right digest is not fetched again, so the same command run
     again goes on where it was interrupted or killed; with another choice it adds to what is there.
 
@@ -89,70 +90,39 @@ def download(
 
     Raises:
         ReleaseError: no such rows; a folder that holds something else; with `Existing.ERROR`, a
-            file that is there and is not the release's, before anything is written.
+            file that is there and is not the release's, before anything is written; a manifest that
+            is not the one that release.json names.
     """
-    rows = choose(release, where=where, ids=ids, limit=limit)
     target = open_store(out)
     if not isinstance(target, LocalStore):
         raise ReleaseError(f"{out}: `download` writes to a local folder")
-    kept = _rows_already_there(target, release, rows)
+    with held(release) as checked:
+        rows = choose(checked, where=where, ids=ids, limit=limit)
+        return _download(checked, target, rows, existing, connections, on_progress)
+
+
+def _download(
+    release: Release,
+    target: LocalStore,
+    rows: pa.Table,
+    existing: Existing,
+    connections: int,
+    on_progress: OnProgress | None,
+) -> Downloaded:
+    kept = rows_already_there(target, release, rows, existing)
     target.check_writable()
     wanted = images_of(rows, release.store.uri)
-    report = Downloaded()
+    report = Downloaded(withdrawn=withdrawn_since(release, kept))
     with staged_metadata(release, rows, kept) as metadata:
-        metadata.check_room(target, overwrite=existing is Existing.OVERWRITE)
+        others = metadata.of_others(target)
+        report.skipped += judged(others, target, existing)
         missing = _sort_out(wanted, target, existing, report)
         _need_space(target, sum(image.bytes for image in missing))
         _fetch(release.store, target, missing, report, connections, on_progress)
         if not report.failed:
-            metadata.write(target)
+            metadata.write(target, but=report.skipped)
     target.sweep()
     return report
-
-
-def _rows_already_there(target: LocalStore, release: Release, chosen: pa.Table) -> pa.Table | None:
-    """The rows of earlier downloads of the same release into this folder; None in a new one."""
-    try:
-        target.get(RELEASE_KEY)
-    except KeyError:
-        return _rows_of_images(target, release, [chosen])
-    about = read_release(target)
-    if about.get("fingerprint") != release.about["fingerprint"] or not about.get("source"):
-        raise ReleaseError(
-            f"{target.uri} holds {'another release' if about.get('source') else 'a release itself'}"
-            f" ({about.get('name')}); choose an empty or new folder"
-        )
-    try:
-        data = target.get(MANIFEST_KEY, most=MOST_FILE_BYTES)
-    except KeyError:
-        return _rows_of_images(target, release, [chosen])
-    rows = table_from_bytes(data, f"{target.uri}/{MANIFEST_KEY}")
-    if not same_columns(rows.schema, release.schema):
-        return _rows_of_images(target, release, [chosen])
-    more = _rows_of_images(target, release, [chosen, rows])
-    return rows if more is None else pa.concat_tables([rows, more])
-
-
-def _rows_of_images(
-    target: LocalStore, release: Release, known: Sequence[pa.Table]
-) -> pa.Table | None:
-    """The rows of images that a killed download left before it wrote its metadata."""
-    there = {entry.key for entry in target.list("sub-")}
-    for table in known:
-        there.difference_update(table["path"].to_pylist())
-    if not there:
-        return None
-    rows = release.query(f"status = '{OK}'")
-    rows = rows.filter(pc.is_in(rows["path"], pa.array(sorted(there), pa.string())))
-    images = images_of(rows, release.store.uri)
-    found = in_threads(partial(_look, target), images)
-    return rows.filter(pa.array([one is _Found.THE_IMAGE for one in found], pa.bool_()))
-
-
-class _Found(StrEnum):
-    NOTHING = "nothing"
-    THE_IMAGE = "the image"
-    ANOTHER_FILE = "another file"
 
 
 def _sort_out(
@@ -160,10 +130,10 @@ def _sort_out(
 ) -> list[Image]:
     """The images to fetch: what is not there yet, and what may be overwritten."""
     missing = []
-    for image, found in zip(images, in_threads(partial(_look, target), images), strict=True):
-        if found is _Found.THE_IMAGE:
+    for image, found in zip(images, in_threads(partial(look, target), images), strict=True):
+        if found is Found.THE_IMAGE:
             report.present += 1
-        elif found is _Found.NOTHING or existing is Existing.OVERWRITE:
+        elif found is Found.NOTHING or existing is Existing.OVERWRITE:
             missing.append(image)
         elif existing is Existing.SKIP:
             report.skipped.append(image.path)
@@ -173,17 +143,6 @@ def _sort_out(
                 " choose --existing overwrite to replace such files, or skip to leave them"
             )
     return missing
-
-
-def _look(target: LocalStore, image: Image) -> _Found:
-    try:
-        there = target.get(image.path, most=image.bytes)
-    except KeyError:
-        return _Found.NOTHING
-    except TooLargeError:
-        return _Found.ANOTHER_FILE
-    same = len(there) == image.bytes and sha256(there) == image.sha256
-    return _Found.THE_IMAGE if same else _Found.ANOTHER_FILE
 
 
 def _need_space(target: LocalStore, size: int) -> None:

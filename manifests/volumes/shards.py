@@ -18,6 +18,7 @@ from manifests.errors import ReleaseError
 from manifests.format.json_text import MOST_JSON_BYTES, json_bytes, parse_json
 from manifests.format.layout import MANIFEST_KEY, RELEASE_KEY
 from manifests.format.parquet import parquet_bytes
+from manifests.query.held import held
 from manifests.query.release import Release
 from manifests.storage import open_store
 from manifests.storage.base import Store
@@ -98,7 +99,8 @@ def write_shards(
         raise ReleaseError(f"shards of {size} bytes: expected at least 1")
     if seed < 0:
         raise ReleaseError(f"seed {seed}: expected 0 or more")
-    rows = choose(release, where=where)
+    with held(release) as checked:
+        rows = choose(checked, where=where)
     target = open_store(out)
     _keep_apart(target, release.store)
     begun = _check_place(target, asked := _plan_document(release, where, size, seed))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from manifests.digests import sha256
 from manifests.errors import ReleaseError, StorageError
 from manifests.format.document import ReleaseDocument
+from manifests.format.json_text import MOST_JSON_BYTES, json_bytes, parse_json
 from manifests.format.layout import DESCRIPTION_KEY, MANIFEST_KEY, MEASURED_KEY, RELEASE_KEY
 from manifests.format.measured import only
 from manifests.format.parquet import parquet_bytes
@@ -25,6 +26,7 @@ from manifests.storage.local import LocalStore
 from manifests.text import printable
 
 LICENSE_KEY = "LICENSE"
+NOTE_KEY = ".brainpress-download.json"  # there while metadata is being written
 MOST_LICENSE_BYTES = 2**20
 
 
@@ -35,30 +37,40 @@ class StagedMetadata:
     store: LocalStore
     keys: tuple[str, ...]  # release.json last
 
-    def check_room(self, target: LocalStore, *, overwrite: bool) -> None:
-        """Raise ReleaseError where another's file has the place of one of these.
+    def of_others(self, target: LocalStore) -> list[str]:
+        """Keys that have a file of somebody else's: one of their own, or ours that they changed.
 
-        What is there already with the same bytes is of a download that was killed; where a
-        release.json is there, it is an earlier download's, which this one makes larger.
+        Ours is what has the same bytes, what an earlier download's release.json names, and what
+        one that was killed had noted before it wrote it.
+
+        Raises:
+            ReleaseError: the folder is another dataset's.
         """
-        if self._at(target, RELEASE_KEY) is not None:
-            return
-        if self._at(target, DESCRIPTION_KEY) not in (None, self._at(self.store, DESCRIPTION_KEY)):
-            raise ReleaseError(f"{target.uri} holds another dataset; choose an empty or new folder")
-        begun = self._at(target, DESCRIPTION_KEY) is not None
+        noted = noted_by_a_killed_one(target)
+        ours = {key: {digests.get(key) for digests in (noted, _named(target))} for key in self.keys}
+        others = []
         for key in self.keys:
             there = self._at(target, key)
-            if overwrite or begun or there is None or there == self._at(self.store, key):
-                continue
-            raise ReleaseError(
-                f"{target.uri}/{key} is there and is not the release's file; choose another folder,"
-                " or --existing overwrite to replace such files"
-            )
+            if there not in (None, self._at(self.store, key), *ours[key]):
+                others.append(key)
+        # release.json names no digest of its own; whose it is was looked at before.
+        others = [key for key in others if key != RELEASE_KEY]
+        if DESCRIPTION_KEY in others and self._at(target, RELEASE_KEY) is None:
+            raise ReleaseError(f"{target.uri} holds another dataset; choose an empty or new folder")
+        return others
 
-    def write(self, target: LocalStore) -> None:
-        """Put everything in place, release.json last: whoever finds it finds all of it."""
-        for key in self.keys:
+    def write(self, target: LocalStore, *, but: Collection[str] = ()) -> None:
+        """Put everything in place, release.json last: whoever finds it finds all of it.
+
+        Args:
+            but: keys whose files stay as they are.
+        """
+        keys = [key for key in self.keys if key not in but]
+        note = {key: self._at(self.store, key) for key in keys}
+        target.put(NOTE_KEY, json_bytes({"files": note}))
+        for key in keys:
             target.put_file(key, self.store.folder / key)
+        target.delete(NOTE_KEY)
 
     @staticmethod
     def _at(store: LocalStore, key: str) -> str | None:
@@ -67,6 +79,24 @@ class StagedMetadata:
             return sha256(store.get(key))
         except KeyError:
             return None
+
+
+def noted_by_a_killed_one(target: LocalStore) -> dict[str, str]:
+    """Digests of what a download that was killed was about to write, by key."""
+    return _digests(target, NOTE_KEY)
+
+
+def _named(target: LocalStore) -> dict[str, str]:
+    """Digests that an earlier download's release.json names, by key."""
+    return _digests(target, RELEASE_KEY)
+
+
+def _digests(target: LocalStore, key: str) -> dict[str, str]:
+    try:
+        files = parse_json(target.get(key, most=MOST_JSON_BYTES), key).get("files")
+    except (KeyError, ReleaseError):
+        return {}
+    return files if isinstance(files, dict) else {}
 
 
 @contextmanager
@@ -81,6 +111,7 @@ def staged_metadata(
         "uri": release.store.uri,
         "samples": release.about["counts"]["samples"],
         "manifest_sha256": release.about["files"][MANIFEST_KEY],
+        "release_sha256": release.digest,
     }
     with TemporaryDirectory(prefix="brainpress-") as folder:
         store = LocalStore(Path(folder))

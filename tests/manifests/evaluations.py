@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,10 @@ FIGURES = (
     Figure(name="share <script>", value=0.5, n=6),
 )
 WHY = "images: 1 of 6 synthetic volumes are near-copies of a training subject"
+
+
+def picture_bytes(name: str) -> bytes:
+    return b"\x89PNG" + f"a picture of heads, {name}".encode() * 20
 
 
 def measured_rows(indices: range | list[int], *, refused: tuple[int, ...] = ()) -> list[Any]:
@@ -57,9 +64,14 @@ def evaluate(
     refused: tuple[int, ...] = (),
     limit: int | None = None,
     report: str = "report",
+    pictures: Mapping[str, Sequence[str] | None] = MappingProxyType({}),
     **changes: Any,
 ) -> Path:
-    """What `brainpress evaluate` leaves of the first `limit` images of the release."""
+    """What `brainpress evaluate` leaves of the first `limit` images of the release.
+
+    Args:
+        pictures: names of pictures of its report, and whom each shows; None: it does not tell.
+    """
     release = Release.open(uri)
     indices = release.query("status = 'ok'", columns=["index"])["index"].to_pylist()[:limit]
     verdict = {"passed": False, "reasons": (WHY,)} if failed else {}
@@ -72,10 +84,21 @@ def evaluate(
         "release": {"label": "r", "fingerprint": release.about["fingerprint"], "evaluation": told},
         **changes,
     }
+    told_of = {name: list(ids) for name, ids in pictures.items() if ids is not None}
+    if told_of:
+        about["pictured"] = {"privacy.png": [], **told_of}
+    shown = {name: picture_bytes(name) for name in pictures}
+    figures = "".join(
+        f'<figure><img alt="x" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
+        f"<figcaption>{name}</figcaption></figure>"
+        for name, data in shown.items()
+    )
+    links = "".join(f"\n\n![x]({name})\n\n{name}" for name in shown)
     files = {
+        **{f"public/{name}": data for name, data in shown.items()},
         MEASURED_KEY: parquet_bytes(measured_table(measured_rows(indices, refused=refused))),
-        "public/report.html": f"<!doctype html><title>{report}</title>".encode(),
-        "public/report.md": report.encode(),
+        "public/report.html": f"<!doctype html><title>{report}</title>{figures}".encode(),
+        "public/report.md": f"{report}{links}".encode(),
         "public/privacy.png": b"\x89PNG",
         "public/evaluation.json": json_bytes(about),
     }

@@ -43,7 +43,7 @@ def document(**changes: Any) -> ReleaseDocument:
         "model": {
             "name": "tiny",
             "description": "A model of nothing.",
-            "license": "CC-BY-SA-3.0",
+            "license": "CC0-1.0",
             "attribution": "Derived from nobody.",
             "demo": True,
         },

@@ -109,9 +109,9 @@ def test_volumes_are_queried_downloaded_and_withdrawn_by_contrast(tmp_path: Path
     assert (tmp_path / "part/sub-000003/anat/sub-000003_T2w.nii.gz").is_file()
     assert not (tmp_path / "part/T1w.json").exists()
     assert sound(tmp_path / "part")
-    done = withdraw(release, ["3"], "a test", page=lambda *_, **__: {})
+    done = withdraw(release, ["sub-000003"], "a test", page=lambda *_, **__: {})
     assert "sub-000003/anat/sub-000003_T2w.nii.gz" in done.removed
-    withdraw(Release.open(str(tmp_path / "r")), ["2"], "a test", page=lambda *_, **__: {})
+    withdraw(Release.open(str(tmp_path / "r")), ["sub-000002"], "a test", page=lambda *_, **__: {})
     assert not (tmp_path / "r/FLAIR.json").exists()
     assert sound(tmp_path / "r")
     assert bids_errors(tmp_path / "r") == ""

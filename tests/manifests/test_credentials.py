@@ -25,8 +25,8 @@ def everything_said(
     codes = [main([verb, uri]) for verb in VERBS]
     codes += [main([verb, uri, "--json"]) for verb in ("info", "verify", "status")]
     codes.append(main(["download", uri, str(out)]))
-    codes.append(main(["publish", uri, "--license", "CC0-1.0"]))
-    codes.append(main(["withdraw", uri, "1", "--reason", "found bad"]))
+    codes.append(main(["publish", uri, "--license", "CC0-1.0", "--author", "A"]))
+    codes.append(main(["withdraw", uri, "sub-000001", "--yes", "--reason", "found bad"]))
     return codes, "".join(capsys.readouterr())
 
 

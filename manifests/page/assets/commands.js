@@ -21,6 +21,20 @@ pl.scan_parquet("${manifest}").describe()`);
   }
 }
 
+// The digest of release.json, which the page cannot hold: release.json has the page's. A browser
+// reckons digests for https and localhost alone.
+export async function showDigest() {
+  const place = document.getElementById("digest");
+  if (!place || !globalThis.crypto?.subtle) return;
+  try {
+    const answer = await fetch("release.json", { cache: "no-store" });
+    if (!answer.ok) return;
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await answer.arrayBuffer()));
+    place.querySelector("span").textContent = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    place.hidden = false;
+  } catch { /* a local copy, read as a file: `brainpress info` shows it */ }
+}
+
 // s3://bucket/prefix of a page that S3 itself serves; null of any other.
 export function s3Address({ hostname, pathname }) {
   const folder = decodeURIComponent(pathname.replace(/[^/]*$/, "").replace(/\/$/, ""));

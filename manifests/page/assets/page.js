@@ -1,7 +1,7 @@
 // The page: one state (the filter, the order, the sample that is open), kept in the address.
 
 import { Choice } from "./choice.js";
-import { showCommands } from "./commands.js";
+import { showCommands, showDigest } from "./commands.js";
 import { Figures } from "./figures.js";
 import { loadRows } from "./rows.js";
 import { Table } from "./table.js";
@@ -13,6 +13,7 @@ const find = document.getElementById("find");
 const clear = document.getElementById("clear");
 
 showCommands("");
+showDigest();
 try {
   start(await loadRows(explore.dataset.columns));
 } catch (error) {

@@ -1,7 +1,9 @@
 """The report of an evaluation, and what of it is for everyone.
 
 In --out: evaluation.json, report.md with its pictures, report.html, measured.parquet; in public/
-the same report without a picture of any real person, as `brainpress publish` copies it.
+the same report without a picture of any real person, as `brainpress publish` copies it. Of each
+picture evaluation.json names, under `pictured`, the samples of the release that it shows: one that
+is withdrawn later takes it along.
 """
 
 from __future__ import annotations
@@ -42,7 +44,12 @@ def write_report(
 ) -> Report:
     """Write the report; evaluation.json last, with the digests of what a release may carry."""
     blocks = list(sections(findings, measured, sources, schema, sweeps))
-    findings = {**findings, "release": release.to_json(findings)}
+    pictures = [block for block in blocks if isinstance(block, Picture)]
+    findings = {
+        **findings,
+        "release": release.to_json(findings),
+        "pictured": {picture.name: list(picture.shows) for picture in pictures},
+    }
     public = {
         **_files([_without_real(block, sources) for block in blocks]),
         JSON_KEY: json_bytes(for_everyone(findings)),
@@ -78,4 +85,4 @@ def _without_real(block: Block, sources: dict[str, Source]) -> Block:
     if not isinstance(block, Picture) or block.name != MOSAIC:
         return block
     made = {label: source for label, source in sources.items() if label != REAL}
-    return Picture(MOSAIC, mosaic(made), f"{', '.join(made)}.")
+    return Picture(MOSAIC, mosaic(made), f"{', '.join(made)}.", block.shows)

@@ -32,11 +32,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG beside the report, and what it shows."""
+    """A PNG beside the report, and what it shows.
+
+    Attributes:
+        shows: the participant_ids of the release's samples whose images are in it.
+    """
 
     name: str
     png: bytes
     caption: str
+    shows: tuple[str, ...] = ()
 
 
 Block = Heading | Text | Table | Picture
@@ -72,7 +77,7 @@ def to_markdown(blocks: Sequence[Block]) -> str:
                 lines = ["| " + " | ".join(markdown(cell) for cell in row) + " |" for row in rows]
                 lines.insert(1, "|---" * len(rows[0]) + "|")
                 parts.append("\n".join(lines))
-            case Picture(name, _, caption):
+            case Picture(name, _, caption, _):
                 parts.append(f"![{markdown(caption)}]({name})\n\n{markdown(caption)}")
     return "\n\n".join(parts) + "\n"
 
@@ -103,7 +108,7 @@ def _html(block: Block) -> str:
             lines += ["<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in r) + "</tr>"
                       for r in body]  # fmt: skip
             return f'<div class="table"><table>{"".join(lines)}</table></div>'
-        case Picture(_, png, caption):
+        case Picture(_, png, caption, _):
             data = base64.b64encode(png).decode()
             shown = html.escape(caption)
             return (

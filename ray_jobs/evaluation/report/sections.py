@@ -74,7 +74,9 @@ def sections(
         "on, give by the same figure stands beside it."
     )
     yield Table([("", "found"), *headlines(findings, main)])
-    yield Picture(MOSAIC, mosaic(sources), f"Real people and {', '.join(releases)}.")
+    yield Picture(
+        MOSAIC, mosaic(sources), f"Real people and {', '.join(releases)}.", in_mosaic(sources[main])
+    )
     yield from _table_1(findings)
     yield from sharpness(findings["spectrum"], releases)
     yield from conditioning(findings, measured, schema, releases)
@@ -142,7 +144,17 @@ def mosaic(sources: dict[str, Source]) -> bytes:
     """A picture of a few volumes of every source."""
     volumes, titles = [], []
     for label, source in sources.items():
-        chosen = np.linspace(0, len(source.items) - 1, SHOWN).astype(int)
-        volumes += [source.read(source.items[place]) for place in chosen]
+        chosen = _chosen(source)
+        volumes += [source.read(item) for item in chosen]
         titles += [label] * len(chosen)
     return previews.mosaic(volumes, titles, planes=("axial", "coronal"))
+
+
+def in_mosaic(source: Source) -> tuple[str, ...]:
+    """The names of a source's volumes that the picture shows, each once."""
+    return tuple(dict.fromkeys(item["name"] for item in _chosen(source)))
+
+
+def _chosen(source: Source) -> list[dict[str, Any]]:
+    places = np.linspace(0, len(source.items) - 1, SHOWN).astype(int)
+    return [source.items[place] for place in places]

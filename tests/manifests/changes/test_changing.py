@@ -15,7 +15,7 @@ from manifests.changes.lease import HeldError, Lease
 from manifests.changes.register import STAGED, Decided
 from manifests.digests import sha256
 from manifests.errors import ReleaseError
-from manifests.format.layout import MANIFEST_KEY, image_path
+from manifests.format.layout import MANIFEST_KEY, image_path, participant_id
 from manifests.format.parquet import read_columns
 from manifests.format.schema import rows_table
 from manifests.format.tombstones import tombstones
@@ -34,11 +34,12 @@ from tests.manifests.publish.test_publication import grow
 from tests.manifests.releases import SCHEMA, image_bytes, make_release, row
 
 N, WHY = 6, "no cerebellum"
-OPTIONS = PublishOptions(license="CC-BY-4.0", date="2026-11-23")
+IDS = ("sub-000001", "sub-000004")
+OPTIONS = PublishOptions(license="CC-BY-4.0", date="2026-11-23", authors=("A. Lab",))
 
 
 def withdraws(place: str, sample: int) -> None:
-    withdraw(Release.open(place), [str(sample)], WHY, page=small_page)
+    withdraw(Release.open(place), [participant_id(sample)], WHY, page=small_page)
 
 
 def publishes(place: str) -> None:
@@ -69,7 +70,7 @@ def test_two_who_withdraw_at_once_both_leave_their_tombstone(place: str) -> None
                 failed.append(error)
                 return
 
-    threads = [threading.Thread(target=act, args=pair) for pair in zip(opened, "14", strict=True)]
+    threads = [threading.Thread(target=act, args=pair) for pair in zip(opened, IDS, strict=True)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -84,7 +85,7 @@ def test_withdraw_during_publish_is_told_and_neither_is_lost(
     make_release(place, N)
 
     def page(release: Release, viewer: str | None) -> Mapping[str, bytes]:
-        assert main(["withdraw", place, "1", "--reason", WHY]) == 1
+        assert main(["withdraw", place, "sub-000001", "--reason", WHY, "--yes"]) == 1
         return small_page(release, viewer)
 
     assert publish(Release.open(place), OPTIONS, page=page).version == "1.0.0"
@@ -145,7 +146,7 @@ def dies(self, key, change, get):
         os._exit(9)
     put(self, key, change, get)
 Changing._put_one = dies
-main(["withdraw", sys.argv[1], "1", "--reason", "no cerebellum"])
+main(["withdraw", sys.argv[1], "sub-000001", "--reason", "no cerebellum", "--yes"])
 """
 
 

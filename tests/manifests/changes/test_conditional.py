@@ -72,7 +72,7 @@ def test_a_server_without_is_refused_by_its_name_before_anything_is_changed(
     assert words in str(caught.value)
     assert f"the S3 server at {s3.endpoint} (SeaweedFS" in str(caught.value)
     assert "AWS S3" in str(caught.value)
-    assert main(["withdraw", store.uri, "1", "--reason", "x"]) == 2
+    assert main(["withdraw", store.uri, "sub-000001", "--reason", "x", "--yes"]) == 2
     assert words in capsys.readouterr().err
     assert [(entry.key, entry.etag) for entry in store.list()] == before
     assert Ledger(store).target() == 3

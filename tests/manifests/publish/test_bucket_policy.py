@@ -15,15 +15,14 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifests.publish import bucket_policy
+from manifests.publish import bucket_policy, strangers
 from manifests.publish.bucket_policy import (
     PolicyError,
-    check_strangers,
     open_to_everyone,
-    public_address,
     public_statements,
     with_public_read,
 )
+from manifests.publish.strangers import check_strangers, public_address
 from manifests.storage.s3.store import S3Store
 from ray_jobs.cli import main
 from tests import ROOT
@@ -120,7 +119,7 @@ def test_strangers_use_a_published_release_and_see_nothing_beside_it(
     owner.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
     uri = f"s3://{bucket}/a/release"
     make_release(uri, 4)
-    assert main(["publish", uri, "--license", "CC-BY-4.0"]) == 0
+    assert main(["publish", uri, "--license", "CC-BY-4.0", "--author", "A. Lab"]) == 0
     told = capsys.readouterr().out
     assert f"anyone can now list and read {uri}/: http" in told
     stored = json.loads(owner.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
@@ -149,7 +148,7 @@ def test_strangers_use_a_published_release_and_see_nothing_beside_it(
     assert main(["verify", uri]) == 0
     assert main(["download", uri, str(tmp_path / "d")]) == 0
     capsys.readouterr()
-    for act in (["publish", uri], ["withdraw", uri, "1", "--reason", "mine"]):
+    for act in (["publish", uri], ["withdraw", uri, "sub-000001", "--reason", "mine", "--yes"]):
         assert main(act) == 2
         assert "found no AWS credentials" in capsys.readouterr().err
 
@@ -157,7 +156,7 @@ def test_strangers_use_a_published_release_and_see_nothing_beside_it(
 def test_privately_the_policy_is_left_alone(bucket: str, stranger: Any) -> None:
     uri = f"s3://{bucket}/a/release"
     make_release(uri, 2)
-    assert main(["publish", uri, "--license", "CC-BY-4.0", "--private"]) == 0
+    assert main(["publish", uri, "--license", "CC-BY-4.0", "--author", "A. Lab", "--private"]) == 0
     with pytest.raises(ClientError, match="NoSuchBucketPolicy"):
         boto3.client("s3").get_bucket_policy(Bucket=bucket)
     with pytest.raises(ClientError, match="AccessDenied"):
@@ -166,7 +165,7 @@ def test_privately_the_policy_is_left_alone(bucket: str, stranger: Any) -> None:
 
 def test_a_release_that_is_a_whole_bucket_is_opened_whole(bucket: str, stranger: Any) -> None:
     make_release(f"s3://{bucket}", 2)
-    assert main(["publish", f"s3://{bucket}", "--license", "CC-BY-4.0"]) == 0
+    assert main(["publish", f"s3://{bucket}", "--license", "CC-BY-4.0", "--author", "A. Lab"]) == 0
     listed = stranger.list_objects_v2(Bucket=bucket)["Contents"]
     assert "release.json" in [entry["Key"] for entry in listed]
 
@@ -244,7 +243,7 @@ def test_everything_else_is_done_where_the_policy_cannot_be_set(
         raise PolicyError(f"{store.uri} is published, but the policy cannot be set: ask its owner")
 
     monkeypatch.setattr(bucket_policy, "open_to_everyone", refuse)
-    assert main(["publish", uri, "--license", "CC-BY-4.0"]) == 1
+    assert main(["publish", uri, "--license", "CC-BY-4.0", "--author", "A. Lab"]) == 1
     told = capsys.readouterr()
     assert "version 1.0.0 of" in told.out
     assert told.err.splitlines()[-1].endswith("ask its owner")
@@ -270,11 +269,11 @@ def test_a_release_that_stays_closed_is_told(
     bucket: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As where Block Public Access takes a public policy and heeds it not."""
-    monkeypatch.setattr(bucket_policy, "SEEN_WITHIN_SECONDS", 0.0)
+    monkeypatch.setattr(strangers, "SEEN_WITHIN_SECONDS", 0.0)
     monkeypatch.setattr(bucket_policy, "open_to_everyone", lambda store: True)
     uri = f"s3://{bucket}/a/release"
     make_release(uri, 2)
-    assert main(["publish", uri, "--license", "CC-BY-4.0"]) == 1
+    assert main(["publish", uri, "--license", "CC-BY-4.0", "--author", "A. Lab"]) == 1
     assert "a stranger cannot read the release (403)" in capsys.readouterr().err
 
 

@@ -32,7 +32,7 @@ from tests.manifests.publish.test_kill import small_page
 from tests.manifests.publish.test_publication import etags, grow
 from tests.manifests.releases import make_release
 
-N, DAY = 6, "2026-11-23"
+N, DAY, LAB = 6, "2026-11-23", ("A. Lab",)
 CARRIED = {f"evaluation/{name}" for name in ("evaluation.json", "privacy.png", "report.html")} | {
     "evaluation/report.md",
     MEASURED_KEY,
@@ -40,7 +40,7 @@ CARRIED = {f"evaluation/{name}" for name in ("evaluation.json", "privacy.png", "
 
 
 def publishes(uri: str | Path, folder: Path | None, **options: Any) -> Publication:
-    wanted = {"license": "CC-BY-4.0", "date": DAY, "evaluation": folder, **options}
+    wanted = {"license": "CC-BY-4.0", "date": DAY, "evaluation": folder, "authors": LAB, **options}
     done = publish(Release.open(uri), PublishOptions(**wanted), page=small_page)
     assert done.report.ok, done.report.findings
     return done
@@ -126,7 +126,16 @@ def test_a_failed_audit_is_refused_unless_told_in_so_many_words(
     store = make_release(uri, N)
     failed = evaluate(tmp_path / "e", uri, failed=True)
     before = etags(store)
-    command = ["publish", uri, "--license", "CC0-1.0", "--evaluation", str(failed)]
+    command = [
+        "publish",
+        uri,
+        "--license",
+        "CC0-1.0",
+        "--author",
+        "A. Lab",
+        "--evaluation",
+        str(failed),
+    ]
     assert main(command) == 1
     told = capsys.readouterr().err
     assert f"privacy audit failed: {WHY}. Nothing was written" in told
@@ -184,7 +193,7 @@ def test_a_folder_that_is_no_whole_evaluation_is_refused_in_one_line(folder: Pat
 
 
 def test_of_withdrawn_samples_no_measure_survives(folder: Path) -> None:
-    withdraw(Release.open(folder / "r"), ["2"], "no cerebellum", page=small_page)
+    withdraw(Release.open(folder / "r"), ["sub-000002"], "no cerebellum", page=small_page)
     release = Release.open(folder / "r")
     assert release.measured()["index"].to_pylist() == [0, 1, 3, 4, 5]
     assert findings(folder / "r") == []
@@ -320,7 +329,7 @@ def test_death_in_the_middle_is_mended_by_the_same_command(
     def act(store: LocalStore) -> None:
         release = Release(store, read_release(store))
         if verb == "withdraw":
-            withdraw(release, ["2"], "no cerebellum", page=small_page)
+            withdraw(release, ["sub-000002"], "no cerebellum", page=small_page)
             return
         options = PublishOptions(date=DAY, evaluation=folder / "e2")
         done = publish(release, options, page=small_page)

@@ -31,7 +31,7 @@ from tests.manifests.releases import make_release
 
 N = 5
 STRIDE = 4  # of some 50 writes each
-OPTIONS = PublishOptions(license="CC-BY-4.0", date="2026-11-23")
+OPTIONS = PublishOptions(license="CC-BY-4.0", date="2026-11-23", authors=("A. Lab",))
 Act = Callable[[LocalStore], object]
 
 
@@ -49,7 +49,12 @@ def publishes(store: LocalStore) -> None:
 
 
 def withdraws(store: LocalStore) -> None:
-    withdraw(Release(store, read_release(store)), ["1", "4"], "no cerebellum", page=small_page)
+    withdraw(
+        Release(store, read_release(store)),
+        ["sub-000001", "sub-000004"],
+        "no cerebellum",
+        page=small_page,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +209,7 @@ def test_the_reason_of_a_withdrawal_that_was_interrupted_stays(
     shutil.copytree(made["new"], tmp_path / "x")
     dies_once_decided(tmp_path / "x", withdraws)
     release = Release.open(tmp_path / "x")
-    done = withdraw(release, ["2", "4"], "another reason", page=small_page)
+    done = withdraw(release, ["sub-000002", "sub-000004"], "another reason", page=small_page)
     assert done.mended
     assert done.withdrawn == {1: "no cerebellum", 2: "another reason", 4: "no cerebellum"}
     release = Release.open(tmp_path / "x")

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from manifests.errors import ReleaseError
-from manifests.format.licenses import check_license, license_of_model, license_warning
 from manifests.format.published import Published, Version, changed_since
 from manifests.publish.plan import Differences, PublishOptions, change_lines, next_version
 
@@ -166,20 +165,3 @@ def test_a_release_that_changed_since_it_was_published_says_how() -> None:
     grown = {"counts": {"samples": 12, "withdrawn": 1}, "files": {"manifest.parquet": "b" * 64}}
     told = changed_since(grown, published("1.0.0"))
     assert told == "grown by 2 samples and had 1 sample withdrawn since version 1.0.0 was published"
-
-
-def test_a_licence_is_one_of_those_whose_text_is_known() -> None:
-    assert check_license(" cc-by-4.0 ") == "CC-BY-4.0"
-    with pytest.raises(ReleaseError, match=r"expected one of CC0-1.0, .* did you mean CC-BY-4.0"):
-        check_license("CC-BY-4")
-
-
-def test_another_licence_than_the_model_s_is_told() -> None:
-    demo = {"license": "CC BY-SA 3.0"}
-    assert license_of_model(demo) == ("license", "CC BY-SA 3.0")
-    assert license_warning("CC-BY-SA-3.0", demo) is None
-    assert "the model itself is under CC BY-SA 3.0" in (license_warning("CC0-1.0", demo) or "")
-    asks = {"license": "Apache-2.0", "release_license": "CC-BY-NC-4.0"}
-    assert "asks for releases under CC-BY-NC-4.0" in (license_warning("CC0-1.0", asks) or "")
-    assert license_warning("CC-BY-NC-4.0", asks) is None
-    assert license_warning("CC0-1.0", {"license": "not stated"}) is None

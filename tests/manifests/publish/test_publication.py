@@ -32,12 +32,12 @@ from tests.manifests.ledger.test_finalise import bids_errors, everything
 from tests.manifests.publish.test_kill import small_page
 from tests.manifests.releases import begin, document, image_bytes, make_release, write_shard
 
-N, DAY = 6, "2026-11-23"
+N, DAY, LAB = 6, "2026-11-23", ("A. Lab",)
 KEPT = {"release.json", "manifest.parquet", "participants.tsv", "CHANGES", "README.md", "LICENSE"}
 
 
 def publishes(uri: str | Path, *, dry_run: bool = False, **options: Any) -> Publication:
-    wanted = {"license": "CC-BY-4.0", "date": DAY, **options}
+    wanted = {"license": "CC-BY-4.0", "date": DAY, "authors": LAB, **options}
     return publish(Release.open(uri), PublishOptions(**wanted), dry_run=dry_run, page=small_page)
 
 
@@ -81,7 +81,7 @@ def test_a_published_release_says_its_version_wherever_one_looks(tmp_path: Path)
 
 def test_the_real_page_is_part_of_it_and_every_tool_still_reads_it(tmp_path: Path) -> None:
     make_release(tmp_path / "r", N)
-    options = PublishOptions(license="CC-BY-4.0", date=DAY)
+    options = PublishOptions(license="CC-BY-4.0", date=DAY, authors=LAB)
     for step in ("publish", "withdraw"):
         if step == "publish":
             publish(Release.open(tmp_path / "r"), options)
@@ -113,7 +113,10 @@ def test_a_release_that_does_not_verify_is_not_published(
     store = make_release(tmp_path, N)
     store.put(image_path(1), image_bytes(1)[:-7])
     before = etags(store)
-    assert main(["publish", str(tmp_path), "--license", "CC0-1.0", "--private"]) == 1
+    assert (
+        main(["publish", str(tmp_path), "--license", "CC0-1.0", "--author", "A. Lab", "--private"])
+        == 1
+    )
     told = capsys.readouterr()
     assert f"error image-size {image_path(1)}" in told.err
     assert "does not verify (2 errors); nothing was written" in told.err
@@ -125,9 +128,11 @@ def test_samples_that_failed_are_no_part_of_a_published_release_until_withdrawn(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_release(tmp_path, N, failed=[2])
-    assert main(["publish", str(tmp_path), "--license", "CC0-1.0"]) == 1
+    assert main(["publish", str(tmp_path), "--license", "CC0-1.0", "--author", "A. Lab"]) == 1
     assert "brainpress withdraw" in capsys.readouterr().err
-    assert main(["withdraw", str(tmp_path), "2", "--reason", "no draw passed"]) == 0
+    assert (
+        main(["withdraw", str(tmp_path), "sub-000002", "--reason", "no draw passed", "--yes"]) == 0
+    )
     assert publishes(tmp_path).new
     assert verify(Release.open(tmp_path)).findings == []
 
@@ -189,15 +194,17 @@ def test_what_generate_is_told_anew_holds_and_the_rest_stays(tmp_path: Path) -> 
 def test_other_terms_are_another_version(tmp_path: Path) -> None:
     make_release(tmp_path, N)
     publishes(tmp_path)
-    assert publishes(tmp_path, authors=("A. Lab",)).version == "1.0.1"
-    done = publishes(tmp_path, license="CC0-1.0")
+    assert publishes(tmp_path, authors=("B. Lab",)).version == "1.0.1"
+    done = publishes(tmp_path, license="CC0-1.0", authors=())
     assert (done.version, done.changes) == ("1.1.0", ("licence: CC0-1.0, was CC-BY-4.0",))
     assert Release.open(tmp_path, version="1.0.1").document.license == "CC-BY-4.0"
-    assert publishes(tmp_path, license=None, version="2.0.0").changes == ("no change of the data",)
+    assert publishes(tmp_path, license=None, authors=(), version="2.0.0").changes == (
+        "no change of the data",
+    )
     with pytest.raises(ValueError, match=r"version 1\.9\.0 is lower than 2\.0\.0"):
-        publishes(tmp_path, license=None, version="1.9.0")
+        publishes(tmp_path, license=None, authors=(), version="1.9.0")
     with pytest.raises(ValueError, match=r"version 2\.0\.0 is of 2026-11-23"):
-        publishes(tmp_path, license=None, version="2.0.1", date="2026-11-22")
+        publishes(tmp_path, license=None, authors=(), version="2.0.1", date="2026-11-22")
     assert verify(Release.open(tmp_path)).findings == []
 
 
@@ -206,7 +213,7 @@ def test_a_version_is_read_by_every_verb_that_reads(
 ) -> None:
     make_release(tmp_path / "r", N)
     publishes(tmp_path / "r")
-    withdraw(Release.open(tmp_path / "r"), ["4"], "bad", page=small_page)
+    withdraw(Release.open(tmp_path / "r"), ["sub-000004"], "bad", page=small_page)
     grow(tmp_path / "r", 9)
     publishes(tmp_path / "r")
     there, then = str(tmp_path / "r"), ["--release-version", "1.0.0"]
@@ -228,7 +235,7 @@ def test_a_version_is_read_by_every_verb_that_reads(
     shards = ["shards", there, "--out", str(tmp_path / "s"), *then]
     assert main(shards) == 0
     assert capsys.readouterr().out.startswith("5 images in 1 shards")
-    withdraw(Release.open(tmp_path / "r"), ["5"], "bad", page=small_page)
+    withdraw(Release.open(tmp_path / "r"), ["sub-000005"], "bad", page=small_page)
     assert main(shards) == 2
     assert "withdrawn" in capsys.readouterr().err
     assert main(["info", there, "--release-version", "1.0.7"]) == 2
@@ -249,11 +256,11 @@ def test_a_viewer_of_one_s_own_stays_with_the_release(tmp_path: Path) -> None:
     make_release(tmp_path / "r", 3)
     bundle = tmp_path / "niivue.umd.js"
     bundle.write_text("var niivue = {};")
-    day = {"license": "CC0-1.0", "date": DAY}
+    day: dict[str, Any] = {"license": "CC0-1.0", "date": DAY, "authors": LAB}
     publish(Release.open(tmp_path / "r"), PublishOptions(**day, viewer=str(bundle)))
     bundle.unlink()
     assert publish(Release.open(tmp_path / "r"), PublishOptions(date=DAY)).written == []
-    withdraw(Release.open(tmp_path / "r"), ["1"], "bad")
+    withdraw(Release.open(tmp_path / "r"), ["sub-000001"], "bad")
     assert (tmp_path / "r" / "page" / "niivue.umd.js").read_text() == "var niivue = {};"
     other = publish(
         Release.open(tmp_path / "r"), PublishOptions(date=DAY, viewer="https://cdn.example/n.js")
@@ -274,13 +281,17 @@ def test_without_a_licence_that_somebody_chose_one_line_names_the_choices(
     before = etags(store)
     assert main(["publish", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "nobody chose a licence for this release (its model's card names CC-BY-SA-3.0)" in line
+    assert "nobody chose a licence for this release (its model's card names CC0-1.0)" in line
     assert "--license: CC0-1.0, CC-BY-4.0, " in line
     assert etags(store) == before
     with pytest.raises(UnchosenLicenseError):
         publishes(tmp_path, license=None)
-    assert main(["publish", str(tmp_path), "--license", "MIT"]) == 2
-    assert "expected one of CC0-1.0" in capsys.readouterr().err
+    assert main(["publish", str(tmp_path), "--license", "CC-BY", "--author", "A. Lab"]) == 2
+    assert "did you mean CC-BY-4.0?" in capsys.readouterr().err
+    assert main(["publish", str(tmp_path), "--license", "CC0-1.0"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "whom to cite for this release; name people or a group with --author, such as" in line
+    assert etags(store) == before
 
 
 def test_a_person_at_a_terminal_is_asked(
@@ -293,12 +304,15 @@ def test_a_person_at_a_terminal_is_asked(
     make_release(tmp_path, 2)
     monkeypatch.setattr(sys, "stdin", Terminal("\n"))
     assert main(["publish", str(tmp_path)]) == 2
-    monkeypatch.setattr(sys, "stdin", Terminal("2\n"))
+    monkeypatch.setattr(sys, "stdin", Terminal("2\n\n"))
+    assert main(["publish", str(tmp_path)]) == 2
+    assert "nobody was named; nothing was written" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdin", Terminal("2\nA. Person; B. Lab\n"))
     assert main(["publish", str(tmp_path)]) == 0
-    told = capsys.readouterr().err
-    assert "  2  CC-BY-4.0 " in told
-    assert "warning: the model itself is under CC-BY-SA-3.0" in told
-    assert Release.open(tmp_path).document.license == "CC-BY-4.0"
+    assert "  2  CC-BY-4.0 " in capsys.readouterr().err
+    about = Release.open(tmp_path).document
+    assert (about.license, about.authors) == ("CC-BY-4.0", ("A. Person", "B. Lab"))
+    assert "brainpress authors" not in (tmp_path / "CITATION.cff").read_text()
 
 
 def test_a_licence_that_generate_was_told_is_chosen(tmp_path: Path) -> None:
@@ -324,7 +338,22 @@ def test_a_dry_run_says_everything_and_writes_nothing(
 ) -> None:
     store = make_release(place, N)
     before = etags(store)
-    assert main(["publish", place, "--license", "CC0-1.0", "--dry-run", "--date", DAY]) == 0
+    assert (
+        main(
+            [
+                "publish",
+                place,
+                "--license",
+                "CC0-1.0",
+                "--author",
+                "A. Lab",
+                "--dry-run",
+                "--date",
+                DAY,
+            ]
+        )
+        == 0
+    )
     told = capsys.readouterr().out
     assert f"version 1.0.0 of {DAY} would be published" in told
     assert "files would be written: .bidsignore, CHANGES" in told
@@ -347,7 +376,10 @@ def test_wrong_options_are_told_in_one_line(
 ) -> None:
     store = make_release(tmp_path, 2)
     before = etags(store)
-    assert main(["publish", str(tmp_path), "--license", "CC0-1.0", *options]) == 2
+    assert (
+        main(["publish", str(tmp_path), "--license", "CC0-1.0", "--author", "A. Lab", *options])
+        == 2
+    )
     assert line in capsys.readouterr().err
     assert etags(store) == before
 
@@ -359,7 +391,7 @@ def test_a_release_that_is_being_made_larger_waits_for_generate(tmp_path: Path) 
         publishes(tmp_path)
     assert e.value.exit_code == 1  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="run its `generate` again, then withdraw"):
-        withdraw(Release.open(tmp_path), ["1"], "bad")
+        withdraw(Release.open(tmp_path), ["sub-000001"], "bad")
 
 
 def test_only_a_release_itself_is_published(

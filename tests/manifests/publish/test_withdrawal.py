@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
+from manifests.changes.holder import Holder
 from manifests.errors import ReleaseError
-from manifests.format.layout import image_path
+from manifests.format.layout import image_path, participant_id
 from manifests.format.parquet import read_columns
 from manifests.format.schema import rows_table
 from manifests.format.tombstones import bury, tombstones
@@ -21,7 +24,7 @@ from manifests.storage.base import Store
 from manifests.verify import verify
 from ray_jobs.cli import main
 from tests.manifests.ledger.test_finalise import bids_errors, everything
-from tests.manifests.publish.test_kill import small_page
+from tests.manifests.publish.test_kill import dies_once_decided, small_page
 from tests.manifests.publish.test_publication import etags, grow, publishes
 from tests.manifests.releases import (
     SCHEMA,
@@ -36,15 +39,23 @@ from tests.manifests.releases import (
 N, WHY = 6, "no cerebellum"
 
 
+class Terminal(io.StringIO):
+    """Somebody who answers."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def withdraws(place: str | Path, *samples: str) -> None:
-    withdraw(Release.open(place), samples, WHY, page=small_page)
+    ids = [f"sub-{int(sample):06d}" for sample in samples]
+    withdraw(Release.open(place), ids, WHY, page=small_page)
 
 
 def test_a_withdrawn_sample_leaves_a_tombstone_and_nothing_else(
     place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = make_release(place, N)
-    assert main(["withdraw", place, "sub-000003", "4", "--reason", WHY]) == 0
+    assert main(["withdraw", place, "sub-000003", "sub-000004", "--reason", WHY, "--yes"]) == 0
     assert "samples 3-4 withdrawn from" in capsys.readouterr().out
     release = Release.open(place)
     assert verify(release).findings == []
@@ -83,7 +94,7 @@ def test_withdrawing_again_changes_nothing(
     store = make_release(tmp_path, N)
     withdraws(tmp_path, "3")
     before = etags(store)
-    assert main(["withdraw", str(tmp_path), "3", "--reason", "another"]) == 0
+    assert main(["withdraw", str(tmp_path), "sub-000003", "--reason", "another"]) == 0
     told = capsys.readouterr().out
     assert "sample 3 was withdrawn before" in told
     assert "nothing to do" in told
@@ -93,7 +104,9 @@ def test_withdrawing_again_changes_nothing(
 def test_more_samples_may_be_withdrawn_later_and_each_keeps_its_reason(tmp_path: Path) -> None:
     make_release(tmp_path, N)
     withdraws(tmp_path, "3")
-    done = withdraw(Release.open(tmp_path), ["3", "1"], "too dark", page=small_page)
+    done = withdraw(
+        Release.open(tmp_path), ["sub-000003", "sub-000001"], "too dark", page=small_page
+    )
     assert (done.withdrawn, done.already) == ({1: "too dark"}, [3])
     table = Release.open(tmp_path).query()
     assert tombstones(table) == {1: "too dark", 3: WHY}
@@ -159,11 +172,11 @@ def test_the_page_and_every_version_learn_of_it(tmp_path: Path) -> None:
 def test_a_dry_run_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = make_release(tmp_path, N)
     before = etags(store)
-    assert main(["withdraw", str(tmp_path), "3", "--reason", WHY, "--dry-run"]) == 0
+    assert main(["withdraw", str(tmp_path), "sub-000003", "--reason", WHY, "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert "sample 3 would be withdrawn" in told
     assert f"would be removed: {image_path(3)}\n" in told
-    assert "would be removed too, as they may show one of these: 1 pictures\n" in told
+    assert "would be removed too, as they may show one of these: previews/mosaic.png\n" in told
     assert etags(store) == before
 
 
@@ -172,12 +185,25 @@ def test_a_dry_run_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture
     [
         (["sub-000006"], WHY, "has no sample 'sub-000006'; expected one of sub-000000 to sub-0000"),
         (["x"], WHY, "has no sample 'x'"),
+        (["sub-3"], WHY, "has no sample 'sub-3'.* did you mean sub-000003"),
+        (["3"], WHY, "has no sample '3'.* did you mean sub-000003"),
+        (["000003"], WHY, "has no sample '000003'.* did you mean sub-000003"),
         (["-1"], WHY, "has no sample '-1'"),
-        (["3"], " \n", "--reason is empty"),
-        (["3"], "x" * 501, "expected at most 500"),
-        ([str(index) for index in range(N)], WHY, "no image would be left"),
+        (["sub-000003"], " \n", "--reason is empty"),
+        (["sub-000003"], "x" * 501, "expected at most 500"),
+        ([f"sub-{index:06d}" for index in range(N)], WHY, "no image would be left"),
     ],
-    ids=["one too many", "a word", "a negative one", "no reason", "a long reason", "all of them"],
+    ids=[
+        "one too many",
+        "a word",
+        "a short one",
+        "a number",
+        "no prefix",
+        "a negative one",
+        "no reason",
+        "a long reason",
+        "all of them",
+    ],
 )
 def test_what_cannot_be_is_told_in_one_line(
     tmp_path: Path, samples: list[str], reason: str, line: str
@@ -196,9 +222,9 @@ def test_where_there_is_no_release_or_a_part_of_one_nothing_is_withdrawn(
 ) -> None:
     make_release(tmp_path / "r", N)
     assert main(["download", str(tmp_path / "r"), str(tmp_path / "d"), "--limit", "2"]) == 0
-    assert main(["withdraw", str(tmp_path / "d"), "1", "--reason", WHY]) == 2
+    assert main(["withdraw", str(tmp_path / "d"), "sub-000001", "--reason", WHY, "--yes"]) == 2
     assert "is a downloaded part of" in capsys.readouterr().err
-    assert main(["withdraw", str(tmp_path / "x"), "1", "--reason", WHY]) == 2
+    assert main(["withdraw", str(tmp_path / "x"), "sub-000001", "--reason", WHY, "--yes"]) == 2
     assert "no release there" in capsys.readouterr().err
 
 
@@ -230,3 +256,90 @@ def test_a_failed_sample_may_be_withdrawn_too(tmp_path: Path) -> None:
     withdraws(tmp_path, "2")
     assert verify(Release.open(tmp_path)).findings == []
     assert Release.open(tmp_path).about["counts"]["failed"] == 0
+
+
+# ------------------------------------------------------------------------------ which are meant
+
+
+def test_nobody_loses_an_image_unasked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_release(tmp_path, N)
+    before = etags(store)
+    command = ["withdraw", str(tmp_path), "sub-000003", "--reason", WHY]
+    assert main(command) == 2  # no terminal
+    told = capsys.readouterr()
+    assert f"would be removed: {image_path(3)}" in told.out
+    assert "nothing was changed: nobody is at a terminal to be asked" in told.err
+    for answer, code in (("\n", 1), ("no\n", 1), ("yes\n", 0)):
+        monkeypatch.setattr(sys, "stdin", Terminal(answer))
+        assert etags(store) == before
+        assert main(command) == code
+    assert "sample 3 withdrawn from" in capsys.readouterr().out
+    assert tombstones(Release.open(tmp_path).query()) == {3: WHY}
+
+
+def test_many_are_named_by_a_filter_or_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_release(tmp_path / "r", 10)
+    listed = tmp_path / "bad.tsv"
+    listed.write_bytes(
+        "\ufeffparticipant_id\tsex\r\n# by eye\r\n\r\nsub-000007\tF\r\nsub-000002\r\n".encode()
+    )
+    uri, why = str(tmp_path / "r"), ["--reason", WHY, "--yes"]
+    assert main(["withdraw", uri, "sub-000001", "--file", str(listed), *why]) == 0
+    assert tombstones(Release.open(uri).query()) == {1: WHY, 2: WHY, 7: WHY}
+    assert main(["withdraw", uri, "--where", "index < 4", *why]) == 0
+    assert "samples 0, 3 withdrawn from" in capsys.readouterr().out
+    assert main(["withdraw", uri, "--where", "index < 4", *why]) == 2  # they are gone
+    assert "no sample of" in capsys.readouterr().err
+    assert verify(Release.open(uri)).findings == []
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "no sample was named: give ids, --file or --where"),
+        (["--where", "aeg > 3"], "aeg"),
+        (["--file", "absent.txt"], "No such file"),
+        (["--file", "empty.txt"], "no id in it"),
+        (["--file", "short.txt"], "has no sample 'sub-3'"),
+        (["--file", "image.bin"], "no text file"),
+    ],
+    ids=["none", "filter", "absent", "empty", "inexact", "binary"],
+)
+def test_what_names_nobody_is_told_in_one_line(
+    tmp_path: Path,
+    words: list[str],
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = make_release(tmp_path / "r", 2)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.txt").write_text("# nobody\n")
+    (tmp_path / "short.txt").write_text("sub-3\n")
+    (tmp_path / "image.bin").write_bytes(b"\x1f\x8b\xff\xfe")
+    before = etags(store)
+    assert main(["withdraw", str(tmp_path / "r"), *words, "--reason", WHY, "--yes"]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert line in told
+    assert etags(store) == before
+
+
+def test_a_withdrawal_by_filter_that_was_interrupted_goes_on_by_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Readers are told already that those samples are gone, and the filter finds no more."""
+    make_release(tmp_path, N)
+    monkeypatch.setattr(Holder, "is_gone", True)
+    samples = [participant_id(index) for index in range(2)]
+    dies_once_decided(tmp_path, lambda store: withdraw(Release.at(store), samples, WHY))
+    assert (tmp_path / image_path(0)).is_file()
+    command = ["withdraw", str(tmp_path), "--where", "index < 2", "--reason", WHY, "--yes"]
+    assert main(command) == 0
+    assert "samples 0-1 withdrawn from" in capsys.readouterr().out
+    assert not (tmp_path / image_path(0)).exists()
+    assert tombstones(Release.open(tmp_path).query()) == {0: WHY, 1: WHY}
+    assert verify(Release.open(tmp_path)).findings == []

@@ -208,6 +208,15 @@ def with_column(name: str, values: list[Any]) -> Callable[[pa.Table], pa.Table]:
     return change
 
 
+def show_withdrawn(store: Store) -> None:
+    """A picture of nobody knows whom, in the report of a release with a withdrawn sample."""
+    row(**WITHDRAWN)(store)
+    store.delete(image_path(1))
+    store.put("evaluation/heads.png", b"PNG")
+    files = json.loads(store.get(RELEASE_KEY))["files"]
+    seal(store, files={**files, "evaluation/heads.png": ""})
+
+
 WAYS: dict[str, Callable[[Store], None]] = {
     "release-demonstration": about(lambda a: a.update(demonstration=False)),
     "file-missing": lambda s: s.delete("LICENSE"),
@@ -257,6 +266,7 @@ WAYS: dict[str, Callable[[Store], None]] = {
     "image-header": image(header(xyzt_units=1)),
     "image-geometry": image(lambda data: image_bytes(1, shape=(6, 6, 6))),
     "image-withdrawn": row(**WITHDRAWN),
+    "picture-withdrawn": show_withdrawn,
     "image-extra": lambda s: s.put("sub-000001/anat/sub-000001_T2w.nii.gz", image_bytes(9)),
     "participants": replaced(PARTICIPANTS_KEY, b"\tfalse\n", b"\ttrue\n"),
     "participants-rows": replaced(PARTICIPANTS_KEY, b"sub-000001", b"sub-000002"),
@@ -265,6 +275,7 @@ WAYS: dict[str, Callable[[Store], None]] = {
 }
 # Told elsewhere: these leave no manifest to open, or are warnings.
 OPENING = {"release-missing", "release-damaged"}
+UNREADABLE = {"image-unreadable"}  # test_unreadable.py: no file of this user's is
 WARNINGS = {"change-unfinished", "file-unlisted", "not-listed", "part-grown", "part-unlisted"}
 
 
@@ -359,7 +370,7 @@ def test_a_sample_still_asks_of_every_image_whether_it_is_there_and_whole(store:
 
 
 def test_every_code_has_its_test_and_the_page_tells_of_each() -> None:
-    assert set(WAYS) | OPENING | WARNINGS == set(CODES)
+    assert set(WAYS) | OPENING | UNREADABLE | WARNINGS == set(CODES)
     assert len(WAYS) >= 20
     table = re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
     assert dict(table) == CODES

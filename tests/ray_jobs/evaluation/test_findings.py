@@ -15,6 +15,7 @@ from ldm.covariates import PAPER_SCHEMA, Covariate, CovariateSchema
 from ldm.volumes.spectrum import BANDS
 from manifests.errors import ReleaseError
 from manifests.format.measured import MEASURES
+from manifests.metadata.pictures import without_pictures
 from manifests.publish.evaluation import read_evaluation, refuse_failed
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.carried import EvaluatedRelease
@@ -181,6 +182,14 @@ def what_a_release_carries(out: Path, release: pd.DataFrame) -> None:
     assert carried.files["evaluation/volumes.png"] != (out / "volumes.png").read_bytes()
     assert b"closest" not in carried.files["evaluation/evaluation.json"]
     assert b"closest" in (out / "evaluation.json").read_bytes()
+    # Whom each picture shows, so that who is withdrawn later takes it along.
+    about = json.loads(carried.files["evaluation/evaluation.json"])
+    pictures = {name for name in carried.files if name.endswith(".png")}
+    assert {f"evaluation/{name}" for name in about["pictured"]} == pictures
+    assert about["pictured"]["volumes.png"] == ["0", "11", "23", "35", "47", "59"]
+    assert not any(about["pictured"][name] for name in about["pictured"] if name != "volumes.png")
+    files = {name.removeprefix("evaluation/"): data for name, data in carried.files.items()}
+    assert without_pictures({**files}, [7])[1] == set()
 
 
 def test_the_table_has_every_figure_that_is_measured() -> None:

@@ -1,0 +1,100 @@
+"""Close a release that was public: strangers are shut out, and the release says so.
+
+Of a bucket, the two statements that `publish` added are taken out of its policy, and it is tried
+whether a stranger is refused. README.md, page and release.json then say that it was unpublished,
+when and why. Nothing is deleted; `publish` opens it again. What was downloaded before stays where
+it is."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from manifests.commands.shared import add_confirmation, add_release, confirmed
+from manifests.errors import ReleaseError
+from manifests.text import one_line
+
+if TYPE_CHECKING:
+    from manifests.storage.base import Store
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_release(parser)
+    parser.add_argument("--reason", metavar="TEXT", default="", help="for readers; one line")
+    parser.add_argument("--date", metavar="YYYY-MM-DD", help="default: today, UTC")
+    add_confirmation(parser)
+    parser.epilog = (
+        'example:\n  brainpress unpublish s3://bucket/release --reason "consent was withdrawn"'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from manifests.format.published import check_date
+    from manifests.storage import open_store
+
+    date = check_date(args.date or datetime.now(UTC).date().isoformat())
+    store = open_store(args.release)
+    if store.is_local:
+        print(f"{store.uri} is a folder: its README.md and page are made to say that it is closed;")
+        print("a copy in a bucket stays open until it is unpublished there")
+    elif args.dry_run or not args.yes:
+        print(f"strangers would be shut out of {store.uri}; its page and README.md would say so")
+    if args.dry_run:
+        _show_policy(store)
+        return 0
+    if not args.yes and not confirmed("unpublish", "Close it to everyone?"):
+        return 1
+    _close(store)  # whatever the release itself is like
+    try:
+        return _mark(args.release, date, one_line(args.reason))
+    except ReleaseError as error:
+        if store.is_local:
+            raise
+        raise ReleaseError(
+            f"{error} (strangers are shut out; what could not be done is to say so in the release:"
+            " run the same command again)",
+            exit_code=1,
+        ) from error
+
+
+def _show_policy(store: Store) -> None:
+    from manifests.publish.bucket_policy import public_statements, read_policy, without_public_read
+    from manifests.storage.s3.store import S3Store
+
+    if isinstance(store, S3Store):
+        bucket, prefix = store.bucket, store.prefix.rstrip("/")
+        has = without_public_read(read_policy(store, done=""), bucket, prefix) is not None
+        names = " and ".join(one["Sid"] for one in public_statements(bucket, prefix))
+        what = f"would lose {names}" if has else "has no statement that `publish` added for it"
+        print(f"the policy of bucket {bucket} {what}")
+
+
+def _close(store: Store) -> None:
+    from manifests.publish.bucket_policy import close_to_everyone
+    from manifests.publish.strangers import check_closed
+    from manifests.storage.s3.store import S3Store
+
+    if not isinstance(store, S3Store):
+        return
+    changed = close_to_everyone(store)
+    check_closed(store)
+    print(
+        f"{store.uri} {'is closed now' if changed else 'was closed already'}: strangers are refused"
+    )
+
+
+def _mark(uri: str, date: str, reason: str) -> int:
+    from manifests.publish.closing import mark_closed
+    from manifests.query.release import Release
+
+    done = mark_closed(Release.open(uri), date=date, reason=reason)
+    if done.mended:
+        print(one_line(done.mended))
+    if done.closed is None:
+        print("it was never published, so nothing in it has to say so")
+    elif done.written:
+        print(f"{len(done.written):,} files say so: {', '.join(done.written[:6])}, ...")
+    else:
+        print(f"it says so already: {done.closed.told}")
+    return 0

@@ -1,0 +1,55 @@
+"""A release whose tables are held against its release.json, and read from checked copies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from manifests.errors import ReleaseError
+from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY
+from manifests.format.parquet import MOST_FILE_BYTES
+from manifests.query.release import Release
+from manifests.storage.overlay import Overlay
+
+
+@contextmanager
+def held(release: Release) -> Iterator[Release]:
+    """The release, for whoever takes its images: every row is one that release.json vouches for.
+
+    manifest.parquet, and measured.parquet where there is one, are fetched whole, compared by their
+    SHA-256, and read from this machine's disk from then on.
+
+    Raises:
+        ReleaseError: a table that is missing, or is not the one that release.json names (exit
+            code 1).
+    """
+    about = release.about
+    expected = {**about["files"], **about.get("opened_files", {})}
+    keys = [key for key in (MANIFEST_KEY, MEASURED_KEY) if key in expected]
+    with TemporaryDirectory(prefix="brainpress-") as folder:
+        files = {key: Path(folder, key) for key in keys}
+        for key, path in files.items():
+            _take(release, key, path, expected[key])
+        yield Release(Overlay(release.store, files=dict(files)), about)
+
+
+def _take(release: Release, key: str, path: Path, expected: str) -> None:
+    """Fetch a table to `path`; raise unless it is the right one."""
+    where, digest = f"{release.store.uri}/{key}", hashlib.sha256()
+    try:
+        with path.open("wb") as file:
+            for chunk in release.store.get_chunks(key, most=MOST_FILE_BYTES):
+                digest.update(chunk)
+                file.write(chunk)
+    except KeyError:
+        line = f"{where} is missing; see `brainpress verify`"
+        raise ReleaseError(line, exit_code=1) from None
+    if digest.hexdigest() != expected:
+        raise ReleaseError(
+            f"{where} is not the file that release.json names: its SHA-256 is {digest.hexdigest()},"
+            f" expected {expected}; it was changed since; see `brainpress verify`",
+            exit_code=1,
+        )
