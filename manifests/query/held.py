@@ -25,6 +25,7 @@ def held(release: Release) -> Iterator[Release]:
     Raises:
         ReleaseError: a table that is missing, or is not the one that release.json names (exit
             code 1).
+        ChangedError: the release was changed meanwhile.
     """
     about = release.about
     expected = {**about["files"], **about.get("opened_files", {})}
@@ -45,9 +46,11 @@ def _take(release: Release, key: str, path: Path, expected: str) -> None:
                 digest.update(chunk)
                 file.write(chunk)
     except KeyError:
+        release.confirm()
         line = f"{where} is missing; see `brainpress verify`"
         raise ReleaseError(line, exit_code=1) from None
     if digest.hexdigest() != expected:
+        release.confirm()
         raise ReleaseError(
             f"{where} is not the file that release.json names: its SHA-256 is {digest.hexdigest()},"
             f" expected {expected}; it was changed since; see `brainpress verify`",

@@ -23,6 +23,7 @@ from manifests.ledger import Ledger, ShardPlan
 from manifests.publish.plan import PublishOptions
 from manifests.publish.publication import publish
 from manifests.publish.withdrawal import withdraw
+from manifests.query.held import held
 from manifests.query.release import Release
 from manifests.storage import open_store
 from manifests.storage.base import ChangedError
@@ -178,6 +179,8 @@ def test_a_reader_whose_release_was_changed_is_told_so_and_a_command_reads_again
     with pytest.raises(ChangedError, match="was changed while it was being read") as caught:
         release.query()
     assert caught.value.exit_code == 1
+    with pytest.raises(ChangedError, match="was changed while it was being read"), held(release):
+        pass
     query, changed = Release.query, []
 
     def meanwhile(self: Release, *arguments: object, **options: object) -> object:
