@@ -170,7 +170,11 @@ class Changing:
             self.lease.check()
             etag = _etag(store, key)
             if etag != change.before[key]:  # put already, by whoever began, or changed by hand
-                there = store.get(key) if etag else b""
+                try:
+                    there = store.get(key) if etag else b""
+                except KeyError:
+                    self.lease.renew()  # removed just now, by whoever has the lease
+                    continue
                 if sha256(there) == change.files[key]:
                     return
                 self.lease.renew()

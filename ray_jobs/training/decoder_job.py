@@ -16,7 +16,7 @@ from ldm.models.bundle.source import is_bundle
 from ldm.models.description import CONFIG, LATENT_DIFFUSION, ModelDescription
 from ldm.training.adversarial import PatchCriticConfig
 from ldm.training.config import TrainingConfig
-from ldm.training.presets import Preset, preset
+from ldm.training.presets import Preset, on_card, preset
 from ldm.volumes.grid import Grid
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.checks import Checks, fit_checks
@@ -85,7 +85,7 @@ def train_decoder(args: argparse.Namespace) -> int:
     draws.provide(model, truncation, args.draws + held_out, config.seed, out, group)
     spec = {
         "cohort": str(cohort.folder),
-        "preset": args.preset,
+        "preset": chosen.to_json(),
         "config": config.to_json(),
         "model": model,
         "truncation": truncation,
@@ -93,7 +93,7 @@ def train_decoder(args: argparse.Namespace) -> int:
         "out": str(out),
     }
     groups, meta = fit(worker, spec, identity, out, group)
-    training = _training(args, cohort, config, meta)
+    training = {**on_card(chosen), **_training(args, cohort, config, meta)}
     written = _write(out, args, finished, cohort, groups["average"], training)
     mark_finished(out, meta["step"], about)
     size = sum(entry["bytes"] for entry in written.files.values()) / 1e6
@@ -224,7 +224,6 @@ def _training(
         "cohort": {k: v for k, v in cohort.source.items() if k != "command"},
         "subjects": len(cohort.split("train")),
         "held_out": len(cohort.split("validation")),
-        "preset": args.preset,
         "draws": args.draws,
         "steps": meta["step"],
         "config": config.to_json(),
@@ -269,7 +268,7 @@ def worker(spec: dict[str, Any]) -> None:
         return mosaic(pictures, titles)
 
     torch.manual_seed(config.seed)
-    critic = PatchCritic(_critic(preset(spec["preset"])))
+    critic = PatchCritic(_critic(Preset.from_json(spec["preset"])))
     task = DecoderTask(
         cohort.volumes("train"),
         told(cohort, described, "train"),
