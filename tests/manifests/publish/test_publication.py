@@ -414,7 +414,9 @@ def test_a_place_that_cannot_be_written_to_is_told_before_anything_is_read(
         raise ValueError("cannot write to it")
 
     monkeypatch.setattr(LocalStore, "check_writable", refuse)
-    monkeypatch.setattr("manifests.publish.publication.verify", None)
+    monkeypatch.setattr(
+        "manifests.publish.publication.verify", lambda *_, **__: pytest.fail("read")
+    )
     with pytest.raises(ValueError, match="cannot write to it"):
         publishes(tmp_path)
 
