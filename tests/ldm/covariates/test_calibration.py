@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from ldm.covariates import PAPER_SCHEMA
@@ -79,7 +79,10 @@ def test_one_calibration_after_another_is_both_in_turn(
     answer: dict[str, Plane], wanted: dict[str, Plane], row: dict[str, Any]
 ) -> None:
     second = calibrate(PAPER_SCHEMA, answer, wanted)
-    both = second.after(TWICE, PAPER_SCHEMA)
+    try:
+        both = second.after(TWICE, PAPER_SCHEMA)
+    except LdmError:  # together they may count a covariate more often than is accepted
+        reject()
     within = TWICE.conditions(PAPER_SCHEMA, row)
     want = second.conditions(PAPER_SCHEMA, PAPER_SCHEMA.unscale(within))
     assert both.conditions(PAPER_SCHEMA, row) == pytest.approx(want, abs=1e-3)
