@@ -116,6 +116,9 @@ def to_grid(
     return rescale(resampled, outside.value if outside.darkest else None)
 
 
+_TIE = 1e-6  # voxels
+
+
 def _interpolated(
     data: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...], order: int, outside: float
 ) -> np.ndarray:
@@ -132,12 +135,14 @@ def _interpolated(
 
     found = at(padded, origin, order)
     if order > 1:
-        # The nearest voxel to half a voxel back is the first of the eight.
-        least, most = (
-            at(of_two(padded, 2, origin=-1), origin - 0.5, 0)
-            for of_two in (minimum_filter, maximum_filter)
-        )
-        found = np.clip(found, least, most)
+        # The nearest voxel to half a voxel back is the first of the eight; of a place that lies on
+        # a plane of voxels either side's eight would do, and only what both allow is kept.
+        for back in (0.5 - _TIE, 0.5 + _TIE):
+            least, most = (
+                at(of_two(padded, 2, origin=-1), origin - back, 0)
+                for of_two in (minimum_filter, maximum_filter)
+            )
+            found = np.clip(found, least, most)
     return found
 
 
