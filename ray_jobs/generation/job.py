@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from manifests.changes.conditional import check_conditional_writes
 from ray_jobs.cluster import Cluster
 from ray_jobs.errors import JobError
 from ray_jobs.generation.driving.interrupts import Interrupts
@@ -42,6 +43,8 @@ def generate(options: Options, *, dry_run: bool = False) -> int:
     interrupts = Interrupts()
     with interrupts.caught():
         request = check(options)
+        if not dry_run:
+            check_conditional_writes(request.store)
         work = None
         if request.stored is not None:  # the plan is known without a cluster
             fields = fields_of(request, device=Device.CPU)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm.diffusion.config import Sampling
-from ldm.diffusion.schedule import step_pairs
+from ldm.diffusion.schedule import Schedule, step_pairs
 from ldm.loading import describe
 from ldm.models.bundle.source import is_bundle
 from ldm.models.bundle.source import located as located_bundle
@@ -17,7 +17,6 @@ from ldm.models.description import GAN, ONE_PASS, ModelDescription
 from ldm.models.folder import verified
 from ldm.models.memory import batch_size as largest_batch
 from ldm.volumes.quality import Strictness
-from manifests.changes.conditional import check_conditional_writes
 from manifests.ledger import Ledger, ShardPlan
 from manifests.storage import open_store
 from manifests.storage.base import Store
@@ -94,7 +93,8 @@ def check(options: Options) -> Request:
     one_pass = description.kind == GAN
     sampling = settled(options, description.sampling, one_pass=one_pass)
     if sampling is not None:
-        step_pairs(int(description.schedule["steps"]), sampling.count)  # refuses too many
+        schedule = Schedule.from_json(description.schedule)
+        step_pairs(schedule.steps, sampling.count, schedule.truncation)  # refuses too many
         _check_guidance(options.model, sampling.guidance, description)
     source = covariate_source(
         options.covariates,
@@ -105,7 +105,6 @@ def check(options: Options) -> Request:
     )
     store = open_store(options.out)
     store.check_writable()
-    check_conditional_writes(store)
     stored = Ledger(store).plan()
     if stored is not None and not one_pass and stored["fields"]["sampler"] != ONE_PASS:
         sampling = settled(options, Sampling(**sampling_in(stored["fields"])), one_pass=False)
