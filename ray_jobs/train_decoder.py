@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--truncation",
         type=int,
         metavar="T",
-        help="time step at which sampling ends; by default a quarter of the schedule's: the "
-        "higher, the more is the decoder's",
+        help="time step at which sampling ends; by default the model's own, or a quarter "
+        "of its schedule: the higher, the more is the decoder's",
     )
     parser.add_argument(
         "--draws",

@@ -58,8 +58,9 @@ def train_decoder(args: argparse.Namespace) -> int:
     _check_covariates(cohort, described)
     if args.draws < 1:
         raise JobError(f"--draws {args.draws}: expected at least 1")
-    steps = Schedule.from_json(described.schedule).steps
-    truncation = round(TRUNCATION * steps) if args.truncation is None else args.truncation
+    schedule = Schedule.from_json(described.schedule)
+    steps, usual = schedule.steps, schedule.truncation or round(TRUNCATION * schedule.steps)
+    truncation = usual if args.truncation is None else args.truncation
     if not 0 < truncation < steps:
         raise JobError(f"--truncation {truncation}: expected a time step of 1 to {steps - 1}")
     finished = draws.truncated(described, truncation)
@@ -117,10 +118,6 @@ def _latent_diffusion(source: str, grid: Grid, name: str) -> ModelDescription:
             f"--model {source} makes volumes of {described.grid.shape}, "
             f"{described.grid.spacing:g} mm; preset {name} has {grid.shape}, {grid.spacing:g} mm. "
             "Give the preset it was trained with"
-        )
-    if Schedule.from_json(described.schedule).truncation:
-        raise JobError(
-            f"--model {source} has such a decoder already; give the model of train-diffusion"
         )
     return described
 
