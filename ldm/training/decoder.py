@@ -161,12 +161,12 @@ class DecoderTask:
     def loss(
         self, model: nn.Module, samples: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum of the terms, and each of them unweighted; leaves `found`, the decoded
-        volumes of people and `drawn_found`, of drawn latents, for the critic."""
+        """The weighted sum of the terms, and each of them unweighted; leaves `decoded`,
+        volumes of people and of drawn latents, for the critic."""
         volume = samples["volume"]
         latents = torch.cat([self.denoised(samples), samples["drawn"]])
         decoded = model(latents).float()
-        found, drawn = decoded.chunk(2)
+        found = decoded[: len(volume)]
         parts = {
             "l1": (found - volume).abs().mean(),
             "lattice": lattice_loss(found, volume),
@@ -182,15 +182,14 @@ class DecoderTask:
                 ours = [feature[: len(volume)] for feature in features]
                 parts["matching"] = adversarial.matching_loss(ours, wanted)
                 loss = loss + self.config.matching_weight * parts["matching"]
-            samples["found"], samples["drawn_found"] = found.detach(), drawn.detach()
+            samples["decoded"] = decoded.detach()
         return loss, parts
 
     def critic_loss(
         self, critic: nn.Module, samples: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The critic's loss: the volumes against what was decoded of people and of draws."""
-        decoded = torch.cat([samples["found"], samples["drawn_found"]])
-        return adversarial.critic_loss(critic, samples["volume"], decoded)
+        return adversarial.critic_loss(critic, samples["volume"], samples["decoded"])
 
 
 def lattice_loss(found: Tensor, wanted: Tensor) -> Tensor:

@@ -137,11 +137,9 @@ def _interpolated(
     if order > 1:
         # The nearest voxel to half a voxel back is the first of the eight; of a place that lies on
         # a plane of voxels either side's eight would do, and only what both allow is kept.
+        bounds = [of_two(padded, 2, origin=-1) for of_two in (minimum_filter, maximum_filter)]
         for back in (0.5 - _TIE, 0.5 + _TIE):
-            least, most = (
-                at(of_two(padded, 2, origin=-1), origin - back, 0)
-                for of_two in (minimum_filter, maximum_filter)
-            )
+            least, most = (at(bound, origin - back, 0) for bound in bounds)
             found = np.clip(found, least, most)
     return found
 
