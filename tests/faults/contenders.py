@@ -18,14 +18,11 @@ it had changed.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -46,6 +43,7 @@ from manifests.errors import ReleaseError, StorageError
 from manifests.format.layout import MANIFEST_KEY, RELEASE_KEY, image_path
 from manifests.storage.base import LEASE_KEY, ChangedError, Entry, is_hidden
 from tests.faults.memory_store import MemoryStore
+from tests.faults.schedules import run
 from tests.faults.simulation import BrokenLaw
 
 MADE, PICTURED = 6, 2  # images that workers have made; samples that the page shows
@@ -483,25 +481,10 @@ def many(first: int, count: int, parts: Parts | None = None) -> tuple[Counter[st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--schedules", type=int, default=100_000)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=2)
-    args = parser.parse_args()
-    started, chunk = time.monotonic(), 500
-    total: Counter[str] = Counter()
-    steps = 0
-    firsts = range(args.first_seed, args.first_seed + args.schedules, chunk)
-    left = [min(chunk, args.first_seed + args.schedules - first) for first in firsts]
-    with ProcessPoolExecutor(args.processes) as pool:
-        for faults, taken in pool.map(many, firsts, left):
-            total += faults
-            steps += taken
-    for kind, count in sorted(total.items()):
-        print(f"{count:>11,}  {kind}")
+    ran = run(many, __doc__, chunk=500)
     print(
-        f"{args.schedules:,} schedules, {steps:,} requests, in {time.monotonic() - started:.1f} s"
-        f" on {args.processes} processes: nothing lost, every reader found one whole release"
+        f"{ran.schedules:,} schedules, {ran.steps:,} requests, in {ran.seconds:.1f} s"
+        f" on {ran.processes} processes: nothing lost, every reader found one whole release"
     )
 
 

@@ -15,14 +15,11 @@ schedule repeatable. One schedule in 1,000 runs without that, and ends with the 
 
 from __future__ import annotations
 
-import argparse
 import functools
 import random
 import resource
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,6 +51,7 @@ from ray_jobs.generation.driving.policy import (
     WorkerReady,
 )
 from tests.faults.memory_store import MemoryStore
+from tests.faults.schedules import run
 from tests.manifests.releases import SCHEMA, document, row
 
 MOST_STEPS = 5_000  # of a schedule; one takes some hundred
@@ -489,27 +487,11 @@ def many(first: int, count: int, parts: Parts | None = None) -> tuple[Counter[st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--schedules", type=int, default=100_000)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=2)
-    args = parser.parse_args()
-    started, chunk = time.monotonic(), 1_000
-    total: Counter[str] = Counter()
-    steps = 0
-    firsts = range(args.first_seed, args.first_seed + args.schedules, chunk)
-    left = [min(chunk, args.first_seed + args.schedules - first) for first in firsts]
-    with ProcessPoolExecutor(args.processes) as pool:
-        for faults, taken in pool.map(many, firsts, left):
-            total += faults
-            steps += taken
-    took = time.monotonic() - started
-    busy = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) / args.processes
-    for kind, count in sorted(total.items()):
-        print(f"{count:>11,}  {kind}")
+    ran = run(many, __doc__, chunk=1_000)
+    busy = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) / ran.processes
     print(
-        f"{args.schedules:,} schedules, {steps:,} steps, in {took:.1f} s on {args.processes} "
-        f"processes ({busy:.1f} s of CPU each): no sample lost, none twice, "
+        f"{ran.schedules:,} schedules, {ran.steps:,} steps, in {ran.seconds:.1f} s on"
+        f" {ran.processes} processes ({busy:.1f} s of CPU each): no sample lost, none twice, "
         "every run ended, with the right word"
     )
 
