@@ -113,19 +113,30 @@ class LocalStore(Store):
                 yield chunk
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        start = self.folder / prefix.rpartition("/")[0]
-        found = []
-        for folder, folders, names in os.walk(start):
-            if SIDE_FOLDER in folders:
-                folders.remove(SIDE_FOLDER)
-            for name in names:
-                path = Path(folder, name)
-                key = path.relative_to(self.folder).as_posix()
-                if key.startswith(prefix) and not is_hidden(key) and key != LOCK_FILE:
-                    with suppress(FileNotFoundError):  # removed meanwhile
-                        status = path.stat()
-                        found.append(Entry(key, status.st_size, _etag(status), status.st_mtime))
-        yield from sorted(found)
+        start = prefix.rpartition("/")[0]
+        yield from self._below(f"{start}/" if start else "", prefix)
+
+    def _below(self, folder: str, prefix: str) -> Iterator[Entry]:
+        """What `list` gives of one folder and those in it; nothing is looked at before its turn.
+
+        In order of keys a folder stands where its name with a slash does: a-b, a/b, a0.
+        """
+        try:
+            found = sorted(
+                (f"{folder}{entry.name}{'/' if entry.is_dir() else ''}", entry)
+                for entry in os.scandir(self.folder / folder)
+                if entry.name != SIDE_FOLDER
+            )
+        except OSError:  # none is there, it was removed meanwhile, or it is not for us to see
+            return
+        for key, entry in found:
+            if key.endswith("/"):
+                if not entry.is_symlink() and (key.startswith(prefix) or prefix.startswith(key)):
+                    yield from self._below(key, prefix)
+            elif key.startswith(prefix) and not is_hidden(key) and key != LOCK_FILE:
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    status = Path(entry.path).stat()
+                    yield Entry(key, status.st_size, _etag(status), status.st_mtime)
 
     def look(self, key: str) -> Entry | None:
         try:

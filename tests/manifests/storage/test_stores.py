@@ -40,6 +40,33 @@ def test_what_is_put_is_read_back_and_listed_in_order(place: str) -> None:
     assert [e.key for e in store.list("b/1")] == ["b/10"]
 
 
+def test_folders_stand_in_a_listing_where_their_keys_do(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    keys = ["a-b", "a/b/c", "a/b0", "a0", "ab/c"]
+    for key in reversed(keys):
+        store.put(key, b"")
+    assert [entry.key for entry in store.list()] == sorted(keys) == keys
+    assert [entry.key for entry in store.list("a/b")] == ["a/b/c", "a/b0"]
+    assert [entry.key for entry in store.list("a/b/")] == ["a/b/c"]
+
+
+def test_a_folder_is_walked_no_further_than_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(50):
+        (tmp_path / f"{number:02d}").mkdir()
+        (tmp_path / f"{number:02d}" / "file").write_bytes(b"")
+    walked, scandir = [], os.scandir
+
+    def told(path: Path) -> object:
+        walked.append(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", told)
+    assert next(LocalStore(tmp_path).list()).key == "00/file"
+    assert len(walked) == 2
+
+
 def test_what_is_not_there_is_a_key_error(place: str) -> None:
     store = open_store(place)
     assert list(store.list()) == []
