@@ -86,6 +86,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="at once, to check the release (default: 8)",
     )
     parser.add_argument(
+        "--read-all",
+        action="store_true",
+        help="read every image again, also those that this machine found sound before and that the"
+        " storage says are unchanged since",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="write nothing, say what would be written"
     )
     parser.epilog = EXAMPLES
@@ -123,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
         options,
         dry_run=args.dry_run,
         connections=args.connections,
+        trusting=not args.read_all,
         on_progress=Progress("checked"),
     )
     if not done.report.ok:
@@ -156,6 +163,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _tell(store: Store, done: Publication, *, dry_run: bool) -> None:
     images = f"{done.report.images:,} images verified"
+    if done.report.remembered:
+        images += f", {done.report.remembered:,} of them before and unchanged since"
     if not done.written:
         print(f"nothing to publish: version {done.version} of {done.date} stands ({images})")
     elif not done.new:

@@ -40,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=count, default=0, metavar="S", help="which N are drawn (default: 0)"
     )
+    parser.add_argument(
+        "--go-on",
+        action="store_true",
+        help="do not read images again that a check on this machine found sound, also one that was"
+        " killed, if the storage says that they are unchanged since",
+    )
     parser.epilog = (
         "examples:\n  brainpress verify s3://bucket/release\n"
         "  brainpress verify s3://bucket/release --sample 1000 --seed 7"
@@ -62,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
             connections=args.connections,
             sample=args.sample,
             seed=args.seed,
+            trusting=args.go_on,
             on_progress=Progress("checked"),
         )
     if args.json:
@@ -73,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
     what = f"{report.images:,} images ({human_bytes(report.image_bytes)}) of {report.uri}"
     verdict = "all is well" if report.ok else "NOT sound"
     print(f"{verdict}: {what}, {errors:,} errors, {warnings:,} warnings")
+    if report.remembered:
+        print(f"{report.remembered:,} of them were found sound before and are unchanged since")
     if report.not_read:
         how = "nothing, as the storage does not list its files"
         if not any(finding.code == "not-listed" for finding in report.findings):

@@ -91,13 +91,14 @@ def publish(
     dry_run: bool = False,
     page: MakePage = make_page,
     connections: int = CONNECTIONS,
+    trusting: bool = True,
     on_progress: OnProgress | None = None,
 ) -> Publication:
     """Publish a finished release as a version of its own; nothing where it is published as it is.
 
     Args:
         page: makes the files of its page.
-        connections: of the check before.
+        connections, trusting: of the check before.
 
     Raises:
         HeldError: somebody else changes the release now.
@@ -106,7 +107,7 @@ def publish(
             place that cannot be written to; an evaluation of another release, or one whose privacy
             audit failed.
     """
-    check = partial(verify, connections=connections, on_progress=on_progress)
+    check = partial(verify, connections=connections, trusting=trusting, on_progress=on_progress)
     if dry_run:
         return _publish(release, options, None, page=page, check=check)
     release.place.check_writable()

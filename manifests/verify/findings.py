@@ -33,7 +33,9 @@ class Report:
 
     Attributes:
         samples: rows of the manifest.
-        images, image_bytes: read and checked, and what they should have.
+        images: checked.
+        image_bytes: what was read of them, as the manifest says.
+        remembered: images among them that were found sound by an earlier check and not read again.
         not_read: images that a sample left out; of them only presence and size are known.
     """
 
@@ -41,6 +43,7 @@ class Report:
     samples: int = 0
     images: int = 0
     image_bytes: int = 0
+    remembered: int = 0
     not_read: int = 0
     findings: list[Finding] = field(default_factory=list)
 
@@ -61,6 +64,7 @@ class Report:
             "samples": self.samples,
             "images": self.images,
             "image_bytes": self.image_bytes,
+            "remembered": self.remembered,
             "not_read": self.not_read,
             "findings": [asdict(finding) for finding in self.findings],
         }

@@ -19,10 +19,11 @@ from manifests.digests import sha256
 from manifests.errors import ReleaseError, StorageError
 from manifests.format.layout import MOST_IMAGE_BYTES
 from manifests.format.schema import OK
-from manifests.storage.base import Store, TooLargeError
+from manifests.storage.base import Entry, Store, TooLargeError
 from manifests.storage.threads import OnProgress
 from manifests.verify.documents import answers
 from manifests.verify.findings import Finding, Report
+from manifests.verify.remembered import Remembered, Sound
 from manifests.volumes.nifti import BROKEN, HEADER_BYTES, Geometry, check_volume
 
 SPACES = range(1, 6)  # NIfTI's codes of a coordinate system that is known
@@ -33,9 +34,11 @@ AFFINE_TOLERANCE_MM = 1e-3
 def check_images(
     store: Store,
     table: pa.Table,
-    listed: Mapping[str, int] | None,
+    listed: Mapping[str, Entry] | None,
     report: Report,
     *,
+    remembered: Remembered | None,
+    trusting: bool,
     connections: int,
     sample: int | None,
     seed: int,
@@ -45,8 +48,10 @@ def check_images(
     """Every image: there, the right bytes, readable, on the same grid as the others.
 
     Args:
-        listed: sizes of what is there by key, which is all that is asked of images that a `sample`
-            leaves out; None where the storage does not tell.
+        listed: what is there by key; its size is all that is asked of images that a `sample`
+            leaves out. None where the storage does not tell.
+        remembered: takes note of sound images.
+        trusting: pass over those that it knows, where the storage still tells the same of them.
         space: in which the images lie, as the release says, where that is none of a template.
     """
     ok = table.filter(pc.equal(table["status"], OK)).select(["path", "bytes", "sha256"])
@@ -61,17 +66,31 @@ def check_images(
             for row in left:
                 _check_listed(row, listed, report)
     geometries: dict[Geometry, str] = {}
+    etags = {key: entry.etag for key, entry in listed.items()} if listed and remembered else {}
     with ThreadPoolExecutor(connections) as pool:
         rest = iter(rows)
         # Few at a time, so that few images are in memory.
         while batch := list(islice(rest, 4 * connections)):
-            results = pool.map(lambda row: _check_image(store, row, digests, space), batch)
-            for row, (findings, geometry) in zip(batch, results, strict=True):
+            known: dict[str, Geometry] = {}
+            if remembered and trusting:
+                known = remembered.among([_named(row, etags) for row in batch])
+            read = [row for row in batch if row["path"] not in known]
+            sound = []
+            results = pool.map(lambda row: _check_image(store, row, digests, space), read)
+            for row, (findings, geometry) in zip(read, results, strict=True):
                 report.findings += findings
-                report.images += 1
                 report.image_bytes += row["bytes"] or 0
                 if geometry is not None:
-                    geometries.setdefault(geometry, row["path"])
+                    known[row["path"]] = geometry
+                    if not findings and row["path"] in etags:
+                        sound.append(Sound(*_named(row, etags), geometry))
+            if remembered:
+                remembered.add(sound)
+            report.images += len(batch)
+            report.remembered += len(batch) - len(read)
+            for row in batch:
+                if row["path"] in known:
+                    geometries.setdefault(known[row["path"]], row["path"])
             if on_progress:
                 on_progress(report.images, len(rows), report.image_bytes)
     first, *others = geometries.values() or [""]
@@ -80,12 +99,18 @@ def check_images(
         report.error("image-geometry", path, text)
 
 
-def _check_listed(row: dict[str, Any], listed: Mapping[str, int], report: Report) -> None:
+def _named(row: dict[str, Any], etags: Mapping[str, str]) -> tuple[str, str, str]:
+    """By what an image is remembered: its key, ETag and digest."""
+    key = row["path"] or ""
+    return key, etags.get(key, ""), row["sha256"] or ""
+
+
+def _check_listed(row: dict[str, Any], listed: Mapping[str, Entry], report: Report) -> None:
     key = row["path"] or ""
     if key not in listed:
         report.error("image-missing", key, "the manifest names it")
-    elif listed[key] != row["bytes"]:
-        text = f"it has {listed[key]} bytes, the manifest says {row['bytes']}"
+    elif listed[key].size != row["bytes"]:
+        text = f"it has {listed[key].size} bytes, the manifest says {row['bytes']}"
         report.error("image-size", key, text)
 
 

@@ -23,7 +23,7 @@ from manifests.format.schema import WITHDRAWN
 from manifests.format.tombstones import paths
 from manifests.metadata.pictures import cleared
 from manifests.query.release import Release
-from manifests.storage.base import LEASE_KEY
+from manifests.storage.base import LEASE_KEY, Entry
 from manifests.verify.documents import read_or_why
 from manifests.verify.findings import Report
 
@@ -36,7 +36,7 @@ _RAW = re.compile(
 
 
 def check_orphans(
-    release: Release, table: pa.Table, keys: Mapping[str, int], report: Report
+    release: Release, table: pa.Table, keys: Mapping[str, Entry], report: Report
 ) -> None:
     """What lies there and is not of the release."""
     known = OWN_KEYS | set(release.about["files"]) | set(table["path"].to_pylist())
@@ -91,7 +91,7 @@ def _is_staged(key: str) -> bool:
     return key.startswith(f"{STAGED}/")
 
 
-def _grows(release: Release, table: pa.Table, keys: Mapping[str, int], known: set[str]) -> bool:
+def _grows(release: Release, table: pa.Table, keys: Mapping[str, Entry], known: set[str]) -> bool:
     """Whether more samples than these are being made, so that more images may lie there."""
     if any(shard_of(key) is not None for key in keys.keys() - known):
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
@@ -18,13 +19,14 @@ from manifests.format.parquet import MOST_PART_BYTES, table_from_bytes
 from manifests.format.schema import same_columns
 from manifests.query.release import Release
 from manifests.storage import open_store
-from manifests.storage.base import Store
+from manifests.storage.base import Entry, Store
 from manifests.storage.threads import OnProgress, in_threads
 from manifests.verify.documents import check_documents, check_plan, check_tables, read_or_why
 from manifests.verify.findings import Finding, Report
 from manifests.verify.images import check_images
 from manifests.verify.measured import check_measured
 from manifests.verify.orphans import check_orphans
+from manifests.verify.remembered import Remembered
 from manifests.verify.rows import check_rows
 
 __all__ = ["Finding", "Report", "open_to_verify", "verify"]
@@ -63,6 +65,7 @@ def verify(
     connections: int = CONNECTIONS,
     sample: int | None = None,
     seed: int = 0,
+    trusting: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Report:
     """Read every object of a release again and check it against the manifest and release.json.
@@ -72,6 +75,8 @@ def verify(
     Args:
         sample: of a huge release, read only so many images, drawn with `seed`; of the others only
             presence and size, by the storage's listing. Everything else is read whole.
+        trusting: do not read images again that this machine found sound and whose ETag is still
+            the same. Whatever is found sound is remembered in any case.
 
     Raises:
         ReleaseError: the storage cannot be read.
@@ -89,26 +94,30 @@ def verify(
     _check_parts(release, table, report)
     check_tables(release, table, report)
     check_measured(release, table, report)
-    check_images(
-        release.store,
-        table,
-        listed,
-        report,
-        connections=connections,
-        sample=sample,
-        seed=seed,
-        on_progress=on_progress,
-        space=release.about.get("space"),
-    )
+    space = release.about.get("space")
+    with closing(Remembered.of(release.store.uri, space)) as remembered:
+        check_images(
+            release.store,
+            table,
+            listed,
+            report,
+            remembered=remembered,
+            trusting=trusting,
+            connections=connections,
+            sample=sample,
+            seed=seed,
+            on_progress=on_progress,
+            space=space,
+        )
     check_orphans(release, table, listed or {}, report)
     release.confirm()
     return report
 
 
-def _list(store: Store, report: Report) -> dict[str, int] | None:
-    """The size of everything there, by key; None where the storage does not tell."""
+def _list(store: Store, report: Report) -> dict[str, Entry] | None:
+    """Everything that is there, by key; None where the storage does not tell."""
     try:
-        return {entry.key: entry.size for entry in store.list()}
+        return {entry.key: entry for entry in store.list()}
     except ReleaseError as error:
         if error.exit_code == 1:  # the storage is away
             raise

@@ -108,9 +108,10 @@ class VolumeCache:
         )
 
 
-def default_folder() -> Path:
+def default_folder(name: str = "volumes") -> Path:
     """$BRAINPRESS_CACHE/volumes, else in the user's cache folder."""
     own = os.environ.get("BRAINPRESS_CACHE")
     if own:
-        return Path(own, "volumes")
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "brainpress", "volumes")
+        return Path(own, name)
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base, "brainpress", name).expanduser()
