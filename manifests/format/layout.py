@@ -27,6 +27,12 @@ def participant_id(index: int) -> str:
     return f"sub-{index:06d}"
 
 
+def index_of(participant: str) -> int | None:
+    """The sample that sub-000001, 000001 and 1 name; None of what is the name of none."""
+    bare = participant.removeprefix("sub-")
+    return int(bare) if bare.isascii() and bare.isdecimal() and len(bare) < 19 else None
+
+
 T1W = "T1w"
 # The contrasts that a release may have, by BIDS suffix, and their names for people.
 CONTRASTS = {

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from manifests.changes.seen import decided_change
 from manifests.errors import ReleaseError
-from manifests.format.layout import participant_id
+from manifests.format.layout import index_of, participant_id
 from manifests.format.schema import WITHDRAWN
 from manifests.numbers import ranges
 from manifests.query.release import Release
@@ -38,8 +38,8 @@ def indices_of(release: Release, samples: Sequence[str]) -> list[int]:
     """
     count, indices = release.about["counts"]["samples"], set()
     for text in samples:
-        bare = text.strip().removeprefix("sub-")
-        index = int(bare) if bare.isdecimal() and bare.isascii() and len(bare) < 19 else -1
+        index = index_of(text.strip())
+        index = -1 if index is None else index
         if not 0 <= index < count or text != participant_id(index):
             meant = f"; did you mean {participant_id(index)}?" if 0 <= index < count else ""
             raise ReleaseError(

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from manifests.errors import ReleaseError
 from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY
-from manifests.format.parquet import MOST_FILE_BYTES
+from manifests.format.parquet import MOST_FILE_BYTES, parquet_bytes
+from manifests.query.few import few_rows
 from manifests.query.release import Release
 from manifests.storage.overlay import Overlay
 
 
 @contextmanager
-def held(release: Release) -> Iterator[Release]:
+def held(
+    release: Release, *, ids: Sequence[str] | None = None, limit: int | None = None
+) -> Iterator[Release]:
     """The release, for whoever takes its images: every row is one that release.json vouches for.
 
     manifest.parquet, and measured.parquet where there is one, are fetched whole, compared by their
     SHA-256, and read from this machine's disk from then on.
+
+    Args:
+        ids, limit: where no other rows are looked at than those of these participants, or the first
+            so many that have an image. The manifest may then have those alone, and a few beside
+            them, from parts compared by their SHA-256.
 
     Raises:
         ReleaseError: a table that is missing, or is not the one that release.json names (exit
@@ -30,10 +38,14 @@ def held(release: Release) -> Iterator[Release]:
     about = release.about
     expected = {**about["files"], **about.get("opened_files", {})}
     keys = [key for key in (MANIFEST_KEY, MEASURED_KEY) if key in expected]
+    few = few_rows(release, ids=ids, limit=limit)
     with TemporaryDirectory(prefix="brainpress-") as folder:
         files = {key: Path(folder, key) for key in keys}
         for key, path in files.items():
-            _take(release, key, path, expected[key])
+            if key == MANIFEST_KEY and few is not None:
+                path.write_bytes(parquet_bytes(few))
+            else:
+                _take(release, key, path, expected[key])
         yield Release(Overlay(release.store, files=dict(files)), about)
 
 

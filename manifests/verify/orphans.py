@@ -17,6 +17,7 @@ from manifests.format.layout import (
     RELEASE_KEY,
     TARGET_KEY,
     image_path,
+    index_of,
     shard_of,
 )
 from manifests.format.schema import WITHDRAWN
@@ -105,7 +106,7 @@ def _grows(release: Release, table: pa.Table, keys: Mapping[str, Entry], known: 
 
 def _is_later(key: str, samples: int, release: Release) -> bool:
     """Whether it is the image of a sample that is still to come."""
-    number = key.partition("/")[0].removeprefix("sub-")
-    if not number.isdecimal() or int(number) < samples:
+    index = index_of(key.partition("/")[0])
+    if index is None or index < samples:
         return False
-    return key in {image_path(int(number), suffix) for suffix in release.document.suffixes}
+    return key in {image_path(index, suffix) for suffix in release.document.suffixes}

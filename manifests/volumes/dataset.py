@@ -66,7 +66,8 @@ class Volumes:
         covariates = [column.name for column in opened.document.columns]
         names = ["participant_id", *covariates] if columns is None else columns
         self.columns = tuple(dict.fromkeys(find_column(name, opened.schema) for name in names))
-        with held(opened) as checked:
+        few = where is None
+        with held(opened, ids=ids if few else None, limit=limit if few else None) as checked:
             rows = choose(checked, where=where, ids=ids, limit=limit)
         self._rows = rows.select(self.columns).combine_chunks()
         self._images = rows.select(["index", "path", "bytes", "sha256"]).combine_chunks()

@@ -96,7 +96,10 @@ def download(
     target = open_store(out)
     if not isinstance(target, LocalStore):
         raise ReleaseError(f"{out}: `download` writes to a local folder")
-    with held(release) as checked:
+    # What lies there already may be of any row, and has to be looked up.
+    new = next(iter(target.list()), None) is None
+    few = new and where is None
+    with held(release, ids=ids if few else None, limit=limit if few else None) as checked:
         rows = choose(checked, where=where, ids=ids, limit=limit)
         return _download(checked, target, rows, existing, connections, on_progress)
 

@@ -11,7 +11,14 @@ import pyarrow.compute as pc
 
 from manifests.digests import DIGEST, sha256
 from manifests.errors import ReleaseError
-from manifests.format.layout import CONTRASTS, MANIFEST_KEY, MOST_IMAGE_BYTES, image_path
+from manifests.format.layout import (
+    CONTRASTS,
+    MANIFEST_KEY,
+    MOST_IMAGE_BYTES,
+    image_path,
+    index_of,
+    participant_id,
+)
 from manifests.format.schema import OK
 from manifests.query.release import Release
 from manifests.storage.base import Chunk, Store
@@ -127,5 +134,5 @@ def fetch_chunks(store: Store, image: Image) -> Iterator[Chunk]:
 
 
 def _participant(text: str) -> str:
-    bare = text.removeprefix("sub-")
-    return f"sub-{int(bare):06d}" if bare.isdecimal() and len(bare) < 19 else text
+    index = index_of(text)
+    return text if index is None else participant_id(index)
