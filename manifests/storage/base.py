@@ -154,6 +154,11 @@ class Store(ABC):
         """Who keeps the objects, as errors name it."""
         return self.uri
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What a command on another machine has to be told to find it: the address, options."""
+        return (self.uri,)
+
     def patient(self, seconds: float) -> Store:
         """This store, but each call waits so long for a storage that is away, where it can be."""
         return self
