@@ -65,8 +65,9 @@ class Entry(NamedTuple):
 class Store(ABC):
     """The objects of one release, by key relative to the release's own folder or prefix.
 
-    A store pickles to its location: a worker that receives one opens its own connection with its
-    own credentials. All methods are safe to call from several threads and processes at once.
+    A store is pickled and copied as its location: a worker that receives one opens its own
+    connection with its own credentials. All methods are safe to call from several threads and
+    processes at once.
 
     Every method raises ReleaseError, in one clear line, where the storage refuses or is away.
     """

@@ -59,5 +59,9 @@ class Overlay(ReadOnlyStore):
         return Entry(key, size, "", 0.0)
 
     @property
+    def words(self) -> tuple[str, ...]:
+        return self.below.words
+
+    @property
     def refusal(self) -> str:
         return "a version that was published is only read"

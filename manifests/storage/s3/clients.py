@@ -7,8 +7,9 @@ import threading
 from typing import Any
 
 from manifests.storage.s3.connection import Access, Connection, connect
-from manifests.storage.s3.errors import Bucket, explain, is_refused, passes
+from manifests.storage.s3.errors import WRONG_CREDENTIALS, Bucket, code_of, is_refused, passes
 from manifests.storage.s3.stream import Streams
+from manifests.text import one_line, without_credentials
 
 
 class Clients:
@@ -101,6 +102,10 @@ class Clients:
             if self._reads_as_stranger:
                 return
             self._reads_as_stranger, self._stream = True, None
-        told = explain(error, verb="read", bucket=self.where, key="")
-        line = f"{self._uri} is public and is read without credentials, for with them: {told}"
-        logging.getLogger(__name__).warning("%s", line)
+        why = WRONG_CREDENTIALS.get(code_of(error), "they are not allowed to read it")
+        if not code_of(error):
+            why = one_line(error)
+        line = (
+            f"{self._uri} is public, and read without credentials; those found are no good: {why}"
+        )
+        logging.getLogger(__name__).warning("%s", without_credentials(line))

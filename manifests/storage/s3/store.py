@@ -33,6 +33,7 @@ from manifests.storage.s3.connection import (
     Access,
     is_aws,
     partition_of,
+    region_of,
 )
 from manifests.storage.s3.errors import MISSING, Bucket, code_of, explain, passes
 from manifests.storage.s3.stream import BrokenStreamError
@@ -87,6 +88,16 @@ class S3Store(Store):
     def where(self) -> Bucket:
         """Where its requests go, for errors."""
         return self._clients.where
+
+    @property
+    def is_aws(self) -> bool:
+        """Whether AWS keeps it, and no other server that speaks as S3 does."""
+        return is_aws(self.client)
+
+    @property
+    def region(self) -> str:
+        """In which the bucket lies."""
+        return region_of(self.client, self.bucket)
 
     @property
     def partition(self) -> str:
@@ -334,7 +345,7 @@ class S3Store(Store):
         except (KeyError, ReleaseError):
             raise
         except Exception as error:
-            line = explain(error, verb=verb, bucket=self.where, key=key)
+            line = explain(error, verb=verb, bucket=self.where, key="" if is_hidden(key) else key)
             if line is None:
                 raise
             raise line from error

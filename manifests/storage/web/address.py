@@ -157,6 +157,12 @@ def _bucket(text: str, rest: str, expected: str) -> tuple[str, str]:
 
 
 def _server(endpoint: str) -> str:
+    parts = urlsplit(endpoint)
+    if "@" in parts.netloc or parts.query or parts.scheme not in ("http", "https"):
+        raise ReleaseError(
+            f"the endpoint {without_credentials(endpoint).partition('?')[0]!a:.200} is no address"
+            " of a server: expected https://host:port, without credentials or a query"
+        )
     return endpoint.rstrip("/")
 
 

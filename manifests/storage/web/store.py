@@ -200,7 +200,7 @@ class WebStore(ReadOnlyStore):
         except (BaseError, FileNotFoundError) as error:
             if is_missing(error):
                 raise KeyError(key) from None
-            place = f"{self.uri}/{key}" if key else self.uri
+            place = f"{self.uri}/{key}" if key and not is_hidden(key) else self.uri
             raise explain(error, verb=verb, place=place, server=self.place.server) from error
 
 

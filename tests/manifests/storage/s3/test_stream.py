@@ -34,9 +34,10 @@ def filled(bucket: str) -> S3Store:
 
 
 def streams(endpoint: str, bucket: str, *, signed: bool = True) -> Streams:
-    client = SimpleNamespace(meta=SimpleNamespace(endpoint_url=endpoint, region_name="us-east-1"))
+    client = SimpleNamespace(meta=SimpleNamespace(endpoint_url=endpoint))
     seconds = {"connect_timeout_seconds": 5, "read_timeout_seconds": 5}
-    return Streams(boto3.session.Session(), client, bucket, signed=signed, **seconds)
+    session = boto3.session.Session()
+    return Streams(session, client, bucket, signed=signed, region="us-east-1", **seconds)
 
 
 def test_a_stream_alone_gives_every_object_in_pieces(s3: S3Server, bucket: str) -> None:
@@ -81,7 +82,7 @@ def test_what_cannot_be_read_is_told_as_ever(bucket: str, key: str) -> None:
 def test_a_server_that_is_out_of_reach_for_streams_is_left_to_boto3(bucket: str) -> None:
     store = filled(bucket)
     proxy = FaultyProxy("http://127.0.0.1:9")
-    store._stream = streams(proxy.url, bucket)
+    store._clients._stream = streams(proxy.url, bucket)
     for key, data in DATA.items():
         assert b"".join(store.get_chunks(key)) == data
     asked = proxy.requests
