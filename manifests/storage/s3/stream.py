@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 RETRIES = 2
+# The process in which obstore has its threads; whoever is forked from it would wait for them.
+_process: int | None = None
 FAILURES = 3  # objects in a row of which not one byte came: this server is for boto3 alone
 
 
@@ -79,8 +82,10 @@ class Streams:
         """
         import obstore
 
-        if self._failures >= FAILURES:
+        global _process
+        if self._failures >= FAILURES or _process not in (None, os.getpid()):
             raise BrokenStreamError
+        _process = os.getpid()
         left: int | None = None
         try:
             found = obstore.get(self._store, key)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -88,6 +90,17 @@ def test_a_server_that_is_out_of_reach_for_streams_is_left_to_boto3(bucket: str)
     asked = proxy.requests
     assert asked >= FAILURES
     with pytest.raises(BrokenStreamError):
-        next(store._stream.read("release/objects/3", piece_bytes=1, most=None))
+        next(store._clients._stream.read("release/objects/3", piece_bytes=1, most=None))
     assert proxy.requests == asked
     proxy.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_process_that_was_forked_reads_in_pieces_too(bucket: str) -> None:
+    store = filled(bucket)
+    assert b"".join(store.get_chunks("objects/3")) == DATA["objects/3"]
+    child = os.fork()
+    if child == 0:  # where the threads of obstore are not
+        there = open_store(store.uri)
+        os._exit(0 if b"".join(there.get_chunks("objects/3")) == DATA["objects/3"] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -72,7 +73,7 @@ def test_of_a_server_without_ranges_a_file_is_fetched_once(folder: Path) -> None
         for start in (899_992, 10, 500_000):
             file.seek(start)
             assert file.read(8) == DATA["b/big.nii.gz"][start : start + 8]
-        assert [asked for _, _, asked in server.requests] == ["bytes=0-0", None]
+        assert [asked for _, _, asked in server.requests] == ["bytes=0-0"]
 
 
 @pytest.mark.parametrize("handler", [Plain, Ranged])
@@ -152,9 +153,9 @@ def answering(status: HTTPStatus, **headers: str) -> type[Plain]:
     [
         (403, {"Content_Length": "0"}, 2, "refuses it to everyone (403)"),
         (401, {"Content_Length": "0"}, 2, "refuses it to everyone (401)"),
-        (301, {"Content_Length": "0"}, 2, "says that it moved and not where"),
-        (200, {"Transfer_Encoding": "chunked"}, 2, "does not tell how long its files are"),
-        (418, {"Content_Length": "0"}, 1, "418"),
+        (301, {"Content_Length": "0"}, 2, "says that it lies elsewhere, and not where"),
+        (206, {"Content_Length": "0"}, 1, "answered 206"),
+        (418, {"Content_Length": "0"}, 1, "answered 418"),
         (500, {"Content_Length": "0"}, 1, "answered 500; run the same command again later"),
     ],
 )
@@ -166,7 +167,7 @@ def test_a_refusal_is_told_in_one_line(
     line: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("manifests.storage.web.store.ATTEMPTS", 1)
+    monkeypatch.setattr("manifests.storage.web.http.RETRIES", 1)
     with serving(folder, answering(HTTPStatus(status), **headers)) as server:
         with pytest.raises(ReleaseError) as caught:
             open_store(server.url).get("a.json")
@@ -175,6 +176,70 @@ def test_a_refusal_is_told_in_one_line(
     assert line in said
     assert "\n" not in said
     assert caught.value.exit_code == exit_code
+
+
+def test_a_server_that_does_not_tell_how_long_its_files_are_is_read(folder: Path) -> None:
+    class Chunked(Plain):
+        def copyfile(self, source: object, outputfile: object) -> None:
+            while data := source.read(100_000):  # type: ignore[attr-defined]
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self.wfile.write(b"0\r\n\r\n")
+
+        def send_header(self, keyword: str, value: str) -> None:
+            told = keyword == "Content-Length"
+            super().send_header(*("Transfer-Encoding", "chunked") if told else (keyword, value))
+
+    with serving(folder, Chunked) as server:
+        store = open_store(server.url)
+        assert store.get("b/big.nii.gz") == DATA["b/big.nii.gz"]
+        with store.open("b/big.nii.gz") as file:
+            assert file.read() == DATA["b/big.nii.gz"]
+        with pytest.raises(TooLargeError):
+            store.get("b/big.nii.gz", most=800_000)
+
+
+def test_a_server_that_is_busy_is_asked_again(folder: Path) -> None:
+    class Busy(Ranged):
+        asked_before = False
+
+        def do_GET(self) -> None:
+            if type(self).asked_before:
+                super().do_GET()
+                return
+            type(self).asked_before = True
+            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE)
+
+    with serving(folder, Busy) as server:
+        assert open_store(server.url).get("a.json") == DATA["a.json"]
+
+
+def test_a_proxy_is_used_as_the_environment_says(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Proxy(Ranged):
+        def do_GET(self) -> None:
+            self.path = self.path.removeprefix("http://brains.invalid")
+            super().do_GET()
+
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with serving(folder, Proxy) as server:
+        monkeypatch.setenv("http_proxy", server.url)
+        assert open_store("http://brains.invalid").get("a.json") == DATA["a.json"]
+        monkeypatch.setenv("no_proxy", "brains.invalid")
+        monkeypatch.setattr("manifests.storage.web.http.RETRIES", 0)
+        with pytest.raises(StorageError, match=r"no answer from http://brains\.invalid"):
+            open_store("http://brains.invalid").get("a.json")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_process_that_was_forked_reads_too(server: WebServer) -> None:
+    store = open_store(server.url)
+    assert store.get("a.json") == DATA["a.json"]
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if store.get("b/big.nii.gz") == DATA["b/big.nii.gz"] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_server_that_is_away_is_told_soon() -> None:
