@@ -18,6 +18,7 @@ from manifests.commands.shared import (
     at_least_one,
     count,
     names,
+    place_of,
     reads_whole,
 )
 from manifests.numbers import human_bytes
@@ -26,6 +27,7 @@ from manifests.text import one_line
 EXAMPLES = """\
 examples:
   brainpress download s3://bucket/release brains --where "age > 70" --limit 100
+  brainpress download https://host/release brains --expect SHA256
   brainpress download RELEASE brains --ids sub-000003,sub-000007
 
 """
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from manifests.query.release import Release
     from manifests.volumes.download import Existing, download
 
-    release = Release.open(args.release, version=args.release_version, expect=args.expect)
+    release = Release.at(place_of(args), version=args.release_version, expect=args.expect)
     report = download(
         release,
         args.out,

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 
 from manifests.commands.choosing import text_of, with_authors, with_license
 from manifests.commands.opening import open_release, refuse_unlisted, refuse_wildcards, warn_if_open
-from manifests.commands.shared import Progress, add_release, at_least_one, print_findings
+from manifests.commands.shared import (
+    Progress,
+    add_release_to_change,
+    at_least_one,
+    print_findings,
+    release_to_change,
+)
 from manifests.text import one_line
 
 if TYPE_CHECKING:
@@ -30,7 +36,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_release(parser)
+    add_release_to_change(parser)
     parser.add_argument(
         "--license",
         metavar="SPDX",
@@ -101,7 +107,6 @@ def run(args: argparse.Namespace) -> int:
     from manifests.publish.checks import refuse_unfinished
     from manifests.publish.plan import PublishOptions
     from manifests.publish.publication import publish
-    from manifests.query.release import Release
 
     options = PublishOptions(
         license=args.license,
@@ -118,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
         evaluation=args.evaluation,
         despite_failed_audit=args.despite_failed_audit,
     )
-    release = Release.open(args.release)
+    release = release_to_change(args)
     if not args.private:
         refuse_wildcards(release.place)
     options = with_authors(release, with_license(release, options))
@@ -149,7 +154,7 @@ def run(args: argparse.Namespace) -> int:
         print(one_line(done.mended))
     _tell(release.store, done, dry_run=args.dry_run)
     if not args.dry_run:
-        digest = Release.open(args.release).digest
+        digest = release_to_change(args).digest
         print(f"SHA-256 of its release.json, for readers' --expect: {digest}")
     if release.place.is_local:
         return 0
@@ -157,7 +162,7 @@ def run(args: argparse.Namespace) -> int:
         warn_if_open(release.place)
         return 0
     if not args.dry_run:
-        refuse_unlisted(Release.open(args.release), options)  # what came meanwhile
+        refuse_unlisted(release_to_change(args), options)  # what came meanwhile
     return open_release(release.place, dry_run=args.dry_run, url=args.url)
 
 

@@ -15,6 +15,7 @@ from manifests.commands.shared import (
     add_release,
     at_least_one,
     count,
+    place_of,
     print_findings,
 )
 from manifests.numbers import human_bytes
@@ -58,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
     from manifests.verify.findings import Report
 
     # For people a release.json that is no good is told in one line, as by every other verb.
-    opened = open_to_verify if args.json else Release.open
-    release = opened(args.release, expect=args.expect)
+    opened = open_to_verify if args.json else Release.at
+    release = opened(place_of(args), expect=args.expect)
     if isinstance(release, Report):
         report = release
     else:

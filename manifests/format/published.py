@@ -111,12 +111,15 @@ class Published:
     Attributes:
         versions: newest first; at least one.
         url: the public address of its page, where the publisher told one.
+        address: what a command is told to find the release, word by word: where it lies, and the
+            server, where it is not AWS; None where it was published in a folder.
         viewer: where the page has its viewer from, where the publisher told one.
         closed: that it was unpublished since; None where it was not.
     """
 
     versions: tuple[Version, ...]
     url: str | None = None
+    address: tuple[str, ...] | None = None
     viewer: str | None = None
     closed: Closed | None = None
 
@@ -130,6 +133,10 @@ class Published:
             if text is not None and (not isinstance(text, str) or not is_plain(text) or not text):
                 raise ReleaseError(f"published: {text!a:.60} is no address")
 
+        for word in self.address or ():
+            if not isinstance(word, str) or not is_plain(word) or not word:
+                raise ReleaseError(f"published: {word!a:.60} is no word of an address")
+
     @property
     def last(self) -> Version:
         return self.versions[0]
@@ -140,6 +147,7 @@ class Published:
             "version": self.last.version,
             "date": self.last.date,
             "url": self.url,
+            **({"address": list(self.address)} if self.address else {}),
             "viewer": self.viewer,
             **({"closed": dict(vars(self.closed))} if self.closed else {}),
             "versions": [version.to_json() for version in self.versions],
@@ -155,9 +163,16 @@ class Published:
         return cls(
             versions=tuple(map(Version.from_json, document["versions"])),
             url=document.get("url"),
+            address=_words(document.get("address")),
             viewer=document.get("viewer"),
             closed=Closed.from_json(document.get("closed")),
         )
+
+
+def _words(document: Any) -> tuple[str, ...] | None:
+    if document is not None and not isinstance(document, list):
+        raise ReleaseError(f"published: address is {document!a:.60}, expected words")
+    return tuple(document) if document else None
 
 
 def version_key(text: object) -> tuple[int, int, int]:

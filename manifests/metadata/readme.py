@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 from manifests.format.document import DEMONSTRATION, NO_TEMPLATE, ReleaseDocument
 from manifests.format.layout import MEASURED_KEY, MODALITY, weighted
@@ -84,7 +85,7 @@ def readme(
         '    brainpress query RELEASE "SELECT count(*) FROM manifest"\n'
         "    brainpress download RELEASE FOLDER --limit 10\n"
         "    brainpress verify FOLDER\n\n"
-        "RELEASE is the folder or s3:// address where this file lies.",
+        f"RELEASE is the folder or address where this file lies{_address(document)}.",
         "## How to cite\n\n"
         f"{markdown('; '.join(document.authors))}. {markdown(document.name)}."
         " `CITATION.cff` has it for programs.",
@@ -106,6 +107,12 @@ def _despite(document: ReleaseDocument) -> str:
     """That the model's licence does not allow this one, where somebody said that it may be."""
     why = license_conflict(document.license, document.model) if document.published else None
     return f"**It is under {markdown(document.license)} though {markdown(why)}.**" if why else ""
+
+
+def _address(document: ReleaseDocument) -> str:
+    """Where it was published, as a command takes it."""
+    words = document.published.address if document.published else None
+    return f"; it was published as {markdown(shlex.join(words))}" if words else ""
 
 
 def _checked(document: ReleaseDocument) -> str:

@@ -18,7 +18,6 @@ from manifests.format.layout import (
 from manifests.format.parquet import MOST_PART_BYTES, table_from_bytes
 from manifests.format.schema import same_columns
 from manifests.query.release import Release
-from manifests.storage import open_store
 from manifests.storage.base import Entry, Store
 from manifests.storage.threads import OnProgress, in_threads
 from manifests.verify.documents import check_documents, check_plan, check_tables, read_or_why
@@ -34,8 +33,8 @@ __all__ = ["Finding", "Report", "open_to_verify", "verify"]
 CONNECTIONS = 8
 
 
-def open_to_verify(uri: str, *, expect: str | None = None) -> Release | Report:
-    """The release at a folder or s3://bucket/prefix; a report, where its release.json is no good.
+def open_to_verify(store: Store, *, expect: str | None = None) -> Release | Report:
+    """The release in a store; a report, where its release.json is no good.
 
     Args:
         expect: the SHA-256 that release.json must have.
@@ -43,16 +42,15 @@ def open_to_verify(uri: str, *, expect: str | None = None) -> Release | Report:
     Raises:
         ReleaseError: there is nothing of a finished release, or the storage cannot be read.
     """
-    store = open_store(uri)
     report = Report(uri=store.uri)
     try:
-        return Release.open(uri, expect=expect)
+        return Release.at(store, expect=expect)
     except StorageError:
         raise
     except ReleaseError as error:
-        if next(iter(store.list(RELEASE_KEY)), None) is not None:
+        if store.look(RELEASE_KEY) is not None:
             report.error("release-damaged", RELEASE_KEY, str(error))
-        elif next(iter(store.list(MANIFEST_KEY)), None) is not None:
+        elif store.look(MANIFEST_KEY) is not None:
             report.error("release-missing", RELEASE_KEY, str(error))
         else:
             raise
