@@ -21,7 +21,9 @@ from ldm.training.decoder import (
     DecoderTask,
     DecoderValidation,
     Denoised,
+    lattice_excess,
     lattice_loss,
+    with_refiner,
 )
 from ldm.training.loop import TrainingState, train
 from tests.ldm.tiny_model import LATENT_SHAPE, PRESET, networks, volume_paths
@@ -114,7 +116,7 @@ def test_without_its_weight_nothing_is_matched(
 ) -> None:
     one = task(tmp_path, drawn, denoised, matching_weight=0.0)
     _, parts = one.loss(Decoder(networks()[0]), samples(one))
-    assert parts.keys() == {"l1", "lattice", "adversarial"}
+    assert parts.keys() == {"l1", "lattice", "drawn lattice", "adversarial"}
 
 
 def test_before_its_step_no_critic_plays(
@@ -123,7 +125,7 @@ def test_before_its_step_no_critic_plays(
     one = task(tmp_path, drawn, denoised, adversarial_from=1)
     assert [one.plays(step) for step in (0, 1)] == [False, True]
     _, parts = one.loss(Decoder(networks()[0]), samples(one))
-    assert parts.keys() == {"l1", "lattice"}
+    assert parts.keys() == {"l1", "lattice", "drawn lattice"}
 
 
 def test_a_faint_checkerboard_counts_much_on_the_lattices_and_noise_little() -> None:
@@ -133,6 +135,35 @@ def test_a_faint_checkerboard_counts_much_on_the_lattices_and_noise_little() -> 
     nothing = torch.zeros_like(board)
     assert float(lattice_loss(board, nothing)) == pytest.approx(0.05)
     assert float(lattice_loss(noise.double(), nothing)) < 0.01
+
+
+def test_a_drawn_volume_s_lattices_may_differ_as_people_s_do_and_no_more() -> None:
+    rng = torch.Generator().manual_seed(0)
+    person, drawn = (torch.rand(1, 1, 16, 24, 16, generator=rng) for _ in range(2))
+    board = torch.from_numpy(np.indices((16, 24, 16)).sum(axis=0) % 2 - 0.5).float()
+    assert float(lattice_excess(person, person)) == 0
+    assert float(lattice_excess(0.5 * drawn, person)) == 0
+    assert float(lattice_excess(drawn + 0.4 * board, person)) > 0.1
+    flat = torch.zeros_like(person, requires_grad=True)
+    lattice_excess(flat, flat.detach()).backward()  # no slope that is not finite
+    assert torch.isfinite(flat.grad).all()  # type: ignore[arg-type]
+
+
+def test_with_a_refiner_it_and_the_decoder_move(
+    tmp_path: Path, drawn: list[Path], denoised: Denoised
+) -> None:
+    plain, _ = networks()
+    autoencoder = with_refiner(plain, PRESET.refiner, (0.5, 0.5), (2.0, 2.0))
+    assert autoencoder is not plain
+    before = {name: value.clone() for name, value in autoencoder.state_dict().items()}
+    one = task(tmp_path, drawn, denoised)
+    state = TrainingState(Decoder(autoencoder), CONFIG, CPU, one.critic)
+    list(train(state, one))
+    after = state.model.put(autoencoder).state_dict()  # type: ignore[operator]
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {name.partition(".")[0] for name in moved} == {"net", "refiner"}
+    assert not any(name.startswith("net.encoder.") for name in moved)
+    assert "refiner.mean" not in moved
 
 
 def test_a_critic_of_fine_structure_sees_a_checkerboard_that_is_a_hundredth_of_the_volume() -> None:
