@@ -135,8 +135,8 @@ class DecoderTask:
 
     Of a training volume the decoder gets the denoiser's image at a noise level around that of
     truncation, and should give the volume back: L1, `lattice_loss`, and distance in the critic's
-    features (Wang et al. 2018 eq. 4). Of latents that the model drew itself there is no volume, only
-    `lattice_excess`: with both kinds it should pass for real (Mao et al. 2017 eq. 9).
+    features (Wang et al. 2018 eq. 4). Of latents that the model drew itself there is no volume, and
+    only `lattice_excess`: with both kinds it should pass for real (Mao et al. 2017 eq. 9).
 
     Args:
         paths: prepared volumes, `.npy`.
