@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import boto3
 import pytest
@@ -21,6 +22,15 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BRAINPRESS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_token_at_home() -> Iterator[None]:
+    """Ray keeps a token in the user's home, after which every `ray start` there asks for one."""
+    token = Path.home() / ".ray" / "auth_token"
+    before = token.read_bytes() if token.exists() else None
+    yield
+    assert (token.read_bytes() if token.exists() else None) == before
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -63,10 +64,14 @@ def tiny_model(folder: Path, **changes: object) -> Path:
     return folder
 
 
+# Without one Ray makes a token and keeps it in the user's home, for every later `ray start`.
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
+
+
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment, without its AWS settings, and for a Ray of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return {**kept, "RAY_ADDRESS": "local", **(extra or {})}
+    return {**kept, **TOKEN, "RAY_ADDRESS": "local", **(extra or {})}
 
 
 def generate(
@@ -277,8 +282,8 @@ class RayHead:
             return False
 
     def environment(self) -> dict[str, str]:
-        """What sends a driver to this cluster; Ray 2.60 guards it with a token of the user's."""
-        return {"RAY_ADDRESS": self.address, "RAY_AUTH_MODE": "token"}
+        """What sends a driver to this cluster."""
+        return {"RAY_ADDRESS": self.address}
 
     @contextmanager
     def second_machine(self, *, cpus: int) -> Iterator[None]:

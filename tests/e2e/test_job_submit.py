@@ -31,7 +31,7 @@ def submit(
         f"--runtime-env-json={json.dumps({'env_vars': variables})}",
         *map(str, words),
     ]
-    own = environment({"RAY_AUTH_MODE": "token"})
+    own = environment()
     del own["RAY_ADDRESS"]
     return subprocess.run(
         command, cwd=cwd, env=own, capture_output=True, text=True, timeout=600, check=False
