@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,6 +101,7 @@ def connect(**own_settings: Any) -> Cluster:
             **temporary_folder(),
             **own_settings,
         }
+        _have_a_token()
     try:
         with _hushed():
             ray.init(**settings)
@@ -108,6 +110,14 @@ def connect(**own_settings: Any) -> Cluster:
         hint = "" if own else UNREACHED
         raise JobError(f"Ray on {where}: {reason}{hint}", exit_code=1) from error
     return _offer(own)
+
+
+def _have_a_token() -> None:
+    """A token for an own Ray alone, where the user has none: Ray would make one and keep it in the
+    user's home, after which every `ray start` there asks for it."""
+    told = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()
+    if not told and not (Path.home() / ".ray" / "auth_token").exists():
+        os.environ["RAY_AUTH_TOKEN"] = uuid.uuid4().hex
 
 
 def temporary_folder() -> dict[str, str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 
 from ray_jobs import cluster
 from ray_jobs.errors import JobError
+from tests import ROOT
 from tests.ports import free_ports
 
 
@@ -25,6 +29,22 @@ def test_a_ray_is_joined_where_one_is_named_or_still_answers(
     assert not cluster.joins()
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert cluster.joins()
+
+
+def test_a_ray_of_our_own_leaves_nothing_in_the_user_s_home(tmp_path: Path) -> None:
+    program = "from ray_jobs.cluster import session\nwith session() as found: print(found.own)"
+    left_out = ("RAY_", "AWS_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**kept, "HOME": str(tmp_path), "RAY_ADDRESS": "local", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "True\n", done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
