@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,8 @@ EXAMPLES = """\
 examples:
   brainpress publish s3://bucket/release --license CC-BY-4.0 --author "The Example Lab"
   brainpress publish RELEASE --license CC-BY-SA-4.0 --private
-  brainpress publish RELEASE --license CC-BY-4.0 --author "A. Person" --evaluation report
+  brainpress publish RELEASE --license CC-BY-4.0 \\
+      --author "Lovelace, Ada (Example Lab) <0000-0002-1825-0097>" --doi 10.5281/zenodo.1234
   brainpress publish s3://bucket/release --changes "A sample was withdrawn." --dry-run"""
 
 
@@ -50,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="whom to cite; may be repeated; asked for where nobody was named yet",
+        help='whom to cite, "Family, Given (Affiliation) <ORCID>" or an organisation\'s name; may be'
+        " repeated; asked for where nobody was named yet",
     )
     parser.add_argument("--name", help="of the dataset")
     parser.add_argument(
@@ -60,7 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--date", metavar="YYYY-MM-DD", help="of the version (default: today, UTC)")
     parser.add_argument("--changes", metavar="TEXT", help="what is new, for CHANGES")
-    parser.add_argument("--url", metavar="ADDRESS", help="the public address of its page")
+    parser.add_argument(
+        "--url", metavar="ADDRESS", help="the public address of its page (default: the bucket's)"
+    )
+    parser.add_argument("--doi", help="by which it is cited, such as 10.5281/zenodo.1234")
     parser.add_argument("--private", action="store_true", help="leave the bucket's policy as it is")
     parser.add_argument(
         "--evaluation",
@@ -98,6 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from manifests.metadata.citation import cited
     from manifests.publish.checks import refuse_unfinished
     from manifests.publish.plan import PublishOptions
     from manifests.publish.publication import publish
@@ -113,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
         date=args.date or datetime.now(UTC).date().isoformat(),
         changes=args.changes,
         url=args.url,
+        doi=args.doi,
         private=args.private,
         viewer=args.viewer,
         evaluation=args.evaluation,
@@ -121,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
     release = Release.open(args.release)
     if not args.private:
         refuse_wildcards(release.place)
+        options = replace(options, place=_page_address(release.place))
     options = with_authors(release, with_license(release, options))
     refuse_unfinished(release, "publish")
     refuse_unlisted(release, options)
@@ -149,8 +158,9 @@ def run(args: argparse.Namespace) -> int:
         print(one_line(done.mended))
     _tell(release.store, done, dry_run=args.dry_run)
     if not args.dry_run:
-        digest = Release.open(args.release).digest
-        print(f"SHA-256 of its release.json, for readers' --expect: {digest}")
+        published = Release.open(args.release)
+        print(f"cited as: {cited(published.document)}")
+        print(f"SHA-256 of its release.json, for readers' --expect: {published.digest}")
     if release.place.is_local:
         return 0
     if args.private:
@@ -159,6 +169,13 @@ def run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         refuse_unlisted(Release.open(args.release), options)  # what came meanwhile
     return open_release(release.place, dry_run=args.dry_run, url=args.url)
+
+
+def _page_address(store: Store) -> str | None:
+    """Where anybody will find its page; None of a folder."""
+    from manifests.publish.strangers import public_address
+
+    return None if store.is_local else public_address(store)  # type: ignore[arg-type]
 
 
 def _tell(store: Store, done: Publication, *, dry_run: bool) -> None:

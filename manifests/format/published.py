@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 from typing import Any
+from urllib.parse import quote
 
 from manifests.errors import ReleaseError
 from manifests.text import is_plain
 
 FIRST_VERSION = "1.0.0"
 MOST_VERSIONS, MOST_CHANGES = 10_000, 1000
+_DOI = re.compile(r"10\.\d{4,9}/[!-;=?-~]{1,200}")
 _NUMBER = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
 
 
@@ -110,13 +112,15 @@ class Published:
 
     Attributes:
         versions: newest first; at least one.
-        url: the public address of its page, where the publisher told one.
+        url: the public address of its page: as the publisher told, or of the bucket.
+        doi: such as 10.5281/zenodo.1234, where the publisher told one.
         viewer: where the page has its viewer from, where the publisher told one.
         closed: that it was unpublished since; None where it was not.
     """
 
     versions: tuple[Version, ...]
     url: str | None = None
+    doi: str | None = None
     viewer: str | None = None
     closed: Closed | None = None
 
@@ -129,10 +133,25 @@ class Published:
         for text in (self.url, self.viewer):
             if text is not None and (not isinstance(text, str) or not is_plain(text) or not text):
                 raise ReleaseError(f"published: {text!a:.60} is no address")
+        if self.doi is not None and check_doi(self.doi) != self.doi:
+            raise ReleaseError(f"published: {self.doi!a:.60} is no DOI")
 
     @property
     def last(self) -> Version:
         return self.versions[0]
+
+    @property
+    def doi_url(self) -> str | None:
+        """The address of its DOI."""
+        return f"https://doi.org/{quote(self.doi, safe='/:;().,_-')}" if self.doi else None
+
+    def address_of(self, key: str) -> str | None:
+        """The public address of one of its files; None where nobody told where its page is."""
+        if self.url is None:
+            return None
+        folder, _, last = self.url.partition("?")[0].rpartition("/")
+        is_page = last.endswith((".html", ".htm")) or not last
+        return f"{folder if is_page else f'{folder}/{last}'}/{quote(key)}"
 
     def to_json(self) -> dict[str, Any]:
         """With the last version's number and date where a reader looks first."""
@@ -140,6 +159,7 @@ class Published:
             "version": self.last.version,
             "date": self.last.date,
             "url": self.url,
+            **({"doi": self.doi} if self.doi else {}),
             "viewer": self.viewer,
             **({"closed": dict(vars(self.closed))} if self.closed else {}),
             "versions": [version.to_json() for version in self.versions],
@@ -155,6 +175,7 @@ class Published:
         return cls(
             versions=tuple(map(Version.from_json, document["versions"])),
             url=document.get("url"),
+            doi=document.get("doi"),
             viewer=document.get("viewer"),
             closed=Closed.from_json(document.get("closed")),
         )
@@ -173,6 +194,21 @@ def version_key(text: object) -> tuple[int, int, int]:
     if found is None:
         raise ReleaseError(f"version {text!a:.60}: expected MAJOR.MINOR.PATCH, such as 1.0.0")
     return int(found[1]), int(found[2]), int(found[3])
+
+
+def check_doi(text: object) -> str:
+    """The DOI that `text` names, without the address or the word before it.
+
+    >>> check_doi("https://doi.org/10.5281/zenodo.1234")
+    '10.5281/zenodo.1234'
+
+    Raises:
+        ReleaseError: it is none.
+    """
+    bare = re.sub(r"(?i)^(https?://(dx\.)?doi\.org/|doi:)", "", str(text).strip())
+    if not isinstance(text, str) or not _DOI.fullmatch(bare):
+        raise ReleaseError(f"DOI {text!a:.80}: expected such as 10.5281/zenodo.1234")
+    return bare
 
 
 def check_date(text: object) -> str:

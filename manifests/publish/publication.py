@@ -22,7 +22,7 @@ from manifests.errors import ReleaseError
 from manifests.format.document import ReleaseDocument
 from manifests.format.layout import MANIFEST_KEY, PARTICIPANTS_KEY, RELEASE_KEY
 from manifests.format.parquet import read_columns
-from manifests.format.published import Published, Version
+from manifests.format.published import Published, Version, check_doi
 from manifests.format.schema import OK
 from manifests.format.tombstones import tombstones
 from manifests.metadata.staging import Staged
@@ -202,7 +202,8 @@ def _stage(
     address = viewer if viewer and "://" in viewer else None
     published = Published(
         versions=versions,
-        url=options.url or (before.url if before else None),
+        url=options.url or (before.url if before else None) or options.place,
+        doi=check_doi(options.doi) if options.doi else (before.doi if before else None),
         viewer=address,
         closed=before.closed if before and options.private else None,
     )
