@@ -73,8 +73,8 @@ def with_authors(release: Release, options: PublishOptions) -> PublishOptions:
         pass
     if not sys.stdin.isatty():
         raise ReleaseError(
-            f"{release.store.uri}: nobody said whom to cite for this release; name them with"
-            f' --author, such as --author "The Example Lab": {GRAMMAR}'
+            f"{release.store.uri}: nobody said whom to cite for this release; name people or a"
+            f' group with --author, such as --author "The Example Lab"; {GRAMMAR}'
         )
     print(f"Whom are readers to cite for it? {GRAMMAR}; apart by ;", file=sys.stderr)
     print("authors: ", end="", file=sys.stderr, flush=True)

@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help='whom to cite, "Family, Given (Affiliation) <ORCID>" or an organisation\'s name; may be'
-        " repeated; asked for where nobody was named yet",
+        help='whom to cite: "Family, Given (Affiliation) <ORCID>" or the name of an organisation;'
+        " may be repeated; asked for where nobody was named yet",
     )
     parser.add_argument("--name", help="of the dataset")
     parser.add_argument(
