@@ -13,6 +13,7 @@ from manifests.commands.shared import (
     Progress,
     add_expect,
     add_release,
+    add_version,
     at_least_one,
     count,
     print_findings,
@@ -24,6 +25,7 @@ from manifests.text import json_text
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_release(parser)
     add_expect(parser)
+    add_version(parser)
     parser.add_argument(
         "--json", action="store_true", help="print all findings as JSON: severity, code, key, text"
     )
@@ -59,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     # For people a release.json that is no good is told in one line, as by every other verb.
     opened = open_to_verify if args.json else Release.open
-    release = opened(args.release, expect=args.expect)
+    release = opened(args.release, version=args.release_version, expect=args.expect)
     if isinstance(release, Report):
         report = release
     else:
