@@ -129,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     release = Release.open(args.release)
     if not args.private:
         refuse_wildcards(release.place)
-        options = replace(options, place=_page_address(release.place))
+        options = replace(options, found_at=_page_address(release.place))
     options = with_authors(release, with_license(release, options))
     refuse_unfinished(release, "publish")
     refuse_unlisted(release, options)

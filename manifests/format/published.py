@@ -112,7 +112,8 @@ class Published:
 
     Attributes:
         versions: newest first; at least one.
-        url: the public address of its page: as the publisher told, or of the bucket.
+        url: the public address of its page, where the publisher told one.
+        found_at: the address of its page in the bucket that was opened to everybody.
         doi: such as 10.5281/zenodo.1234, where the publisher told one.
         viewer: where the page has its viewer from, where the publisher told one.
         closed: that it was unpublished since; None where it was not.
@@ -120,6 +121,7 @@ class Published:
 
     versions: tuple[Version, ...]
     url: str | None = None
+    found_at: str | None = None
     doi: str | None = None
     viewer: str | None = None
     closed: Closed | None = None
@@ -130,7 +132,7 @@ class Published:
         keys = [version_key(one.version) for one in self.versions]
         if any(newer <= older for newer, older in pairwise(keys)):
             raise ReleaseError("published: its versions are not in order, newest first")
-        for text in (self.url, self.viewer):
+        for text in (self.url, self.found_at, self.viewer):
             if text is not None and (not isinstance(text, str) or not is_plain(text) or not text):
                 raise ReleaseError(f"published: {text!a:.60} is no address")
         if self.doi is not None and check_doi(self.doi) != self.doi:
@@ -141,15 +143,20 @@ class Published:
         return self.versions[0]
 
     @property
+    def page(self) -> str | None:
+        """The public address of its page; None where there is none, or nobody knows it."""
+        return self.url or self.found_at
+
+    @property
     def doi_url(self) -> str | None:
         """The address of its DOI."""
         return f"https://doi.org/{quote(self.doi, safe='/:;().,_-')}" if self.doi else None
 
     def address_of(self, key: str) -> str | None:
-        """The public address of one of its files; None where nobody told where its page is."""
-        if self.url is None:
+        """The public address of one of its files; None where that of its page is not known."""
+        if self.page is None:
             return None
-        folder, _, last = self.url.partition("?")[0].rpartition("/")
+        folder, _, last = self.page.partition("?")[0].rpartition("/")
         is_page = last.endswith((".html", ".htm")) or not last
         return f"{folder if is_page else f'{folder}/{last}'}/{quote(key)}"
 
@@ -159,6 +166,7 @@ class Published:
             "version": self.last.version,
             "date": self.last.date,
             "url": self.url,
+            **({"found_at": self.found_at} if self.found_at else {}),
             **({"doi": self.doi} if self.doi else {}),
             "viewer": self.viewer,
             **({"closed": dict(vars(self.closed))} if self.closed else {}),
@@ -175,6 +183,7 @@ class Published:
         return cls(
             versions=tuple(map(Version.from_json, document["versions"])),
             url=document.get("url"),
+            found_at=document.get("found_at"),
             doi=document.get("doi"),
             viewer=document.get("viewer"),
             closed=Closed.from_json(document.get("closed")),

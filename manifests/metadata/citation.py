@@ -39,8 +39,8 @@ def citation_cff(document: ReleaseDocument, *, changed: bool) -> bytes:
         lines.append(f"version: {quoted(published.last.version)}")
     if published and published.doi:
         lines.append(f"doi: {quoted(published.doi)}")
-    if published and published.url:
-        lines.append(f"url: {quoted(published.url)}")
+    if published and published.page:
+        lines.append(f"url: {quoted(published.page)}")
     if document.date:
         lines.append(f"date-released: {quoted(document.date)}")
     return ("\n".join(lines) + "\n").encode()
@@ -94,8 +94,8 @@ def schema_org(document: ReleaseDocument, *, ok: int, samples: int) -> dict[str,
     about["version"] = published.last.version
     if published.doi_url:
         about |= {"@id": published.doi_url, "identifier": published.doi_url}
-    if published.url:
-        about["url"] = published.url
+    if published.page:
+        about["url"] = published.page
         formats = {MANIFEST_KEY: "application/x-parquet", CROISSANT_KEY: "application/ld+json"}
         about["distribution"] = [
             {
@@ -182,8 +182,8 @@ def _zenodo(document: ReleaseDocument, about: str) -> dict[str, Any]:
         found["license"] = document.license.lower()
     if document.published.doi:
         found["doi"] = document.published.doi
-    if document.published.url:
-        address = {"identifier": document.published.url, "relation": "isIdenticalTo"}
+    if document.published.page:
+        address = {"identifier": document.published.page, "relation": "isIdenticalTo"}
         found["related_identifiers"] = [address]
     return found
 
@@ -205,7 +205,7 @@ def _datacite(document: ReleaseDocument, about: str) -> dict[str, Any]:
     return {
         "schemaVersion": "http://datacite.org/schema/kernel-4",
         **({"doi": published.doi} if published.doi else {}),
-        **({"url": published.url} if published.url else {}),
+        **({"url": published.page} if published.page else {}),
         "types": {"resourceTypeGeneral": "Dataset", "resourceType": "Synthetic brain MRI"},
         "creators": [_datacite_author(author) for author in authors],
         "titles": [{"title": one_line(document.name)}],

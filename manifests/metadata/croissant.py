@@ -92,8 +92,8 @@ def croissant(
         "citeAs": cited(document),
         "keywords": keywords(document),
     }
-    if document.published and document.published.url:
-        about["url"] = document.published.url
+    if document.published and document.published.page:
+        about["url"] = document.published.page
     if document.date:
         about["datePublished"] = document.date
     place = None if moved else document.published

@@ -36,7 +36,7 @@ class PublishOptions:
         date: of the version, YYYY-MM-DD.
         changes: what is new, for CHANGES, a line each.
         url: the public address of the release's page.
-        place: where its page will be found if nobody said or says otherwise.
+        found_at: the address of its page in the bucket that is opened to everybody.
         doi: by which it is cited, in any of its forms.
         private: leave the bucket's policy alone.
         viewer: as of `manifests.page.page_files`.
@@ -53,7 +53,7 @@ class PublishOptions:
     version: str | None = None
     changes: str | None = None
     url: str | None = None
-    place: str | None = None
+    found_at: str | None = None
     doi: str | None = None
     private: bool = False
     viewer: str | None = None

@@ -202,7 +202,8 @@ def _stage(
     address = viewer if viewer and "://" in viewer else None
     published = Published(
         versions=versions,
-        url=options.url or (before.url if before else None) or options.place,
+        url=options.url or (before.url if before else None),
+        found_at=options.found_at or (before.found_at if before else None),
         doi=check_doi(options.doi) if options.doi else (before.doi if before else None),
         viewer=address,
         closed=before.closed if before and options.private else None,
