@@ -65,7 +65,7 @@ def front_matter(
             "  - split: train",
             "    path:",
             *(f"    - {quoted(pattern)}" for pattern in files),
-            *(f"  {line}" for line in features),
+            *(["dataset_info:", *(f"  {line}" for line in features)] if features else []),
         ]
     return "\n".join([*lines, "---", ""])
 
@@ -103,7 +103,7 @@ def write_hub_table(manifest: Path, columns: Sequence[Column]) -> Path:
 def hub_features(schema: pa.Schema) -> list[str]:
     """A manifest's columns as `datasets` writes them in YAML: those of a shard's samples."""
     kinds = {"double": "float64", "bool": "bool", "string": "string"}
-    lines = ["features:", "- name: nii.gz", "  dtype: nifti", "- name: json", "  struct:"]
+    lines = ["config_name: default", "features:", "- name: nii.gz", "  dtype: nifti", "- name: json", "  struct:"]
     for field in schema:
         kind = kinds.get(str(field.type), str(field.type))
         lines += [f"  - name: {quoted(field.name)}", f"    dtype: {kind}"]

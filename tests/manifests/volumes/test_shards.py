@@ -22,8 +22,9 @@ from manifests.format.layout import image_path
 from manifests.format.parquet import table_from_bytes
 from manifests.query.release import Release
 from manifests.storage import open_store
+from manifests.volumes.shard_index import shard_key
 from manifests.volumes.shard_plan import plan_shards
-from manifests.volumes.shards import place_beside, shard_key, write_shards
+from manifests.volumes.shards import place_beside, write_shards
 from ray_jobs.cli import main
 from tests.manifests.ledger.test_finalise import everything
 from tests.manifests.releases import image_bytes, make_release
