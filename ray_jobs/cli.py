@@ -65,6 +65,7 @@ VERBS: dict[str, Verb] = {
     "query": Verb("manifests.commands.query", "rows of the manifest, by a filter or SQL", READ),
     "download": Verb("manifests.commands.download", "a release, or a part of it, to disk", READ),
     "verify": Verb("manifests.commands.verify", "check every byte of a release", READ),
+    "mirror": Verb("manifests.commands.mirror", "the same release in another place", READ),
     "diff": Verb("manifests.commands.diff", "how two versions or releases differ", READ),
     "shards": Verb("manifests.commands.shards", "a release as WebDataset shards, to train", READ),
 }

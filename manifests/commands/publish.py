@@ -13,9 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manifests.commands.choosing import text_of, with_authors, with_license
-from manifests.commands.opening import open_release, refuse_unlisted, refuse_wildcards, warn_if_open
+from manifests.commands.publishing.choosing import text_of, with_authors, with_license
+from manifests.commands.publishing.opening import (
+    open_release,
+    refuse_unlisted,
+    refuse_wildcards,
+    warn_if_open,
+)
 from manifests.commands.shared import Progress, add_release, at_least_one, print_findings
+from manifests.errors import ReleaseError
 from manifests.text import one_line
 
 if TYPE_CHECKING:
@@ -28,6 +34,7 @@ examples:
   brainpress publish RELEASE --license CC-BY-SA-4.0 --private
   brainpress publish RELEASE --license CC-BY-4.0 \\
       --author "Lovelace, Ada (Example Lab) <0000-0002-1825-0097>" --doi 10.5281/zenodo.1234
+  brainpress publish s3://mirror/release --as-is
   brainpress publish s3://bucket/release --changes "A sample was withdrawn." --dry-run"""
 
 
@@ -67,6 +74,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--url", metavar="ADDRESS", help="the public address of its page (default: the bucket's)"
     )
     parser.add_argument("--doi", help="by which it is cited, such as 10.5281/zenodo.1234")
+    parser.add_argument(
+        "--as-is",
+        action="store_true",
+        help="check it and open it, changing no byte: of a mirror of a published release, or of"
+        " shards; no option that would change it goes with this",
+    )
     parser.add_argument("--private", action="store_true", help="leave the bucket's policy as it is")
     parser.add_argument(
         "--evaluation",
@@ -109,7 +122,11 @@ def run(args: argparse.Namespace) -> int:
     from manifests.publish.plan import PublishOptions
     from manifests.publish.publication import publish
     from manifests.query.release import Release
+    from manifests.storage import open_store
+    from manifests.volumes.shard_index import read_index
 
+    if args.as_is or read_index(open_store(args.release)) is not None:
+        return _open_as_is(args)
     options = PublishOptions(
         license=args.license,
         license_text=text_of(args.license_file),
@@ -132,7 +149,8 @@ def run(args: argparse.Namespace) -> int:
         options = replace(options, found_at=_page_address(release.place))
     options = with_authors(release, with_license(release, options))
     refuse_unfinished(release, "publish")
-    refuse_unlisted(release, options)
+    if not args.private:
+        refuse_unlisted(release)
     done = publish(
         release,
         options,
@@ -167,8 +185,26 @@ def run(args: argparse.Namespace) -> int:
         warn_if_open(release.place)
         return 0
     if not args.dry_run:
-        refuse_unlisted(Release.open(args.release), options)  # what came meanwhile
+        refuse_unlisted(Release.open(args.release))  # what came meanwhile
     return open_release(release.place, dry_run=args.dry_run, url=args.url)
+
+
+def _open_as_is(args: argparse.Namespace) -> int:
+    from manifests.commands.publishing.as_is import open_as_is
+
+    changing = (
+        *("license", "license_file", "author", "name", "release_version", "date", "changes"),
+        *("url", "doi", "private", "evaluation", "viewer"),
+    )
+    if given := [name for name in changing if getattr(args, name)]:
+        option = "--" + given[0].replace("_", "-")
+        raise ReleaseError(f"{option}: shards, and what is published --as-is, stay as they are")
+    return open_as_is(
+        args.release,
+        dry_run=args.dry_run,
+        connections=args.connections,
+        trusting=not args.read_all,
+    )
 
 
 def _page_address(store: Store) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
 
 from manifests.commands.shared import (
     Progress,
@@ -18,8 +19,12 @@ from manifests.commands.shared import (
     count,
     print_findings,
 )
+from manifests.errors import ReleaseError
 from manifests.numbers import human_bytes
 from manifests.text import json_text
+
+if TYPE_CHECKING:
+    from manifests.verify.findings import Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     from manifests.verify import open_to_verify, verify
     from manifests.verify.findings import Report
 
+    if (of_shards := _verified_shards(args)) is not None:
+        return _tell(of_shards, args)
     # For people a release.json that is no good is told in one line, as by every other verb.
     opened = open_to_verify if args.json else Release.open
     release = opened(args.release, version=args.release_version, expect=args.expect)
@@ -73,6 +80,29 @@ def run(args: argparse.Namespace) -> int:
             trusting=args.go_on,
             on_progress=Progress("checked"),
         )
+    return _tell(report, args)
+
+
+def _verified_shards(args: argparse.Namespace) -> Report | None:
+    """What was found of a set of tar shards; None where none lies there."""
+    from manifests.storage import open_store
+    from manifests.verify.shards import verify_shards
+    from manifests.volumes.shard_index import read_index
+
+    store = open_store(args.release)
+    index = read_index(store, expect=args.expect)
+    if index is None:
+        return None
+    if args.sample or args.release_version:
+        raise ReleaseError(
+            f"{store.uri} is a set of shards: it is read whole, without --sample and"
+            " --release-version"
+        )
+    return verify_shards(store, index, on_progress=Progress("checked"))
+
+
+def _tell(report: Report, args: argparse.Namespace) -> int:
+    """Print what was found; the exit code."""
     if args.json:
         print(json_text(json.dumps(report.to_json(), indent=2, ensure_ascii=False)))
         return 0 if report.ok else 1

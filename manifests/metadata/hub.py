@@ -103,7 +103,14 @@ def write_hub_table(manifest: Path, columns: Sequence[Column]) -> Path:
 def hub_features(schema: pa.Schema) -> list[str]:
     """A manifest's columns as `datasets` writes them in YAML: those of a shard's samples."""
     kinds = {"double": "float64", "bool": "bool", "string": "string"}
-    lines = ["config_name: default", "features:", "- name: nii.gz", "  dtype: nifti", "- name: json", "  struct:"]
+    lines = [
+        "config_name: default",
+        "features:",
+        "- name: nii.gz",
+        "  dtype: nifti",
+        "- name: json",
+        "  struct:",
+    ]
     for field in schema:
         kind = kinds.get(str(field.type), str(field.type))
         lines += [f"  - name: {quoted(field.name)}", f"    dtype: {kind}"]
