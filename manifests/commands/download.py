@@ -20,6 +20,7 @@ from manifests.commands.shared import (
     names,
     reads_whole,
 )
+from manifests.errors import ReleaseError
 from manifests.numbers import human_bytes
 from manifests.text import one_line
 
@@ -57,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     from manifests.query.release import Release
     from manifests.volumes.download import Existing, download
 
+    if (copied := _shards(args)) is not None:
+        return copied
     release = Release.open(args.release, version=args.release_version, expect=args.expect)
     report = download(
         release,
@@ -87,3 +90,20 @@ def run(args: argparse.Namespace) -> int:
         )
         return 1
     return 0
+
+
+def _shards(args: argparse.Namespace) -> int | None:
+    """Download a set of tar shards, whole; None where none lies there."""
+    from manifests.commands import mirror
+    from manifests.storage import open_store
+    from manifests.volumes.shard_index import read_index
+
+    store = open_store(args.release)
+    if read_index(store) is None:
+        return None
+    if args.where is not None or args.ids or args.limit or args.release_version:
+        raise ReleaseError(
+            f"{store.uri} is a set of shards, which is downloaded whole; `brainpress shards"
+            " --where` makes others of the release"
+        )
+    return mirror.run(args)

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from manifests.storage import open_store
     from manifests.volumes.mirror import mirror
 
-    target = open_store(args.out)
+    target = open_store(str(args.out))
     done = mirror(
         open_store(args.release), target, expect=args.expect, on_progress=Progress("copied")
     )

@@ -194,6 +194,11 @@ def _why_no_release(store: Store) -> str:
             f"{store.uri}: a release is being made here and is not finished (no {RELEASE_KEY} yet);"
             " see `brainpress status`, or run its `generate` command again"
         )
+    if store.look("index.json") is not None and store.look("index.parquet") is not None:
+        return (
+            f"{store.uri}: these are shards of a release: `verify`, `publish`, `mirror` and"
+            " `download` take them whole"
+        )
     if next(iter(store.list()), None) is None:
         return f"{store.uri}: no release there, it is empty or does not exist; check the address"
     return f"{store.uri}: no release there (no {RELEASE_KEY}); check the address"

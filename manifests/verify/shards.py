@@ -46,8 +46,8 @@ def verify_shards(
     report = Report(uri=store.uri, samples=sum(shard["samples"] for shard in index["shards"]))
     table = _documents(store, index, report)
     for shard in index["shards"]:
-        rows = [] if table is None else _rows(table, shard["url"])
-        if table is not None and len(rows) != shard["samples"]:
+        rows = None if table is None else _rows(table, shard["url"])
+        if rows is not None and len(rows) != shard["samples"]:
             text = f"{TABLE_KEY} has {len(rows)} of its {shard['samples']} images"
             report.error("shard-images", shard["url"], text)
         _shard(store, shard, rows, report)
@@ -101,14 +101,17 @@ def _rows(table: pa.Table, shard: str) -> list[dict[str, Any]]:
 
 
 def _shard(
-    store: Store, shard: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], report: Report
+    store: Store,
+    shard: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]] | None,
+    report: Report,
 ) -> None:
-    """One shard: its digest, and its images one by one."""
+    """One shard: its digest, and its images one by one, where it is known which they are."""
     key = shard["url"]
     try:
         stream = _Hashed(store.get_chunks(key, most=shard["bytes"]))
         try:
-            wrong = _images(stream, rows, report)
+            wrong = None if rows is None else _images(stream, rows, report)
         except tarfile.TarError as error:
             wrong = f"it is no whole tar archive ({error})"
         stream.drain()
