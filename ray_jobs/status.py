@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from manifests.commands.shared import add_release, at_least_one
+from manifests.commands.shared import add_release, at_least_one, place_of
 from manifests.numbers import human_rate, human_seconds, ranges
 
 if TYPE_CHECKING:
@@ -36,9 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from manifests.ledger.status import read_status
-    from manifests.storage import open_store
 
-    status = read_status(open_store(args.release), n=args.n, by_shard=args.shards)
+    status = read_status(place_of(args), n=args.n, by_shard=args.shards)
     print(json.dumps(asdict(status), indent=2) if args.json else describe(status))
     return 0 if status.finished else 1
 

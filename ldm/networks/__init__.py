@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ldm.networks.autoencoder import Autoencoder, AutoencoderConfig
+from ldm.networks.autoencoder import Autoencoder, AutoencoderConfig, RefinerConfig
 from ldm.networks.denoiser import Denoiser, DenoiserConfig
 from ldm.networks.layout import channels_last, depth_to_space, space_to_depth
 
@@ -11,6 +11,7 @@ __all__ = [
     "AutoencoderConfig",
     "Denoiser",
     "DenoiserConfig",
+    "RefinerConfig",
     "channels_last",
     "depth_to_space",
     "space_to_depth",

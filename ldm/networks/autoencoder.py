@@ -10,7 +10,41 @@ from torch import Tensor, nn
 
 from ldm.errors import LdmError
 from ldm.networks.layout import WIDTHS, depth_to_space, space_to_depth, tuples
+from ldm.networks.refiner import Refiner
 from ldm.untrusted import MOST_BLOCKS, MOST_CHANNELS, MOST_PATCH, check_whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefinerConfig:
+    """What stands before a decoder that paints what a denoiser leaves out (`ldm.networks.refiner`).
+
+    Attributes:
+        channels: width at the latent's own sides, and at half of them; empty: no refiner.
+        num_res_blocks: residual blocks at the half sides, and as many after them.
+        norm_num_groups: groups of the group normalisation.
+    """
+
+    channels: tuple[int, ...] = ()
+    num_res_blocks: int = 2
+    norm_num_groups: int = 16
+
+    def __post_init__(self) -> None:
+        check_whole("refiner", 1, MOST_BLOCKS, num_res_blocks=self.num_res_blocks)
+        widths = {"channels": self.channels, "norm_num_groups": self.norm_num_groups}
+        check_whole("refiner", 1, MOST_CHANNELS, **widths)
+        if self.channels and len(self.channels) != 2:
+            raise LdmError(
+                f"refiner channels {self.channels}: expected two widths, or none for no refiner"
+            )
+        if any(width % self.norm_num_groups for width in self.channels):
+            raise LdmError(
+                f"refiner channels {self.channels}: each must divide by "
+                f"norm_num_groups {self.norm_num_groups}"
+            )
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> RefinerConfig:
+        return cls(**tuples(document))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +59,7 @@ class AutoencoderConfig:
         patch: side of the space-to-depth step before the network; 1 is the paper's network.
         mirrored: whether the network knows volumes whose x axis runs from right to left; they are
             turned on the way in and out, so that outside of it every volume is RAS.
+        refiner: what stands before the decoder, of a model whose sampling ends early.
     """
 
     channels: tuple[int, ...]
@@ -33,6 +68,7 @@ class AutoencoderConfig:
     norm_num_groups: int
     patch: int = 1
     mirrored: bool = False
+    refiner: RefinerConfig = RefinerConfig()
 
     def __post_init__(self) -> None:
         check_whole("autoencoder", 1, MOST_PATCH, patch=self.patch)
@@ -51,12 +87,20 @@ class AutoencoderConfig:
         return self.patch * 2 ** (len(self.channels) - 1)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields; `mirrored` only where it is so, which models made before it was not."""
-        return {k: v for k, v in asdict(self).items() if v or k != "mirrored"}
+        """The fields; `mirrored` and `refiner` only where there is such a thing, which models made
+        before them have not."""
+        told = asdict(self)
+        if not self.mirrored:
+            del told["mirrored"]
+        if not self.refiner.channels:
+            del told["refiner"]
+        return told
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> AutoencoderConfig:
-        return cls(**tuples(document))
+        return cls(
+            **{**tuples(document), "refiner": RefinerConfig.from_json(document.get("refiner", {}))}
+        )
 
 
 class Autoencoder(nn.Module):
@@ -84,6 +128,8 @@ class Autoencoder(nn.Module):
             with_encoder_nonlocal_attn=False,
             with_decoder_nonlocal_attn=False,
         )
+        if config.refiner.channels:
+            self.refiner = Refiner(latent_channels=config.latent_channels, **asdict(config.refiner))
 
     @property
     def last_convolution(self) -> nn.Module:
@@ -102,6 +148,8 @@ class Autoencoder(nn.Module):
 
         The last convolution runs in float32: intensities in bf16 would come in 1/256 steps.
         """
+        if self.config.refiner.channels:
+            latent = self.refiner(latent)
         hidden = self.net.post_quant_conv(latent)
         blocks: Any = self.net.decoder.blocks
         for block in blocks[:-1]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch.nn.functional import avg_pool3d
 from ldm import noise
 from ldm.diffusion.samplers import image_of, target
 from ldm.diffusion.schedule import Schedule
-from ldm.networks import Autoencoder, Denoiser
+from ldm.networks import Autoencoder, Denoiser, RefinerConfig
 from ldm.networks.layout import Placed, space_to_depth
 from ldm.training import adversarial
 from ldm.training.adversarial import PatchCritic
@@ -34,8 +35,29 @@ DRAWN_POWER, DRAWN_KURTOSIS = (tuple(f"drawn_{n}" for n in names) for names in (
 FIGURES = ("l1", "psnr", "ssim", *POWER, *KURTOSIS, *DRAWN_POWER, *DRAWN_KURTOSIS)
 
 
+def with_refiner(
+    autoencoder: Autoencoder,
+    refiner: RefinerConfig,
+    latent_mean: Sequence[float],
+    latent_std: Sequence[float],
+) -> Autoencoder:
+    """The autoencoder with an untrained refiner before its decoder; as it is, if it has one.
+
+    Args:
+        refiner: without channels, none is put there.
+        latent_mean, latent_std: (C,) of the latent.
+    """
+    if autoencoder.config.refiner.channels or not refiner.channels:
+        return autoencoder
+    whole = Autoencoder(replace(autoencoder.config, refiner=refiner))
+    whole.load_state_dict({**whole.state_dict(), **autoencoder.state_dict()})
+    whole.refiner.standardise(latent_mean, latent_std)
+    return whole
+
+
 class Decoder(nn.Module):
-    """The decoder of an autoencoder, alone: latents (B, C, x, y, z) to volumes (B, 1, X, Y, Z)."""
+    """The decoder of an autoencoder, with its refiner if any: latents (B, C, x, y, z) to volumes
+    (B, 1, X, Y, Z)."""
 
     def __init__(self, autoencoder: Autoencoder) -> None:
         super().__init__()

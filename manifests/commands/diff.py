@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from manifests.commands.shared import reads_whole
+from manifests.commands.shared import add_release, reads_whole
 from manifests.errors import ReleaseError
 from manifests.numbers import counted, ranges
 from manifests.text import json_text, one_line
@@ -23,9 +23,7 @@ SHOWN = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "first", metavar="RELEASE", help="a release: a folder or s3://bucket/prefix"
-    )
+    add_release(parser)
     parser.add_argument(
         "second", metavar="OTHER", nargs="?", help="another one (default: RELEASE itself)"
     )
@@ -49,19 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @reads_whole
 def run(args: argparse.Namespace) -> int:
     from manifests.query.difference import compare
-    from manifests.query.release import Release
     from manifests.storage.base import ChangedError
 
-    second = args.second or args.first
-    if second == args.first and args.first_version == args.second_version:
+    second = args.second or args.release
+    if second == args.release and args.first_version == args.second_version:
         raise ReleaseError(
             f"{second} is compared with itself: name another release, or a version with --from"
         )
     try:
-        first, other = (
-            Release.open(place, version=version, as_it_was=version is not None)
-            for place, version in ((args.first, args.first_version), (second, args.second_version))
-        )
+        places = ((args.release, args.first_version), (second, args.second_version))
+        first, other = (_opened(place, version, args) for place, version in places)
         found = compare(first, other)
     except ChangedError:
         raise
@@ -72,6 +67,19 @@ def run(args: argparse.Namespace) -> int:
     else:
         _tell(first, other, found)
     return 0 if found.none else 1
+
+
+def _opened(place: str, version: str | None, args: argparse.Namespace) -> Release:
+    from manifests.query.release import Release
+
+    endpoint = args.endpoint_url if place.startswith("s3://") else None
+    return Release.open(
+        place,
+        version=version,
+        as_it_was=version is not None,
+        endpoint_url=endpoint,
+        anonymous=args.anonymous,
+    )
 
 
 def _tell(first: Release, second: Release, found: Difference) -> None:

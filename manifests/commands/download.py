@@ -18,6 +18,7 @@ from manifests.commands.shared import (
     at_least_one,
     count,
     names,
+    place_of,
     reads_whole,
 )
 from manifests.errors import ReleaseError
@@ -27,6 +28,7 @@ from manifests.text import one_line
 EXAMPLES = """\
 examples:
   brainpress download s3://bucket/release brains --where "age > 70" --limit 100
+  brainpress download https://host/release brains --expect SHA256
   brainpress download RELEASE brains --ids sub-000003,sub-000007
 
 """
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
     if (copied := _shards(args)) is not None:
         return copied
-    release = Release.open(args.release, version=args.release_version, expect=args.expect)
+    release = Release.at(place_of(args), version=args.release_version, expect=args.expect)
     report = download(
         release,
         args.out,
@@ -95,10 +97,9 @@ def run(args: argparse.Namespace) -> int:
 def _shards(args: argparse.Namespace) -> int | None:
     """Download a set of tar shards, whole; None where none lies there."""
     from manifests.commands import mirror
-    from manifests.storage import open_store
     from manifests.volumes.shard_index import read_index
 
-    store = open_store(args.release)
+    store = place_of(args)
     if read_index(store) is None:
         return None
     if args.where is not None or args.ids or args.limit or args.release_version:
@@ -106,4 +107,5 @@ def _shards(args: argparse.Namespace) -> int | None:
             f"{store.uri} is a set of shards, which is downloaded whole; `brainpress shards"
             " --where` makes others of the release"
         )
+    args.to_endpoint_url = None
     return mirror.run(args)

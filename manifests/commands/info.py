@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from manifests.commands.shared import add_release, add_version, reads_whole
+from manifests.commands.shared import add_release, add_version, place_of, reads_whole
 from manifests.numbers import human_bytes, human_number
 from manifests.text import json_text, printable
 
@@ -24,14 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_release(parser)
     add_version(parser)
     parser.add_argument("--json", action="store_true", help="print release.json as it is")
-    parser.epilog = "example:\n  brainpress info s3://bucket/release"
+    parser.epilog = (
+        "examples:\n  brainpress info s3://bucket/release\n"
+        "  brainpress info https://host/release --json"
+    )
 
 
 @reads_whole
 def run(args: argparse.Namespace) -> int:
     from manifests.query.release import Release
 
-    release = Release.open(args.release, version=args.release_version)
+    release = Release.at(place_of(args), version=args.release_version)
     if args.json:
         print(json_text(json.dumps(release.about, indent=2, ensure_ascii=False)))
     else:
@@ -48,7 +52,7 @@ def _describe(release: Release) -> str:
     withdrawn = f", {counts['withdrawn']:,} withdrawn" if counts.get("withdrawn") else ""
     facts = {
         "release": document.name,
-        "at": release.store.uri,
+        "at": shlex.join(release.store.words),
         "version": _version(release),
         "images": f"{counts['ok']:,}{failed}{withdrawn}, {human_bytes(counts['image_bytes'])}",
         "model": f"{model['name']}: {model['description']}"

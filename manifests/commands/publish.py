@@ -20,7 +20,13 @@ from manifests.commands.publishing.opening import (
     refuse_wildcards,
     warn_if_open,
 )
-from manifests.commands.shared import Progress, add_release, at_least_one, print_findings
+from manifests.commands.shared import (
+    Progress,
+    add_release_to_change,
+    at_least_one,
+    print_findings,
+    release_to_change,
+)
 from manifests.errors import ReleaseError
 from manifests.text import one_line
 
@@ -39,7 +45,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_release(parser)
+    add_release_to_change(parser)
     parser.add_argument(
         "--license",
         metavar="SPDX",
@@ -121,12 +127,12 @@ def run(args: argparse.Namespace) -> int:
     from manifests.publish.checks import refuse_unfinished
     from manifests.publish.plan import PublishOptions
     from manifests.publish.publication import publish
-    from manifests.query.release import Release
-    from manifests.storage import open_store
+    from manifests.storage import open_to_write
     from manifests.volumes.shard_index import read_index
 
-    if args.as_is or read_index(open_store(args.release)) is not None:
-        return _open_as_is(args)
+    place = open_to_write(args.release, endpoint_url=args.endpoint_url)
+    if args.as_is or read_index(place) is not None:
+        return _open_as_is(args, place)
     options = PublishOptions(
         license=args.license,
         license_text=text_of(args.license_file),
@@ -143,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
         evaluation=args.evaluation,
         despite_failed_audit=args.despite_failed_audit,
     )
-    release = Release.open(args.release)
+    release = release_to_change(args)
     if not args.private:
         refuse_wildcards(release.place)
         options = replace(options, found_at=_page_address(release.place))
@@ -176,7 +182,7 @@ def run(args: argparse.Namespace) -> int:
         print(one_line(done.mended))
     _tell(release.store, done, dry_run=args.dry_run)
     if not args.dry_run:
-        published = Release.open(args.release)
+        published = release_to_change(args)
         print(f"cited as: {cited(published.document)}")
         print(f"SHA-256 of its release.json, for readers' --expect: {published.digest}")
     if release.place.is_local:
@@ -185,11 +191,11 @@ def run(args: argparse.Namespace) -> int:
         warn_if_open(release.place)
         return 0
     if not args.dry_run:
-        refuse_unlisted(Release.open(args.release))  # what came meanwhile
+        refuse_unlisted(release_to_change(args))  # what came meanwhile
     return open_release(release.place, dry_run=args.dry_run, url=args.url)
 
 
-def _open_as_is(args: argparse.Namespace) -> int:
+def _open_as_is(args: argparse.Namespace, place: Store) -> int:
     from manifests.commands.publishing.as_is import open_as_is
 
     changing = (
@@ -200,7 +206,7 @@ def _open_as_is(args: argparse.Namespace) -> int:
         option = "--" + given[0].replace("_", "-")
         raise ReleaseError(f"{option}: shards, and what is published --as-is, stay as they are")
     return open_as_is(
-        args.release,
+        place,
         dry_run=args.dry_run,
         connections=args.connections,
         trusting=not args.read_all,

@@ -21,6 +21,7 @@ from manifests.commands.shared import (
     add_version,
     count,
     names,
+    place_of,
     reads_whole,
 )
 from manifests.errors import ReleaseError
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         raise ReleaseError(
             "SQL has its own WHERE and its own columns: leave out --where, --columns"
         )
-    release = Release.open(args.release, version=args.release_version, expect=args.expect)
+    release = Release.at(place_of(args), version=args.release_version, expect=args.expect)
     to_terminal = args.out is None and sys.stdout.isatty()
     if args.format == "parquet" and to_terminal:
         raise ReleaseError("Parquet is not for a terminal: add --out FILE")

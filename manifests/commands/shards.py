@@ -64,14 +64,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from manifests.metadata.hub import MOST_IN_A_FOLDER
     from manifests.query.release import Release
+    from manifests.storage import open_store
     from manifests.volumes.shard_index import FILES_BESIDE
     from manifests.volumes.shards import place_beside, write_shards
 
-    release = Release.open(args.release, version=args.release_version, expect=args.expect)
+    endpoint = out_endpoint = args.endpoint_url  # of the release's bucket, and of the shards'
+    if args.out is not None and not args.out.startswith("s3://"):
+        out_endpoint = None
+    elif args.out is not None and not args.release.startswith("s3://"):
+        endpoint = None
+    store = open_store(args.release, endpoint_url=endpoint, anonymous=args.anonymous)
+    release = Release.at(store, version=args.release_version, expect=args.expect)
     out = args.out or place_beside(release.store.uri)
     done = write_shards(
         release,
         out,
+        endpoint_url=out_endpoint,
         where=args.where,
         size=args.size,
         seed=args.seed,

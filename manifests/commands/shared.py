@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import sys
 import time
@@ -17,6 +18,8 @@ from manifests.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from manifests.query.release import Release
+    from manifests.storage.base import Store
     from manifests.verify import Finding
 
 Run = Callable[[argparse.Namespace], int]
@@ -26,10 +29,60 @@ READINGS = 3  # of a release that is changed meanwhile
 
 
 def add_release(parser: argparse.ArgumentParser) -> None:
-    """The positional argument that says which release."""
+    """The arguments that say which release is read, and how."""
+    parser.add_argument(
+        "release",
+        metavar="RELEASE",
+        help="the release: a folder, s3://bucket/prefix, or the address of a public one: https://,"
+        " gs://, az://, hf://datasets/OWNER/NAME",
+    )
+    _add_endpoint(parser)
+    parser.add_argument(
+        "--anonymous",
+        action="store_true",
+        help="ask a bucket without credentials, also where there are some",
+    )
+
+
+def add_release_to_change(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say which release is changed, and where it lies."""
     parser.add_argument(
         "release", metavar="RELEASE", help="the release: a folder or s3://bucket/prefix"
     )
+    _add_endpoint(parser)
+
+
+def _add_endpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--endpoint-url",
+        metavar="URL",
+        help="of the server that keeps the bucket (default: AWS_ENDPOINT_URL, else the provider's)",
+    )
+
+
+def place_of(args: argparse.Namespace) -> Store:
+    """Where the release lies that `add_release` was told. Touches nothing yet."""
+    from manifests.storage import open_store
+
+    return open_store(args.release, endpoint_url=args.endpoint_url, anonymous=args.anonymous)
+
+
+def release_to_change(args: argparse.Namespace) -> Release:
+    """The release that `add_release_to_change` was told.
+
+    Raises:
+        ReleaseError: there is none; an address that is only read.
+    """
+    from manifests.query.release import Release
+    from manifests.storage import open_to_write
+
+    return Release.at(open_to_write(args.release, endpoint_url=args.endpoint_url))
+
+
+def words_of(args: argparse.Namespace) -> str:
+    """The release as a command names it, for a shell."""
+    more = ["--endpoint-url", args.endpoint_url] if args.endpoint_url else []
+    return shlex.join([args.release, *more])
 
 
 def add_filter(parser: argparse.ArgumentParser, what: str, examples: str) -> None:

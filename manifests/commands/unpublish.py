@@ -11,7 +11,7 @@ import argparse
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from manifests.commands.shared import add_confirmation, add_release, confirmed
+from manifests.commands.shared import add_confirmation, add_release_to_change, confirmed
 from manifests.errors import ReleaseError
 from manifests.text import one_line
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_release(parser)
+    add_release_to_change(parser)
     parser.add_argument("--reason", metavar="TEXT", default="", help="for readers; one line")
     parser.add_argument("--date", metavar="YYYY-MM-DD", help="default: today, UTC")
     add_confirmation(parser)
@@ -31,11 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from manifests.format.published import check_date
-    from manifests.storage import open_store
+    from manifests.storage import open_to_write
     from manifests.volumes.shard_index import read_index
 
     date = check_date(args.date or datetime.now(UTC).date().isoformat())
-    store = open_store(args.release)
+    store = open_to_write(args.release, endpoint_url=args.endpoint_url)
     if store.is_local:
         print(f"{store.uri} is a folder: its README.md and page are made to say that it is closed;")
         print("a copy in a bucket stays open until it is unpublished there")
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if read_index(store) is not None:
         return 0
     try:
-        return _mark(args.release, date, one_line(args.reason))
+        return _mark(store, date, one_line(args.reason))
     except ReleaseError as error:
         if store.is_local:
             raise
@@ -67,8 +67,9 @@ def _show_policy(store: Store) -> None:
 
     if isinstance(store, S3Store):
         bucket, prefix = store.bucket, store.prefix.rstrip("/")
-        has = without_public_read(read_policy(store, done=""), bucket, prefix) is not None
-        names = " and ".join(one["Sid"] for one in public_statements(bucket, prefix))
+        where = {"bucket": bucket, "prefix": prefix, "partition": store.partition}
+        has = without_public_read(read_policy(store, done=""), **where) is not None
+        names = " and ".join(one["Sid"] for one in public_statements(**where))
         what = f"would lose {names}" if has else "has no statement that `publish` added for it"
         print(f"the policy of bucket {bucket} {what}")
 
@@ -87,11 +88,11 @@ def _close(store: Store) -> None:
     )
 
 
-def _mark(uri: str, date: str, reason: str) -> int:
+def _mark(store: Store, date: str, reason: str) -> int:
     from manifests.publish.closing import mark_closed
     from manifests.query.release import Release
 
-    done = mark_closed(Release.open(uri), date=date, reason=reason)
+    done = mark_closed(Release.at(store), date=date, reason=reason)
     if done.mended:
         print(one_line(done.mended))
     if done.closed is None:

@@ -17,6 +17,7 @@ from manifests.commands.shared import (
     add_version,
     at_least_one,
     count,
+    place_of,
     print_findings,
 )
 from manifests.errors import ReleaseError
@@ -67,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
     if (of_shards := _verified_shards(args)) is not None:
         return _tell(of_shards, args)
     # For people a release.json that is no good is told in one line, as by every other verb.
-    opened = open_to_verify if args.json else Release.open
-    release = opened(args.release, version=args.release_version, expect=args.expect)
+    opened = open_to_verify if args.json else Release.at
+    release = opened(place_of(args), version=args.release_version, expect=args.expect)
     if isinstance(release, Report):
         report = release
     else:
@@ -85,11 +86,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _verified_shards(args: argparse.Namespace) -> Report | None:
     """What was found of a set of tar shards; None where none lies there."""
-    from manifests.storage import open_store
     from manifests.verify.shards import verify_shards
     from manifests.volumes.shard_index import read_index
 
-    store = open_store(args.release)
+    store = place_of(args)
     index = read_index(store, expect=args.expect)
     if index is None:
         return None

@@ -7,11 +7,17 @@ What will go is shown, and you are asked. The same command again, after an inter
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manifests.commands.shared import add_confirmation, add_filter, add_release, confirmed
+from manifests.commands.shared import (
+    add_confirmation,
+    add_filter,
+    add_release_to_change,
+    confirmed,
+    release_to_change,
+    words_of,
+)
 from manifests.text import one_line
 
 if TYPE_CHECKING:
@@ -29,7 +35,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_release(parser)
+    add_release_to_change(parser)
     parser.add_argument(
         "samples", metavar="SAMPLE", nargs="*", help="their participant_ids, as sub-000003"
     )
@@ -44,10 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from manifests.publish.samples import check_reason, chosen_samples
     from manifests.publish.withdrawal import withdraw
-    from manifests.query.release import Release
 
     check_reason(args.reason)
-    release = Release.open(args.release)
+    release = release_to_change(args)
     samples = chosen_samples(release, args.samples, file=args.file, where=args.where)
     if args.dry_run or not args.yes:
         planned = withdraw(release, samples, args.reason, dry_run=True)
@@ -57,13 +62,13 @@ def run(args: argparse.Namespace) -> int:
             return 0
         if not confirmed("withdraw", "Withdraw them? An image that is removed does not come back."):
             return 1
-    done = withdraw(Release.open(args.release), samples, args.reason)
+    done = withdraw(release_to_change(args), samples, args.reason)
     _tell(release, done, would="")
     if (done.withdrawn or done.removed) and release.document.published:
         last = release.document.published.last.version
         print(
             f"version {last} is no longer what lies there: `brainpress publish"
-            f" {shlex.quote(args.release)}` makes it the next"
+            f" {words_of(args)}` makes it the next"
         )
     return 0
 

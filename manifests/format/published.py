@@ -115,6 +115,8 @@ class Published:
         url: the public address of its page, where the publisher told one.
         found_at: the address of its page in the bucket that was opened to everybody.
         doi: such as 10.5281/zenodo.1234, where the publisher told one.
+        address: what a command is told to find the release, word by word: where it lies, and the
+            server, where it is not AWS; None where it was published in a folder.
         viewer: where the page has its viewer from, where the publisher told one.
         closed: that it was unpublished since; None where it was not.
     """
@@ -123,6 +125,7 @@ class Published:
     url: str | None = None
     found_at: str | None = None
     doi: str | None = None
+    address: tuple[str, ...] | None = None
     viewer: str | None = None
     closed: Closed | None = None
 
@@ -137,6 +140,10 @@ class Published:
                 raise ReleaseError(f"published: {text!a:.60} is no address")
         if self.doi is not None and check_doi(self.doi) != self.doi:
             raise ReleaseError(f"published: {self.doi!a:.60} is no DOI")
+
+        for word in self.address or ():
+            if not isinstance(word, str) or not is_plain(word) or not word:
+                raise ReleaseError(f"published: {word!a:.60} is no word of an address")
 
     @property
     def last(self) -> Version:
@@ -168,6 +175,7 @@ class Published:
             "url": self.url,
             **({"found_at": self.found_at} if self.found_at else {}),
             **({"doi": self.doi} if self.doi else {}),
+            **({"address": list(self.address)} if self.address else {}),
             "viewer": self.viewer,
             **({"closed": dict(vars(self.closed))} if self.closed else {}),
             "versions": [version.to_json() for version in self.versions],
@@ -185,9 +193,16 @@ class Published:
             url=document.get("url"),
             found_at=document.get("found_at"),
             doi=document.get("doi"),
+            address=_words(document.get("address")),
             viewer=document.get("viewer"),
             closed=Closed.from_json(document.get("closed")),
         )
+
+
+def _words(document: Any) -> tuple[str, ...] | None:
+    if document is not None and not isinstance(document, list):
+        raise ReleaseError(f"published: address is {document!a:.60}, expected words")
+    return tuple(document) if document else None
 
 
 def version_key(text: object) -> tuple[int, int, int]:

@@ -188,8 +188,12 @@ def without_notes(release: dict[str, Any]) -> dict[str, Any]:
 
 
 def _why_no_release(store: Store) -> str:
-    first = next(iter(store.list("manifest/")), None)
-    if first is not None:
+    try:
+        begun = next(iter(store.list("manifest/")), None)
+        anything = begun or next(iter(store.list()), None)
+    except ReleaseError:  # it does not list its files
+        return f"{store.uri}: no release there (no {RELEASE_KEY}); check the address"
+    if begun is not None:
         return (
             f"{store.uri}: a release is being made here and is not finished (no {RELEASE_KEY} yet);"
             " see `brainpress status`, or run its `generate` command again"
@@ -199,6 +203,6 @@ def _why_no_release(store: Store) -> str:
             f"{store.uri}: these are shards of a release: `verify`, `publish`, `mirror` and"
             " `download` take them whole"
         )
-    if next(iter(store.list()), None) is None:
+    if anything is None:
         return f"{store.uri}: no release there, it is empty or does not exist; check the address"
     return f"{store.uri}: no release there (no {RELEASE_KEY}); check the address"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 from manifests.format.document import DEMONSTRATION, NO_TEMPLATE, ReleaseDocument
 from manifests.format.layout import HUB_TABLE_KEY, MEASURED_KEY, MODALITY, weighted
@@ -94,7 +95,8 @@ def readme(
         '    brainpress query RELEASE "SELECT count(*) FROM manifest"\n'
         "    brainpress download RELEASE FOLDER --limit 10\n"
         "    brainpress verify FOLDER\n\n"
-        "RELEASE is the folder or s3:// address where this file lies." + (f" {HUB}" if ok else ""),
+        f"RELEASE is the folder or address where this file lies{_address(document)}."
+        + (f" {HUB}" if ok else ""),
         f"## How to cite\n\n{markdown(cited(document))} `CITATION.cff` has it for programs.",
         f"## Licence\n\n{markdown(document.license)}."
         f" {markdown(model.get('attribution') or '')}".rstrip(),
@@ -115,6 +117,12 @@ def _despite(document: ReleaseDocument) -> str:
     """That the model's licence does not allow this one, where somebody said that it may be."""
     why = license_conflict(document.license, document.model) if document.published else None
     return f"**It is under {markdown(document.license)} though {markdown(why)}.**" if why else ""
+
+
+def _address(document: ReleaseDocument) -> str:
+    """Where it was published, as a command takes it."""
+    words = document.published.address if document.published else None
+    return f"; it was published as {markdown(shlex.join(words))}" if words else ""
 
 
 def _checked(document: ReleaseDocument) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from string import Template
@@ -63,8 +64,8 @@ def index_html(
         mosaic_order=_mosaic_order(columns),
         panels="\n".join(_panels(columns, bins)),
         legend=_legend(columns),
-        address=_text(address(release)),
-        command_address=_text(_shell(address(release))),
+        command_address=_text(address(document)),
+        sync_hidden=" hidden" if _is_on_the_web(document) else "",
         card=card_html(card),
         software=_text(document.software_version),
         columns_src=f"page/columns.json?{digest[:16]}",
@@ -90,13 +91,19 @@ def _banners(document: ReleaseDocument) -> str:
     return "\n".join(f'<p class="banner">{_text(line)}</p>' for line in told)
 
 
-def address(release: Release) -> str:
-    """What the page's commands call the release: its bucket, or a word for its folder.
+def address(document: ReleaseDocument) -> str:
+    """What the page's commands call the release, for a shell; a word for the folder it lies in.
 
     The path of a folder on this machine is nobody else's business.
     """
-    uri = release.store.uri
-    return without_credentials(uri).rstrip("/") if uri.startswith("s3://") else "RELEASE"
+    words = document.published.address if document.published else None
+    return shlex.join(map(without_credentials, words)) if words else "RELEASE"
+
+
+def _is_on_the_web(document: ReleaseDocument) -> bool:
+    """Whether its commands have an address that `aws s3` cannot read."""
+    words = document.published.address if document.published else None
+    return words is not None and not words[0].startswith("s3://")
 
 
 def _facts(release: Release, changes: str, samples: Sequence[Sample]) -> str:
@@ -279,11 +286,6 @@ def _unit(column: PageColumn) -> str:
 
 def _host(src: str) -> str:
     return src.split("/")[2] if "://" in src else "this page's own files"
-
-
-def _shell(text: str) -> str:
-    """One word of a POSIX shell. commands.js does the same."""
-    return text if re.fullmatch(r"[\w./:@%+=-]+", text) else "'" + text.replace("'", "'\\''") + "'"
 
 
 def _text(text: object) -> str:

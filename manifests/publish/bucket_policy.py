@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from manifests.errors import ReleaseError, StorageError
@@ -26,11 +27,12 @@ class PolicyError(ReleaseError):
         super().__init__(message, exit_code=1)
 
 
-def public_statements(bucket: str, prefix: str) -> list[dict[str, Any]]:
+def public_statements(bucket: str, prefix: str, *, partition: str = "aws") -> list[dict[str, Any]]:
     """What lets anyone list and read the objects below a prefix, and nothing beside them.
 
     Args:
         prefix: without a slash at its ends; "" is the whole bucket.
+        partition: of AWS in which the bucket lies, as its ARN begins: aws, aws-cn, aws-us-gov.
 
     Raises:
         ReleaseError: a prefix in which a policy would see a wildcard.
@@ -47,13 +49,13 @@ def public_statements(bucket: str, prefix: str) -> list[dict[str, Any]]:
         "Sid": f"BrainpressAnyoneReads{name}",
         **everybody,
         "Action": ["s3:GetObject"],
-        "Resource": [f"arn:aws:s3:::{bucket}/{below}"],
+        "Resource": [f"arn:{partition}:s3:::{bucket}/{below}"],
     }
     listed: dict[str, Any] = {
         "Sid": f"BrainpressAnyoneLists{name}",
         **everybody,
         "Action": ["s3:ListBucket"],
-        "Resource": [f"arn:aws:s3:::{bucket}"],
+        "Resource": [f"arn:{partition}:s3:::{bucket}"],
     }
     if prefix:
         listed["Condition"] = {"StringLike": {"s3:prefix": [below]}}
@@ -61,7 +63,7 @@ def public_statements(bucket: str, prefix: str) -> list[dict[str, Any]]:
 
 
 def with_public_read(
-    policy: Mapping[str, Any] | None, bucket: str, prefix: str
+    policy: Mapping[str, Any] | None, bucket: str, prefix: str, *, partition: str = "aws"
 ) -> dict[str, Any] | None:
     """`policy` with what opens the prefix; every statement that is there stays. None: it has it.
 
@@ -71,19 +73,21 @@ def with_public_read(
     there = policy.get("Statement", []) if policy else []
     statements = [there] if isinstance(there, Mapping) else list(there)
     known = [_meaning(statement) for statement in statements]
-    new = [s for s in public_statements(bucket, prefix) if _meaning(s) not in known]
+    wanted = public_statements(bucket, prefix, partition=partition)
+    new = [s for s in wanted if _meaning(s) not in known]
     if not new:
         return None
     return {"Version": "2012-10-17", **(policy or {}), "Statement": [*statements, *new]}
 
 
 def without_public_read(
-    policy: Mapping[str, Any] | None, bucket: str, prefix: str
+    policy: Mapping[str, Any] | None, bucket: str, prefix: str, *, partition: str = "aws"
 ) -> dict[str, Any] | None:
     """`policy` without what opens the prefix; every other statement stays. None: it has nothing."""
     there = policy.get("Statement", []) if policy else []
     statements = [there] if isinstance(there, Mapping) else list(there)
-    ours = {_meaning(statement) for statement in public_statements(bucket, prefix)}
+    opening = public_statements(bucket, prefix, partition=partition)
+    ours = {_meaning(statement) for statement in opening}
     left = [statement for statement in statements if _meaning(statement) not in ours]
     if len(left) == len(statements):
         return None
@@ -97,9 +101,9 @@ def close_to_everyone(store: S3Store) -> bool:
         PolicyError: the policy cannot be read or set; what to do.
     """
     bucket, prefix = store.bucket, store.prefix.rstrip("/")
-    changed = False
+    changed, without = False, partial(without_public_read, partition=store.partition)
     for _ in range(ATTEMPTS):
-        wanted = without_public_read(read_policy(store, done=""), bucket, prefix)
+        wanted = without(read_policy(store, done=""), bucket, prefix)
         if wanted is None:
             return changed
         try:
@@ -110,7 +114,7 @@ def close_to_everyone(store: S3Store) -> bool:
         except Exception as error:
             raise _refused(store, error, done="") from error
         changed = True
-    if without_public_read(read_policy(store, done=""), bucket, prefix) is None:
+    if without(read_policy(store, done=""), bucket, prefix) is None:
         return changed
     raise PolicyError(
         f"{store.uri}: somebody else keeps changing the policy of bucket {bucket!r}; run the same"
@@ -128,9 +132,9 @@ def open_to_everyone(store: S3Store) -> bool:
         PolicyError: the policy cannot be read or set; what to do.
     """
     bucket, prefix = store.bucket, store.prefix.rstrip("/")
-    changed = False
+    changed, with_it = False, partial(with_public_read, partition=store.partition)
     for _ in range(ATTEMPTS):
-        wanted = with_public_read(read_policy(store), bucket, prefix)
+        wanted = with_it(read_policy(store), bucket, prefix)
         if wanted is None:
             return changed
         try:
@@ -138,7 +142,7 @@ def open_to_everyone(store: S3Store) -> bool:
         except Exception as error:
             raise _refused(store, error) from error
         changed = True
-    if with_public_read(read_policy(store), bucket, prefix) is None:
+    if with_it(read_policy(store), bucket, prefix) is None:
         return changed
     raise PolicyError(
         f"{store.uri}: somebody else keeps changing the policy of bucket {bucket!r}; run the same"

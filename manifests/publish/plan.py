@@ -18,6 +18,7 @@ from manifests.format.published import (
 )
 from manifests.metadata.people import check_author
 from manifests.numbers import ranges
+from manifests.storage.base import Store
 from manifests.text import is_plain, one_line
 
 MOST_TOLD = 20  # withdrawn samples, one by one
@@ -192,6 +193,24 @@ def change_lines(
     if new is None:
         return (*own, f"{ok} synthetic volumes, seed {seed}")
     return (*own, *(new.told() or ([] if own else ["no change of the data"])))
+
+
+def address_for_readers(place: Store, url: str | None) -> tuple[str, ...] | None:
+    """What readers tell a command to find a release, word by word; None of a folder.
+
+    A server that is not AWS may have another name outside than its owner calls it by: the address
+    of the release's page, where they told it, is better.
+
+    Args:
+        place: where it lies.
+        url: the public address of its page.
+    """
+    folder, _, page = (url or "").rpartition("/")
+    on_the_web = (folder,) if folder and page in ("", "index.html") else None
+    if place.is_local:
+        return on_the_web
+    at_aws = len(place.words) == 1
+    return place.words if at_aws else on_the_web or place.words
 
 
 def _shown(value: Any) -> str:

@@ -47,6 +47,7 @@ from manifests.publish.files import (
 from manifests.publish.plan import (
     Differences,
     PublishOptions,
+    address_for_readers,
     change_lines,
     differences,
     next_version,
@@ -199,13 +200,15 @@ def _stage(
             manifest_sha256=about["files"][MANIFEST_KEY],
         )
         versions = (version, *versions)
-    address = viewer if viewer and "://" in viewer else None
+    url = options.url or (before.url if before else None)
+    viewer_from = viewer if viewer and "://" in viewer else None
     published = Published(
         versions=versions,
-        url=options.url or (before.url if before else None),
+        url=url,
         found_at=options.found_at or (before.found_at if before else None),
+        address=address_for_readers(release.place, url),
         doi=check_doi(options.doi) if options.doi else (before.doi if before else None),
-        viewer=address,
+        viewer=viewer_from,
         closed=before.closed if before and options.private else None,
     )
     document = replace(document, published=published, date=published.last.date)

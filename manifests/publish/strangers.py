@@ -24,6 +24,7 @@ def check_strangers(store: S3Store) -> None:
     Raises:
         PolicyError: it cannot be.
     """
+    _refuse_encrypted(store)
     until = time.monotonic() + SEEN_WITHIN_SECONDS
     while (refusal := why_closed(store)) is not None:
         if time.monotonic() > until:
@@ -33,6 +34,18 @@ def check_strangers(store: S3Store) -> None:
                 " Block Public Access"
             )
         time.sleep(0.2)
+
+
+def _refuse_encrypted(store: S3Store) -> None:
+    """Raise PolicyError of objects that no policy of the bucket opens to strangers."""
+    head = store.client.head_object(Bucket=store.bucket, Key=store.prefix + _closing_key(store))
+    if str(head.get("ServerSideEncryption", "")).startswith("aws:kms"):
+        raise PolicyError(
+            f"{store.uri} is encrypted with a key of AWS KMS, so no stranger can read it whatever"
+            " the policy says; set the bucket's default encryption to SSE-S3 (AES256), copy the"
+            f" objects onto themselves (`aws s3 cp --recursive --sse AES256 {store.uri}"
+            f" {store.uri}`) and run the same command again, or use --private"
+        )
 
 
 def why_closed(store: S3Store) -> str | None:
@@ -55,8 +68,7 @@ def check_closed(store: S3Store) -> None:
     until = time.monotonic() + SEEN_WITHIN_SECONDS
     while None in (answers := _told_strangers(store)):
         if time.monotonic() > until:
-            policy = read_policy(store, done="")
-            names = ", ".join(_still_open(policy, store.bucket, store.prefix)) or "none by name"
+            names = ", ".join(_still_open(store)) or "none by name"
             raise PolicyError(
                 f"{store.uri} is STILL OPEN to everyone: by other statements of the policy of"
                 f" bucket {store.bucket!r} ({names}), or by the objects' own ACLs; take those out"
@@ -70,8 +82,10 @@ def check_closed(store: S3Store) -> None:
         )
 
 
-def _still_open(policy: Mapping[str, Any] | None, bucket: str, prefix: str) -> list[str]:
+def _still_open(store: S3Store) -> list[str]:
     """The names of statements that let everyone read or list the release."""
+    policy, partition = read_policy(store, done=""), store.partition
+    bucket, prefix = store.bucket, store.prefix
     there = policy.get("Statement", []) if policy else []
     found = []
     for number, one in enumerate([there] if isinstance(there, Mapping) else there, start=1):
@@ -80,7 +94,10 @@ def _still_open(policy: Mapping[str, Any] | None, bucket: str, prefix: str) -> l
         resources = one.get("Resource")
         patterns = [resources] if isinstance(resources, str) else resources or []
         whole = one.get("Principal") in ("*", {"AWS": "*"}, {"AWS": ["*"]})
-        places = (f"arn:aws:s3:::{bucket}/{prefix}{RELEASE_KEY}", f"arn:aws:s3:::{bucket}")
+        places = (
+            f"arn:{partition}:s3:::{bucket}/{prefix}{RELEASE_KEY}",
+            f"arn:{partition}:s3:::{bucket}",
+        )
         if whole and any(fnmatchcase(place, str(p)) for p in patterns for place in places):
             found.append(str(one.get("Sid") or f"statement {number}"))
     return found
@@ -124,7 +141,17 @@ def public_address(store: S3Store) -> str:
 
     endpoint = store.client.meta.endpoint_url.rstrip("/")
     place = quote(f"{store.prefix}index.html")
+    if not store.is_aws:
+        return f"{endpoint}/{store.bucket}/{place}"
+    # The server of another region than the bucket's does not send a browser on.
+    own, there = store.client.meta.region_name, store.region
     host = urlsplit(endpoint).netloc
-    if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) and "." not in store.bucket:
-        return f"https://{store.bucket}.{host}/{place}"
-    return f"{endpoint}/{store.bucket}/{place}"
+    if there != own:
+        host = (
+            host.replace(f".{own}.", f".{there}.")
+            if f".{own}." in host
+            else f"s3.{there}.amazonaws.com"
+        )
+    if "." in store.bucket:  # no certificate fits it
+        return f"https://{host}/{store.bucket}/{place}"
+    return f"https://{store.bucket}.{host}/{place}"

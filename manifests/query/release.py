@@ -57,11 +57,14 @@ class Release:
         *,
         version: str | None = None,
         expect: str | None = None,
+        endpoint_url: str | None = None,
+        anonymous: bool = False,
         as_it_was: bool = False,
     ) -> Release:
-        """The release at a folder or s3://bucket/prefix.
+        """The release at a folder, s3://bucket/prefix, or a public address.
 
         Args:
+            uri, endpoint_url, anonymous: as of `manifests.storage.open_store`.
             version: an earlier one that was published, such as "1.0.0"; what lies there where
                 None. Samples withdrawn since are withdrawn in every version.
             expect: the SHA-256 of release.json, as its publisher tells it.
@@ -71,7 +74,8 @@ class Release:
             ReleaseError: there is none, it cannot be read, or it is not the one expected; why, and
                 what to do.
         """
-        return cls.at(open_store(uri), version=version, expect=expect, as_it_was=as_it_was)
+        store = open_store(uri, endpoint_url=endpoint_url, anonymous=anonymous)
+        return cls.at(store, version=version, expect=expect, as_it_was=as_it_was)
 
     @classmethod
     def at(

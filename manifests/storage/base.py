@@ -65,8 +65,9 @@ class Entry(NamedTuple):
 class Store(ABC):
     """The objects of one release, by key relative to the release's own folder or prefix.
 
-    A store pickles to its location: a worker that receives one opens its own connection with its
-    own credentials. All methods are safe to call from several threads and processes at once.
+    A store is pickled and copied as its location: a worker that receives one opens its own
+    connection with its own credentials. All methods are safe to call from several threads and
+    processes at once.
 
     Every method raises ReleaseError, in one clear line, where the storage refuses or is away.
     """
@@ -153,6 +154,11 @@ class Store(ABC):
     def server(self) -> str:
         """Who keeps the objects, as errors name it."""
         return self.uri
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What a command on another machine has to be told to find it: the address, options."""
+        return (self.uri,)
 
     def patient(self, seconds: float) -> Store:
         """This store, but each call waits so long for a storage that is away, where it can be."""

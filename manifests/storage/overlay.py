@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from manifests.errors import ReleaseError
 from manifests.storage.base import Chunk, Entry, Store
+from manifests.storage.reading import ReadOnlyStore
 
 
-class Overlay(Store):
+class Overlay(ReadOnlyStore):
     """A store to read from, in which some keys have other contents.
 
     Args:
@@ -58,25 +58,10 @@ class Overlay(Store):
         size = len(other) if isinstance(other, bytes) else other.stat().st_size
         return Entry(key, size, "", 0.0)
 
-    def put(self, key: str, data: bytes, *, content_type: str | None = None) -> None:
-        self._refuse()
+    @property
+    def words(self) -> tuple[str, ...]:
+        return self.below.words
 
-    def put_if_absent(self, key: str, data: bytes) -> bool:
-        self._refuse()
-        return False
-
-    def replace(self, key: str, data: bytes, *, etag: str) -> bool:
-        self._refuse()
-        return False
-
-    def delete(self, key: str, *, etag: str | None = None) -> None:
-        self._refuse()
-
-    def check_writable(self) -> None:
-        self._refuse()
-
-    def sweep(self) -> None:
-        """Nothing is written here, so nothing is left half-written."""
-
-    def _refuse(self) -> None:
-        raise ReleaseError(f"{self.uri}: a version that was published is only read")
+    @property
+    def refusal(self) -> str:
+        return "a version that was published is only read"

@@ -18,7 +18,6 @@ from manifests.format.layout import (
 from manifests.format.parquet import MOST_PART_BYTES, table_from_bytes
 from manifests.format.schema import same_columns
 from manifests.query.release import Release
-from manifests.storage import open_store
 from manifests.storage.base import Entry, Store
 from manifests.storage.threads import OnProgress, in_threads
 from manifests.verify.documents import check_documents, check_plan, check_tables, read_or_why
@@ -35,9 +34,9 @@ CONNECTIONS = 8
 
 
 def open_to_verify(
-    uri: str, *, version: str | None = None, expect: str | None = None
+    store: Store, *, version: str | None = None, expect: str | None = None
 ) -> Release | Report:
-    """The release at a folder or s3://bucket/prefix; a report, where its release.json is no good.
+    """The release in a store; a report, where its release.json is no good.
 
     Args:
         version: an earlier one that was published; what lies there where None.
@@ -46,16 +45,15 @@ def open_to_verify(
     Raises:
         ReleaseError: there is nothing of a finished release, or the storage cannot be read.
     """
-    store = open_store(uri)
     report = Report(uri=store.uri)
     try:
-        return Release.open(uri, version=version, expect=expect)
+        return Release.at(store, version=version, expect=expect)
     except StorageError:
         raise
     except ReleaseError as error:
-        if next(iter(store.list(RELEASE_KEY)), None) is not None:
+        if store.look(RELEASE_KEY) is not None:
             report.error("release-damaged", RELEASE_KEY, str(error))
-        elif next(iter(store.list(MANIFEST_KEY)), None) is not None:
+        elif store.look(MANIFEST_KEY) is not None:
             report.error("release-missing", RELEASE_KEY, str(error))
         else:
             raise

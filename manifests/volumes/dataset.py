@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from manifests.errors import ReleaseError
 from manifests.query.held import held
 from manifests.query.release import Release
 from manifests.query.where import find_column
-from manifests.storage import open_store
 from manifests.storage.base import Store
 from manifests.volumes.cache import CACHE_BYTES, VolumeCache, default_folder
 from manifests.volumes.images import Image, choose, fetch, images_of
@@ -47,10 +47,13 @@ class Volumes:
         cache_bytes: int = CACHE_BYTES,
         version: str | None = None,
         expect: str | None = None,
+        endpoint_url: str | None = None,
+        anonymous: bool = False,
     ) -> None:
         """
         Args:
-            release: a folder, or s3://bucket/prefix; a public bucket needs no credentials.
+            release: a folder, s3://bucket/prefix, or the address of a public release: https://,
+                gs://, az:// or hf://datasets/OWNER/NAME. What is public needs no credentials.
             where: a filter, in the language of `brainpress query`.
             ids: participants, as sub-000001, 000001 or 1.
             limit: the first so many of those that match.
@@ -61,11 +64,19 @@ class Volumes:
             version: an earlier one that was published, such as "1.0.0"; what lies there where
                 None. Samples that were withdrawn since have no image in any version.
             expect: the SHA-256 of release.json, as `brainpress info` shows it.
+            endpoint_url: of the server that keeps the bucket, where it is not the usual one.
+            anonymous: whether credentials are left alone also where there are some.
 
         Raises:
             ReleaseError: no release there, a filter or column that is not understood, no such rows.
         """
-        opened = Release.open(release, version=version, expect=expect)
+        opened = Release.open(
+            release,
+            version=version,
+            expect=expect,
+            endpoint_url=endpoint_url,
+            anonymous=anonymous,
+        )
         covariates = [column.name for column in opened.document.columns]
         names = ["participant_id", *covariates] if columns is None else columns
         self.columns = tuple(dict.fromkeys(find_column(name, opened.schema) for name in names))
@@ -75,6 +86,7 @@ class Volumes:
         self._rows = rows.select(self.columns).combine_chunks()
         self._images = rows.select(["index", "path", "bytes", "sha256"]).combine_chunks()
         self._uri = opened.store.uri
+        self._place = opened.place
         self._store, self._process = opened.store, os.getpid()
         if cache == "":
             cache = None if opened.store.is_local else default_folder()
@@ -116,7 +128,7 @@ class Volumes:
     def store(self) -> Store:
         """The release's store; a process that was forked must not use its parent's connections."""
         if self._process != os.getpid():
-            self._store, self._process = open_store(self._uri), os.getpid()
+            self._store, self._process = copy(self._place), os.getpid()
         return self._store
 
     def _bytes(self, image: Image) -> bytes:

@@ -23,6 +23,7 @@ from manifests.format.schema import OK
 from manifests.query.release import Release
 from manifests.storage.base import Chunk, Store
 
+BATCH_ROWS = 4_096
 ATTEMPTS = 2  # of an image whose digest is wrong: once more, in case it broke on the way
 
 
@@ -30,7 +31,7 @@ class WrongDigestError(ReleaseError):
     """Not the bytes that the manifest names."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Image:
     """Where an image lies in its release, and what it must be."""
 
@@ -80,21 +81,26 @@ def images_of(rows: pa.Table, uri: str) -> list[Image]:
         ReleaseError: a row that names another place, no digest or an absurd size (exit code 1).
     """
     images = []
-    for row in rows.select(["index", "path", "bytes", "sha256"]).to_pylist():
-        index = row.pop("index")
-        place = f"{uri}/{MANIFEST_KEY}: sample {index}"
-        if row["path"] not in {image_path(index, suffix) for suffix in CONTRASTS}:
-            found, expected = ascii(row["path"])[:200], image_path(index)
-            raise ReleaseError(f"{place} lies at {found}, expected {expected!r}", exit_code=1)
-        digest, size = row["sha256"] or "", row["bytes"] or 0
-        if not DIGEST.fullmatch(digest) or not 0 < size <= MOST_IMAGE_BYTES:
-            raise ReleaseError(
-                f"{place} has {row['bytes']} bytes and SHA-256 {ascii(row['sha256'])[:80]};"
-                f" expected a digest, and 1 to {MOST_IMAGE_BYTES:,} bytes",
-                exit_code=1,
-            )
-        images.append(Image(**row))
+    for batch in rows.select(["index", "path", "bytes", "sha256"]).to_batches(BATCH_ROWS):
+        for index, path, size, digest in zip(*batch.to_pydict().values(), strict=True):
+            place = f"{uri}/{MANIFEST_KEY}: sample {index}"
+            if not _is_of(path, index):
+                found, expected = ascii(path)[:200], image_path(index)
+                raise ReleaseError(f"{place} lies at {found}, expected {expected!r}", exit_code=1)
+            if not DIGEST.fullmatch(digest or "") or not 0 < (size or 0) <= MOST_IMAGE_BYTES:
+                raise ReleaseError(
+                    f"{place} has {size} bytes and SHA-256 {ascii(digest)[:80]};"
+                    f" expected a digest, and 1 to {MOST_IMAGE_BYTES:,} bytes",
+                    exit_code=1,
+                )
+            images.append(Image(path, size, digest))
     return images
+
+
+def _is_of(path: str | None, index: int) -> bool:
+    """Whether this is where the format puts an image of that sample."""
+    suffix = (path or "").rpartition("_")[2].removesuffix(".nii.gz")
+    return suffix in CONTRASTS and path == image_path(index, suffix)
 
 
 def fetch(store: Store, image: Image, *, stopped: Callable[[], bool] = lambda: False) -> bytes:

@@ -16,7 +16,7 @@ from manifests.format.json_text import MOST_JSON_BYTES, json_bytes, parse_json
 from manifests.format.layout import MANIFEST_KEY, RELEASE_KEY
 from manifests.query.held import held
 from manifests.query.release import Release
-from manifests.storage import open_store
+from manifests.storage import open_to_write
 from manifests.storage.base import Store
 from manifests.storage.threads import OnProgress
 from manifests.volumes.images import choose, fetch
@@ -65,6 +65,7 @@ def write_shards(
     release: Release,
     out: str | Path,
     *,
+    endpoint_url: str | None = None,
     where: str | None = None,
     size: int = SHARD_BYTES,
     seed: int = 0,
@@ -78,6 +79,7 @@ def write_shards(
     is missing. Few images are in memory at a time; for S3, a shard is first a temporary file.
 
     Args:
+        endpoint_url: of the server that keeps the bucket of `out`, where it is not the usual one.
         size: of a shard, in bytes, about.
         seed: of the order.
 
@@ -89,9 +91,9 @@ def write_shards(
         raise ReleaseError(f"shards of {size} bytes: expected at least 1")
     if seed < 0:
         raise ReleaseError(f"seed {seed}: expected 0 or more")
+    target = open_to_write(out, endpoint_url=endpoint_url)
     with held(release) as checked:
         rows = choose(checked, where=where)
-    target = open_store(out)
     _keep_apart(target, release.store)
     begun = _check_place(target, asked := _plan_document(release, where, size, seed))
     plan = plan_shards(rows, size=size, seed=seed, uri=release.store.uri)
@@ -127,8 +129,10 @@ def place_beside(uri: str) -> str:
     """Where the shards of a release go unless told: RELEASE-shards.
 
     Raises:
-        ReleaseError: the release is a whole bucket, beside which is nothing.
+        ReleaseError: the release is a whole bucket, beside which is nothing, or is only read.
     """
+    if "://" in uri and not uri.startswith("s3://"):
+        raise ReleaseError(f"{uri} is only read: say where the shards go with --out")
     if uri.startswith("s3://") and "/" not in uri.removeprefix("s3://"):
         raise ReleaseError(f"{uri} is a whole bucket: say where the shards go with --out")
     return f"{uri}-shards"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -108,7 +109,7 @@ def staged_metadata(
         others = kept.filter(pc.invert(pc.is_in(kept["index"], rows["index"].combine_chunks())))
         rows = pa.concat_tables([rows, others]).sort_by("index")
     source: dict[str, Any] = {
-        "uri": release.store.uri,
+        "uri": shlex.join(release.store.words),
         "samples": release.about["counts"]["samples"],
         "manifest_sha256": release.about["files"][MANIFEST_KEY],
         "release_sha256": release.digest,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ldm.diffusion.schedule import Schedule
 from ldm.loading import describe
 from ldm.models.bundle.source import is_bundle
 from ldm.models.description import CONFIG, LATENT_DIFFUSION, ModelDescription
+from ldm.networks import RefinerConfig
 from ldm.training.adversarial import PatchCriticConfig
 from ldm.training.config import TrainingConfig
 from ldm.training.presets import Preset, on_card, preset
@@ -73,6 +74,7 @@ def train_decoder(args: argparse.Namespace) -> int:
         "truncation": truncation,
         "draws": args.draws,
         "critic": _critic(chosen).to_json(),
+        "refiner": asdict(chosen.refiner),
         "training": config.identity(),
     }
     about = {"name": args.name or described.name}
@@ -95,7 +97,7 @@ def train_decoder(args: argparse.Namespace) -> int:
     }
     groups, meta = fit(worker, spec, identity, out, group)
     training = {**on_card(chosen), **_training(args, cohort, config, meta)}
-    written = _write(out, args, finished, cohort, groups["average"], training)
+    written = _write(out, args, finished, cohort, chosen.refiner, groups["average"], training)
     mark_finished(out, meta["step"], about)
     size = sum(entry["bytes"] for entry in written.files.values()) / 1e6
     last = meta["history"][-1]
@@ -161,17 +163,21 @@ def _write(
     args: argparse.Namespace,
     described: ModelDescription,
     cohort: PreparedCohort,
+    refiner: RefinerConfig,
     average: dict[str, Any],
     training: dict[str, Any],
 ) -> ModelDescription:
     """The model with its new decoder, and what its quality check accepts of that one's volumes."""
     from ldm.loading import load
     from ldm.models.latent_diffusion import Model, save
-    from ldm.training.decoder import Decoder
+    from ldm.training.decoder import Decoder, with_refiner
 
     model = load(args.model, device="cpu", precision="fp32")
     assert isinstance(model, Model)
-    decoder = Decoder(model.autoencoder)
+    autoencoder = with_refiner(
+        model.autoencoder, refiner, described.latent_mean, described.latent_std
+    )
+    decoder = Decoder(autoencoder)
     decoder.load_state_dict(average)
     before = described.card.get("training", {})
     commands = [*before.get("commands", []), command_line("train-decoder", args)]
@@ -183,11 +189,12 @@ def _write(
         described,
         name=name,
         card=card,
+        autoencoder=autoencoder.config.to_json(),
         bounds=checks.bounds,
         brain_size=checks.brain_size,
         bounds_of=checks.bounds_of,
     )
-    return save(out / "model", whole, decoder.put(model.autoencoder), model.denoiser)
+    return save(out / "model", whole, decoder.put(autoencoder), model.denoiser)
 
 
 def _checks(
@@ -236,7 +243,13 @@ def worker(spec: dict[str, Any]) -> None:
     from ldm.loading import load
     from ldm.models.latent_diffusion import Model
     from ldm.training.adversarial import PatchCritic  # with torch
-    from ldm.training.decoder import Decoder, DecoderTask, DecoderValidation, Denoised
+    from ldm.training.decoder import (
+        Decoder,
+        DecoderTask,
+        DecoderValidation,
+        Denoised,
+        with_refiner,
+    )
     from ldm.volumes.previews import mosaic
     from ray_jobs.training.worker import run_worker
 
@@ -264,8 +277,9 @@ def worker(spec: dict[str, Any]) -> None:
             titles += [f"held out {place + 1}", "given back", "drawn"]
         return mosaic(pictures, titles)
 
+    chosen = Preset.from_json(spec["preset"])
     torch.manual_seed(config.seed)
-    critic = PatchCritic(_critic(Preset.from_json(spec["preset"])))
+    critic = PatchCritic(_critic(chosen))
     task = DecoderTask(
         cohort.volumes("train"),
         told(cohort, described, "train"),
@@ -275,7 +289,10 @@ def worker(spec: dict[str, Any]) -> None:
         critic,
         described.sampling.guidance,
     )
-    decoder = Decoder(model.autoencoder)
+    autoencoder = with_refiner(
+        model.autoencoder, chosen.refiner, described.latent_mean, described.latent_std
+    )
+    decoder = Decoder(autoencoder)
     run_worker(
         decoder, config, task, validation, preview, Path(spec["out"]), spec["threads"], critic
     )

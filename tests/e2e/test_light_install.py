@@ -96,6 +96,7 @@ def test_it_installs_nothing_of_the_press(environment: Path) -> None:
         "packaging",
         "pandas",
         "pyarrow",
+        "urllib3",
     }
     assert {"brainpress", *light} <= names
     assert not names & {"torch", "ray", "monai", "scipy", "nilearn", "smart-open", "pillow"}

@@ -13,7 +13,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-from manifests.storage.s3.store import READ_TIMEOUT_SECONDS
+from manifests.storage.s3.connection import READ_TIMEOUT_SECONDS
 
 REFUSALS = {
     "500 InternalError": (500, "InternalError"),

@@ -75,7 +75,7 @@ def test_what_is_wrong_with_credentials_is_told_without_them(
         monkeypatch.setenv(name, value)
     if wrong == WRONG["an endpoint that is none"]:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", PASSWORD)  # it is known, and starred out
-    monkeypatch.setattr("manifests.storage.s3.store.ATTEMPTS", 1)
+    monkeypatch.setattr("manifests.storage.s3.connection.ATTEMPTS", 1)
     code = main(["info", f"s3://{bucket}/release"])
     said = "".join(capsys.readouterr())
     assert code in (1, 2)

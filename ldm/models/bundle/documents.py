@@ -50,6 +50,13 @@ def inference_config(
     """configs/inference.json: `python -m monai.bundle run` draws one volume with it."""
     autoencoder, denoiser = description.autoencoder, description.denoiser
     check_inert(description.to_json(), description.name)
+    refiner = refiner_def(autoencoder)
+    loading = {
+        "load_autoencoder": _loading("@autoencoder_def", "autoencoder.pt"),
+        "load_network": _loading("@network_def", "model.pt"),
+    }
+    if refiner:
+        loading["load_refiner"] = _loading("@refiner_def", "refiner.pt")
     return {
         "imports": ["$import torch"],
         "bundle_root": ".",
@@ -67,13 +74,14 @@ def inference_config(
         "covariates": middle(description.schema),
         "autoencoder_def": autoencoder_def(autoencoder),
         "network_def": network_def(denoiser),
-        "load_autoencoder": _loading("@autoencoder_def", "autoencoder.pt"),
-        "load_network": _loading("@network_def", "model.pt"),
+        **({"refiner_def": refiner} if refiner else {}),
+        **loading,
         "inferer": {
             "_target_": "scripts.sampler.Sampler",
-            "_requires_": ["@load_autoencoder", "@load_network"],
+            "_requires_": [f"@{name}" for name in loading],
             "autoencoder": "@autoencoder_def",
             "denoiser": "@network_def",
+            **({"refiner": "@refiner_def"} if refiner else {}),
             "covariates": description.schema.to_json()["covariates"],
             "schedule": description.schedule,
             "latent_shape": list(latent_shape),
@@ -93,6 +101,19 @@ def inference_config(
             "$@inferer.save(@output_dir + '/' + @output_name, @covariates, "
             "(@seed, @index, @attempt), steps=@steps)"
         ],
+    }
+
+
+def refiner_def(autoencoder: Mapping[str, Any]) -> dict[str, Any]:
+    """The refiner, of the file that is exported beside the sampler; empty where there is none."""
+    if not (config := autoencoder.get("refiner")):
+        return {}
+    return {
+        "_target_": "scripts.refiner.Refiner",
+        "latent_channels": autoencoder["latent_channels"],
+        "channels": list(config["channels"]),
+        "num_res_blocks": config["num_res_blocks"],
+        "norm_num_groups": config["norm_num_groups"],
     }
 
 

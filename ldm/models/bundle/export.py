@@ -14,7 +14,7 @@ from ldm.folders import replace_folder, side_folder
 from ldm.models.base import LoadedModel
 from ldm.models.bundle.configs import MARK
 from ldm.models.bundle.documents import inference_config, metadata, readme
-from ldm.models.bundle.layout import AUTOENCODER, DENOISER, INFERENCE, METADATA
+from ldm.models.bundle.layout import AUTOENCODER, DENOISER, INFERENCE, METADATA, REFINER
 from ldm.models.description import ModelDescription
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -77,6 +77,8 @@ def is_exported(folder: Path) -> bool:
 def _write(folder: Path, model: Any, name: str) -> None:
     import torch
 
+    from ldm.networks import refiner
+
     description = model.description
     for part in ("configs", "models", "docs"):
         (folder / part).mkdir()
@@ -87,10 +89,15 @@ def _write(folder: Path, model: Any, name: str) -> None:
     for path, document in documents.items():
         text = json.dumps(document, indent=4, ensure_ascii=False)
         (folder / path).write_text(text + "\n")
-    for path, network in ((AUTOENCODER, model.autoencoder.net), (DENOISER, model.denoiser.net)):
+    networks = {AUTOENCODER: model.autoencoder.net, DENOISER: model.denoiser.net}
+    scripts = list(SCRIPTS.glob("*.py"))
+    if model.autoencoder.config.refiner.channels:
+        networks[REFINER] = model.autoencoder.refiner
+        scripts.append(Path(refiner.__file__))
+    for path, network in networks.items():
         torch.save(_plain(network.state_dict().items()), folder / path)
     (folder / "scripts").mkdir()
-    for script in SCRIPTS.glob("*.py"):
+    for script in scripts:
         shutil.copyfile(script, folder / "scripts" / script.name)
     (folder / "docs" / "README.md").write_text(readme(description, name))
     (folder / "LICENSE").write_text(_licence(description))

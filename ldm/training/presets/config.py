@@ -7,7 +7,7 @@ from typing import Any
 
 from ldm.diffusion.schedule import Schedule
 from ldm.errors import LdmError
-from ldm.networks import AutoencoderConfig, DenoiserConfig
+from ldm.networks import AutoencoderConfig, DenoiserConfig, RefinerConfig
 from ldm.training.adversarial import PatchCriticConfig
 from ldm.training.config import TrainingConfig
 from ldm.training.features import FeatureConfig
@@ -15,6 +15,7 @@ from ldm.training.presets import fields
 from ldm.volumes.grid import Grid
 
 CHANNEL, ONE = SCALES = ("channel", "one")
+NO_REFINER = RefinerConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class Preset:
         grid: on which volumes are prepared, and which a model prints.
         autoencoder: volumes to latents and back.
         denoiser: the diffusion U-Net on the latents.
+        refiner: what `train-decoder` puts before the decoder; without channels nothing.
         schedule: of the noise, and what the U-Net learns to say.
         latent_scale: what the latent's channels are divided by: "channel", each its own deviation,
             or "one", the paper's single factor, which leaves strong channels strong.
@@ -42,6 +44,7 @@ class Preset:
     grid: Grid
     autoencoder: AutoencoderConfig
     denoiser: DenoiserConfig
+    refiner: RefinerConfig = NO_REFINER
     schedule: Schedule
     latent_scale: str = CHANNEL
     latent_copies: int
@@ -88,6 +91,8 @@ class Preset:
             self.autoencoder.factor * self.denoiser.factor,
             "the autoencoder's factor times the U-Net's",
         )
+        if self.refiner.channels:
+            self._check_divides(2 * self.autoencoder.factor, "twice the autoencoder's factor")
         self._check_divides(self.features.factor, "the factor of the perceptual term's network")
 
     def _check_divides(self, factor: int, whose: str) -> None:

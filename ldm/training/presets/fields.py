@@ -21,7 +21,7 @@ _DECODER = {"matching_weight"}
 LEFT_OUT: Mapping[str, frozenset[str]] = {
     "": frozenset({"name"}),
     "grid": frozenset({"space"}),
-    "autoencoder": frozenset({"mirrored"}),
+    "autoencoder": frozenset({"mirrored", "refiner"}),
     "denoiser": frozenset(
         {"latent_channels", "conditions", "condition_mean", "condition_std", "null_condition"}
     ),
@@ -75,6 +75,8 @@ def read(kind: type[T], document: Mapping[str, Any], preset: str) -> T:
             if (found := _field(kind, document, preset, "", name)) is not dataclasses.MISSING:
                 parts[name] = found
             continue
+        if name not in document and names(kind)[name].default is not dataclasses.MISSING:
+            continue
         more: dict[str, Any] = {}
         if name == "denoiser":
             channels = parts["autoencoder"].latent_channels
@@ -126,6 +128,7 @@ def _why(part: str, name: str) -> str:
         ("grid", "space"): "prepare --placement says it",
         ("schedule", "truncation"): "train-decoder --truncation says it",
         ("autoencoder", "mirrored"): "it is of published weights alone",
+        ("autoencoder", "refiner"): "it stands beside the autoencoder, as refiner",
     }.get((part, name), "it follows from the cohort's covariates")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ldm.diffusion.schedule import Schedule
-from ldm.networks import AutoencoderConfig, DenoiserConfig
+from ldm.networks import AutoencoderConfig, DenoiserConfig, RefinerConfig
 from ldm.training.adversarial import PatchCriticConfig
 from ldm.training.config import TrainingConfig
 from ldm.training.features import FeatureConfig
@@ -85,6 +85,7 @@ def demo() -> Preset:
             norm_num_groups=16,
             patch=2,
         ),
+        refiner=RefinerConfig(channels=(64, 128)),
         schedule=Schedule(prediction="v"),
         train_autoencoder=TrainingConfig(
             steps=2_500, batch_size=2, learning_rate=1e-3, kl_weight=1e-6 / 40_960, ema_decay=0.995
@@ -138,6 +139,7 @@ def tiny() -> Preset:
             head_channels=(0, 16),
             norm_num_groups=8,
         ),
+        refiner=RefinerConfig(channels=(8, 8), num_res_blocks=1, norm_num_groups=4),
         schedule=Schedule(prediction="v"),
         train_autoencoder=TrainingConfig(
             steps=20,

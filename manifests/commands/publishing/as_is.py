@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from manifests.verify.findings import Report
 
 
-def open_as_is(uri: str, *, dry_run: bool, connections: int, trusting: bool) -> int:
+def open_as_is(store: Store, *, dry_run: bool, connections: int, trusting: bool) -> int:
     """Check all of it, then let strangers in; nothing of it is written.
 
     Args:
@@ -27,16 +27,14 @@ def open_as_is(uri: str, *, dry_run: bool, connections: int, trusting: bool) -> 
         ReleaseError: what was never published, or is not public any more; files beside it.
     """
     from manifests.query.release import Release
-    from manifests.storage import open_store
     from manifests.volumes.shard_index import read_index
 
-    store = open_store(uri)
     index = read_index(store)
     if index is not None:
         return _open_shards(store, index, dry_run=dry_run)
     from manifests.verify import verify
 
-    release = Release.open(uri)
+    release = Release.at(store)
     published = release.document.published
     _refuse_closed(store.uri, published is not None and published.closed is None)
     assert published is not None

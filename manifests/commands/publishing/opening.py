@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,8 @@ def open_release(store: Store, *, dry_run: bool, url: str | None) -> int:
 
     assert isinstance(store, S3Store)
     if dry_run:
-        statements = public_statements(store.bucket, store.prefix.rstrip("/"))
+        prefix = store.prefix.rstrip("/")
+        statements = public_statements(store.bucket, prefix, partition=store.partition)
         print(f"the policy of bucket {store.bucket} would have, besides what it has:")
         print(json.dumps(statements, indent=2))
         return 0
@@ -91,4 +93,5 @@ def open_release(store: Store, *, dry_run: bool, url: str | None) -> int:
         changed = False  # somebody else opened it, who may
     now = "can now" if changed else "could already"
     print(f"anyone {now} list and read {store.uri}/: {url or public_address(store)}")
+    print(f"for readers: brainpress info {shlex.join(store.words)}")
     return 0

@@ -1,14 +1,16 @@
-// Commands to copy: with the address that the page was read from, and with the filter.
+// Commands to copy: with the address of the release, and with the filter.
 
+// Words of a shell, as `publish` was told or found them; RELEASE where it lay in a folder.
 const baked = document.getElementById("address").content.textContent;
 
 export function showCommands(where) {
-  const release = word(s3Address(location) ?? baked);
+  const release = releaseAddress(location, baked);
   set("download", `brainpress download ${release} brains${where && ` --where ${quoted(where)}`}`);
+  document.querySelector("[data-command=sync]").hidden = /^'?https?:/.test(release);
   set("sync", `aws s3 sync --no-sign-request ${release} brains`);
   set("query", `brainpress query ${release} "SELECT count(*) FROM manifest"`);
   // On this machine the file itself is there; a simple server does not serve the ranges polars asks.
-  if (location.protocol !== "file:" && !/^(localhost|127\.|\[::1\])/.test(location.hostname)) {
+  if (!isHere(location)) {
     const manifest = new URL("manifest.parquet", location.href.split(/[?#]/)[0]).href.replaceAll("'", "%27");
     set("python", `import pandas as pd
 pd.read_parquet("${manifest}").describe()
@@ -33,6 +35,19 @@ export async function showDigest() {
     place.querySelector("span").textContent = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
     place.hidden = false;
   } catch { /* a local copy, read as a file: `brainpress info` shows it */ }
+}
+
+// What a command calls the release: the bucket that S3 itself serves the page from; what it was
+// published at; else where the page was read from, if that is not this machine.
+export function releaseAddress(location, published) {
+  const bucket = s3Address(location);
+  if (bucket) return word(bucket);
+  if (published !== "RELEASE" || isHere(location)) return published;
+  return word(new URL(".", location.href).href.replace(/\/$/, ""));
+}
+
+function isHere({ protocol, hostname }) {
+  return protocol === "file:" || /^(localhost|127\.|\[::1\])/.test(hostname);
 }
 
 // s3://bucket/prefix of a page that S3 itself serves; null of any other.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -30,6 +31,8 @@ PASSING = {
     "XAmzContentSHA256Mismatch",
     "XAmzContentChecksumMismatch",
 }
+DENIED = {"AccessDenied", "403", "Forbidden", "AllAccessDisabled"}
+_ENCRYPTED = re.compile(r"\bkms:[A-Z]|\bAWS KMS\b|^KMS\.")
 HOW_TO_SIGN = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 
 
@@ -42,12 +45,14 @@ class Bucket:
         name: of the bucket.
         endpoint: of the server, in words where no client was made yet.
         signed: whether requests carry credentials.
+        anonymous: whether the user wants it so.
     """
 
     uri: str
     name: str
     endpoint: str
     signed: bool
+    anonymous: bool = False
 
 
 def code_of(error: BaseException) -> str:
@@ -69,6 +74,22 @@ def passes(error: BaseException) -> bool:
     away = (botocore.HTTPClientError, botocore.ConnectionError, ConnectionError)
     lost = isinstance(error, (*away, botocore.IncompleteReadError))
     return lost and not isinstance(error, botocore.SSLError)
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether it lies with the credentials, so that who brings none may fare better."""
+    from botocore import exceptions as botocore
+
+    unusable = (
+        botocore.ProfileNotFound,
+        botocore.PartialCredentialsError,
+        botocore.NoCredentialsError,
+        botocore.CredentialRetrievalError,
+        botocore.TokenRetrievalError,
+        botocore.SSOError,
+    )
+    # The answer to a HEAD has no body: of a token that has expired it is a plain 400.
+    return code_of(error) in {*WRONG_CREDENTIALS, *DENIED, "400"} or isinstance(error, unusable)
 
 
 def explain(error: Exception, *, verb: str, bucket: Bucket, key: str) -> ReleaseError | None:
@@ -113,19 +134,28 @@ def _refusal(error: Exception, *, verb: str, bucket: Bucket, place: str) -> Rele
             f"cannot {verb} {place}: {WRONG_CREDENTIALS[code]} ({code}); check the AWS credentials"
             " (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"
         )
-    if code in {"AccessDenied", "403", "Forbidden", "AllAccessDisabled"}:
+    if _ENCRYPTED.search(f"{code} {error}"):
+        return StorageError(
+            f"cannot {verb} {place}: it is encrypted with a key of AWS KMS, which"
+            f" {'these credentials' if bucket.signed else 'strangers'} may not use ({code});"
+            " its owner can allow kms:Decrypt, and encrypts a public release with SSE-S3 (AES256)"
+        )
+    if code in DENIED:
         if not bucket.signed:
+            found = "credentials are left alone" if bucket.anonymous else "found no AWS credentials"
+            how = "leave out --anonymous" if bucket.anonymous else HOW_TO_SIGN
             return StorageError(
-                f"cannot {verb} {place}: found no AWS credentials, and it is not open to everyone;"
-                f" {HOW_TO_SIGN}"
+                f"cannot {verb} {place}: {found}, and it is not open to everyone; {how}"
             )
         return StorageError(
             f"cannot {verb} {place}: these AWS credentials are not allowed to;"
-            " ask the bucket's owner, or use others (AWS_PROFILE)"
+            " ask the bucket's owner, or use others (AWS_PROFILE), and where whoever asks pays,"
+            " set AWS_REQUEST_PAYER=requester"
         )
     if code in {"PermanentRedirect", "301", "AuthorizationHeaderMalformed"}:
         return StorageError(
-            f"cannot {verb} {place}: the bucket is in another region; set AWS_REGION"
+            f"cannot {verb} {place}: the bucket is in another region than"
+            f" {bucket.endpoint}; set AWS_REGION to its own"
         )
     kind = StorageError if passes(error) else ReleaseError
     return kind(f"cannot {verb} {place}: the server answered {error}", exit_code=1)
@@ -140,6 +170,6 @@ def refuse_credentials_in(endpoint: str) -> None:
     parts = urlsplit(endpoint)
     if "@" in parts.netloc or parts.query:
         raise ReleaseError(
-            "AWS_ENDPOINT_URL has a user name, a password or a query in it, expected"
-            f" https://host:port; {HOW_TO_SIGN}"
+            "the endpoint of S3 (AWS_ENDPOINT_URL, --endpoint-url) has a user name, a password or a"
+            f" query in it, expected https://host:port; {HOW_TO_SIGN}"
         )

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import itertools
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar
 
 from manifests.errors import ReleaseError
 from manifests.storage.base import (
@@ -28,22 +26,19 @@ from manifests.storage.base import (
     content_type_of,
     is_hidden,
 )
-from manifests.storage.s3.errors import (
-    MISSING,
-    Bucket,
-    code_of,
-    explain,
-    passes,
-    refuse_credentials_in,
+from manifests.storage.ranges import reader
+from manifests.storage.s3.clients import Clients
+from manifests.storage.s3.connection import (
+    ATTEMPTS,
+    Access,
+    is_aws,
+    partition_of,
+    region_of,
 )
-from manifests.storage.s3.stream import BrokenStreamError, Streams
+from manifests.storage.s3.errors import MISSING, Bucket, code_of, explain, passes
+from manifests.storage.s3.stream import BrokenStreamError
 from manifests.text import one_line
 
-ATTEMPTS = 5
-CONNECT_TIMEOUT_SECONDS = 10
-READ_TIMEOUT_SECONDS = 60
-CONNECTIONS = 32
-READ_AHEAD_BYTES = 1 << 16
 LONGEST_PAUSE_SECONDS = 5.0
 CONDITION_FAILED = {"PreconditionFailed", "412"}
 
@@ -62,41 +57,59 @@ class S3Store(Store):
 
     is_local = False
 
-    def __init__(self, bucket: str, prefix: str, patience_seconds: float = 0.0) -> None:
-        self.bucket = bucket
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        patience_seconds: float = 0.0,
+        access: Access = Access(),  # noqa: B008 - it is frozen
+    ) -> None:
+        self.bucket, self.access = bucket, access
         self.patience_seconds = patience_seconds
         self.prefix = f"{prefix}/" if prefix else ""
         self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
-        self.signed = True
-        self._client: Any = None
-        # A function, not the session itself: MONAI looks for things to seed in all that a dataset
-        # holds, and finds no end in a session.
-        self._make_stream: Callable[[Any], Streams] | None = None
-        self._stream: Streams | None = None
+        self._clients = Clients(bucket, access, self.uri)
         self._bucket_seen = False
-        self._lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[object, tuple[str, str, float]]:
-        return S3Store, (self.bucket, self.prefix.rstrip("/"), self.patience_seconds)
+    def __reduce__(self) -> tuple[object, tuple[str, str, float, Access]]:
+        prefix = self.prefix.rstrip("/")
+        return S3Store, (self.bucket, prefix, self.patience_seconds, self.access)
 
     def patient(self, seconds: float) -> S3Store:
-        return S3Store(self.bucket, self.prefix.rstrip("/"), seconds)
+        return S3Store(self.bucket, self.prefix.rstrip("/"), seconds, self.access)
 
     @property
     def client(self) -> Any:
         """The boto3 client, made once; unsigned where the machine has no credentials at all."""
-        with self._lock:
-            if self._client is None:
-                with self._told("open"):
-                    self._client = self._connect()
-            return self._client
+        with self._told("open"):
+            return self._clients.own
 
     @property
     def where(self) -> Bucket:
         """Where its requests go, for errors."""
-        known = self._client
-        endpoint = str(known.meta.endpoint_url) if known is not None else "the S3 endpoint"
-        return Bucket(uri=self.uri, name=self.bucket, endpoint=endpoint, signed=self.signed)
+        return self._clients.where
+
+    @property
+    def is_aws(self) -> bool:
+        """Whether AWS keeps it, and no other server that speaks as S3 does."""
+        return is_aws(self.client)
+
+    @property
+    def region(self) -> str:
+        """In which the bucket lies."""
+        return region_of(self.client, self.bucket)
+
+    @property
+    def partition(self) -> str:
+        """What the ARN of the bucket begins with."""
+        return partition_of(self.client)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        client = self.client
+        if is_aws(client) and client.meta.partition == "aws":
+            return (self.uri,)
+        return self.uri, "--endpoint-url", str(client.meta.endpoint_url)
 
     def put(self, key: str, data: bytes, *, content_type: str | None = None) -> None:
         with self._told("write", key):
@@ -127,7 +140,7 @@ class S3Store(Store):
         at = 0
         with self._told("read", key), suppress(BrokenStreamError):
             place = self._key(key)
-            for chunk in self._streams().read(place, piece_bytes=CHUNK_BYTES, most=most):
+            for chunk in self._clients.streams().read(place, piece_bytes=CHUNK_BYTES, most=most):
                 at += len(chunk)
                 yield chunk
             return
@@ -137,12 +150,12 @@ class S3Store(Store):
         """The object's bytes from number `at` on; a body that breaks off is gone on with there."""
         from botocore.exceptions import HTTPClientError, IncompleteReadError
 
-        place = {"Bucket": self.bucket, "Key": self._key(key)}
+        place = {"Key": self._key(key)}
         with self._told("read", key):
             for attempt in range(ATTEMPTS):
                 rest = {"Range": f"bytes={at}-"} if at else {}
                 try:
-                    answer = self._ask(partial(self.client.get_object, **place, **rest))
+                    answer = self._ask(partial(self._clients.read, "get_object", **place, **rest))
                     with closing(answer["Body"]) as body:
                         self._check_size(key, at + answer["ContentLength"], most)
                         while chunk := body.read(CHUNK_BYTES):
@@ -158,20 +171,11 @@ class S3Store(Store):
                         raise KeyError(key) from None
                     raise
 
-    def _streams(self) -> Streams:
-        """Made once, with what the client was made with."""
-        client = self.client
-        with self._lock:
-            if self._stream is None:
-                assert self._make_stream is not None
-                self._stream = self._make_stream(client)
-            return self._stream
-
     def list(self, prefix: str = "") -> Iterator[Entry]:
         with self._told("list"):
-            about = {"Bucket": self.bucket, "Prefix": self.prefix + prefix}
+            about = {"Prefix": self.prefix + prefix}
             while True:
-                page = self._ask(lambda: self.client.list_objects_v2(**about))
+                page = self._ask(partial(self._clients.read, "list_objects_v2", **about))
                 for item in page.get("Contents", ()):
                     key = item["Key"].removeprefix(self.prefix)
                     if key and not key.endswith("/") and not is_hidden(key):
@@ -202,16 +206,20 @@ class S3Store(Store):
 
     def open(self, key: str) -> BinaryIO:
         head = self._head(key)
-        reader = _Ranges(self, key, head["ContentLength"], head["ETag"])
-        return cast(BinaryIO, io.BufferedReader(reader, READ_AHEAD_BYTES))
+
+        def fetch(start: int, end: int) -> bytes:
+            with self._told("read", key):
+                ask = partial(self._read, key, (start, end - 1), etag=head["ETag"])
+                return self._ask(ask)[0]
+
+        return reader(fetch, head["ContentLength"])
 
     def _head(self, key: str) -> Any:
         with self._told("read", key):
             try:
-                place = {"Bucket": self.bucket, "Key": self._key(key)}
-                return self._ask(lambda: self.client.head_object(**place))
+                return self._ask(partial(self._clients.read, "head_object", Key=self._key(key)))
             except Exception as error:
-                if code_of(error) not in MISSING | {"403"}:
+                if code_of(error) not in MISSING | {"403", "400"}:
                     raise
                 # The answer to a HEAD has no body: ask again, to learn what is wrong.
                 self._read(key, (0, 0))
@@ -232,34 +240,6 @@ class S3Store(Store):
 
     def sweep(self) -> None:
         """Nothing to remove: an object that was not put whole does not exist."""
-
-    def _connect(self) -> Any:
-        import boto3
-        from botocore import UNSIGNED
-        from botocore.config import Config
-
-        session = boto3.session.Session()
-        self.signed = session.get_credentials() is not None
-        config = Config(
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            read_timeout=READ_TIMEOUT_SECONDS,
-            max_pool_connections=CONNECTIONS,
-            user_agent_extra="brainpress",
-        )
-        if not self.signed:
-            config = config.merge(Config(signature_version=UNSIGNED))
-        client = session.client("s3", config=config)
-        refuse_credentials_in(client.meta.endpoint_url)
-        self._make_stream = lambda client: Streams(
-            session,
-            client,
-            self.bucket,
-            signed=self.signed,
-            connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
-            read_timeout_seconds=READ_TIMEOUT_SECONDS,
-        )
-        return client
 
     def _key(self, key: str) -> str:
         return self.prefix + check_key(key)
@@ -319,11 +299,12 @@ class S3Store(Store):
         """
         from botocore.exceptions import HTTPClientError, IncompleteReadError
 
+        place = {"Key": self._key(key)}
         extra = {} if span is None else {"Range": f"bytes={span[0]}-{span[1]}"}
         extra |= {"IfMatch": etag} if etag else {}
         for attempt in range(ATTEMPTS):
             try:
-                answer = self.client.get_object(Bucket=self.bucket, Key=self._key(key), **extra)
+                answer = self._clients.read("get_object", **place, **extra)
                 self._check_size(key, answer["ContentLength"], most)
                 return answer["Body"].read(), answer["ETag"]
             except (HTTPClientError, IncompleteReadError, ConnectionError):
@@ -364,41 +345,7 @@ class S3Store(Store):
         except (KeyError, ReleaseError):
             raise
         except Exception as error:
-            line = explain(error, verb=verb, bucket=self.where, key=key)
+            line = explain(error, verb=verb, bucket=self.where, key="" if is_hidden(key) else key)
             if line is None:
                 raise
             raise line from error
-
-
-class _Ranges(io.RawIOBase):
-    """A raw reader of one object as it was when it was opened, a range at a time."""
-
-    def __init__(self, store: S3Store, key: str, size: int, etag: str) -> None:
-        self._store, self._key, self._size, self._etag = store, key, size, etag
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, start + offset)
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        count = min(len(buffer), self._size - self._at)
-        if count <= 0:
-            return 0
-        with self._store._told("read", self._key):
-            span = (self._at, self._at + count - 1)
-            ask = partial(self._store._read, self._key, span, etag=self._etag)
-            data, _ = self._store._ask(ask)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)

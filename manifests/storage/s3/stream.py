@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 RETRIES = 2
+# The process in which obstore has its threads; whoever is forked from it would wait for them.
+_process: int | None = None
 FAILURES = 3  # objects in a row of which not one byte came: this server is for boto3 alone
 
 
@@ -18,13 +21,14 @@ class BrokenStreamError(Exception):
 class Streams:
     """Reads objects of one bucket; whatever does not go well is left to boto3.
 
-    A server that obstore cannot reach at all (certificates of one's own, another region) is not
-    asked again.
+    A server that obstore cannot reach at all (certificates of one's own) is not asked again.
 
     Args:
         session: the boto3 session, whose credentials are used and renewed.
-        client: the boto3 client, whose endpoint and region are used.
+        client: the boto3 client, whose endpoint is used.
         signed: whether there are credentials.
+        region: in which the bucket lies.
+        requester_pays: whether to say that whoever asks pays.
     """
 
     __slots__ = ("_failures", "_lock", "_store")
@@ -36,6 +40,8 @@ class Streams:
         bucket: str,
         *,
         signed: bool,
+        region: str,
+        requester_pays: bool = False,
         connect_timeout_seconds: float,
         read_timeout_seconds: float,
     ) -> None:
@@ -49,7 +55,8 @@ class Streams:
         self._store = S3Store(
             bucket,
             endpoint=endpoint,
-            region=client.meta.region_name or "us-east-1",
+            region=region,
+            request_payer=requester_pays,
             virtual_hosted_style_request=False,
             client_options={
                 "allow_http": endpoint.startswith("http://"),
@@ -75,8 +82,10 @@ class Streams:
         """
         import obstore
 
-        if self._failures >= FAILURES:
+        global _process
+        if self._failures >= FAILURES or _process not in (None, os.getpid()):
             raise BrokenStreamError
+        _process = os.getpid()
         left: int | None = None
         try:
             found = obstore.get(self._store, key)

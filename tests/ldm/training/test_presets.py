@@ -99,7 +99,7 @@ def test_a_card_has_every_field_of_a_file_and_the_name_of_our_own(tmp_path: Path
     [
         ({"grids": 1}, "unknown field grids: did you mean grid?"),
         ({"denoiser": {"chanels": [8]}}, "denoiser.chanels: did you mean denoiser.channels?"),
-        ({"zebra": 1}, "unknown field zebra: expected grid, autoencoder, denoiser, schedule,"),
+        ({"zebra": 1}, "unknown field zebra: expected grid, autoencoder, denoiser, refiner, sch"),
         ({"name": "demo"}, "name is no field of a file: a preset is called as its file is"),
         ({"train_diffusion": {"kl_weight": 1.0}}, "train_diffusion.kl_weight is no field of a "),
         ({"denoiser": {"conditions": 3}}, "it follows from the cohort's covariates; leave it out"),

@@ -158,7 +158,7 @@ def test_a_wrong_command_gets_one_line(
     assert "did you mean sex?" in told(capsys, 2, "query", release, "--columns", "sexx")
     assert "not a number of at least 0" in told(capsys, 2, "query", release, "--limit", "-3")
     assert "expected at least 1" in told(capsys, 2, "verify", release, "--connections", "0")
-    assert "cannot use gs://" in told(capsys, 2, "info", "gs://bucket/release")
+    assert "cannot use ftp://" in told(capsys, 2, "info", "ftp://bucket/release")
     assert "invalid choice" in told(
         capsys, 2, "download", release, str(tmp_path / "out"), "--existing", "ask"
     )

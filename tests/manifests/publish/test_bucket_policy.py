@@ -183,7 +183,7 @@ BLOCKED = (
 class Server:
     """A client of a bucket whose policy somebody keeps changing, or that refuses."""
 
-    meta = SimpleNamespace(endpoint_url="https://s3.example.org")
+    meta = SimpleNamespace(endpoint_url="https://s3.example.org", partition="aws")
 
     def __init__(self, *, code: str = "", text: str = "", lost: int = 0) -> None:
         self.code, self.text, self.lost = code, text, lost
@@ -208,7 +208,7 @@ class Server:
 
 def store_of(server: Server) -> S3Store:
     store = S3Store("lab", "r")
-    store._client = server
+    store._clients.known = server
     return store
 
 
@@ -278,29 +278,72 @@ def test_a_release_that_stays_closed_is_told(
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "bucket", "prefix", "address"),
+    ("endpoint", "there", "bucket", "prefix", "address"),
     [
-        ("http://127.0.0.1:9", "lab", "a b/r", "http://127.0.0.1:9/lab/a%20b/r/index.html"),
+        ("http://127.0.0.1:9", "", "lab", "a b/r", "http://127.0.0.1:9/lab/a%20b/r/index.html"),
         (
             "https://s3.eu-west-1.amazonaws.com",
+            "eu-west-1",
             "lab",
             "r",
             "https://lab.s3.eu-west-1.amazonaws.com/r/index.html",
         ),
         (
             "https://s3.eu-west-1.amazonaws.com",
+            "ap-east-1",
             "lab.org",
             "",
-            "https://s3.eu-west-1.amazonaws.com/lab.org/index.html",
+            "https://s3.ap-east-1.amazonaws.com/lab.org/index.html",
+        ),
+        (
+            "https://s3.amazonaws.com",
+            "ap-east-1",
+            "lab",
+            "r",
+            "https://lab.s3.ap-east-1.amazonaws.com/r/index.html",
+        ),
+        (
+            "https://s3.cn-north-1.amazonaws.com.cn",
+            "cn-north-1",
+            "lab",
+            "r",
+            "https://lab.s3.cn-north-1.amazonaws.com.cn/r/index.html",
         ),
     ],
-    ids=["a server of one's own", "aws", "aws, a bucket with a dot"],
+    ids=["one's own", "aws", "a dot, in another region", "in another region", "China"],
 )
-def test_the_address_of_the_page(endpoint: str, bucket: str, prefix: str, address: str) -> None:
+def test_the_address_of_the_page(
+    endpoint: str, there: str, bucket: str, prefix: str, address: str
+) -> None:
     class Client:
-        class meta:
-            endpoint_url = endpoint
+        meta = SimpleNamespace(
+            endpoint_url=endpoint, region_name="cn-north-1" if ".cn" in endpoint else "eu-west-1"
+        )
+
+        def head_bucket(self, **about: Any) -> None:
+            told = {"HTTPHeaders": {"x-amz-bucket-region": there}}
+            # Who may not list the bucket is told all the same.
+            raise ClientError({"Error": {"Code": "403"}, "ResponseMetadata": told}, "HeadBucket")  # type: ignore[typeddict-item]
 
     store = S3Store(bucket, prefix)
-    store._client = Client()
+    store._clients.known = Client()
     assert public_address(store) == address
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [("eu-west-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")],
+)
+def test_a_policy_names_the_bucket_as_its_partition_does(
+    region: str, partition: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv("AWS_REGION", region)
+    store = S3Store("lab", "r")
+    statements = public_statements("lab", "r", partition=store.partition)
+    assert statements[0]["Resource"] == [f"arn:{partition}:s3:::lab/r/*"]
+    assert statements[1]["Resource"] == [f"arn:{partition}:s3:::lab"]
+    # Elsewhere than in the partition of the whole world, readers have to be told of the server.
+    assert (store.words == ("s3://lab/r",)) == (partition == "aws")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # a server with a region's name
+    assert S3Store("lab", "r").partition == "aws"

@@ -243,7 +243,7 @@ def test_a_sweep_spares_the_side_files_of_living_writers(tmp_path: Path) -> None
     ("uri", "line"),
     [
         ("", "empty location"),
-        ("gs://bucket/x", "cannot use gs://"),
+        ("ftp://bucket/x", "cannot use ftp://"),
         ("s3:/bucket/x", "two slashes"),
         ("s3:bucket", "two slashes"),
         ("s3://", "no bucket name"),

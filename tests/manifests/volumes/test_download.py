@@ -108,6 +108,51 @@ def test_what_to_do_with_another_file_is_a_choice(
     assert bool(codes) == (existing is Existing.SKIP)
 
 
+def test_another_file_of_an_image_s_size_is_not_overwritten_either(tmp_path: Path) -> None:
+    make_release(tmp_path / "release", 3)
+    out = tmp_path / "out"
+    taken = out / image_path(1)
+    taken.parent.mkdir(parents=True)
+    mine = bytes(len(image_bytes(1)))
+    taken.write_bytes(mine)
+    release = Release.open(tmp_path / "release")
+    with pytest.raises(ReleaseError, match="is there and is not the release's file"):
+        download(release, out)
+    assert taken.read_bytes() == mine
+    assert not (out / "release.json").exists()
+    assert download(release, out, existing=Existing.SKIP).skipped == [image_path(1)]
+    assert taken.read_bytes() == mine
+    assert download(release, out, existing=Existing.OVERWRITE).fetched == 1
+    assert verify(Release.open(out)).findings == []
+
+
+def test_going_on_begins_with_the_first_image_and_not_with_a_look_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_release(tmp_path / "release", 9)
+    release, out = Release.open(tmp_path / "release"), tmp_path / "out"
+    download(release, out)
+    (out / image_path(0)).unlink()
+    (out / "release.json").unlink()  # as a killed one leaves it
+    seen: list[str] = []
+    get = LocalStore.get_with_etag
+
+    def told(self: LocalStore, key: str, *, most: int | None = None) -> tuple[bytes, str]:
+        if self.uri == str(out) and key.endswith(".nii.gz"):
+            seen.append(key)
+        return get(self, key, most=most)
+
+    monkeypatch.setattr(LocalStore, "get_with_etag", told)
+    report = download(
+        release,
+        out,
+        connections=1,
+        on_progress=lambda done, *_: seen.append("image 0 is there") if done == 1 else None,
+    )
+    assert (report.fetched, report.present) == (1, 8)
+    assert seen[0] == "image 0 is there"
+
+
 def test_an_image_that_is_not_what_the_manifest_says_is_not_kept(
     place: str, tmp_path: Path
 ) -> None:
@@ -133,7 +178,7 @@ def test_a_release_that_is_broken_throughout_is_given_up(
     store = make_release(tmp_path / "release", 9)
     for index in range(9):
         store.delete(image_path(index))
-    monkeypatch.setattr("manifests.volumes.download.MOST_FAILURES", 3)
+    monkeypatch.setattr("manifests.volumes.taking.MOST_FAILURES", 3)
     report = download(Release.open(tmp_path / "release"), tmp_path / "out", connections=1)
     assert (len(report.failed), report.not_tried) == (3, 6)
 

@@ -30,6 +30,7 @@ class Sampler:
     Args:
         autoencoder: MONAI's AutoencoderKL.
         denoiser: MONAI's DiffusionModelUNet.
+        refiner: of refiner.py beside this file, where the model has one: stands before the decoder.
         covariates: name, kind, minimum, maximum, levels and, where it is "one-hot", coding of
             each, in the network's order.
         schedule: steps, beta_start, beta_end, what the denoiser predicts: "epsilon", "v" or "x0" on
@@ -59,6 +60,7 @@ class Sampler:
         affine: Sequence[Sequence[float]],
         latent_mean: Sequence[float],
         latent_std: Sequence[float],
+        refiner: nn.Module | None = None,
         calibration: Mapping[str, Mapping[str, Any]] | None = None,
         condition_mean: Sequence[float] = (),
         condition_std: Sequence[float] = (),
@@ -70,6 +72,7 @@ class Sampler:
     ) -> None:
         self.autoencoder: Any = _ready(autoencoder, device)
         self.denoiser: Any = _ready(denoiser, device)
+        self.refiner: Any = nn.Identity() if refiner is None else _ready(refiner, device)
         self.covariates = [dict(covariate) for covariate in covariates]
         self.schedule = dict(schedule)
         self.truncation = int(self.schedule.pop("truncation", 0))
@@ -107,7 +110,8 @@ class Sampler:
     def volume(self, values: Mapping[str, Any], key: Sequence[int], *, steps: int) -> np.ndarray:
         """One volume (X, Y, Z) float32, RAS, not clipped."""
         latent = self.latent(values, key, steps=steps)
-        volume = self.autoencoder.decode(latent * self.latent_std + self.latent_mean)
+        latent = self.refiner(latent * self.latent_std + self.latent_mean)
+        volume = self.autoencoder.decode(latent)
         volume = _from_cells(volume, self.autoencoder_patch)
         volume = volume.flip(2) if self.mirrored else volume
         return np.asarray(volume[0, 0].float().cpu().numpy())

@@ -33,6 +33,7 @@ from ldm.models.bundle.scripts import sampler
 from ldm.models.latent_diffusion import Model, save
 from ldm.networks import Autoencoder, Denoiser, DenoiserConfig
 from ldm.noise import LATENT, normal
+from ldm.training.decoder import with_refiner
 from ldm.training.presets import PRESETS, preset
 from ldm.volumes.conversion import to_nifti_bytes
 from ray_jobs import cli
@@ -242,10 +243,11 @@ def test_the_script_s_noise_levels_and_scaling_are_ours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prediction", "truncation"), [*((name, 0) for name in PREDICTIONS), ("v", 250)]
+    ("prediction", "truncation", "refined"),
+    [*((name, 0, False) for name in PREDICTIONS), ("v", 250, False), ("v", 250, True)],
 )
 def test_the_script_samples_like_the_model_whatever_is_predicted(
-    standardising: Path, tmp_path: Path, prediction: str, truncation: int
+    standardising: Path, tmp_path: Path, prediction: str, truncation: int, refined: bool
 ) -> None:
     model = load(standardising, device="cpu", precision="fp32")
     assert isinstance(model, Model)
@@ -254,11 +256,15 @@ def test_the_script_samples_like_the_model_whatever_is_predicted(
         "prediction": prediction,
         **({"truncation": truncation} if truncation else {}),
     }
+    autoencoder = refining(model.autoencoder) if refined else model.autoencoder
+    description = replace(
+        model.description, schedule=schedule, autoencoder=autoencoder.config.to_json()
+    )
     folder = tmp_path / "model"
     save(
         folder,
-        replace(model.description, schedule=schedule),
-        model.autoencoder,
+        description,
+        autoencoder,
         model.denoiser,
         dtype=torch.float32,
     )
@@ -273,6 +279,7 @@ def test_the_script_samples_like_the_model_whatever_is_predicted(
         affine=changed.grid.affine.tolist(),
         latent_mean=(0.2, -0.1),
         latent_std=(1.5, 0.7),
+        refiner=changed.autoencoder.refiner if refined else None,
         calibration=changed.description.calibration.to_json(),
         condition_mean=(0.5, 0.4, 0.2, 0.6),
         condition_std=(0.5, 0.2, 0.1, 0.2),
@@ -281,6 +288,30 @@ def test_the_script_samples_like_the_model_whatever_is_predicted(
     )
     latent = changed.sample_latents([ROW], [KEY], steps=3, sampler="ddim")
     torch.testing.assert_close(drawn.volume(ROW, KEY, steps=3), changed.decode(latent)[0])
+
+
+def refining(autoencoder: Autoencoder) -> Autoencoder:
+    """With a refiner of random weights before its decoder."""
+    torch.manual_seed(0)
+    found = with_refiner(autoencoder, PRESETS["tiny"]().refiner, (0.2, -0.1), (1.5, 0.7))
+    for parameter in found.refiner.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return found
+
+
+def test_a_bundle_takes_the_refiner_along(
+    standardising: Path, tmp_path: Path, one_thread: None
+) -> None:
+    model = load(standardising, device="cpu", precision="fp32")
+    assert isinstance(model, Model)
+    autoencoder = refining(model.autoencoder)
+    described = replace(model.description, autoencoder=autoencoder.config.to_json())
+    source = tmp_path / "model"
+    save(source, described, autoencoder, model.denoiser, dtype=torch.float32)
+    export(str(source), tmp_path / "bundle")
+    options = [f"--covariates#{name}={value}" for name, value in ROW.items()]
+    ran(tmp_path / "bundle", "--seed=3", "--index=12", "--attempt=1", "--steps=4", *options)
+    assert written(tmp_path / "bundle") == generated(str(source))
 
 
 def test_a_script_s_wrong_value_is_told() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -34,9 +36,10 @@ def filled(bucket: str) -> S3Store:
 
 
 def streams(endpoint: str, bucket: str, *, signed: bool = True) -> Streams:
-    client = SimpleNamespace(meta=SimpleNamespace(endpoint_url=endpoint, region_name="us-east-1"))
+    client = SimpleNamespace(meta=SimpleNamespace(endpoint_url=endpoint))
     seconds = {"connect_timeout_seconds": 5, "read_timeout_seconds": 5}
-    return Streams(boto3.session.Session(), client, bucket, signed=signed, **seconds)
+    session = boto3.session.Session()
+    return Streams(session, client, bucket, signed=signed, region="us-east-1", **seconds)
 
 
 def test_a_stream_alone_gives_every_object_in_pieces(s3: S3Server, bucket: str) -> None:
@@ -81,12 +84,23 @@ def test_what_cannot_be_read_is_told_as_ever(bucket: str, key: str) -> None:
 def test_a_server_that_is_out_of_reach_for_streams_is_left_to_boto3(bucket: str) -> None:
     store = filled(bucket)
     proxy = FaultyProxy("http://127.0.0.1:9")
-    store._stream = streams(proxy.url, bucket)
+    store._clients._stream = streams(proxy.url, bucket)
     for key, data in DATA.items():
         assert b"".join(store.get_chunks(key)) == data
     asked = proxy.requests
     assert asked >= FAILURES
     with pytest.raises(BrokenStreamError):
-        next(store._stream.read("release/objects/3", piece_bytes=1, most=None))
+        next(store._clients._stream.read("release/objects/3", piece_bytes=1, most=None))
     assert proxy.requests == asked
     proxy.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_process_that_was_forked_reads_in_pieces_too(bucket: str) -> None:
+    store = filled(bucket)
+    assert b"".join(store.get_chunks("objects/3")) == DATA["objects/3"]
+    child = os.fork()
+    if child == 0:  # where the threads of obstore are not
+        there = open_store(store.uri)
+        os._exit(0 if b"".join(there.get_chunks("objects/3")) == DATA["objects/3"] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
