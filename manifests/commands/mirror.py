@@ -1,9 +1,10 @@
 """A copy of a whole release, or of a set of its shards, that is the same one: byte for byte.
 
 From a folder, a bucket or an address of the web to a folder or bucket. Each file is held against
-its digest while it is copied; release.json is written last and has the same SHA-256, so `--expect` holds of the copy too.
-Run again after an interruption it goes on; after the release was published anew it brings the copy
-up to date. `brainpress publish COPY --as-is` opens a copy in a bucket to everyone."""
+its digest while it is copied; release.json is written last and has the same SHA-256, so `--expect`
+holds of the copy too. Run again after an interruption it goes on; after the release was published
+anew it brings the copy up to date. `brainpress publish COPY --as-is` opens a copy in a bucket to
+everyone."""
 
 from __future__ import annotations
 
