@@ -9,7 +9,7 @@ from manifests.format.document import DEMONSTRATION, NO_TEMPLATE, ReleaseDocumen
 from manifests.format.layout import HUB_TABLE_KEY, MEASURED_KEY, MODALITY, weighted
 from manifests.format.schema import Column
 from manifests.metadata.citation import cited
-from manifests.metadata.hub import IMAGES, front_matter
+from manifests.metadata.hub import IMAGES, MOST_IN_A_FOLDER, front_matter
 from manifests.metadata.quality import privacy_told, quality_section
 from manifests.metadata.terms import license_conflict
 from manifests.numbers import human_number
@@ -20,6 +20,10 @@ INSTALL = "The commands come from a checkout of brainpress, with `pip install .`
 HUB = (
     "Hugging Face's `datasets` (4.4 or newer, with `nibabel`) takes the folder too, or where it"
     " lies on the Hub: `datasets.load_dataset(FOLDER)`."
+)
+ON_THE_HUB = (
+    f"The Hub takes {MOST_IN_A_FOLDER:,} files in a folder, fewer than there are subjects here:"
+    " there it can lie as shards (`brainpress shards RELEASE`)."
 )
 
 
@@ -96,7 +100,8 @@ def readme(
         "    brainpress download RELEASE FOLDER --limit 10\n"
         "    brainpress verify FOLDER\n\n"
         f"RELEASE is the folder or address where this file lies{_address(document)}."
-        + (f" {HUB}" if ok else ""),
+        + (f" {HUB}" if ok else "")
+        + (f" {ON_THE_HUB}" if ok > MOST_IN_A_FOLDER else ""),
         f"## How to cite\n\n{markdown(cited(document))} `CITATION.cff` has it for programs.",
         f"## Licence\n\n{markdown(document.license)}."
         f" {markdown(model.get('attribution') or '')}".rstrip(),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from manifests.changes.seen import change_under_way
 from manifests.digests import sha256
 from manifests.errors import ReleaseError
 from manifests.format.json_text import MOST_JSON_BYTES, json_bytes, parse_json
@@ -94,7 +95,8 @@ def mirror(
         ChangedError: the source was changed meanwhile.
     """
     one, other = f"{source.uri}/", f"{target.uri}/"
-    if one.startswith(other) or other.startswith(one):
+    same_server = source.words[1:] == target.words[1:]
+    if same_server and (one.startswith(other) or other.startswith(one)):
         raise ReleaseError(f"{target.uri} and {source.uri} overlap; choose another place")
     index = shard_index.read_index(source, expect=expect)
     if index is not None:
@@ -150,12 +152,8 @@ def _copy(
     sizes = {entry.key: entry.size for entry in target.list()}
     missing = [file for file in whole.files if not _is_there(file, sizes, before)]
     done.present = len(whole.files) - len(missing)
-    if (
-        not missing
-        and not stale
-        and MARK_KEY not in sizes
-        and _get(target, whole.last) == whole.data
-    ):
+    complete = MARK_KEY not in sizes and _get(target, whole.last) == whole.data
+    if complete and not missing and not stale:
         return done
     target.check_writable()
     mark = {"fingerprint": whole.about["fingerprint"], "last": whole.last, "removed": stale}
@@ -182,6 +180,12 @@ def _there(target: Store, whole: Whole) -> tuple[dict[str, str], list[str]]:
     Raises:
         ReleaseError: what is there is no copy of it.
     """
+    if who := change_under_way(target):
+        raise ReleaseError(
+            f"{target.uri} is being changed by {who}; run the same command again when that has"
+            " ended",
+            exit_code=1,
+        )
     mark = _get(target, MARK_KEY)
     about = parse_json(mark, f"{target.uri}/{MARK_KEY}") if mark else None
     stale = [str(key) for key in about["removed"]] if about else []

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from manifests.digests import DIGEST, sha256
-from manifests.errors import ReleaseError
+from manifests.errors import ReleaseError, StorageError
 from manifests.format.document import DEMONSTRATION
 from manifests.format.json_text import MOST_JSON_BYTES, json_bytes, parse_json
 from manifests.format.layout import MODALITY, weighted
@@ -112,6 +112,11 @@ def read_index(store: Store, *, expect: str | None = None) -> dict[str, Any] | N
     try:
         data = store.get(INDEX_KEY, most=MOST_JSON_BYTES)
     except KeyError:
+        return None
+    except StorageError as error:
+        # Of a bucket that they may not list, strangers are not told that something is not there.
+        if error.exit_code != 2:
+            raise
         return None
     where = f"{store.uri}/{INDEX_KEY}"
     index = parse_json(data, where)
