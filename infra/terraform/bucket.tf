@@ -1,4 +1,4 @@
-# The bucket: versioned, tidy, closed until `public` is true, and then open for one prefix alone.
+# The bucket: versioned, tidy, closed until `public` names releases, and then open for their prefixes alone.
 
 resource "aws_s3_bucket" "press" {
   bucket = var.bucket
@@ -68,13 +68,13 @@ resource "aws_s3_bucket_public_access_block" "press" {
   bucket                  = aws_s3_bucket.press.id
   block_public_acls       = true
   ignore_public_acls      = true
-  block_public_policy     = !var.public
-  restrict_public_buckets = !var.public
+  block_public_policy     = length(var.public) == 0
+  restrict_public_buckets = length(var.public) == 0
 }
 
 resource "aws_s3_bucket_policy" "public_read" {
-  count      = var.public ? 1 : 0
+  count      = length(var.public) > 0 ? 1 : 0
   bucket     = aws_s3_bucket.press.id
-  policy     = local.policy["public-read"]
+  policy     = data.aws_iam_policy_document.public_read.json
   depends_on = [aws_s3_bucket_public_access_block.press]
 }

@@ -1,6 +1,6 @@
-output "release" {
+output "releases" {
   description = "For --out."
-  value       = "s3://${aws_s3_bucket.press.id}/${var.release}"
+  value       = [for name in var.releases : "s3://${aws_s3_bucket.press.id}/${name}"]
 }
 
 output "models" {

@@ -4,10 +4,21 @@ locals {
   # The JSON in ../aws, which the tests put on a real S3 server, with this deployment's names.
   policy = {
     for name in ["public-read", "press-role", "ray-head"] : name => replace(
-      replace(file("${path.module}/../aws/${name}-policy.json"), "release-1", var.release),
-      "my-bucket", var.bucket
+      file("${path.module}/../aws/${name}-policy.json"), "my-bucket", var.bucket
     )
   }
+  # Of each release, by its name.
+  printing = { for name in var.releases : name => replace(local.policy["press-role"], "release-1", name) }
+  # Statements of one policy have names of their own.
+  opening = [
+    for number, name in var.public : replace(
+      replace(local.policy["public-read"], "release-1", name), "TheRelease", "Release${number}"
+    )
+  ]
+}
+
+data "aws_iam_policy_document" "public_read" {
+  source_policy_documents = local.opening
 }
 
 resource "aws_iam_role" "press" {
@@ -16,9 +27,10 @@ resource "aws_iam_role" "press" {
 }
 
 resource "aws_iam_role_policy" "press" {
-  name   = "print-one-release"
-  role   = aws_iam_role.press.id
-  policy = local.policy["press-role"]
+  for_each = local.printing
+  name     = "print-${each.key}"
+  role     = aws_iam_role.press.id
+  policy   = each.value
 }
 
 resource "aws_iam_instance_profile" "press" {
@@ -32,9 +44,10 @@ resource "aws_iam_role" "head" {
 }
 
 resource "aws_iam_role_policy" "head_prints" {
-  name   = "print-one-release"
-  role   = aws_iam_role.head.id
-  policy = local.policy["press-role"]
+  for_each = local.printing
+  name     = "print-${each.key}"
+  role     = aws_iam_role.head.id
+  policy   = each.value
 }
 
 resource "aws_iam_role_policy" "head_scales" {

@@ -8,21 +8,26 @@ variable "bucket" {
   }
 }
 
-variable "release" {
-  description = "Prefix of the release: the last part of s3://bucket/release."
-  type        = string
-  default     = "release-1"
+variable "releases" {
+  description = "Prefixes of the releases: the last parts of s3://bucket/release. Name them all each time."
+  type        = list(string)
+  default     = ["release-1"]
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9._-]*$", var.release)) && var.release != "models"
+    condition     = length(var.releases) > 0 && alltrue([for name in var.releases : can(regex("^[A-Za-z0-9][A-Za-z0-9._-]*$", name)) && name != "models"])
     error_message = "Expected letters, digits, dots, hyphens and underscores, and not \"models\"."
   }
 }
 
 variable "public" {
-  description = "Whether anybody may read and list the release. Set it once `brainpress verify` passes."
-  type        = bool
-  default     = false
+  description = "Which of the releases anybody may read and list. Name one once `brainpress verify` passes."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.public : can(regex("^[A-Za-z0-9][A-Za-z0-9._-]*$", name)) && name != "models"])
+    error_message = "Expected names of releases."
+  }
 }
 
 variable "region" {

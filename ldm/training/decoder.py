@@ -135,8 +135,8 @@ class DecoderTask:
 
     Of a training volume the decoder gets the denoiser's image at a noise level around that of
     truncation, and should give the volume back: L1, `lattice_loss`, and distance in the critic's
-    features (Wang et al. 2018 eq. 4). Of latents that the model drew itself there is no volume:
-    with both kinds it should pass for real (Mao et al. 2017 eq. 9).
+    features (Wang et al. 2018 eq. 4). Of latents that the model drew itself there is no volume, only
+    `lattice_excess`: with both kinds it should pass for real (Mao et al. 2017 eq. 9).
 
     Args:
         paths: prepared volumes, `.npy`.
@@ -193,7 +193,8 @@ class DecoderTask:
             "l1": (found - volume).abs().mean(),
             "lattice": lattice_loss(found, volume),
         }
-        loss = parts["l1"] + LATTICE * parts["lattice"]
+        parts["drawn lattice"] = lattice_excess(decoded[len(volume) :], volume)
+        loss = parts["l1"] + LATTICE * (parts["lattice"] + parts["drawn lattice"])
         if self.plays(int(samples["step"][0])):
             judged, features = self.critic.judge(decoded)
             parts["adversarial"] = adversarial.generator_loss(judged)
@@ -221,8 +222,25 @@ def lattice_loss(found: Tensor, wanted: Tensor) -> Tensor:
     A decoder that ends in a depth-to-space step, or in strided convolutions, learns a period of
     two voxels (Odena et al. 2016) that hides in the error of single voxels and not in such means.
     """
-    means = [avg_pool3d(space_to_depth(volume, 2), 4) for volume in (found, wanted)]
-    return (means[0] - means[1]).abs().mean()
+    return (_lattice_means(found) - _lattice_means(wanted)).abs().mean()
+
+
+def lattice_excess(drawn: Tensor, people: Tensor) -> Tensor:
+    """By how much the eight lattices' means differ among each other in drawn volumes more than in
+    people's, as root mean squares; 0 where they differ less. Of (B, 1, X, Y, Z) each.
+
+    For a drawn volume there is none to compare with; that people's lattices hardly differ is known.
+    """
+    spreads = []
+    for volumes in (drawn, people):
+        means = _lattice_means(volumes)
+        spreads.append((means - means.mean(dim=1, keepdim=True)).pow(2).mean().add(1e-12).sqrt())
+    return (spreads[0] - spreads[1]).relu()
+
+
+def _lattice_means(volume: Tensor) -> Tensor:
+    """(B, 8, X/8, Y/8, Z/8) of (B, 1, X, Y, Z)."""
+    return avg_pool3d(space_to_depth(volume, 2), 4)
 
 
 def noisy_row(

@@ -62,15 +62,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show_policy(store: Store) -> None:
-    from manifests.publish.bucket_policy import public_statements, read_policy, without_public_read
+    from manifests.publish.bucket_policy import read_policy
+    from manifests.publish.statements import without_public_read
     from manifests.storage.s3.store import S3Store
 
     if isinstance(store, S3Store):
         bucket, prefix = store.bucket, store.prefix.rstrip("/")
         where = {"bucket": bucket, "prefix": prefix, "partition": store.partition}
         has = without_public_read(read_policy(store, done=""), **where) is not None
-        names = " and ".join(one["Sid"] for one in public_statements(**where))
-        what = f"would lose {names}" if has else "has no statement that `publish` added for it"
+        what = "would open it no more" if has else "has nothing that `publish` added for it"
         print(f"the policy of bucket {bucket} {what}")
 
 

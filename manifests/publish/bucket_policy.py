@@ -1,14 +1,13 @@
-"""The part of a bucket's policy by which anyone may list and read one release, and nothing else."""
+"""Opening and closing a release by its bucket's policy, in which everything else stays."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from manifests.errors import ReleaseError, StorageError
+from manifests.publish.statements import with_public_read, without_public_read
 from manifests.storage.s3.errors import code_of, explain
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 NOT_KNOWN = {"NotImplemented", "MethodNotAllowed", "405", "501", "XNotImplemented"}
 PUBLISHED = "published"
+MOST_POLICY_BYTES = 20 * 1024  # of S3, without spaces
 DENIED = {"AccessDenied", "403", "Forbidden"}
 
 
@@ -25,73 +25,6 @@ class PolicyError(ReleaseError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, exit_code=1)
-
-
-def public_statements(bucket: str, prefix: str, *, partition: str = "aws") -> list[dict[str, Any]]:
-    """What lets anyone list and read the objects below a prefix, and nothing beside them.
-
-    Args:
-        prefix: without a slash at its ends; "" is the whole bucket.
-        partition: of AWS in which the bucket lies, as its ARN begins: aws, aws-cn, aws-us-gov.
-
-    Raises:
-        ReleaseError: a prefix in which a policy would see a wildcard.
-    """
-    if any(character in prefix for character in "*?$"):
-        raise ReleaseError(
-            f"s3://{bucket}/{prefix}: a policy takes *, ? and $ in a name for wildcards, and would"
-            " open more than the release; move it to a prefix without them, or use --private"
-        )
-    name = hashlib.sha256(prefix.encode()).hexdigest()[:16]
-    below = f"{prefix}/*" if prefix else "*"
-    everybody = {"Effect": "Allow", "Principal": "*"}
-    read = {
-        "Sid": f"BrainpressAnyoneReads{name}",
-        **everybody,
-        "Action": ["s3:GetObject"],
-        "Resource": [f"arn:{partition}:s3:::{bucket}/{below}"],
-    }
-    listed: dict[str, Any] = {
-        "Sid": f"BrainpressAnyoneLists{name}",
-        **everybody,
-        "Action": ["s3:ListBucket"],
-        "Resource": [f"arn:{partition}:s3:::{bucket}"],
-    }
-    if prefix:
-        listed["Condition"] = {"StringLike": {"s3:prefix": [below]}}
-    return [read, listed]
-
-
-def with_public_read(
-    policy: Mapping[str, Any] | None, bucket: str, prefix: str, *, partition: str = "aws"
-) -> dict[str, Any] | None:
-    """`policy` with what opens the prefix; every statement that is there stays. None: it has it.
-
-    Args:
-        policy: the bucket's; None where it has none.
-    """
-    there = policy.get("Statement", []) if policy else []
-    statements = [there] if isinstance(there, Mapping) else list(there)
-    known = [_meaning(statement) for statement in statements]
-    wanted = public_statements(bucket, prefix, partition=partition)
-    new = [s for s in wanted if _meaning(s) not in known]
-    if not new:
-        return None
-    return {"Version": "2012-10-17", **(policy or {}), "Statement": [*statements, *new]}
-
-
-def without_public_read(
-    policy: Mapping[str, Any] | None, bucket: str, prefix: str, *, partition: str = "aws"
-) -> dict[str, Any] | None:
-    """`policy` without what opens the prefix; every other statement stays. None: it has nothing."""
-    there = policy.get("Statement", []) if policy else []
-    statements = [there] if isinstance(there, Mapping) else list(there)
-    opening = public_statements(bucket, prefix, partition=partition)
-    ours = {_meaning(statement) for statement in opening}
-    left = [statement for statement in statements if _meaning(statement) not in ours]
-    if len(left) == len(statements):
-        return None
-    return {"Version": "2012-10-17", **(policy or {}), "Statement": left}
 
 
 def close_to_everyone(store: S3Store) -> bool:
@@ -108,7 +41,7 @@ def close_to_everyone(store: S3Store) -> bool:
             return changed
         try:
             if wanted["Statement"]:
-                store.client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(wanted))
+                store.client.put_bucket_policy(Bucket=bucket, Policy=_text(wanted))
             else:
                 store.client.delete_bucket_policy(Bucket=bucket)
         except Exception as error:
@@ -137,8 +70,14 @@ def open_to_everyone(store: S3Store) -> bool:
         wanted = with_it(read_policy(store), bucket, prefix)
         if wanted is None:
             return changed
+        if (size := len(_text(wanted).encode())) > MOST_POLICY_BYTES:
+            raise PolicyError(
+                f"{store.uri} is {PUBLISHED}, but the policy of bucket {bucket!r} has no room to"
+                f" open it: {size:,} bytes with it, S3 takes {MOST_POLICY_BYTES:,}; close releases"
+                " that nobody needs (`brainpress unpublish`), or publish into another bucket"
+            )
         try:
-            store.client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(wanted))
+            store.client.put_bucket_policy(Bucket=bucket, Policy=_text(wanted))
         except Exception as error:
             raise _refused(store, error) from error
         changed = True
@@ -148,6 +87,10 @@ def open_to_everyone(store: S3Store) -> bool:
         f"{store.uri}: somebody else keeps changing the policy of bucket {bucket!r}; run the same"
         " command again"
     )
+
+
+def _text(policy: dict[str, Any]) -> str:
+    return json.dumps(policy, separators=(",", ":"))
 
 
 def read_policy(store: S3Store, *, done: str = PUBLISHED) -> dict[str, Any] | None:
@@ -168,32 +111,6 @@ def read_policy(store: S3Store, *, done: str = PUBLISHED) -> dict[str, Any] | No
     if not isinstance(policy, dict):
         raise PolicyError(f"{store.uri}: the bucket's policy is no JSON object; mend it first")
     return policy
-
-
-def _meaning(statement: Any) -> str:
-    """By which two statements are the same: not by their names, nor by one in a list or alone."""
-    if not isinstance(statement, Mapping):
-        return ascii(statement)
-    plain: dict[str, Any] = {}
-    for name, value in statement.items():
-        if name != "Sid":
-            plain[name] = sorted(value) if _is_texts(value) else value
-            if isinstance(value, str) and name in ("Action", "Resource"):
-                plain[name] = [value]
-    if plain.get("Principal") == {"AWS": "*"} or plain.get("Principal") == {"AWS": ["*"]}:
-        plain["Principal"] = "*"
-    condition = plain.get("Condition")
-    if isinstance(condition, Mapping):
-        plain["Condition"] = {
-            test: {key: [v] if isinstance(v, str) else v for key, v in keys.items()}
-            for test, keys in condition.items()
-            if isinstance(keys, Mapping)
-        }
-    return json.dumps(plain, sort_keys=True)
-
-
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _refused(store: S3Store, error: Exception, *, done: str = PUBLISHED) -> ReleaseError:

@@ -40,7 +40,6 @@ from manifests.volumes.shard_plan import (
 )
 
 SHARD_BYTES = 10**9
-MOST_OBJECT_BYTES = 5 * 2**30  # of one put to S3
 CONNECTIONS = 8
 AHEAD_BYTES = 64 * 2**20  # of images fetched and not yet written
 
@@ -97,11 +96,6 @@ def write_shards(
     _keep_apart(target, release.store)
     begun = _check_place(target, asked := _plan_document(release, where, size, seed))
     plan = plan_shards(rows, size=size, seed=seed, uri=release.store.uri)
-    if not target.is_local and max(plan.sizes) > MOST_OBJECT_BYTES:
-        raise ReleaseError(
-            f"shards of {max(plan.sizes):,} bytes: S3 takes {MOST_OBJECT_BYTES:,} at once; choose a"
-            " smaller --size"
-        )
     if not begun:
         target.check_writable()
         target.put(PLAN_KEY, json_bytes(asked))

@@ -39,7 +39,9 @@ VARIABLES = {name: body for block in BLOCKS["variable"] for name, body in block.
 def test_every_reference_is_to_something_that_is_declared() -> None:
     source = "\n".join(path.read_text() for path in FOLDER.glob("*.tf"))
     assert set(re.findall(r"\bvar\.(\w+)", source)) == set(VARIABLES)
-    assert set(re.findall(r"\b(aws_\w+)\.(\w+)", source)) <= set(RESOURCES)
+    assert set(re.findall(r"\b(aws_\w+)\.(\w+)", source)) <= set(RESOURCES) | {
+        (kind, name) for block in BLOCKS["data"] for kind, named in block.items() for name in named
+    }
     (names,) = BLOCKS["locals"]
     assert set(re.findall(r"\blocal\.(\w+)", source)) <= set(names)
 
@@ -53,11 +55,30 @@ def test_policies_come_from_the_json_files_with_the_names_replaced() -> None:
     assert set(json.loads(f"[{names[1]}]")) | {"trust"} == {
         path.name.removesuffix("-policy.json") for path in (INFRA / "aws").iterdir()
     }
-    replaced = re.findall(r'"([\w-]+)", var\.(\w+)', source)
-    assert replaced == [("release-1", "release"), ("my-bucket", "bucket")]
+    replaced = re.findall(r'"([\w-]+)", (var\.\w+|name|"Release\$\{number\}")', source)
+    assert replaced == [
+        ("my-bucket", "var.bucket"),
+        ("release-1", "name"),
+        ("release-1", "name"),
+        ("TheRelease", '"Release${number}"'),
+    ]
     everything = "\n".join(path.read_text() for path in FOLDER.glob("*.tf"))
     assert "jsonencode" not in everything
-    assert "aws_iam_policy_document" not in everything
+    (document,) = (block["aws_iam_policy_document"] for block in BLOCKS["data"])
+    assert set(document["public_read"]) == {"source_policy_documents"}
+
+
+def test_every_release_that_is_named_is_open_at_once() -> None:
+    """Terraform lets statements of one name replace each other: each release has its own."""
+    shown = text("aws/public-read-policy.json")
+    opened = [
+        json.loads(shown.replace("release-1", name).replace("TheRelease", f"Release{number}"))
+        for number, name in enumerate(("a", "b"))
+    ]
+    statements = [statement for policy in opened for statement in policy["Statement"]]
+    assert len({statement["Sid"] for statement in statements}) == len(statements) == 4
+    resources = [statement["Resource"][0].rpartition(":")[2] for statement in statements]
+    assert resources == ["my-bucket/a/*", "my-bucket", "my-bucket/b/*", "my-bucket"]
 
 
 def test_each_role_has_its_policies_and_no_other() -> None:
@@ -66,23 +87,29 @@ def test_each_role_has_its_policies_and_no_other() -> None:
         for (kind, _), body in RESOURCES.items()
         if kind == "aws_iam_role_policy"
     }
-    role, policy = "${{aws_iam_role.{}.id}}", '${{local.policy["{}"]}}'
+    role = "${{aws_iam_role.{}.id}}"
     assert attached == {
-        (role.format("press"), policy.format("press-role")),
-        (role.format("head"), policy.format("press-role")),
-        (role.format("head"), policy.format("ray-head")),
+        (role.format("press"), "${each.value}"),
+        (role.format("head"), "${each.value}"),
+        (role.format("head"), '${local.policy["ray-head"]}'),
     }
+    each = {body.get("for_each") for (kind, _), body in RESOURCES.items() if "role_policy" in kind}
+    assert each == {"${local.printing}", None}
     assert not [kind for kind, _ in RESOURCES if "attachment" in kind]
 
 
 def test_the_bucket_is_closed_until_it_is_made_public() -> None:
     block = RESOURCES["aws_s3_bucket_public_access_block", "press"]
     assert block["block_public_acls"] is block["ignore_public_acls"] is True
-    assert block["block_public_policy"] == block["restrict_public_buckets"] == "${!var.public}"
+    assert (
+        block["block_public_policy"]
+        == block["restrict_public_buckets"]
+        == "${length(var.public) == 0}"
+    )
     policy = RESOURCES["aws_s3_bucket_policy", "public_read"]
-    assert policy["count"] == "${var.public ? 1 : 0}"
-    assert policy["policy"] == '${local.policy["public-read"]}'
-    assert VARIABLES["public"]["default"] is False
+    assert policy["count"] == "${length(var.public) > 0 ? 1 : 0}"
+    assert policy["policy"] == "${data.aws_iam_policy_document.public_read.json}"
+    assert VARIABLES["public"]["default"] == []
 
 
 def test_the_bucket_keeps_versions_and_sweeps_leftovers() -> None:
@@ -126,13 +153,13 @@ def test_the_head_starts_and_ends_only_instances_of_its_own_cluster() -> None:
             )
 
 
-@pytest.mark.parametrize("name", ["bucket", "release"])
+@pytest.mark.parametrize("name", ["bucket", "releases", "public"])
 def test_names_that_would_break_a_policy_are_refused(name: str) -> None:
     """The replacing is textual: a name must not hold another placeholder, nor a quote or a star."""
     condition = VARIABLES[name]["validation"][0]["condition"]
     pattern = re.search(r'regex\("([^"]+)"', condition)
     assert pattern
     allowed = re.compile(pattern[1].replace("\\\\", "\\"))
-    assert allowed.search("cohort-1" if name == "release" else "my-bucket-7")
+    assert allowed.search("my-bucket-7" if name == "bucket" else "cohort-1")
     for wrong in ('a"b', "a*", "a/b", "", "${x}"):
         assert not allowed.search(wrong), wrong

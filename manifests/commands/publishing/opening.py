@@ -64,7 +64,7 @@ def warn_if_open(store: Store) -> None:
 
 def refuse_wildcards(store: Store) -> None:
     """Raise ReleaseError for a prefix in which a policy would see a wildcard."""
-    from manifests.publish.bucket_policy import public_statements
+    from manifests.publish.statements import public_statements
 
     if not store.is_local:
         public_statements(store.bucket, store.prefix.rstrip("/"))  # type: ignore[attr-defined]
@@ -73,7 +73,8 @@ def refuse_wildcards(store: Store) -> None:
 def open_release(store: Store, *, dry_run: bool, url: str | None) -> int:
     """Let strangers in, and say where."""
     from manifests.publish import bucket_policy
-    from manifests.publish.bucket_policy import PolicyError, public_statements
+    from manifests.publish.bucket_policy import PolicyError
+    from manifests.publish.statements import public_statements
     from manifests.publish.strangers import check_strangers, public_address, why_closed
     from manifests.storage.s3.store import S3Store
 

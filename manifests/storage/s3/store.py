@@ -40,6 +40,8 @@ from manifests.storage.s3.stream import BrokenStreamError
 from manifests.text import one_line
 
 LONGEST_PAUSE_SECONDS = 5.0
+PART_BYTES = 64 * 2**20  # of a multipart upload; smaller files go at once
+PARTS_AT_ONCE = 4
 CONDITION_FAILED = {"PreconditionFailed", "412"}
 
 T = TypeVar("T")
@@ -116,6 +118,10 @@ class S3Store(Store):
             self._ask(lambda: self._put(key, data, content_type))
 
     def put_file(self, key: str, path: Path) -> None:
+        if path.stat().st_size > PART_BYTES:
+            with self._told("write", key):
+                self._ask(lambda: self._send_in_parts(key, path))
+            return
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
 
@@ -269,6 +275,26 @@ class S3Store(Store):
             ChecksumSHA256=base64.b64encode(digest).decode(),
             **{"ContentType": content_type_of(key), **about},
         )
+
+    def _send_in_parts(self, key: str, path: Path) -> None:
+        """A multipart upload, which one broken connection does not end; each part has its SHA-256,
+        and the object is there only when all are."""
+        from boto3.exceptions import S3UploadFailedError
+        from boto3.s3.transfer import TransferConfig
+
+        self._need_bucket()
+        parts = TransferConfig(
+            multipart_threshold=PART_BYTES,
+            multipart_chunksize=PART_BYTES,
+            max_concurrency=PARTS_AT_ONCE,
+        )
+        about = {"ContentType": content_type_of(key), "ChecksumAlgorithm": "SHA256"}
+        try:
+            self.client.upload_file(
+                str(path), self.bucket, self._key(key), ExtraArgs=about, Config=parts
+            )
+        except S3UploadFailedError as error:
+            raise error.__context__ or error from None  # the client's own, which tells why
 
     def _conditional_put(self, key: str, data: bytes, **condition: str) -> bool:
         with self._told("write", key):

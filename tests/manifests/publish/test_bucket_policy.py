@@ -16,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests.publish import bucket_policy, strangers
-from manifests.publish.bucket_policy import (
-    PolicyError,
-    open_to_everyone,
+from manifests.publish.bucket_policy import MOST_POLICY_BYTES, PolicyError, open_to_everyone
+from manifests.publish.statements import (
+    LISTS,
+    READS,
     public_statements,
     with_public_read,
+    without_public_read,
 )
 from manifests.publish.strangers import check_strangers, public_address
 from manifests.storage.s3.store import S3Store
@@ -57,10 +59,63 @@ def test_every_statement_that_is_there_stays_and_a_second_time_adds_nothing() ->
     assert with_public_read(first, "lab", "r") is None
     second = with_public_read(first, "lab", "r2")
     assert second is not None
-    assert second["Statement"] == [*first["Statement"], *public_statements("lab", "r2")]
-    names = [statement["Sid"] for statement in second["Statement"]]
-    assert len(set(names)) == len(names)
+    assert second["Statement"][0] == OTHERS
+    assert [statement["Sid"] for statement in second["Statement"][1:]] == [READS, LISTS]
+    assert second["Statement"][1]["Resource"] == ["arn:aws:s3:::lab/r/*", "arn:aws:s3:::lab/r2/*"]
+    assert second["Statement"][2]["Condition"] == {"StringLike": {"s3:prefix": ["r/*", "r2/*"]}}
+    whole = with_public_read(second, "lab", "")
+    assert whole is not None
+    names = [statement["Sid"] for statement in whole["Statement"]]
+    assert len(set(names)) == len(names) == 4
     assert all(name.isalnum() for name in names)
+    assert without_public_read(whole, "lab", "") == second
+
+
+def test_a_policy_of_one_statement_a_release_is_taken_over_and_opens_no_more() -> None:
+    old = [
+        {**statement, "Sid": f"{statement['Sid']}{number:016x}"}
+        for number, prefix in enumerate(("a", "b", "c"))
+        for statement in public_statements("lab", prefix)
+    ]
+    old.pop()  # somebody let c be read by who knows its keys, and not be listed
+    found = with_public_read({"Statement": [*old, OTHERS]}, "lab", "d")
+    assert found is not None
+    assert found["Statement"] == [
+        OTHERS,
+        {
+            **public_statements("lab", "a")[0],
+            "Resource": [f"arn:aws:s3:::lab/{name}/*" for name in "abcd"],
+        },
+        {
+            **public_statements("lab", "a")[1],
+            "Condition": {"StringLike": {"s3:prefix": ["a/*", "b/*", "d/*"]}},
+        },
+    ]
+
+
+def test_what_only_has_our_name_stays_as_it_is() -> None:
+    theirs = {**public_statements("lab", "a")[0], "Condition": {"Bool": {"aws:Secure": "true"}}}
+    found = with_public_read({"Statement": [theirs]}, "lab", "a")
+    assert found is not None
+    assert found["Statement"] == [theirs, *public_statements("lab", "a")]
+    assert without_public_read(found, "lab", "a") == {**found, "Statement": [theirs]}
+
+
+def test_a_policy_holds_many_releases_and_says_when_it_is_full() -> None:
+    name = "releases/synthetic-brains-{:03d}"
+    policy, held = None, 0
+    while len(json.dumps(policy, separators=(",", ":"))) <= MOST_POLICY_BYTES:
+        policy, held = with_public_read(policy, "a-lab-s-bucket", name.format(held)), held + 1
+    assert held > 150
+
+    last = name.format(held - 1)
+    before = json.dumps(without_public_read(policy, "a-lab-s-bucket", last))
+    client = SimpleNamespace(get_bucket_policy=lambda **_: {"Policy": before})
+    store: Any = SimpleNamespace(
+        uri="s3://a", bucket="a-lab-s-bucket", prefix=f"{last}/", partition="aws", client=client
+    )
+    with pytest.raises(PolicyError, match="has no room to open it"):
+        open_to_everyone(store)
 
 
 @given(st.text("ab/", max_size=6), st.text("ab/", max_size=6))

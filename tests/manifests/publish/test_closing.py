@@ -19,10 +19,10 @@ from manifests.changes.holder import Holder
 from manifests.errors import ReleaseError
 from manifests.format.release_json import read_release
 from manifests.publish import strangers
-from manifests.publish.bucket_policy import public_statements, with_public_read, without_public_read
 from manifests.publish.closing import mark_closed
 from manifests.publish.plan import PublishOptions
 from manifests.publish.publication import publish
+from manifests.publish.statements import public_statements, with_public_read, without_public_read
 from manifests.query.release import Release
 from manifests.storage import open_store
 from manifests.storage.local import LocalStore
@@ -77,7 +77,7 @@ def test_a_release_in_a_bucket_is_closed_and_opened_again(
     assert closes(uri) == 2  # nobody at a terminal, and no --yes
     assert "--yes" in capsys.readouterr().err
     assert closes(uri, "--dry-run") == 0
-    assert "would lose BrainpressAnyoneReads" in capsys.readouterr().out
+    assert "would open it no more" in capsys.readouterr().out
     assert client.get_object(Bucket=bucket, Key="a/release/release.json")
     assert closes(uri, "--yes") == 0
     assert f"{uri} is closed now: strangers are refused" in capsys.readouterr().out

@@ -190,6 +190,30 @@ def test_a_listing_of_more_than_one_page_is_whole(s3: S3Server, bucket: str) -> 
     assert [entry.key for entry in store.list()] == keys
 
 
+def test_a_large_file_goes_to_s3_in_parts_and_is_there_whole(
+    bucket: str, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("manifests.storage.s3.store.PART_BYTES", 5 * 2**20)  # the least of S3
+    data = bytes(range(256)) * (12 * 2**12)
+    (tmp_path / "shard").write_bytes(data)
+    store = open_store(f"s3://{bucket}/shards")
+    store.put_file("rows.parquet", tmp_path / "shard")
+    assert store.get("rows.parquet") == data
+    head = s3.client().head_object(Bucket=bucket, Key="shards/rows.parquet")
+    assert head["ETag"].strip('"').endswith("-3")  # of three parts
+    assert head["ContentType"] == "application/vnd.apache.parquet"
+
+
+def test_a_large_file_that_is_refused_is_told_like_a_small_one(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("manifests.storage.s3.store.PART_BYTES", 5 * 2**20)
+    (tmp_path / "shard").write_bytes(bytes(6 * 2**20))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(ReleaseError, match="the secret key does not fit"):
+        open_store(f"s3://{s3.make_bucket()}/shards").put_file("000.tar", tmp_path / "shard")
+
+
 def test_objects_on_s3_carry_the_type_that_a_browser_needs(s3: S3Server, bucket: str) -> None:
     store = open_store(f"s3://{bucket}")
     for key, kind in (("README.md", "text/markdown"), ("x.nii.gz", "application/gzip")):

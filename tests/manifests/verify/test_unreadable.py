@@ -10,7 +10,7 @@ import pytest
 
 from manifests.errors import StorageError
 from manifests.format.layout import MANIFEST_KEY, image_path, part_key
-from manifests.publish.bucket_policy import public_statements
+from manifests.publish.statements import public_statements
 from manifests.query.release import Release
 from manifests.storage.local import LocalStore
 from manifests.verify import verify
