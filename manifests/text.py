@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 
@@ -53,6 +54,11 @@ def markdown(text: object) -> str:
 def json_text(text: str) -> str:
     """A JSON text whose control characters are escapes: the same document, safe on a terminal."""
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def quoted(text: object) -> str:
+    """A YAML string on one line: a JSON string is one, but for control characters in it."""
+    return json.dumps(one_line(text), ensure_ascii=False)
 
 
 def without_credentials(text: str) -> str:

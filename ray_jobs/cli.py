@@ -65,6 +65,8 @@ VERBS: dict[str, Verb] = {
     "query": Verb("manifests.commands.query", "rows of the manifest, by a filter or SQL", READ),
     "download": Verb("manifests.commands.download", "a release, or a part of it, to disk", READ),
     "verify": Verb("manifests.commands.verify", "check every byte of a release", READ),
+    "mirror": Verb("manifests.commands.mirror", "the same release in another place", READ),
+    "diff": Verb("manifests.commands.diff", "how two versions or releases differ", READ),
     "shards": Verb("manifests.commands.shards", "a release as WebDataset shards, to train", READ),
 }
 
@@ -194,7 +196,7 @@ def _explain(error: Exception) -> tuple[str, int] | None:
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.split(".")[0]
         if package not in _OWN_PACKAGES:  # the light install, asked for a verb of the press
-            return f"needs {package}: pip install 'brainpress[press]'", USAGE
+            return f"needs {package}: pip install '.[press]' in a checkout of brainpress", USAGE
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror}", INCOMPLETE

@@ -137,7 +137,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = parser.add_argument_group("what the release says of itself")
     about.add_argument("--name", help="of the dataset")
     about.add_argument("--license", help="SPDX identifier; by default the model's")
-    about.add_argument("--author", action="append", default=[], help="may be repeated")
+    about.add_argument(
+        "--author",
+        action="append",
+        default=[],
+        help='"Family, Given (Affiliation) <ORCID>" or an organisation\'s name; may be repeated',
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skull-strip",
         action="store_true",
-        help="blacken all but the brain first (deepbet: pip install 'brainpress[strip]')",
+        help="blacken all but the brain first (deepbet: pip install '.[strip]' in a checkout)",
     )
     parser.add_argument(
         "--validation",

@@ -66,7 +66,7 @@ def load_anatomy(spacing: float = 1.0) -> Anatomy:
         from nilearn.datasets import load_mni152_template
     except ImportError:
         raise LdmError(
-            "the virtual cohort needs nilearn: pip install 'brainpress[press]'"
+            "the virtual cohort needs nilearn: pip install '.[press]' in a checkout of brainpress"
         ) from None
     template = load_mni152_template(resolution=1)
     origin = np.asarray(template.affine[:3, 3], dtype=np.float64)

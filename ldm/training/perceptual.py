@@ -90,7 +90,8 @@ def _fetched(name: str) -> nn.Module:
     except ImportError as error:  # MONAI's OptionalImportError too: LPIPS, torchvision
         raise LdmError(
             f"--perceptual monai:{name} needs lpips and torchvision "
-            f"(pip install 'brainpress[perceptual]'): {first_line(error)}; or {CHOICES}"
+            f"(pip install '.[perceptual]' in a checkout of brainpress): {first_line(error)};"
+            f" or {CHOICES}"
         ) from None
     except (OSError, RuntimeError) as error:  # urllib's and torch.hub's
         raise LdmError(

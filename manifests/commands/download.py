@@ -21,6 +21,7 @@ from manifests.commands.shared import (
     place_of,
     reads_whole,
 )
+from manifests.errors import ReleaseError
 from manifests.numbers import human_bytes
 from manifests.text import one_line
 
@@ -59,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     from manifests.query.release import Release
     from manifests.volumes.download import Existing, download
 
+    if (copied := _shards(args)) is not None:
+        return copied
     release = Release.at(place_of(args), version=args.release_version, expect=args.expect)
     report = download(
         release,
@@ -89,3 +92,20 @@ def run(args: argparse.Namespace) -> int:
         )
         return 1
     return 0
+
+
+def _shards(args: argparse.Namespace) -> int | None:
+    """Download a set of tar shards, whole; None where none lies there."""
+    from manifests.commands import mirror
+    from manifests.volumes.shard_index import read_index
+
+    store = place_of(args)
+    if read_index(store) is None:
+        return None
+    if args.where is not None or args.ids or args.limit or args.release_version:
+        raise ReleaseError(
+            f"{store.uri} is a set of shards, which is downloaded whole; `brainpress shards"
+            " --where` makes others of the release"
+        )
+    args.to_endpoint_url = None
+    return mirror.run(args)

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manifests.commands.choosing import text_of, with_authors, with_license
-from manifests.commands.opening import open_release, refuse_unlisted, refuse_wildcards, warn_if_open
+from manifests.commands.publishing.choosing import text_of, with_authors, with_license
+from manifests.commands.publishing.opening import (
+    open_release,
+    refuse_unlisted,
+    refuse_wildcards,
+    warn_if_open,
+)
 from manifests.commands.shared import (
     Progress,
     add_release_to_change,
@@ -21,6 +27,7 @@ from manifests.commands.shared import (
     print_findings,
     release_to_change,
 )
+from manifests.errors import ReleaseError
 from manifests.text import one_line
 
 if TYPE_CHECKING:
@@ -31,7 +38,9 @@ EXAMPLES = """\
 examples:
   brainpress publish s3://bucket/release --license CC-BY-4.0 --author "The Example Lab"
   brainpress publish RELEASE --license CC-BY-SA-4.0 --private
-  brainpress publish RELEASE --license CC-BY-4.0 --author "A. Person" --evaluation report
+  brainpress publish RELEASE --license CC-BY-4.0 \\
+      --author "Lovelace, Ada (Example Lab) <0000-0002-1825-0097>" --doi 10.5281/zenodo.1234
+  brainpress publish s3://mirror/release --as-is
   brainpress publish s3://bucket/release --changes "A sample was withdrawn." --dry-run"""
 
 
@@ -56,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="whom to cite; may be repeated; asked for where nobody was named yet",
+        help='whom to cite: "Family, Given (Affiliation) <ORCID>" or the name of an organisation;'
+        " may be repeated; asked for where nobody was named yet",
     )
     parser.add_argument("--name", help="of the dataset")
     parser.add_argument(
@@ -66,7 +76,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--date", metavar="YYYY-MM-DD", help="of the version (default: today, UTC)")
     parser.add_argument("--changes", metavar="TEXT", help="what is new, for CHANGES")
-    parser.add_argument("--url", metavar="ADDRESS", help="the public address of its page")
+    parser.add_argument(
+        "--url", metavar="ADDRESS", help="the public address of its page (default: the bucket's)"
+    )
+    parser.add_argument("--doi", help="by which it is cited, such as 10.5281/zenodo.1234")
+    parser.add_argument(
+        "--as-is",
+        action="store_true",
+        help="check it and open it, changing no byte: of a mirror of a published release, or of"
+        " shards; no option that would change it goes with this",
+    )
     parser.add_argument("--private", action="store_true", help="leave the bucket's policy as it is")
     parser.add_argument(
         "--evaluation",
@@ -104,10 +123,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from manifests.metadata.citation import cited
     from manifests.publish.checks import refuse_unfinished
     from manifests.publish.plan import PublishOptions
     from manifests.publish.publication import publish
+    from manifests.storage import open_to_write
+    from manifests.volumes.shard_index import read_index
 
+    place = open_to_write(args.release, endpoint_url=args.endpoint_url)
+    if args.as_is or read_index(place) is not None:
+        return _open_as_is(args, place)
     options = PublishOptions(
         license=args.license,
         license_text=text_of(args.license_file),
@@ -118,6 +143,7 @@ def run(args: argparse.Namespace) -> int:
         date=args.date or datetime.now(UTC).date().isoformat(),
         changes=args.changes,
         url=args.url,
+        doi=args.doi,
         private=args.private,
         viewer=args.viewer,
         evaluation=args.evaluation,
@@ -126,9 +152,11 @@ def run(args: argparse.Namespace) -> int:
     release = release_to_change(args)
     if not args.private:
         refuse_wildcards(release.place)
+        options = replace(options, found_at=_page_address(release.place))
     options = with_authors(release, with_license(release, options))
     refuse_unfinished(release, "publish")
-    refuse_unlisted(release, options)
+    if not args.private:
+        refuse_unlisted(release)
     done = publish(
         release,
         options,
@@ -154,16 +182,42 @@ def run(args: argparse.Namespace) -> int:
         print(one_line(done.mended))
     _tell(release.store, done, dry_run=args.dry_run)
     if not args.dry_run:
-        digest = release_to_change(args).digest
-        print(f"SHA-256 of its release.json, for readers' --expect: {digest}")
+        published = release_to_change(args)
+        print(f"cited as: {cited(published.document)}")
+        print(f"SHA-256 of its release.json, for readers' --expect: {published.digest}")
     if release.place.is_local:
         return 0
     if args.private:
         warn_if_open(release.place)
         return 0
     if not args.dry_run:
-        refuse_unlisted(release_to_change(args), options)  # what came meanwhile
+        refuse_unlisted(release_to_change(args))  # what came meanwhile
     return open_release(release.place, dry_run=args.dry_run, url=args.url)
+
+
+def _open_as_is(args: argparse.Namespace, place: Store) -> int:
+    from manifests.commands.publishing.as_is import open_as_is
+
+    changing = (
+        *("license", "license_file", "author", "name", "release_version", "date", "changes"),
+        *("url", "doi", "private", "evaluation", "viewer"),
+    )
+    if given := [name for name in changing if getattr(args, name)]:
+        option = "--" + given[0].replace("_", "-")
+        raise ReleaseError(f"{option}: shards, and what is published --as-is, stay as they are")
+    return open_as_is(
+        place,
+        dry_run=args.dry_run,
+        connections=args.connections,
+        trusting=not args.read_all,
+    )
+
+
+def _page_address(store: Store) -> str | None:
+    """Where anybody will find its page; None of a folder."""
+    from manifests.publish.strangers import public_address
+
+    return None if store.is_local else public_address(store)  # type: ignore[arg-type]
 
 
 def _tell(store: Store, done: Publication, *, dry_run: bool) -> None:

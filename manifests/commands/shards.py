@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 
 from manifests.commands.shared import (
     Progress,
@@ -61,8 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from manifests.metadata.hub import MOST_IN_A_FOLDER
     from manifests.query.release import Release
     from manifests.storage import open_store
+    from manifests.volumes.shard_index import FILES_BESIDE
     from manifests.volumes.shards import place_beside, write_shards
 
     endpoint = out_endpoint = args.endpoint_url  # of the release's bucket, and of the shards'
@@ -84,6 +87,12 @@ def run(args: argparse.Namespace) -> int:
         on_progress=Progress("written"),
     )
     whole = f"{done.samples:,} images in {done.shards:,} shards at {out} ({human_bytes(done.size)})"
+    if (files := 2 * done.shards + FILES_BESIDE) > MOST_IN_A_FOLDER:
+        print(
+            f"warning: {files:,} files are more than the {MOST_IN_A_FOLDER:,} that the Hugging Face"
+            " Hub takes in one folder; choose a larger --size for it",
+            file=sys.stderr,
+        )
     if not done.written:
         print(f"nothing left to do: {whole}")
         return 0

@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from manifests.format.published import check_date
     from manifests.storage import open_to_write
+    from manifests.volumes.shard_index import read_index
 
     date = check_date(args.date or datetime.now(UTC).date().isoformat())
     store = open_to_write(args.release, endpoint_url=args.endpoint_url)
@@ -46,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.yes and not confirmed("unpublish", "Close it to everyone?"):
         return 1
     _close(store)  # whatever the release itself is like
+    if read_index(store) is not None:
+        return 0
     try:
         return _mark(store, date, one_line(args.reason))
     except ReleaseError as error:

@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
 
 from manifests.commands.shared import (
     Progress,
     add_expect,
     add_release,
+    add_version,
     at_least_one,
     count,
     place_of,
     print_findings,
 )
+from manifests.errors import ReleaseError
 from manifests.numbers import human_bytes
 from manifests.text import json_text
+
+if TYPE_CHECKING:
+    from manifests.verify.findings import Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_release(parser)
     add_expect(parser)
+    add_version(parser)
     parser.add_argument(
         "--json", action="store_true", help="print all findings as JSON: severity, code, key, text"
     )
@@ -58,9 +65,11 @@ def run(args: argparse.Namespace) -> int:
     from manifests.verify import open_to_verify, verify
     from manifests.verify.findings import Report
 
+    if (of_shards := _verified_shards(args)) is not None:
+        return _tell(of_shards, args)
     # For people a release.json that is no good is told in one line, as by every other verb.
     opened = open_to_verify if args.json else Release.at
-    release = opened(place_of(args), expect=args.expect)
+    release = opened(place_of(args), version=args.release_version, expect=args.expect)
     if isinstance(release, Report):
         report = release
     else:
@@ -72,6 +81,28 @@ def run(args: argparse.Namespace) -> int:
             trusting=args.go_on,
             on_progress=Progress("checked"),
         )
+    return _tell(report, args)
+
+
+def _verified_shards(args: argparse.Namespace) -> Report | None:
+    """What was found of a set of tar shards; None where none lies there."""
+    from manifests.verify.shards import verify_shards
+    from manifests.volumes.shard_index import read_index
+
+    store = place_of(args)
+    index = read_index(store, expect=args.expect)
+    if index is None:
+        return None
+    if args.sample or args.release_version:
+        raise ReleaseError(
+            f"{store.uri} is a set of shards: it is read whole, without --sample and"
+            " --release-version"
+        )
+    return verify_shards(store, index, on_progress=Progress("checked"))
+
+
+def _tell(report: Report, args: argparse.Namespace) -> int:
+    """Print what was found; the exit code."""
     if args.json:
         print(json_text(json.dumps(report.to_json(), indent=2, ensure_ascii=False)))
         return 0 if report.ok else 1

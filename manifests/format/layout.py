@@ -12,6 +12,8 @@ PARTICIPANTS_KEY = "participants.tsv"
 DESCRIPTION_KEY = "dataset_description.json"
 PAGE_KEY = "index.html"
 CROISSANT_KEY = "croissant.json"
+DATACITE_KEY, ZENODO_KEY = "datacite.json", ".zenodo.json"  # of a published release
+HUB_TABLE_KEY = "metadata.parquet"  # a name that the Hugging Face Hub looks for
 MEASURED_KEY = "measured.parquet"  # of a release that was evaluated
 EVALUATION = "evaluation"
 VERSIONS = "versions"
@@ -19,7 +21,7 @@ RELEASE_FORMAT, RELEASE_VERSION = "brainpress-release", 1
 BIDS_VERSION = "1.10.0"
 MOST_IMAGE_BYTES = 2**30  # of a stored image; a volume of the paper's size has some 6 MB
 # What a release holds that BIDS does not know. (The validator wants folders without a slash.)
-NOT_BIDS = ("croissant.json", "manifest", "manifest.parquet", "release.json")
+NOT_BIDS = (CROISSANT_KEY, HUB_TABLE_KEY, "manifest", MANIFEST_KEY, RELEASE_KEY)
 
 
 def participant_id(index: int) -> str:

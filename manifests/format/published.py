@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 from typing import Any
+from urllib.parse import quote
 
 from manifests.errors import ReleaseError
 from manifests.text import is_plain
 
 FIRST_VERSION = "1.0.0"
 MOST_VERSIONS, MOST_CHANGES = 10_000, 1000
+_DOI = re.compile(r"10\.\d{4,9}/[!-;=?-~]{1,200}")
 _NUMBER = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
 
 
@@ -111,6 +113,8 @@ class Published:
     Attributes:
         versions: newest first; at least one.
         url: the public address of its page, where the publisher told one.
+        found_at: the address of its page in the bucket that was opened to everybody.
+        doi: such as 10.5281/zenodo.1234, where the publisher told one.
         address: what a command is told to find the release, word by word: where it lies, and the
             server, where it is not AWS; None where it was published in a folder.
         viewer: where the page has its viewer from, where the publisher told one.
@@ -119,6 +123,8 @@ class Published:
 
     versions: tuple[Version, ...]
     url: str | None = None
+    found_at: str | None = None
+    doi: str | None = None
     address: tuple[str, ...] | None = None
     viewer: str | None = None
     closed: Closed | None = None
@@ -129,9 +135,11 @@ class Published:
         keys = [version_key(one.version) for one in self.versions]
         if any(newer <= older for newer, older in pairwise(keys)):
             raise ReleaseError("published: its versions are not in order, newest first")
-        for text in (self.url, self.viewer):
+        for text in (self.url, self.found_at, self.viewer):
             if text is not None and (not isinstance(text, str) or not is_plain(text) or not text):
                 raise ReleaseError(f"published: {text!a:.60} is no address")
+        if self.doi is not None and check_doi(self.doi) != self.doi:
+            raise ReleaseError(f"published: {self.doi!a:.60} is no DOI")
 
         for word in self.address or ():
             if not isinstance(word, str) or not is_plain(word) or not word:
@@ -141,12 +149,32 @@ class Published:
     def last(self) -> Version:
         return self.versions[0]
 
+    @property
+    def page(self) -> str | None:
+        """The public address of its page; None where there is none, or nobody knows it."""
+        return self.url or self.found_at
+
+    @property
+    def doi_url(self) -> str | None:
+        """The address of its DOI."""
+        return f"https://doi.org/{quote(self.doi, safe='/:;().,_-')}" if self.doi else None
+
+    def address_of(self, key: str) -> str | None:
+        """The public address of one of its files; None where that of its page is not known."""
+        if self.page is None:
+            return None
+        folder, _, last = self.page.partition("?")[0].rpartition("/")
+        is_page = last.endswith((".html", ".htm")) or not last
+        return f"{folder if is_page else f'{folder}/{last}'}/{quote(key)}"
+
     def to_json(self) -> dict[str, Any]:
         """With the last version's number and date where a reader looks first."""
         return {
             "version": self.last.version,
             "date": self.last.date,
             "url": self.url,
+            **({"found_at": self.found_at} if self.found_at else {}),
+            **({"doi": self.doi} if self.doi else {}),
             **({"address": list(self.address)} if self.address else {}),
             "viewer": self.viewer,
             **({"closed": dict(vars(self.closed))} if self.closed else {}),
@@ -163,6 +191,8 @@ class Published:
         return cls(
             versions=tuple(map(Version.from_json, document["versions"])),
             url=document.get("url"),
+            found_at=document.get("found_at"),
+            doi=document.get("doi"),
             address=_words(document.get("address")),
             viewer=document.get("viewer"),
             closed=Closed.from_json(document.get("closed")),
@@ -188,6 +218,21 @@ def version_key(text: object) -> tuple[int, int, int]:
     if found is None:
         raise ReleaseError(f"version {text!a:.60}: expected MAJOR.MINOR.PATCH, such as 1.0.0")
     return int(found[1]), int(found[2]), int(found[3])
+
+
+def check_doi(text: object) -> str:
+    """The DOI that `text` names, without the address or the word before it.
+
+    >>> check_doi("https://doi.org/10.5281/zenodo.1234")
+    '10.5281/zenodo.1234'
+
+    Raises:
+        ReleaseError: it is none.
+    """
+    bare = re.sub(r"(?i)^(https?://(dx\.)?doi\.org/|doi:)", "", str(text).strip())
+    if not isinstance(text, str) or not _DOI.fullmatch(bare):
+        raise ReleaseError(f"DOI {text!a:.80}: expected such as 10.5281/zenodo.1234")
+    return bare
 
 
 def check_date(text: object) -> str:

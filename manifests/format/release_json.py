@@ -13,6 +13,7 @@ from manifests.storage.base import Store, check_key
 from manifests.text import is_plain
 
 MOST_COLUMNS = 1000
+SHARDS_KEYS = ("index.json", "index.parquet")  # of a set of tar shards
 NOTES = ("opened_version", "opened_files")
 _TEXTS = ("name", "fingerprint", "license")
 
@@ -191,12 +192,18 @@ def _why_no_release(store: Store) -> str:
     try:
         begun = next(iter(store.list("manifest/")), None)
         anything = begun or next(iter(store.list()), None)
+        shards = anything and all(map(store.look, SHARDS_KEYS))
     except ReleaseError:  # it does not list its files
         return f"{store.uri}: no release there (no {RELEASE_KEY}); check the address"
     if begun is not None:
         return (
             f"{store.uri}: a release is being made here and is not finished (no {RELEASE_KEY} yet);"
             " see `brainpress status`, or run its `generate` command again"
+        )
+    if shards:
+        return (
+            f"{store.uri}: these are shards of a release: `verify`, `publish`, `mirror` and"
+            " `download` take them whole"
         )
     if anything is None:
         return f"{store.uri}: no release there, it is empty or does not exist; check the address"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pyarrow as pa
@@ -14,12 +13,16 @@ from manifests.format.layout import (
     BIDS_VERSION,
     CONTRASTS,
     CROISSANT_KEY,
+    DATACITE_KEY,
     DESCRIPTION_KEY,
+    HUB_TABLE_KEY,
     NOT_BIDS,
     VERSIONS,
+    ZENODO_KEY,
 )
 from manifests.format.licenses import license_url
 from manifests.format.schema import OK, Column
+from manifests.metadata.citation import catalogue_files, citation_cff, keywords
 from manifests.metadata.quality import privacy_told
 from manifests.metadata.readme import readme
 from manifests.text import one_line
@@ -47,6 +50,7 @@ def documents(
         spread: how the covariates are spread, as Markdown, for the README.
     """
     samples = ok + failed + withdrawn if whole is None else whole
+    published = [DATACITE_KEY, VERSIONS] if document.published else []
     return {
         DESCRIPTION_KEY: json_bytes(_dataset_description(document, samples)),
         "README.md": readme(
@@ -60,11 +64,16 @@ def documents(
             whole=whole,
         ).encode(),
         "CHANGES": _changes(document, ok).encode(),
-        "LICENSE": _license(document).encode(),
-        "CITATION.cff": _citation(document, changed=changed is not None).encode(),
+        "LICENSE": license_text(document).encode(),
+        "CITATION.cff": citation_cff(document, changed=changed is not None),
         "participants.json": json_bytes(_participants_json(document)),
         **{f"{x}.json": json_bytes(_image_json(document, x)) for x in document.suffixes},
-        ".bidsignore": _bidsignore(extra, [VERSIONS] if document.published else []).encode(),
+        ".bidsignore": _bidsignore(extra, published).encode(),
+        **(
+            {}
+            if part
+            else catalogue_files(document, ok=ok, samples=samples, changed=changed is not None)
+        ),
     }
 
 
@@ -78,6 +87,9 @@ DOCUMENTS = (
     *(f"{suffix}.json" for suffix in CONTRASTS),
     ".bidsignore",
     CROISSANT_KEY,
+    DATACITE_KEY,
+    ZENODO_KEY,
+    HUB_TABLE_KEY,
 )
 
 
@@ -121,6 +133,7 @@ def _cell(value: object) -> str:
 
 def _dataset_description(document: ReleaseDocument, samples: int) -> dict[str, Any]:
     """Without authors and licence: BIDS wants them in one place, and CITATION.cff has them."""
+    doi = document.published.doi if document.published else None
     made = f"Synthetic images printed by brainpress from the model {document.model['name']}."
     made += f" {privacy_told(document.evaluation, samples=samples)}"
     generated = {
@@ -133,7 +146,8 @@ def _dataset_description(document: ReleaseDocument, samples: int) -> dict[str, A
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "raw",
         "GeneratedBy": [generated],
-        "Keywords": ["synthetic", "MRI", "brain", *document.suffixes],
+        **({"DatasetDOI": f"doi:{doi}"} if doi else {}),
+        "Keywords": keywords(document),
     }
 
 
@@ -182,7 +196,8 @@ def _changes(document: ReleaseDocument, ok: int) -> str:
     return f"{heading}\n  - {ok} synthetic volumes, seed {document.seed}\n"
 
 
-def _license(document: ReleaseDocument) -> str:
+def license_text(document: ReleaseDocument) -> str:
+    """LICENSE: its text, or its name and where its text stands."""
     if document.license_text:
         return document.license_text.rstrip("\n") + "\n"
     lines = [one_line(f"{document.name} is licensed under {document.license}.")]
@@ -191,32 +206,6 @@ def _license(document: ReleaseDocument) -> str:
     if attribution := document.model.get("attribution"):
         lines += ["", one_line(f"Attribution: {attribution}")]
     return "\n".join(lines) + "\n"
-
-
-def _citation(document: ReleaseDocument, *, changed: bool) -> str:
-    """Of a release that has changed since it was published, without a version's number."""
-    lines = [
-        "cff-version: 1.2.0",
-        "message: If you use this dataset, please cite it as below.",
-        "type: dataset",
-        f"title: {_quoted(document.name)}",
-        "authors:",
-        *(f"  - name: {_quoted(author)}" for author in document.authors),
-    ]
-    if license_url(document.license):  # one that SPDX lists
-        lines.append(f"license: {document.license}")
-    if document.published and not changed:
-        lines.append(f"version: {_quoted(document.published.last.version)}")
-    if document.published and document.published.url:
-        lines.append(f"url: {_quoted(document.published.url)}")
-    if document.date:
-        lines.append(f"date-released: {json.dumps(document.date)}")
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(text: str) -> str:
-    """A YAML string: a JSON string is one, but for control characters that JSON lets stand."""
-    return json.dumps(one_line(text), ensure_ascii=False)
 
 
 def _bidsignore(extra: set[str], versions: list[str]) -> str:

@@ -6,14 +6,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from manifests.format.document import DEMONSTRATION, NO_TEMPLATE, ReleaseDocument
-from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY, weighted
+from manifests.format.document import ReleaseDocument
+from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY
 from manifests.format.licenses import license_url
 from manifests.format.measured import measured_schema
-from manifests.format.published import FIRST_VERSION
-from manifests.metadata.quality import privacy_told
+from manifests.format.published import FIRST_VERSION, Published
+from manifests.metadata.citation import cited, creators, description, keywords
+from manifests.metadata.hub import IMAGES
 from manifests.text import one_line
 
+IMAGES_ID = "images"
 FORMAT = "http://mlcommons.org/croissant/1.0"
 RECORDS, MEASURED = "manifest", "measured"
 # The specification's own: tools take no other.
@@ -65,48 +67,49 @@ def croissant(
     manifest_sha256: str,
     manifest_bytes: int,
     measured_sha256: str | None = None,
+    moved: bool = False,
 ) -> dict[str, Any]:
     """The content of croissant.json of a release with so many images, made of so many samples.
 
     Its records are the manifest's rows, and those of measured.parquet where it has one; a field
-    has the column's meaning and unit. Addresses are relative to the file, for a release does not
-    know where it lies.
+    has the column's meaning and unit. Addresses are those of the public place that was told when it
+    was published; relative to the file where there is none, or where these files are others
+    (`moved`): of a downloaded part, or of a release that has changed since.
     """
-    made = (
-        f"{ok:,} synthetic {weighted(document.suffixes)} brain images (NIfTI, BIDS), drawn"
-        f" from the generative model {document.model['name']}."
-        f" {privacy_told(document.evaluation, samples=samples)} A record"
-        " describes one image: where it lies, its SHA-256, and what it was asked to show."
+    told = description(document, ok=ok, samples=samples)
+    told += (
+        " A record describes one image: where it lies, its SHA-256, and what it was asked to show."
     )
-    made += f" {NO_TEMPLATE}" if document.space else ""
-    authors = [one_line(author) for author in document.authors]
     about: dict[str, Any] = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": FORMAT,
         "name": one_line(document.name),
-        "description": one_line(f"{DEMONSTRATION} {made}" if document.demonstration else made),
+        "description": told,
         "version": document.published.last.version if document.published else FIRST_VERSION,
         "license": license_url(document.license) or one_line(document.license),
-        "creator": [{"@type": "sc:Organization", "name": name} for name in authors],
-        "citeAs": f"{'; '.join(authors)}. {one_line(document.name)}.",
-        "keywords": ["synthetic", "MRI", "brain", *document.suffixes],
+        "creator": [{**one, "@type": f"sc:{one['@type']}"} for one in creators(document)],
+        "citeAs": cited(document),
+        "keywords": keywords(document),
     }
-    if document.published and document.published.url:
-        about["url"] = document.published.url
+    if document.published and document.published.page:
+        about["url"] = document.published.page
     if document.date:
         about["datePublished"] = document.date
+    place = None if moved else document.published
     about["distribution"] = [
         {
-            "@type": "cr:FileObject",
-            "@id": MANIFEST_KEY,
-            "name": MANIFEST_KEY,
-            "description": "a row for each sample of the release",
-            "contentUrl": MANIFEST_KEY,
+            **_table(MANIFEST_KEY, "a row for each sample of the release", manifest_sha256, place),
             "contentSize": f"{manifest_bytes} B",
-            "encodingFormat": "application/x-parquet",
-            "sha256": manifest_sha256,
-        }
+        },
+        {
+            "@type": "cr:FileSet",
+            "@id": IMAGES_ID,
+            "name": IMAGES_ID,
+            "description": f"the images; `path` of `{RECORDS}` has the place and digest of each",
+            "encodingFormat": "application/gzip",
+            "includes": IMAGES,
+        },
     ]
     about["recordSet"] = [
         {
@@ -119,28 +122,32 @@ def croissant(
         }
     ]
     if measured_sha256 is not None:
-        _add_measured(about, measured_sha256)
+        _add_measured(about, measured_sha256, place)
     return about
 
 
-def _add_measured(about: dict[str, Any], sha256: str) -> None:
-    about["distribution"].append(
-        {
-            "@type": "cr:FileObject",
-            "@id": MEASURED_KEY,
-            "name": MEASURED_KEY,
-            "description": "what was measured on each image",
-            "contentUrl": MEASURED_KEY,
-            "encodingFormat": "application/x-parquet",
-            "sha256": sha256,
-        }
-    )
+def _table(key: str, told: str, sha256: str, place: Published | None) -> dict[str, Any]:
+    """A Parquet file of the release."""
+    return {
+        "@type": "cr:FileObject",
+        "@id": key,
+        "name": key,
+        "description": told,
+        "contentUrl": (place.address_of(key) if place else None) or key,
+        "encodingFormat": "application/x-parquet",
+        "sha256": sha256,
+    }
+
+
+def _add_measured(about: dict[str, Any], sha256: str, place: Published | None) -> None:
+    told = "what was measured on each image"
+    about["distribution"].append(_table(MEASURED_KEY, told, sha256, place))
     about["recordSet"].append(
         {
             "@type": "cr:RecordSet",
             "@id": MEASURED,
             "name": MEASURED,
-            "description": f"what was measured on each image, by the index of `{RECORDS}`",
+            "description": f"{told}, by the index of `{RECORDS}`",
             "key": {"@id": f"{MEASURED}/index"},
             "field": [_field(field, MEASURED, MEASURED_KEY) for field in measured_schema()],
         }

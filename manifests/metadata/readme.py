@@ -6,12 +6,25 @@ import re
 import shlex
 
 from manifests.format.document import DEMONSTRATION, NO_TEMPLATE, ReleaseDocument
-from manifests.format.layout import MEASURED_KEY, MODALITY, weighted
+from manifests.format.layout import HUB_TABLE_KEY, MEASURED_KEY, MODALITY, weighted
 from manifests.format.schema import Column
+from manifests.metadata.citation import cited
+from manifests.metadata.hub import IMAGES, MOST_IN_A_FOLDER, front_matter
 from manifests.metadata.quality import privacy_told, quality_section
 from manifests.metadata.terms import license_conflict
 from manifests.numbers import human_number
 from manifests.text import markdown
+
+# brainpress is on no package index.
+INSTALL = "The commands come from a checkout of brainpress, with `pip install .` in it:"
+HUB = (
+    "Hugging Face's `datasets` (4.4 or newer, with `nibabel`) takes the folder too, or where it"
+    " lies on the Hub: `datasets.load_dataset(FOLDER)`."
+)
+ON_THE_HUB = (
+    f"The Hub takes {MOST_IN_A_FOLDER:,} files in a folder, fewer than there are subjects here:"
+    " there it can lie as shards (`brainpress shards RELEASE`)."
+)
 
 
 def readme(
@@ -54,6 +67,7 @@ def readme(
         f"- {images}: the images, a valid BIDS dataset{told}.\n"
         f"- `participants.tsv`: {_participants(document.columns)}.\n"
         "- `manifest.parquet`: the same and more, with the SHA-256 of every image.\n"
+        f"- `{HUB_TABLE_KEY}`: the images with their covariates, for Hugging Face's `datasets`.\n"
         "- `croissant.json`: the manifest's columns for machine-learning tools.\n"
         "- `release.json`: how it was made."
         + (
@@ -80,20 +94,21 @@ def readme(
         else "",
         f"## Known limits\n\n{_limits(document)}",
         "## How to use a part of it\n\n"
-        "    pip install brainpress\n"
+        f"{INSTALL}\n\n"
         f'    brainpress query RELEASE --where "{_example(document.columns)}"\n'
         '    brainpress query RELEASE "SELECT count(*) FROM manifest"\n'
         "    brainpress download RELEASE FOLDER --limit 10\n"
         "    brainpress verify FOLDER\n\n"
-        f"RELEASE is the folder or address where this file lies{_address(document)}.",
-        "## How to cite\n\n"
-        f"{markdown('; '.join(document.authors))}. {markdown(document.name)}."
-        " `CITATION.cff` has it for programs.",
+        f"RELEASE is the folder or address where this file lies{_address(document)}."
+        + (f" {HUB}" if ok else "")
+        + (f" {ON_THE_HUB}" if ok > MOST_IN_A_FOLDER else ""),
+        f"## How to cite\n\n{markdown(cited(document))} `CITATION.cff` has it for programs.",
         f"## Licence\n\n{markdown(document.license)}."
         f" {markdown(model.get('attribution') or '')}".rstrip(),
         _despite(document),
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
+    head = front_matter(document, images=ok, files=[HUB_TABLE_KEY, IMAGES])
+    return head + "\n\n".join(section for section in sections if section) + "\n"
 
 
 def _closed(document: ReleaseDocument) -> str:

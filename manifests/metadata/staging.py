@@ -15,6 +15,7 @@ from manifests.format.document import ReleaseDocument
 from manifests.format.json_text import json_bytes
 from manifests.format.layout import (
     CROISSANT_KEY,
+    HUB_TABLE_KEY,
     MANIFEST_KEY,
     MEASURED_KEY,
     RELEASE_FORMAT,
@@ -25,6 +26,7 @@ from manifests.format.published import changed_since
 from manifests.format.schema import SCHEMA_VERSION
 from manifests.metadata.bids import documents
 from manifests.metadata.croissant import croissant
+from manifests.metadata.hub import write_hub_table
 from manifests.metadata.rows import RowFiles
 from manifests.metadata.spread import contrasts_there, spread_table
 from manifests.storage.base import Store
@@ -77,17 +79,22 @@ def stage(
     """A release's files, from its rows and what it says about itself.
 
     Args:
-        large: manifest.parquet and participants.tsv, on this machine.
+        large: manifest.parquet and participants.tsv, on this machine; what is made of them for
+            the Hugging Face Hub is put beside them, where it is not there.
         counts: of the manifest, as release.json tells them.
         extra: further files, such as previews, by key.
         kept: digests of further files that lie there already and stay, by key.
         parts, shard_size: as of release.json.
         source: of a subset that was downloaded, where it comes from.
     """
+    if HUB_TABLE_KEY not in large:
+        table = write_hub_table(large[MANIFEST_KEY], document.columns)
+        large = {**large, HUB_TABLE_KEY: table}
     digests = {key: file_sha256(path) for key, path in large.items()}
     told: dict[str, Any] = {"counts": dict(counts), "files": digests, "source": source}
     there = replace(document, suffixes=contrasts_there(large[MANIFEST_KEY], document.suffixes))
     whole = source["samples"] if source else counts["samples"]
+    changed = changed_since(told, document.published)
     small = documents(
         there,
         ok=counts["ok"],
@@ -95,7 +102,7 @@ def stage(
         withdrawn=counts.get("withdrawn", 0),
         extra={*extra, *kept},
         spread=spread_table(large[MANIFEST_KEY], document.columns),
-        changed=changed_since(told, document.published),
+        changed=changed,
         part=source is not None,
         whole=whole,
     )
@@ -109,6 +116,7 @@ def stage(
         measured_sha256=sha256(extra[MEASURED_KEY])
         if MEASURED_KEY in extra
         else kept.get(MEASURED_KEY),
+        moved=source is not None or changed is not None,
     )
     small[CROISSANT_KEY] = json_bytes(described)
     digests |= {key: sha256(data) for key, data in small.items()}

@@ -6,6 +6,7 @@ import html
 import re
 
 from manifests.format.evaluation import REPORT_KEY
+from manifests.metadata.hub import without_front_matter
 from manifests.text import printable
 
 _INLINE = re.compile(
@@ -18,12 +19,13 @@ def card_html(markdown: str) -> str:
     r"""Headings, paragraphs, lists, tables and code; all else is shown as it stands.
 
     There are no pictures, no links but that to the report of the evaluation, and nothing in the
-    text becomes a tag. The title, `# ...`, is left out: the page has it.
+    text becomes a tag. The head in YAML and the title, `# ...`, are left out: the page has them.
 
     >>> card_html("# Title\n\n## Use\n\n- a `b` <i>\n- \\*c\\*\n")
     '<h3>Use</h3>\n<ul><li>a <code>b</code> &lt;i&gt;</li><li>*c*</li></ul>'
     """
-    blocks = re.split(r"\n\s*\n", printable(markdown.replace("\r\n", "\n")).strip("\n"))
+    text = without_front_matter(printable(markdown.replace("\r\n", "\n")))
+    blocks = re.split(r"\n\s*\n", text.strip("\n"))
     return "\n".join(drawn for block in blocks if (drawn := _block(block)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from manifests.format.document import DEMONSTRATION, ReleaseDocument
 from manifests.format.evaluation import REPORT_KEY
 from manifests.format.layout import participant_id, weighted
 from manifests.format.licenses import license_url
+from manifests.metadata.citation import schema_org
 from manifests.metadata.quality import privacy_told
 from manifests.numbers import human_bytes, human_number
 from manifests.page.card import card_html
@@ -21,7 +23,7 @@ from manifests.page.figures import Bins, group_column, histogram
 from manifests.page.niivue import Viewer
 from manifests.page.pictures import Sample
 from manifests.query.release import Release
-from manifests.text import one_line, without_credentials
+from manifests.text import json_text, one_line, without_credentials
 
 POLICY = (
     "default-src 'none'; script-src 'self' {viewer}; style-src 'self'; img-src 'self' data: blob:;"
@@ -56,6 +58,7 @@ def index_html(
         "drawn from a generative model. "
         + privacy_told(document.evaluation, samples=counts["samples"], one=ok == 1),
         banner=_banners(document),
+        linked_data=_linked_data(document, ok=ok, samples=counts["samples"]),
         facts=_facts(release, changes, samples),
         mosaic="\n".join(_tile(sample, columns) for sample in samples),
         mosaic_order=_mosaic_order(columns),
@@ -70,6 +73,14 @@ def index_html(
         viewer_integrity=_text(viewer.integrity),
         viewer_from=_text(_host(viewer.src)),
     )
+
+
+def _linked_data(document: ReleaseDocument, *, ok: int, samples: int) -> str:
+    """JSON-LD for search engines: in it no text can end the element that it stands in."""
+    text = json.dumps(schema_org(document, ok=ok, samples=samples), ensure_ascii=False, indent=1)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return json_text(text)
 
 
 def _banners(document: ReleaseDocument) -> str:
@@ -107,6 +118,7 @@ def _facts(release: Release, changes: str, samples: Sequence[Sample]) -> str:
         ("Date", _text(document.date or date)),
         ("Model", _text(document.model["name"])),
         ("Licence", _licence(document.license)),
+        ("DOI", _doi(document)),
         ("Privacy audit", _audit(release)),
     ]
     return "\n".join(
@@ -123,6 +135,13 @@ def _version(changes: str) -> tuple[str, str]:
 def _licence(name: str) -> str:
     url = license_url(name) or "LICENSE"
     return f'<a href="{html.escape(url)}" rel="license">{_text(name)}</a>'
+
+
+def _doi(document: ReleaseDocument) -> str:
+    published = document.published
+    if published is None or published.doi is None or published.doi_url is None:
+        return ""
+    return f'<a href="{html.escape(published.doi_url)}">{_text(published.doi)}</a>'
 
 
 def _audit(release: Release) -> str:

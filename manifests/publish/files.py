@@ -59,7 +59,7 @@ def stage_with_page(
         carried: the files of its evaluation, by key.
     """
 
-    def staged(extra: Mapping[str, bytes]) -> Staged:
+    def staged(large: Mapping[str, Path], extra: Mapping[str, bytes]) -> Staged:
         return stage(
             document,
             large,
@@ -70,9 +70,9 @@ def stage_with_page(
             parts=parts,
         )
 
-    bare = staged({})
+    bare = staged(large, {})
     view = Overlay(store, files={**bare.small, **bare.large})
-    return staged(page(Release(view, dict(bare.about)), viewer))
+    return staged(bare.large, page(Release(view, dict(bare.about)), viewer))
 
 
 @contextmanager

@@ -9,7 +9,14 @@ from typing import Any
 
 from manifests.errors import ReleaseError
 from manifests.format.evaluation import Evaluation
-from manifests.format.published import FIRST_VERSION, Published, check_date, version_key
+from manifests.format.published import (
+    FIRST_VERSION,
+    Published,
+    check_date,
+    check_doi,
+    version_key,
+)
+from manifests.metadata.people import check_author
 from manifests.numbers import ranges
 from manifests.storage.base import Store
 from manifests.text import is_plain, one_line
@@ -25,11 +32,13 @@ class PublishOptions:
         license: an SPDX identifier, or a `LicenseRef-` of one's own.
         license_text: of a licence of one's own.
         despite_model_license: whether it may be one that the model's does not allow.
-        name, authors: of the dataset.
+        name, authors: of the dataset; authors as `manifests.metadata.people` reads them.
         version: MAJOR.MINOR.PATCH; None takes the next.
         date: of the version, YYYY-MM-DD.
         changes: what is new, for CHANGES, a line each.
         url: the public address of the release's page.
+        found_at: the address of its page in the bucket that is opened to everybody.
+        doi: by which it is cited, in any of its forms.
         private: leave the bucket's policy alone.
         viewer: as of `manifests.page.page_files`.
         evaluation: the folder of an evaluation that it is to carry.
@@ -45,6 +54,8 @@ class PublishOptions:
     version: str | None = None
     changes: str | None = None
     url: str | None = None
+    found_at: str | None = None
+    doi: str | None = None
     private: bool = False
     viewer: str | None = None
     evaluation: Path | None = None
@@ -58,8 +69,9 @@ class PublishOptions:
             if text is not None and (not text.strip() or not is_plain(text)):
                 raise ReleaseError(f"{option} {text!a:.60}: expected a line of text")
         for author in self.authors:
-            if not author.strip() or not is_plain(author):
-                raise ReleaseError(f"--author {author!a:.60}: expected a name")
+            check_author(author)
+        if self.doi is not None:
+            check_doi(self.doi)
         if self.despite_failed_audit and self.evaluation is None:
             raise ReleaseError("--despite-failed-audit goes with --evaluation")
         if self.url is not None and not self.url.startswith(("https://", "http://")):

@@ -22,7 +22,7 @@ from manifests.errors import ReleaseError
 from manifests.format.document import ReleaseDocument
 from manifests.format.layout import MANIFEST_KEY, PARTICIPANTS_KEY, RELEASE_KEY
 from manifests.format.parquet import read_columns
-from manifests.format.published import Published, Version
+from manifests.format.published import Published, Version, check_doi
 from manifests.format.schema import OK
 from manifests.format.tombstones import tombstones
 from manifests.metadata.staging import Staged
@@ -205,7 +205,9 @@ def _stage(
     published = Published(
         versions=versions,
         url=url,
+        found_at=options.found_at or (before.found_at if before else None),
         address=address_for_readers(release.place, url),
+        doi=check_doi(options.doi) if options.doi else (before.doi if before else None),
         viewer=viewer_from,
         closed=before.closed if before and options.private else None,
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from manifests.format.layout import RELEASE_KEY
 from manifests.publish.bucket_policy import PolicyError, read_policy
 from manifests.storage.s3.errors import code_of
+from manifests.volumes.shard_index import INDEX_KEY
 
 if TYPE_CHECKING:
     from manifests.storage.s3.store import S3Store
@@ -37,7 +38,7 @@ def check_strangers(store: S3Store) -> None:
 
 def _refuse_encrypted(store: S3Store) -> None:
     """Raise PolicyError of objects that no policy of the bucket opens to strangers."""
-    head = store.client.head_object(Bucket=store.bucket, Key=store.prefix + RELEASE_KEY)
+    head = store.client.head_object(Bucket=store.bucket, Key=store.prefix + _closing_key(store))
     if str(head.get("ServerSideEncryption", "")).startswith("aws:kms"):
         raise PolicyError(
             f"{store.uri} is encrypted with a key of AWS KMS, so no stranger can read it whatever"
@@ -123,9 +124,15 @@ def _told_strangers(store: S3Store) -> tuple[str | None, str | None]:
         return None
 
     return (
-        refusal(stranger.head_object, Key=store.prefix + RELEASE_KEY),
+        refusal(stranger.head_object, Key=store.prefix + _closing_key(store)),
         refusal(stranger.list_objects_v2, Prefix=store.prefix, MaxKeys=1),
     )
+
+
+def _closing_key(store: S3Store) -> str:
+    """The key of what closes a release; of a set of tar shards, that of its index."""
+    there = store.look(RELEASE_KEY) is not None or store.look(INDEX_KEY) is None
+    return RELEASE_KEY if there else INDEX_KEY
 
 
 def public_address(store: S3Store) -> str:

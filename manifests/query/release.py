@@ -59,6 +59,7 @@ class Release:
         expect: str | None = None,
         endpoint_url: str | None = None,
         anonymous: bool = False,
+        as_it_was: bool = False,
     ) -> Release:
         """The release at a folder, s3://bucket/prefix, or a public address.
 
@@ -67,16 +68,24 @@ class Release:
             version: an earlier one that was published, such as "1.0.0"; what lies there where
                 None. Samples withdrawn since are withdrawn in every version.
             expect: the SHA-256 of release.json, as its publisher tells it.
+            as_it_was: of a version, with the rows of samples that were withdrawn since.
 
         Raises:
             ReleaseError: there is none, it cannot be read, or it is not the one expected; why, and
                 what to do.
         """
         store = open_store(uri, endpoint_url=endpoint_url, anonymous=anonymous)
-        return cls.at(store, version=version, expect=expect)
+        return cls.at(store, version=version, expect=expect, as_it_was=as_it_was)
 
     @classmethod
-    def at(cls, store: Store, *, version: str | None = None, expect: str | None = None) -> Release:
+    def at(
+        cls,
+        store: Store,
+        *,
+        version: str | None = None,
+        expect: str | None = None,
+        as_it_was: bool = False,
+    ) -> Release:
         """The release in a store, as of `open`."""
         seen = look_at(store)
         if version is None:
@@ -84,7 +93,10 @@ class Release:
         else:
             about = read_release(seen.store, seen.release_json)
             try:
-                release = cls(*open_version(seen.store, about, version, expect=expect))
+                opened = open_version(
+                    seen.store, about, version, expect=expect, as_it_was=as_it_was
+                )
+                release = cls(*opened)
             except ReleaseError:
                 seen.confirm()  # a withdrawal changes what is kept of a version
                 raise

@@ -87,16 +87,24 @@ def read_version(
 
 
 def open_version(
-    store: Store, today: Mapping[str, Any], version: str, *, expect: str | None = None
+    store: Store,
+    today: Mapping[str, Any],
+    version: str,
+    *,
+    expect: str | None = None,
+    as_it_was: bool = False,
 ) -> tuple[Store, dict[str, Any]]:
     """A published version as a release of its own: the store to read, and its release.json.
 
-    Samples that were withdrawn since are tombstones here too, in the rows and in the counts.
+    Samples that were withdrawn since are tombstones here too, in the rows and in the counts; not
+    where it is to be read `as_it_was`, to compare it.
     """
     about = read_version(store, today, version, expect=expect)
     moved = {key: version_file(version, key) for key in about["files"]}
     about["opened_version"] = version
     view = Overlay(store, moved=moved)
+    if as_it_was:
+        return view, about
     try:
         gone = tombstones(read_columns(store, MANIFEST_KEY, columns=GRAVES))
         rows = _named(view, about, MANIFEST_KEY) if gone else None

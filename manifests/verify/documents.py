@@ -57,7 +57,8 @@ def answers(store: Store) -> bool:
 
 def check_documents(release: Release, report: Report) -> None:
     """The documents that release.json gives digests of, and those it should."""
-    for key, digest in release.about["files"].items():
+    expected = {**release.about["files"], **release.about.get("opened_files", {})}
+    for key, digest in expected.items():
         data = read_or_why(release.store, key)
         if data is None:
             report.error("file-missing", key, "release.json names it, and it is not there")
@@ -65,7 +66,7 @@ def check_documents(release: Release, report: Report) -> None:
             report.error("file-refused", key, data)
         elif sha256(data) != digest:
             report.error("file-changed", key, f"its SHA-256 is not {digest}, as release.json says")
-    for key in NAMED:
+    for key in () if release.about.get("opened_version") else NAMED:
         if key not in release.about["files"]:
             report.error("file-unnamed", key, "release.json gives no SHA-256 of it")
     told = release.about.get("demonstration", release.document.demonstration)

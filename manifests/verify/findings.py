@@ -130,6 +130,11 @@ CODES: dict[str, str] = {
     "image-extra": "an image in a subject's folder that the manifest does not name",
     "image-unreadable": "an image cannot be read, though other files can",
     "picture-withdrawn": "an evaluation has a withdrawn sample in it: run `withdraw` again",
+    # a set of tar shards
+    "shards-damaged": "index.json or index.parquet is not what it is to be",
+    "shard-missing": "a shard that index.json names is not there",
+    "shard-changed": "a shard's size or SHA-256 is not the one in index.json",
+    "shard-images": "a shard has other images than index.parquet says, or at other places",
     # the BIDS tables
     "participants": "participants.tsv says something else of a sample than the manifest",
     "participants-rows": "participants.tsv has other participants than the manifest, or one twice",

@@ -45,6 +45,7 @@ class Volumes:
         columns: Sequence[str] | None = None,
         cache: str | Path | None = "",
         cache_bytes: int = CACHE_BYTES,
+        version: str | None = None,
         expect: str | None = None,
         endpoint_url: str | None = None,
         anonymous: bool = False,
@@ -60,6 +61,8 @@ class Volumes:
             cache: the folder that keeps what was fetched; where "", $BRAINPRESS_CACHE/volumes or
                 the user's cache folder, but none for a release on this disk; where None, none.
             cache_bytes: the most that it holds.
+            version: an earlier one that was published, such as "1.0.0"; what lies there where
+                None. Samples that were withdrawn since have no image in any version.
             expect: the SHA-256 of release.json, as `brainpress info` shows it.
             endpoint_url: of the server that keeps the bucket, where it is not the usual one.
             anonymous: whether credentials are left alone also where there are some.
@@ -68,7 +71,11 @@ class Volumes:
             ReleaseError: no release there, a filter or column that is not understood, no such rows.
         """
         opened = Release.open(
-            release, expect=expect, endpoint_url=endpoint_url, anonymous=anonymous
+            release,
+            version=version,
+            expect=expect,
+            endpoint_url=endpoint_url,
+            anonymous=anonymous,
         )
         covariates = [column.name for column in opened.document.columns]
         names = ["participant_id", *covariates] if columns is None else columns

@@ -11,19 +11,24 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from manifests.digests import sha256
 from manifests.errors import ReleaseError
 from manifests.format.json_text import MOST_JSON_BYTES, json_bytes, parse_json
 from manifests.format.layout import MANIFEST_KEY, RELEASE_KEY
-from manifests.format.parquet import parquet_bytes
 from manifests.query.held import held
 from manifests.query.release import Release
 from manifests.storage import open_to_write
 from manifests.storage.base import Store
 from manifests.storage.threads import OnProgress
 from manifests.volumes.images import choose, fetch
+from manifests.volumes.shard_index import (
+    PLAN_KEY,
+    SHARDS_FORMAT,
+    SHARDS_VERSION,
+    digest_key,
+    digest_line,
+    index_files,
+    shard_key,
+)
 from manifests.volumes.shard_plan import (
     BLOCK,
     END,
@@ -34,24 +39,9 @@ from manifests.volumes.shard_plan import (
     tar_header,
 )
 
-SHARDS_FORMAT, SHARDS_VERSION = "brainpress-shards", 1
-PLAN_KEY, INDEX_KEY, TABLE_KEY = "plan.json", "index.json", "index.parquet"
 SHARD_BYTES = 10**9
 CONNECTIONS = 8
 AHEAD_BYTES = 64 * 2**20  # of images fetched and not yet written
-
-INDEX_SCHEMA = pa.schema(
-    [
-        ("shard", pa.string()),
-        ("key", pa.string()),
-        ("index", pa.int64()),
-        ("offset", pa.int64()),
-        ("bytes", pa.int64()),
-        ("sha256", pa.string()),
-        ("json_offset", pa.int64()),
-        ("json_bytes", pa.int64()),
-    ]
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +106,8 @@ def write_shards(
     try:
         for shard in pending:
             digests[shard] = copy.write(shard)
-        _write_index(target, release, plan, digests, asked)
+        for key, data in index_files(release, plan, digests, asked).items():
+            target.put(key, data)
     finally:
         target.sweep()
     return Written(
@@ -126,11 +117,6 @@ def write_shards(
         written=len(pending),
         present=plan.count - len(pending),
     )
-
-
-def shard_key(shard: int) -> str:
-    """The name of a shard, in the order in which they are written."""
-    return f"shard-{shard:06d}.tar"
 
 
 def place_beside(uri: str) -> str:
@@ -172,7 +158,8 @@ class _Copy:
 
         self.target.put_chunks(shard_key(shard), chunks())
         found = digest.hexdigest()
-        self.target.put(_digest_key(shard), f"{found}  {shard_key(shard)}\n".encode())
+        name = shard_key(shard)
+        self.target.put(digest_key(name), digest_line(name, found))
         return found
 
     def _chunks(self, shard: int) -> Iterator[bytes]:
@@ -279,70 +266,15 @@ def _check_place(target: Store, asked: dict[str, Any]) -> bool:
     return True
 
 
-def _digest_key(shard: int) -> str:
-    return f"{shard_key(shard)}.sha256"
-
-
 def _done(target: Store, plan: TarPlan) -> dict[int, str]:
     """The digests of the shards that are there, whole, with their digest beside them."""
     sizes = {entry.key: entry.size for entry in target.list("shard-")}
     found = {}
     for shard, size in enumerate(plan.sizes):
-        if sizes.get(shard_key(shard)) == size and 0 < sizes.get(_digest_key(shard), 0) <= BLOCK:
-            digest, _, name = target.get(_digest_key(shard)).decode(errors="replace").partition(" ")
-            if len(digest) == 64 and name.strip() == shard_key(shard):
+        name = shard_key(shard)
+        if sizes.get(name) == size and 0 < sizes.get(digest_key(name), 0) <= BLOCK:
+            data = target.get(digest_key(name), most=BLOCK)
+            digest = data[:64].decode(errors="replace")
+            if data == digest_line(name, digest):
                 found[shard] = digest
     return found
-
-
-def _write_index(
-    target: Store,
-    release: Release,
-    plan: TarPlan,
-    digests: dict[int, str],
-    asked: dict[str, Any],
-) -> None:
-    """The table of the samples and, last, index.json: with it the shards are complete."""
-    table = parquet_bytes(_index_table(plan))
-    shards = [
-        {
-            "url": shard_key(shard),
-            "samples": plan.starts[shard + 1] - plan.starts[shard],
-            "bytes": plan.sizes[shard],
-            "sha256": digests[shard],
-        }
-        for shard in range(plan.count)
-    ]
-    index = {
-        **asked,
-        "demonstration": release.document.demonstration,
-        "license": release.document.license,
-        "samples": plan.rows.num_rows,
-        "bytes": sum(plan.sizes),
-        "shards": shards,
-        "files": {TABLE_KEY: sha256(table)},
-    }
-    target.put(TABLE_KEY, table)
-    target.put(INDEX_KEY, json_bytes(index))
-
-
-def _index_table(plan: TarPlan) -> pa.Table:
-    """Where each sample lies: with offset and bytes, one range request fetches one volume."""
-    tables = []
-    for shard in range(plan.count):
-        rows = [
-            (
-                shard_key(shard),
-                sample.key,
-                sample.index,
-                sample.offset,
-                sample.image.bytes,
-                sample.image.sha256,
-                sample.json_offset,
-                len(sample.json),
-            )
-            for sample in plan.samples(shard)
-        ]
-        columns = map(list, zip(*rows, strict=True))
-        tables.append(pa.table(dict(zip(INDEX_SCHEMA.names, columns, strict=True)), INDEX_SCHEMA))
-    return pa.concat_tables(tables)

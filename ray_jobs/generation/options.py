@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from manifests.metadata.people import check_author
 from ray_jobs.errors import JobError
 
 LOADER = "ldm.loading:load"
@@ -91,6 +92,8 @@ class Options:
             if not getattr(self, name) >= least:
                 option = name.replace("_", "-")
                 raise JobError(f"--{option} {getattr(self, name)}: expected {least:g} s or more")
+        for author in self.authors:
+            check_author(author)
         if not 0 <= self.seed <= LARGEST_SEED:
             raise JobError(f"--seed {self.seed}: expected 0 to 2^63 - 1")
         share = self.gpus_per_actor

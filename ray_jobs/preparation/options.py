@@ -171,4 +171,6 @@ def suffixes_of(text: str) -> tuple[str, ...]:
 
 def _need(package: str, what: str, extra: str) -> None:
     if importlib.util.find_spec(package) is None:
-        raise JobError(f"{what} needs {package}: pip install 'brainpress[{extra}]'")
+        raise JobError(
+            f"{what} needs {package}: pip install '.[{extra}]' in a checkout of brainpress"
+        )

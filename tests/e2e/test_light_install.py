@@ -202,6 +202,6 @@ def test_a_verb_of_the_press_says_in_one_line_what_to_install(
     done = brainpress("generate", "--n", "1", "--out", tmp_path / "out")
     assert done.returncode == 2
     assert done.stderr.startswith("brainpress generate: needs ")
-    assert done.stderr.endswith(": pip install 'brainpress[press]'\n")
+    assert done.stderr.endswith(": pip install '.[press]' in a checkout of brainpress\n")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()

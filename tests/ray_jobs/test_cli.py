@@ -151,7 +151,7 @@ class OutOfPaperError(Exception):
         (
             ModuleNotFoundError("No module named 'ray'", name="ray.util"),
             2,
-            "press: needs ray: pip install 'brainpress[press]'\n",
+            "press: needs ray: pip install '.[press]' in a checkout of brainpress\n",
         ),
         (KeyboardInterrupt(), 130, "press: interrupted; the same command continues it\n"),
     ],

@@ -43,7 +43,8 @@ def test_it_tells_meaning_unit_and_digest(tmp_path: Path) -> None:
     about = json.loads(store.get(CROISSANT_KEY))
     assert about["description"].startswith("This is a demonstration")
     assert about["license"] == "https://creativecommons.org/licenses/by-sa/3.0/legalcode"
-    (manifest,) = about["distribution"]
+    manifest, images = about["distribution"]
+    assert (images["@type"], images["includes"]) == ("cr:FileSet", "sub-*/anat/*.nii.gz")
     assert manifest["sha256"] == file_sha256(tmp_path / MANIFEST_KEY)
     (records,) = about["recordSet"]
     fields = {field["name"]: field for field in records["field"]}

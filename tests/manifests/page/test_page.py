@@ -91,7 +91,7 @@ def test_a_page_names_only_its_own_files_and_those_of_its_release(
 def test_nothing_runs_in_a_page_but_its_own_script(files: dict[str, bytes]) -> None:
     page = Tags(files["index.html"].decode())
     scripts = [about for tag, about in page.tags if tag == "script"]
-    assert scripts == [{"type": "module", "src": "page/page.js"}]
+    assert scripts == [{"type": "application/ld+json"}, {"type": "module", "src": "page/page.js"}]
     assert not [tag for tag, _ in page.tags if tag in ("style", "iframe", "object", "base")]
     assert not [name for _, about in page.tags for name in about if name.startswith("on")]
     assert not page.values("style")

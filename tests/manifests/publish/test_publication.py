@@ -356,7 +356,7 @@ def test_a_dry_run_says_everything_and_writes_nothing(
     )
     told = capsys.readouterr().out
     assert f"version 1.0.0 of {DAY} would be published" in told
-    assert "files would be written: .bidsignore, CHANGES" in told
+    assert "files would be written: .bidsignore, .zenodo.json, CHANGES" in told
     assert ("s3:ListBucket" in told) == place.startswith("s3://")
     assert etags(store) == before
 

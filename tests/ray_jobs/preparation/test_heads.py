@@ -293,8 +293,8 @@ def test_brain_volume_is_normalised_by_the_tables_intracranial_volume_where_all_
     [
         (["--measure", "synthseg"], "--measure synthseg: mri_synthseg is not on PATH: install"),
         (["--measure", "freely"], "--measure: invalid choice: 'freely'"),
-        ([], "registration needs SimpleITK: pip install 'brainpress[press]'"),
-        (["--placement", "centre"], "registration needs SimpleITK: pip install 'brainpress[pr"),
+        ([], "registration needs SimpleITK: pip install '.[press]' in a checkout of brainpress"),
+        (["--placement", "centre"], "registration needs SimpleITK: pip install '.[press]' "),
         (["--covariates", "age.json", "--measure", "atlas"], "the covariates are age"),
         (
             ["--covariates", "age.json", "--normalise-brain-volume"],
@@ -326,11 +326,11 @@ def test_without_deepbet_skull_stripping_tells_what_to_install(
     write_bids(tmp_path / "bids", 2)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name != "deepbet" or None)
     told = refused(capsys, "prepare", tmp_path / "bids", "--skull-strip", "--out", tmp_path / "p")
-    assert "--skull-strip needs deepbet: pip install 'brainpress[strip]'" in told
+    assert "--skull-strip needs deepbet: pip install '.[strip]' in a checkout of brainpress" in told
 
 
 def test_the_help_names_the_extra_and_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["prepare", "--help"]) == 0
     said = capsys.readouterr().out
-    assert "brainpress[strip]" in said
+    assert "pip install '.[strip]'" in " ".join(said.split())
     assert "whole-heads --skull-strip --measure auto" in said

@@ -63,6 +63,7 @@ def with_authors(release: Release, options: PublishOptions) -> PublishOptions:
     """
     from dataclasses import replace
 
+    from manifests.metadata.people import GRAMMAR
     from manifests.publish.checks import UnchosenAuthorsError, settled
 
     try:
@@ -73,9 +74,9 @@ def with_authors(release: Release, options: PublishOptions) -> PublishOptions:
     if not sys.stdin.isatty():
         raise ReleaseError(
             f"{release.store.uri}: nobody said whom to cite for this release; name people or a"
-            ' group with --author, such as --author "The Example Lab"'
+            f' group with --author, such as --author "The Example Lab"; {GRAMMAR}'
         )
-    print("Whom are readers to cite for it? Names, apart by ;", file=sys.stderr)
+    print(f"Whom are readers to cite for it? {GRAMMAR}; apart by ;", file=sys.stderr)
     print("authors: ", end="", file=sys.stderr, flush=True)
     answer = [name.strip() for name in sys.stdin.readline().split(";")]
     named = tuple(name for name in answer if name)

@@ -11,14 +11,13 @@ from manifests.errors import ReleaseError
 from manifests.text import one_line
 
 if TYPE_CHECKING:
-    from manifests.publish.plan import PublishOptions
     from manifests.query.release import Release
     from manifests.storage.base import Store
 
 SHOWN = 10
 
 
-def refuse_unlisted(release: Release, options: PublishOptions) -> None:
+def refuse_unlisted(release: Release) -> None:
     """What is below the prefix is open to everyone with it: only the release's own files may be.
 
     Of a folder, which nobody reads yet, it is only told.
@@ -28,8 +27,6 @@ def refuse_unlisted(release: Release, options: PublishOptions) -> None:
     """
     from manifests.verify.orphans import unlisted
 
-    if options.private:
-        return
     found = unlisted(release)
     if not found:
         return
