@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from itertools import islice
@@ -93,7 +94,7 @@ def verify(
     check_tables(release, table, report)
     check_measured(release, table, report)
     space = release.about.get("space")
-    with closing(Remembered.of(release.store.uri, space)) as remembered:
+    with closing(Remembered.of(shlex.join(release.store.words), space)) as remembered:
         check_images(
             release.store,
             table,
