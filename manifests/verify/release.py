@@ -49,9 +49,9 @@ def open_to_verify(store: Store, *, expect: str | None = None) -> Release | Repo
     except StorageError:
         raise
     except ReleaseError as error:
-        if store.look(RELEASE_KEY) is not None:
+        if _is_there(store, RELEASE_KEY):
             report.error("release-damaged", RELEASE_KEY, str(error))
-        elif store.look(MANIFEST_KEY) is not None:
+        elif _is_there(store, MANIFEST_KEY):
             report.error("release-missing", RELEASE_KEY, str(error))
         else:
             raise
@@ -111,6 +111,13 @@ def verify(
     check_orphans(release, table, listed or {}, report)
     release.confirm()
     return report
+
+
+def _is_there(store: Store, key: str) -> bool:
+    try:
+        return store.look(key) is not None
+    except ReleaseError:  # whoever may not list is refused what is not there
+        return False
 
 
 def _list(store: Store, report: Report) -> dict[str, Entry] | None:
