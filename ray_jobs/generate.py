@@ -25,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n", type=int, required=True, help="volumes of the release")
     parser.add_argument("--out", required=True, help="the release: a folder or s3://bucket/prefix")
     parser.add_argument(
+        "--endpoint-url",
+        metavar="URL",
+        help="of its S3 server (default: AWS_ENDPOINT_URL, else AWS)",
+    )
+    parser.add_argument(
         "--model",
         default="demo",
         help='"demo" (default), a model folder, an s3:// URI, "monai" (the weights that the paper '
@@ -152,6 +157,7 @@ def run(args: argparse.Namespace) -> int:
     options = Options(
         n=args.n,
         out=args.out,
+        endpoint_url=args.endpoint_url,
         model=args.model,
         seed=args.seed,
         steps=args.steps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from itertools import islice
@@ -51,9 +52,9 @@ def open_to_verify(
     except StorageError:
         raise
     except ReleaseError as error:
-        if store.look(RELEASE_KEY) is not None:
+        if _is_there(store, RELEASE_KEY):
             report.error("release-damaged", RELEASE_KEY, str(error))
-        elif store.look(MANIFEST_KEY) is not None:
+        elif _is_there(store, MANIFEST_KEY):
             report.error("release-missing", RELEASE_KEY, str(error))
         else:
             raise
@@ -100,7 +101,7 @@ def verify(
         check_tables(release, table, report)
     check_measured(release, table, report)
     space = release.about.get("space")
-    with closing(Remembered.of(release.store.uri, space)) as remembered:
+    with closing(Remembered.of(shlex.join(release.store.words), space)) as remembered:
         check_images(
             release.store,
             table,
@@ -118,6 +119,13 @@ def verify(
         check_orphans(release, table, listed or {}, report)
     release.confirm()
     return report
+
+
+def _is_there(store: Store, key: str) -> bool:
+    try:
+        return store.look(key) is not None
+    except ReleaseError:  # whoever may not list is refused what is not there
+        return False
 
 
 def _list(store: Store, report: Report) -> dict[str, Entry] | None:

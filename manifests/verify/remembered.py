@@ -51,9 +51,9 @@ class Remembered:
             self._database = _opened(file)
 
     @classmethod
-    def of(cls, uri: str, space: str | None = None) -> Remembered:
-        """Those of the release at `uri`."""
-        return cls(default_folder("checked") / f"{sha256(uri.encode())[:32]}.sqlite", space)
+    def of(cls, address: str, space: str | None = None) -> Remembered:
+        """Those of the release at an address, which names its server too where a command has to."""
+        return cls(default_folder("checked") / f"{sha256(address.encode())[:32]}.sqlite", space)
 
     def among(self, wanted: Sequence[tuple[str, str, str]]) -> dict[str, Geometry]:
         """Which of these (key, ETag, SHA-256) are known to be sound, by key."""

@@ -80,7 +80,10 @@ def finish(request: Request, work: Work, *, made: int, seconds: float) -> int:
         print(f"  pictures  {store.uri}/{SAMPLES_KEY}")
     print(f"  manifest  {store.uri}/manifest.parquet")
     where = example_query(request.description.schema)
-    print(f'  query it  brainpress query {shlex.quote(options.out)} --where "{where}"')
+    place = [options.out]
+    if options.endpoint_url:
+        place += ["--endpoint-url", options.endpoint_url]
+    print(f'  query it  brainpress query {shlex.join(place)} --where "{where}"')
     return told_failures(counts["failed"], counts["samples"], store.uri)
 
 

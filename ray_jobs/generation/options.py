@@ -32,6 +32,7 @@ class Options:
     Attributes:
         n: volumes of the release.
         out: folder or s3:// URI of the release.
+        endpoint_url: of the S3 server, where it is not that of AWS_ENDPOINT_URL.
         model: "demo", a model folder or an s3:// URI.
         seed: release seed; with the index it determines a sample.
         steps: denoising steps; None takes what is usual for the model (`settled`).
@@ -57,6 +58,7 @@ class Options:
 
     n: int
     out: str
+    endpoint_url: str | None = None
     model: str = "demo"
     seed: int = 0
     steps: int | None = None

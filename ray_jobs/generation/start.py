@@ -18,7 +18,7 @@ from ldm.models.folder import verified
 from ldm.models.memory import batch_size as largest_batch
 from ldm.volumes.quality import Strictness
 from manifests.ledger import Ledger, ShardPlan
-from manifests.storage import open_store
+from manifests.storage import open_to_write
 from manifests.storage.base import Store
 from ray_jobs.errors import JobError
 from ray_jobs.generation.covariates import CovariateSource, covariate_source
@@ -103,7 +103,7 @@ def check(options: Options) -> Request:
         schema=description.schema,
         distribution=description.distribution,
     )
-    store = open_store(options.out)
+    store = open_to_write(options.out, endpoint_url=options.endpoint_url)
     store.check_writable()
     stored = Ledger(store).plan()
     if stored is not None and not one_pass and stored["fields"]["sampler"] != ONE_PASS:
@@ -204,6 +204,7 @@ def assignment(request: Request, work: Work) -> Assignment:
     options, fields = request.options, work.fields
     return Assignment(
         out=request.store.uri,
+        endpoint_url=options.endpoint_url,
         model=request.model,
         model_fingerprint=fields["model_fingerprint"],
         device=fields["device"],

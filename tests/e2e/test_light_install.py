@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from manifests.digests import sha256
 from tests import ROOT
 from tests.manifests import releases
 from tests.servers import S3Server
+from tests.web_servers import Plain, Ranged, serving
 
 PARTS = ("ldm", "manifests", "ray_jobs", "pyproject.toml", "LICENSE", "README.md")
 SAMPLES = 6
@@ -194,6 +196,31 @@ def test_a_release_on_s3_is_read_the_same_way(
     done = brainpress("download", uri, tmp_path / "copy", **s3.environment())
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "copy").rglob("*.nii.gz"))) == SAMPLES
+
+
+@pytest.mark.parametrize("handler", [Plain, Ranged], ids=["whole files only", "with ranges"])
+def test_a_stranger_takes_the_tour_over_http(
+    brainpress: Brainpress, release: Path, tmp_path: Path, handler: type[Plain]
+) -> None:
+    digest = sha256((release / "release.json").read_bytes())
+    with serving(release, handler) as server:
+        address = f"{server.url}/index.html"
+        told = brainpress("info", address)
+        assert told.returncode == 0, told.stderr
+        assert digest in told.stdout
+        for words in (
+            ("query", address, "--where", "age > 60", "--expect", digest),
+            ("query", address, "SELECT sex, count(*) FROM manifest GROUP BY sex"),
+            ("verify", address),
+            ("download", address, tmp_path / "copy", "--limit", "2"),
+            ("shards", address, "--out", tmp_path / "shards"),
+        ):
+            done = brainpress(*words)
+            assert done.returncode == 0, (words, done.stderr)
+        refused = brainpress("withdraw", address, "sub-000001", "--reason", "x", "--yes")
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert len(list((tmp_path / "copy").rglob("*.nii.gz"))) == 2
+    assert brainpress("verify", tmp_path / "copy").returncode == 0
 
 
 def test_a_verb_of_the_press_says_in_one_line_what_to_install(

@@ -252,6 +252,25 @@ def test_an_address_is_a_filter_and_the_command_says_the_same(browser: Any, site
     seen.check()
 
 
+def test_a_page_names_the_release_by_where_it_was_published_or_read(
+    browser: Any, site: Site
+) -> None:
+    page = visit(browser, site).page
+    script = """async (places) => {
+      const { releaseAddress } = await import("./page/commands.js");
+      return places.map(([href, published]) => releaseAddress(new URL(href), published));
+    }"""
+    bucket = "s3://b/r --endpoint-url https://h.org"
+    told = {
+        ("https://b.s3.amazonaws.com/r%20x/index.html", bucket): "'s3://b/r x'",
+        ("https://h.org/b/r/index.html#sort=age", bucket): bucket,
+        ("https://cdn.org/r/index.html#sort=age", "RELEASE"): "https://cdn.org/r",
+        ("http://localhost:8000/r/index.html", "RELEASE"): "RELEASE",
+        ("file:///home/me/r/index.html", "RELEASE"): "RELEASE",
+    }
+    assert page.evaluate(script, [list(place) for place in told]) == list(told.values())
+
+
 def test_a_page_knows_the_bucket_that_serves_it(browser: Any, site: Site) -> None:
     page = visit(browser, site).page
     script = """async (addresses) => {

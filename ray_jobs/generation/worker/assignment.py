@@ -15,7 +15,7 @@ class Assignment:
     """All that a worker must know; pickled to each.
 
     Attributes:
-        out: URI of the release.
+        out, endpoint_url: of the release, as of `Options`.
         model: where the model is; every worker loads it once.
         model_fingerprint: of the model that the plan was made with.
         device: "cpu" or "cuda".
@@ -29,6 +29,7 @@ class Assignment:
     """
 
     out: str
+    endpoint_url: str | None = None
     model: str
     model_fingerprint: str
     device: str

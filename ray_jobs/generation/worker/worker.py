@@ -15,7 +15,7 @@ from manifests.format.layout import part_key
 from manifests.format.parquet import table_from_bytes
 from manifests.format.schema import FAILED, manifest_schema, rows_table
 from manifests.ledger import Ledger
-from manifests.storage import open_store
+from manifests.storage import open_to_write
 from manifests.storage.base import Store
 from ray_jobs.generation.plan import batches
 from ray_jobs.generation.worker.assignment import Assignment, ShardReport
@@ -62,7 +62,9 @@ class Worker:
             if isinstance(getattr(error, "exit_code", None), int):
                 return str(error)
             raise
-        self._store = open_store(told.out).patient(told.storage_patience_seconds)
+        self._store = open_to_write(told.out, endpoint_url=told.endpoint_url).patient(
+            told.storage_patience_seconds
+        )
         return None
 
     def progress(self) -> dict[int, int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import shlex
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from manifests.format.layout import image_path
+from manifests.format.published import Published, Version
 from manifests.format.schema import Column, rows_table
 from manifests.metadata.staging import write_release
 from manifests.page import page_files
@@ -21,6 +24,9 @@ from tests.manifests.page.test_page import Tags
 from tests.manifests.releases import document, image_bytes, make_release, row
 from tests.manifests.test_untrusted_text import is_harmless
 
+VERSION = Version(
+    version="1.0.0", date="2026-11-23", changes=("first",), samples=1, manifest_sha256="0" * 64
+)
 PLAIN = (
     "</title></script><script>alert(1)</script><img src=x onerror=alert(1)> | `c` **b** ${7} $title"
     " [x](javascript:alert(1)) \" ' onload=alert(1) &lt; <!-- --> ]]> \\"
@@ -129,12 +135,16 @@ def test_a_long_card_takes_no_more_than_its_length(piece: str) -> None:
 
 def test_the_page_of_a_local_release_does_not_tell_where_it_lies(tmp_path: Path) -> None:
     release = Release.open(make_release(tmp_path / "secret-folder", 1).uri)
-    assert address(release) == "RELEASE"
+    assert address(release.document) == "RELEASE"
     assert b"secret-folder" not in b"".join(page_files(release).values())
 
 
 def test_a_page_in_a_bucket_names_it_and_a_strange_name_is_one_word(tmp_path: Path) -> None:
-    release = Release.open(make_release(tmp_path / "release", 1).uri)
-    release.store.uri = "s3://bucket/a $(touch x)'s"
-    page = page_files(release)["index.html"].decode()
-    assert "brainpress download &#x27;s3://bucket/a $(touch x)&#x27;\\&#x27;&#x27;s&#x27;" in page
+    store = make_release(tmp_path / "release", 1)
+    words = ("s3://bucket/a $(touch x)'s", "--endpoint-url", "http://h;touch y")
+    published = Published(versions=(VERSION,), address=words)
+    about = {**Release.at(store).about, "published": published.to_json()}
+    page = page_files(Release(store, about))["index.html"].decode()
+    for start in ("brainpress download ", "aws s3 sync --no-sign-request ", "brainpress query "):
+        command = html.unescape(page.partition(f"<code>{start}")[2].partition("</code>")[0])
+        assert shlex.split(command)[:3] == list(words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from manifests.query.release import Release
 from manifests.storage.base import Store
 from manifests.verify import Report, verify
 from tests.manifests.releases import make_release
+from tests.web_servers import Azure, serving
 
 N = 12
 IMAGES = ".nii.gz"
@@ -135,3 +137,19 @@ def test_a_cache_that_is_no_database_is_passed_over(tmp_path: Path) -> None:
     (database,) = (tmp_path / "cache" / "checked").iterdir()
     database.write_bytes(b"torn" * 1000)
     assert [checked(store.uri, trusting=True).remembered for _ in range(3)] == [0, 0, N]
+
+
+def test_what_is_remembered_of_a_bucket_is_not_taken_for_that_of_another_server(
+    tmp_path: Path,
+) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    make_release(one, N)
+    shutil.copytree(one, other)
+    image = next(other.rglob(f"*{IMAGES}"))
+    times = image.stat()
+    image.write_bytes(image.read_bytes()[:-1] + b"x")
+    os.utime(image, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with serving(one, Azure) as first, serving(other, Azure) as second:
+        for server, ok in ((first, True), (first, True), (second, False)):
+            release = Release.open("az://brains", endpoint_url=f"{server.url}/account")
+            assert verify(release, trusting=True).ok is ok
