@@ -20,6 +20,7 @@ from manifests.storage.s3.store import S3Store
 from ray_jobs.cli import main
 from tests.manifests.releases import make_release
 from tests.servers import S3Server
+from tests.web_servers import Plain, serving
 
 LICENSED = ["--license", "CC-BY-4.0", "--author", "A. Lab"]
 
@@ -134,11 +135,20 @@ def test_a_folder_whose_page_has_an_address_names_it(tmp_path: Path) -> None:
 
 
 def test_a_release_that_a_key_of_kms_locks_cannot_be_opened_and_it_is_told(
-    monkeypatch: pytest.MonkeyPatch,
+    s3: S3Server, tmp_path: Path
 ) -> None:
-    store = S3Store("lab", "r")
-    store._clients.known = SimpleNamespace(
-        head_object=lambda **about: {"ServerSideEncryption": "aws:kms"}
-    )
-    with pytest.raises(PolicyError, match=r"no stranger can read it .* SSE-S3 \(AES256\)"):
-        strangers.check_strangers(store)
+    class Encrypted(Plain):
+        """What AWS tells its owner of an object that was encrypted so."""
+
+        def end_headers(self) -> None:
+            self.send_header("ETag", '"1"')
+            self.send_header("x-amz-server-side-encryption", "aws:kms")
+            super().end_headers()
+
+    (tmp_path / "lab" / "r").mkdir(parents=True)
+    (tmp_path / "lab" / "r" / "release.json").write_text("{}")
+    with serving(tmp_path, Encrypted) as server:
+        store = open_store("s3://lab/r", endpoint_url=server.url)
+        assert isinstance(store, S3Store)
+        with pytest.raises(PolicyError, match=r"no stranger can read it .* SSE-S3 \(AES256\)"):
+            strangers.check_strangers(store)
