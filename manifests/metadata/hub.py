@@ -7,6 +7,7 @@ take the page's pictures for the data.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def front_matter(
     tags += [suffix.lower() for suffix in document.suffixes]
     lines = [
         "---",
-        f"pretty_name: {quoted(document.name)}",
+        f"pretty_name: {_inert(document.name)}",
         *_license(document.license),
         "task_categories:",
         "- unconditional-image-generation",
@@ -117,9 +118,15 @@ def hub_features(schema: pa.Schema) -> list[str]:
     return [*lines, "- name: __key__", "  dtype: string", "- name: __url__", "  dtype: string"]
 
 
+def _inert(text: str) -> str:
+    """A YAML string in which a viewer that knows no such head finds no Markdown and no HTML."""
+    marks = "[<>&*_`|$~!#\\[\\]()]"
+    return re.sub(marks, lambda found: f"\\u{ord(found[0]):04x}", quoted(text))
+
+
 def _license(license: str) -> list[str]:
     if license in _LICENSES:
         return [f"license: {_LICENSES[license]}"]
     link = license_url(license) or "LICENSE"
-    name = f"license_name: {quoted(license.lower())}"
+    name = f"license_name: {_inert(license.lower())}"
     return ["license: other", name, f"license_link: {quoted(link)}"]
