@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from manifests.commands.publishing.opening import check_closed
     from manifests.query.release import Release
     from manifests.verify import open_to_verify, verify
     from manifests.verify.findings import Report
@@ -81,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
             trusting=args.go_on,
             on_progress=Progress("checked"),
         )
+        check_closed(release, report)
     return _tell(report, args)
 
 
