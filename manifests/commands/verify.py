@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from typing import TYPE_CHECKING
 
 from manifests.commands.shared import (
@@ -83,7 +84,21 @@ def run(args: argparse.Namespace) -> int:
             on_progress=Progress("checked"),
         )
         check_closed(release, report)
-    return _tell(report, args)
+    code = _tell(report, args)
+    if not args.json:
+        _tell_lost(report, args)
+    return code
+
+
+def _tell_lost(report: Report, args: argparse.Namespace) -> None:
+    """How images are made again that are lost or damaged."""
+    from manifests.verify.findings import REMADE
+
+    if lost := sum(finding.code in REMADE for finding in report.findings):
+        print(
+            f"{lost:,} lost or damaged images can be made again, with the model that made them:"
+            f" brainpress generate --repair --model MODEL --out {shlex.quote(args.release)}"
+        )
 
 
 def _verified_shards(args: argparse.Namespace) -> Report | None:

@@ -70,6 +70,9 @@ class Report:
         }
 
 
+# Of images that `generate --repair` makes again.
+REMADE = frozenset({"image-missing", "image-size", "image-changed", "image-swapped"})
+
 CODES: dict[str, str] = {
     # release.json, and the documents that it names
     "release-missing": "a finished release lies there, and its release.json does not",
