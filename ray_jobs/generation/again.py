@@ -197,6 +197,8 @@ def _lost_images(release: Release) -> list[dict[str, Any]]:
         table,
         None,
         report,
+        remembered=None,
+        trusting=False,
         connections=CONNECTIONS,
         sample=None,
         seed=0,
