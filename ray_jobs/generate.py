@@ -12,6 +12,7 @@ import argparse
 EXAMPLES = """examples:
   brainpress generate --n 16 --out demo-release
   brainpress generate --n 1000 --fix age=70 --fix sex=F --out release
+  brainpress generate --repair --model s3://bucket/model --out s3://bucket/release
   ray job submit --working-dir . -- python ray_jobs/generate.py --n 100000 \\
       --model s3://bucket/model --out s3://bucket/release
 
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from ldm.diffusion.config import DEFAULT_STEPS, SAMPLERS
 
     parser.epilog = EXAMPLES
-    parser.add_argument("--n", type=int, required=True, help="volumes of the release")
+    parser.add_argument("--n", type=int, help="volumes of the release")
     parser.add_argument("--out", required=True, help="the release: a folder or s3://bucket/prefix")
     parser.add_argument(
         "--endpoint-url",
@@ -81,9 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     drawing.add_argument(
         "--attempts",
         type=int,
-        default=3,
         help="draws of a sample that fails the quality check, before it is recorded as failed "
-        "(default 3)",
+        "(default 3; of --redraw, how many more: as many as at first)",
     )
     drawing.add_argument(
         "--quality",
@@ -139,6 +139,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="make nothing: say how many shards and bytes, and how long, timed on one batch",
     )
 
+    again = parser.add_argument_group(
+        "what a finished release lacks",
+        "in place of --n; the model is to be named, all else is as the release was made",
+    ).add_mutually_exclusive_group()
+    again.add_argument(
+        "--repair",
+        action="store_true",
+        help="make lost and damaged images again; one that does not come out as the manifest says "
+        "is named and not written",
+    )
+    again.add_argument(
+        "--redraw",
+        action="store_true",
+        help="draw samples again that failed their quality check at every attempt",
+    )
+
     about = parser.add_argument_group("what the release says of itself")
     about.add_argument("--name", help="of the dataset")
     about.add_argument("--license", help="SPDX identifier; by default the model's")
@@ -151,11 +167,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ray_jobs.errors import JobError
     from ray_jobs.generation.job import generate
     from ray_jobs.generation.options import Device, Options
 
+    again = "--repair" if args.repair else "--redraw" if args.redraw else None
+    if args.n is not None and again:
+        raise JobError(f"--n {args.n} with {again}: leave out --n, the release has its size")
+    if args.n is None and not again:
+        raise JobError("--n is missing: how many volumes; or --repair or --redraw for a release")
+    if again:
+        from ray_jobs.generation.again import redraw, repair, samples_of
+
     options = Options(
-        n=args.n,
+        n=samples_of(args.out, args.endpoint_url) if again else args.n,
         out=args.out,
         endpoint_url=args.endpoint_url,
         model=args.model,
@@ -166,7 +191,7 @@ def run(args: argparse.Namespace) -> int:
         guidance=args.guidance,
         covariates=args.covariates,
         fix=tuple(args.fix),
-        attempts=args.attempts,
+        attempts=Options.attempts if args.attempts is None else args.attempts,
         quality=args.quality,
         precision=args.precision,
         compile=args.compile,
@@ -182,6 +207,10 @@ def run(args: argparse.Namespace) -> int:
         license=args.license,
         authors=tuple(args.author),
     )
+    if args.repair:
+        return repair(options, dry_run=args.dry_run)
+    if args.redraw:
+        return redraw(options, more=args.attempts, dry_run=args.dry_run)
     return generate(options, dry_run=args.dry_run)
 
 

@@ -171,6 +171,21 @@ def acquire(store: Store, verb: str, *, wait_seconds: float = 0.0) -> Lease:
             time.sleep(POLL_SECONDS)
 
 
+def check_held(store: Store, identity: str) -> None:
+    """Ask the storage whether a lease is held still; for processes that work under it.
+
+    Raises:
+        LostLeaseError: it is not.
+    """
+    found, _ = read_register(store)
+    if found is None or found.identity != identity or found.holder is None:
+        raise LostLeaseError(
+            f"{store.uri}: the command that began this has ended, or lost the right to change the"
+            " release; run the same command again",
+            exit_code=1,
+        )
+
+
 class _Age:
     """For how long the register has not been written, by the storage's clock alone."""
 

@@ -174,7 +174,11 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         if any(finding.code == "sample-failed" for finding in done.report.findings):
-            print("samples that failed can be taken out: brainpress withdraw", file=sys.stderr)
+            print(
+                "samples that failed can be drawn on (brainpress generate --redraw) or taken out"
+                " (brainpress withdraw)",
+                file=sys.stderr,
+            )
         return 1
     if done.warning:
         print(one_line(f"warning: {done.warning}"), file=sys.stderr)

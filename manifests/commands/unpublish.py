@@ -16,6 +16,7 @@ from manifests.errors import ReleaseError
 from manifests.text import one_line
 
 if TYPE_CHECKING:
+    from manifests.publish.gate import Gate
     from manifests.storage.base import Store
 
 
@@ -55,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
         if store.is_local:
             raise
         raise ReleaseError(
-            f"{error} (strangers are shut out; what could not be done is to say so in the release:"
-            " run the same command again)",
+            f"{error} (strangers are shut out; what could not be done is to say so in the release,"
+            " so a `brainpress publish` may open it again: run the same command again)",
             exit_code=1,
         ) from error
 
@@ -74,14 +75,21 @@ def _show_policy(store: Store) -> None:
         print(f"the policy of bucket {bucket} {what}")
 
 
+def _gate(store: Store) -> Gate:
+    from manifests.publish.bucket_policy import BucketGate
+    from manifests.publish.gate import NoGate
+    from manifests.storage.s3.store import S3Store
+
+    return BucketGate(store) if isinstance(store, S3Store) else NoGate()
+
+
 def _close(store: Store) -> None:
-    from manifests.publish.bucket_policy import close_to_everyone
     from manifests.publish.strangers import check_closed
     from manifests.storage.s3.store import S3Store
 
     if not isinstance(store, S3Store):
         return
-    changed = close_to_everyone(store)
+    changed = _gate(store).close()
     check_closed(store)
     print(
         f"{store.uri} {'is closed now' if changed else 'was closed already'}: strangers are refused"
@@ -92,7 +100,7 @@ def _mark(store: Store, date: str, reason: str) -> int:
     from manifests.publish.closing import mark_closed
     from manifests.query.release import Release
 
-    done = mark_closed(Release.at(store), date=date, reason=reason)
+    done = mark_closed(Release.at(store), date=date, reason=reason, gate=_gate(store))
     if done.mended:
         print(one_line(done.mended))
     if done.closed is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from typing import TYPE_CHECKING
 
 from manifests.commands.shared import (
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from manifests.commands.publishing.opening import check_closed
     from manifests.query.release import Release
     from manifests.verify import open_to_verify, verify
     from manifests.verify.findings import Report
@@ -81,7 +83,22 @@ def run(args: argparse.Namespace) -> int:
             trusting=args.go_on,
             on_progress=Progress("checked"),
         )
-    return _tell(report, args)
+        check_closed(release, report)
+    code = _tell(report, args)
+    if not args.json:
+        _tell_lost(report, args)
+    return code
+
+
+def _tell_lost(report: Report, args: argparse.Namespace) -> None:
+    """How images are made again that are lost or damaged."""
+    from manifests.verify.findings import REMADE
+
+    if lost := sum(finding.code in REMADE for finding in report.findings):
+        print(
+            f"{lost:,} lost or damaged images can be made again, with the model that made them:"
+            f" brainpress generate --repair --model MODEL --out {shlex.quote(args.release)}"
+        )
 
 
 def _verified_shards(args: argparse.Namespace) -> Report | None:

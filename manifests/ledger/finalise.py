@@ -57,13 +57,18 @@ def finalise(
         ReleaseError: a shard is not done (exit code 1), or its rows are not what the plan asks.
     """
     with changing(store, GENERATE, wait_seconds=WAIT_SECONDS) as work:
-        return _close(work, plan, document, extra=dict(extra or {}))
+        return close(work, plan, document, extra=extra)
 
 
-def _close(
-    work: Changing, plan: ShardPlan, document: ReleaseDocument, *, extra: dict[str, bytes]
+def close(
+    work: Changing,
+    plan: ShardPlan,
+    document: ReleaseDocument,
+    *,
+    extra: Mapping[str, bytes] | None = None,
 ) -> dict[str, Any]:
-    store = work.store
+    """As of `finalise`, by whoever has the right to change the release already."""
+    store, extra = work.store, dict(extra or {})
     current = _current_release(store, document)
     if current is not None and current["counts"]["samples"] > plan.n:
         Ledger(store).settle(current["counts"]["samples"])

@@ -89,6 +89,19 @@ def open_to_everyone(store: S3Store) -> bool:
     )
 
 
+class BucketGate:
+    """The `manifests.publish.gate.Gate` of a release in a bucket."""
+
+    def __init__(self, store: S3Store) -> None:
+        self._store = store
+
+    def open(self) -> bool:
+        return open_to_everyone(self._store)
+
+    def close(self) -> bool:
+        return close_to_everyone(self._store)
+
+
 def _text(policy: dict[str, Any]) -> str:
     return json.dumps(policy, separators=(",", ":"))
 

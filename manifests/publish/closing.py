@@ -2,7 +2,7 @@
 
 The mark stands in release.json (`published.closed`), README.md, dataset and page. It is one change
 of `manifests.changes`: what a kill leaves is finished by whoever changes the release next.
-`publish` opens the release again.
+`publish` opens the release again; which of the two has the last word, `gate` says.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from manifests.changes.changing import Changing, changing
+from manifests.changes.changing import Changing
 from manifests.changes.journal import UNPUBLISH
 from manifests.digests import file_sha256
 from manifests.errors import ReleaseError
@@ -26,6 +26,7 @@ from manifests.format.published import Closed
 from manifests.metadata.staging import Staged, stage
 from manifests.publish.checks import refuse_unfinished
 from manifests.publish.files import MakePage, is_page, make_page, stage_with_page, viewer_of
+from manifests.publish.gate import Gate, NoGate, shut_out
 from manifests.query.release import Release
 from manifests.text import one_line
 
@@ -52,6 +53,7 @@ def mark_closed(
     reason: str = "",
     dry_run: bool = False,
     page: MakePage = make_page,
+    gate: Gate | None = None,
 ) -> Marked:
     """Say in a published release that it is public no more; nothing where it says so already.
 
@@ -59,6 +61,7 @@ def mark_closed(
         date: YYYY-MM-DD.
         reason: for readers.
         page: makes the files of its page, where it has one.
+        gate: is closed once more when it says so.
 
     Raises:
         HeldError: somebody else changes the release now.
@@ -69,8 +72,11 @@ def mark_closed(
     if dry_run:
         return _mark(release, closed, None, page=page)
     release.place.check_writable()
-    with changing(release.place, UNPUBLISH) as work:
-        return _mark(Release.at(work.store), closed, work, page=page)
+    return shut_out(
+        release.place,
+        gate or NoGate(),
+        lambda work: _mark(Release.at(work.store), closed, work, page=page),
+    )
 
 
 def _mark(release: Release, closed: Closed, work: Changing | None, *, page: MakePage) -> Marked:

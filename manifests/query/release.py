@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from manifests.changes.seen import Seen, look_at
 from manifests.digests import sha256
@@ -19,9 +18,10 @@ from manifests.format.json_text import MOST_JSON_BYTES
 from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY, RELEASE_KEY
 from manifests.format.measured import beside, figures_of, measured_schema, same_measures
 from manifests.format.release_json import check_release, read_release
-from manifests.query.rows import StoredRows, columns_of_filter, stored_rows
+from manifests.query.filter import Filter
+from manifests.query.rows import StoredRows, stored_rows
 from manifests.query.versions import open_version, version_file
-from manifests.query.where import find_column, parse_where
+from manifests.query.where import find_column
 from manifests.storage import open_store
 from manifests.storage.base import Store
 
@@ -155,14 +155,13 @@ class Release:
             names = list(dict.fromkeys(find_column(name, known) for name in columns))
         if limit is not None and limit < 0:
             raise ReleaseError(f"limit {limit}: expected 0 or more")
-        expression = None if where is None else parse_where(where, known)
-        needed = list(names)
-        if expression is not None and known is not self.schema:
-            needed += [name for name in columns_of_filter(expression, known) if name not in names]
-        if not set(needed) <= set(self.schema.names):
-            return self._joined(needed, expression).select(names).slice(0, limit)
-        with self._rows() as rows:
-            return rows.table(names, expression, limit=limit)
+        with ExitStack() as stack:
+            chosen = None if where is None else stack.enter_context(Filter(where, known))
+            needed = list(dict.fromkeys([*names, *(chosen.columns if chosen else ())]))
+            if not set(needed) <= set(self.schema.names):
+                return self._joined(needed, chosen).select(names).slice(0, limit)
+            rows = stack.enter_context(self._rows())
+            return rows.table(names, chosen, limit=limit)
 
     @property
     def _known_columns(self) -> pa.Schema:
@@ -174,14 +173,14 @@ class Release:
                     schema = schema.append(more.field(name))
         return schema
 
-    def _joined(self, names: Sequence[str], where: pc.Expression | None) -> pa.Table:
+    def _joined(self, names: Sequence[str], where: Filter | None) -> pa.Table:
         """Those columns of the rows that satisfy `where`, some of them measured."""
         own = set(self.schema.names)
         with self._rows() as manifest:
             rows = manifest.table(list(dict.fromkeys(["index", *filter(own.__contains__, names)])))
         figures = [name for name in names if name not in own]
         rows = beside(rows, self.measured(columns=["index", *figures]))
-        return rows if where is None else rows.filter(where)
+        return rows if where is None else where.apply(rows)
 
     @property
     def is_measured(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +19,36 @@ from manifests.format.parquet_limits import (
     text_columns,
 )
 from manifests.storage.base import Store
+
+
+class RowFilter(Protocol):
+    """Which rows are wanted.
+
+    Attributes:
+        columns: that it looks at.
+        bounds: what every such row satisfies, as the footer's least and greatest values tell; None
+            where nothing is known.
+    """
+
+    @property
+    def columns(self) -> Sequence[str]: ...
+
+    @property
+    def bounds(self) -> pc.Expression | None: ...
+
+    def apply(self, table: pa.Table) -> pa.Table:
+        """The rows that satisfy it."""
+
+
+class Pushed:
+    """A filter that DuckDB hands down to whoever reads for it."""
+
+    def __init__(self, where: pc.Expression, schema: pa.Schema) -> None:
+        self.bounds = where
+        self.columns = columns_of_filter(where, schema)
+
+    def apply(self, table: pa.Table) -> pa.Table:
+        return table.filter(self.bounds)
 
 
 class StoredRows:
@@ -40,7 +70,7 @@ class StoredRows:
                 raise LimitError("column twice")
 
     def batches(
-        self, columns: Sequence[str], where: pc.Expression | None = None
+        self, columns: Sequence[str], where: RowFilter | None = None
     ) -> Iterator[pa.RecordBatch]:
         """Those columns of the rows that satisfy `where`, in order; fetched as they are taken.
 
@@ -50,20 +80,20 @@ class StoredRows:
         needed = list(columns)
         groups = list(range(self._file.num_row_groups))
         if where is not None:
-            looked_at = columns_of_filter(where, self.schema)
-            needed = list(dict.fromkeys([*needed, *looked_at]))
-            groups = self._groups(where)
+            needed = list(dict.fromkeys([*needed, *where.columns]))
+            if where.bounds is not None:
+                groups = self._groups(where.bounds)
         folding = {"read_dictionary": text_columns(self._file), "metadata": self._file.metadata}
         with told(self._name), opened(self._source, **folding) as folded:
             for batch in limited_batches(self._file, folded, self._size, needed, groups):
                 table = pa.Table.from_batches([batch])
-                kept = table if where is None else table.filter(where)
+                kept = table if where is None else where.apply(table)
                 yield from kept.select(list(columns)).to_batches()
 
     def table(
         self,
         columns: Sequence[str],
-        where: pc.Expression | None = None,
+        where: RowFilter | None = None,
         *,
         limit: int | None = None,
     ) -> pa.Table:

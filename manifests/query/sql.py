@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from manifests.errors import ReleaseError
-from manifests.query.rows import StoredRows
+from manifests.query.rows import Pushed, StoredRows
 from manifests.text import one_line
 
 if TYPE_CHECKING:
@@ -47,11 +47,10 @@ def run_sql(tables: Mapping[str, Source], text: str, *, limit: int | None = None
     import duckdb
 
     sources = {name: _Rows(*source) for name, source in tables.items()}
-    connection = duckdb.connect(config=LOCKED)
+    connection = connected()
     try:
         for name, source in sources.items():
             connection.register(name, source)
-        connection.execute("SET lock_configuration = true")
         _check_reads(connection, text)
         size = BATCH_ROWS if limit is None else min(max(limit, 1), BATCH_ROWS)
         reader = connection.sql(text).to_arrow_reader(size)
@@ -63,6 +62,15 @@ def run_sql(tables: Mapping[str, Source], text: str, *, limit: int | None = None
         raise _told(error, {name: schema for name, (schema, _) in tables.items()}) from None
     finally:
         connection.close()
+
+
+def connected() -> duckdb.DuckDBPyConnection:
+    """A DuckDB that is shut off from all but what is registered with it."""
+    import duckdb
+
+    connection = duckdb.connect(config=LOCKED)
+    connection.execute("SET lock_configuration = true")
+    return connection
 
 
 class _Rows(ds.InMemoryDataset):
@@ -92,7 +100,8 @@ class _Rows(ds.InMemoryDataset):
     def _batches(self, schema: pa.Schema, where: pc.Expression | None) -> Iterator[pa.RecordBatch]:
         try:
             self._opened = rows = self._opened or self._open()
-            for batch in rows.batches(schema.names, where):
+            pushed = None if where is None else Pushed(where, rows.schema)
+            for batch in rows.batches(schema.names, pushed):
                 yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
         except GeneratorExit:
             raise

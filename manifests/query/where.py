@@ -1,54 +1,55 @@
-"""The filter language of `--where`: from text such as "age > 70 and sex = 'F'" to Arrow."""
+"""The filter language of `--where`: what of SQL it takes, and the one line for what it does not.
+
+A filter such as "age > 70 and sex = 'F'" is checked against the columns and said again in plain
+SQL, of nothing but quoted columns, values and operators, which `manifests.query.filter` has DuckDB
+evaluate.
+"""
 
 from __future__ import annotations
 
 import difflib
-import functools
-import operator
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from manifests.errors import ReleaseError
 from manifests.format.schema import FAILED, OK, WITHDRAWN, Column, columns_of
 from manifests.query.where_tokens import Token, scan, shown, unquote
 
-COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    "=": operator.eq,
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<>": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+COMPARE = ("=", "==", "!=", "<>", *MIRRORED)
 KEYWORDS = {"and", "or", "not", "in", "between", "like", "is", "null", "true", "false"}
 DEEPEST = 50
-LARGEST = 2**63 - 1  # of an int64 column
-
-Value = bool | int | float | str
 
 
-def parse_where(text: str, schema: pa.Schema) -> pc.Expression:
-    """The Arrow expression of a filter over a manifest with this schema.
+@dataclass(frozen=True)
+class Condition:
+    """A filter that was understood.
+
+    Attributes:
+        sql: of nothing but quoted columns, values and operators.
+        columns: that it looks at, in the order of their first mention.
+        ends: values that a column of doubles has at least (>=) or at most (<=) in every row that
+            satisfies it.
+    """
+
+    sql: str
+    columns: tuple[str, ...]
+    ends: tuple[tuple[str, str, float], ...] = ()
+
+
+def parse_where(text: str, schema: pa.Schema) -> Condition:
+    """A filter over a manifest with this schema.
 
     Raises:
         ReleaseError: what cannot be understood and where; an unknown column, with the closest
             one; a value that can never match, such as an unknown level.
     """
     return _Parser(text, schema).parse()
-
-
-def columns_in(text: str, schema: pa.Schema) -> set[str]:
-    """The columns that a filter looks at. Raises as `parse_where` does."""
-    parser = _Parser(text, schema)
-    parser.parse()
-    return parser.used
 
 
 def find_column(name: str, schema: pa.Schema) -> str:
@@ -76,82 +77,92 @@ class _Parser:
         self.tokens = list(scan(self.text))
         self.position = 0
         self.depth = 0
-        self.used: set[str] = set()
+        self.used: list[str] = []
+        self.ends: list[tuple[str, str, float]] = []
         columns, _ = columns_of(self.schema)
         self.columns: dict[str, Column] = {column.name: column for column in columns}
 
-    def parse(self) -> pc.Expression:
-        expression = self._or()
+    def parse(self) -> Condition:
+        sql = self._or()
         if self.next.kind != "end":
             self._fail("expected 'and', 'or' or the end")
-        return expression
+        return Condition(sql, tuple(dict.fromkeys(self.used)), tuple(self.ends))
 
-    def _or(self) -> pc.Expression:
+    def _or(self) -> str:
+        known = len(self.ends)
         terms = [self._and()]
         while self._take("or"):
             terms.append(self._and())
-        return functools.reduce(operator.or_, terms)
+        if len(terms) > 1:
+            del self.ends[known:]
+        return " OR ".join(terms)
 
-    def _and(self) -> pc.Expression:
+    def _and(self) -> str:
         terms = [self._not()]
         while self._take("and"):
             terms.append(self._not())
-        return functools.reduce(operator.and_, terms)
+        return " AND ".join(terms)
 
-    def _not(self) -> pc.Expression:
+    def _not(self) -> str:
         self.depth += 1
         if self.depth > DEEPEST:
             self._fail(f"nested more than {DEEPEST} deep")
         try:
             if self._take("not"):
-                return ~self._not()
+                known = len(self.ends)
+                sql = f"NOT {self._not()}"
+                del self.ends[known:]
+                return sql
             if self._take("("):
                 inside = self._or()
                 self._need(")")
-                return inside
+                return f"({inside})"
             return self._predicate()
         finally:
             self.depth -= 1
 
-    def _predicate(self) -> pc.Expression:
+    def _predicate(self) -> str:
         if self.next.kind in ("number", "text") or self.next.text in ("-", "+"):
             return self._value_first()
         name = self._column()
         if self._take("is"):
-            negated = self._take("not")
+            negated = " NOT" if self._take("not") else ""
             self._need("null")
-            null = pc.field(name).is_null()
-            return ~null if negated else null
-        negated = self._take("not")
+            return f"{quoted(name)} IS{negated} NULL"
+        negated = " NOT" if self._take("not") else ""
         if self._take("in"):
-            found = self._in(name)
-        elif self._take("between"):
+            return f"{quoted(name)}{negated} IN {self._list(name)}"
+        if self._take("between"):
             low = self._value(name, ordered=True)
             self._need("and")
-            found = (pc.field(name) >= low) & (pc.field(name) <= self._value(name, ordered=True))
-        elif self._take("like"):
-            found = self._like(name)
-        elif negated:
+            high = self._value(name, ordered=True)
+            if not negated:
+                self._note_end(name, ">=", low)
+                self._note_end(name, "<=", high)
+            return f"{quoted(name)}{negated} BETWEEN {low} AND {high}"
+        if self._take("like"):
+            return f"{quoted(name)}{negated} LIKE {self._pattern(name)}"
+        if negated:
             self._fail("expected 'in', 'between' or 'like' after 'not'")
-        elif self.next.text in COMPARE:
-            return self._comparison(name)
-        elif pa.types.is_boolean(self._type(name)):
-            return pc.field(name)
-        else:
+        if self.next.text in COMPARE:
+            return f"{quoted(name)} {self._comparison(name)}"
+        if not pa.types.is_boolean(self._type(name)):
             self._fail(f"expected a comparison such as = or < after {name}")
-        return ~found if negated else found
+        return quoted(name)
 
-    def _comparison(self, name: str) -> pc.Expression:
+    def _comparison(self, name: str) -> str:
+        """From the symbol on, of a comparison that a column begins."""
         symbol = self._advance().text
-        compare, ordered = COMPARE[symbol], symbol in MIRRORED
         if self._is_column():
             other = self._column()
             if self._is_text(name) != self._is_text(other):
                 self._fail(f"{name} and {other} cannot be compared: one is text, one is a number")
-            return compare(pc.field(name), pc.field(other))
-        return compare(pc.field(name), self._value(name, ordered=ordered))
+            return f"{symbol} {quoted(other)}"
+        value = self._value(name, ordered=symbol in MIRRORED)
+        self._note_end(name, symbol, value)
+        return f"{symbol} {value}"
 
-    def _value_first(self) -> pc.Expression:
+    def _value_first(self) -> str:
         """`70 < age`, and `60 <= age < 70`."""
         start = self.position
         while self.next.kind in ("number", "text") or self.next.text in ("-", "+"):
@@ -164,36 +175,34 @@ class _Parser:
         after, self.position = self.position, start
         value = self._value(name, ordered=symbol in MIRRORED)
         self.position = after
-        expression = COMPARE[MIRRORED.get(symbol, symbol)](pc.field(name), value)
+        self._note_end(name, MIRRORED.get(symbol, symbol), value)
+        sql = f"{value} {symbol} {quoted(name)}"
         if self.next.text in COMPARE:
-            expression = expression & self._comparison(name)
-        return expression
+            sql = f"({sql} AND {quoted(name)} {self._comparison(name)})"
+        return sql
 
-    def _in(self, name: str) -> pc.Expression:
+    def _list(self, name: str) -> str:
         self._need("(")
         values = [self._value(name)]
         while self._take(","):
             values.append(self._value(name))
         self._need(")")
-        kind = self._type(name)
-        if pa.types.is_integer(kind):
-            values = [int(value) for value in values if _is_index(value)]
-        return pc.field(name).isin(pa.array(values, type=kind))
+        return f"({', '.join(values)})"
 
-    def _like(self, name: str) -> pc.Expression:
+    def _pattern(self, name: str) -> str:
         if not self._is_text(name):
             self._fail(f"'like' needs text, and {name} holds {self._type(name)}")
         if self.next.kind != "text":
             self._fail("expected a pattern in quotes after 'like'")
-        return pc.match_like(pc.field(name), unquote(self._advance().text))
+        return text_literal(unquote(self._advance().text))
 
-    def _value(self, name: str, *, ordered: bool = False) -> Value:
-        """A literal that fits the column."""
+    def _value(self, name: str, *, ordered: bool = False) -> str:
+        """A literal that fits the column, as SQL."""
         token = self.next
         kind = self._type(name)
         if pa.types.is_boolean(kind):
             if token.text.lower() in ("true", "false") and not ordered:
-                return self._advance().text.lower() == "true"
+                return self._advance().text.lower()
             self._fail(f"{name} is true or false")
         if self._is_text(name):
             if token.kind != "text":
@@ -201,15 +210,19 @@ class _Parser:
                 self._fail(f"{name} is text: put it in quotes, {quoted}")
             value = unquote(self._advance().text)
             self._check_level(name, value)
-            return value
-        sign = -1 if token.text == "-" else 1
+            return text_literal(value)
+        sign = "-" if token.text == "-" else ""
         if token.text in ("-", "+"):
             token = (self._advance(), self.next)[1]
         if token.kind != "number":
             self._fail(f"{name} is a number; expected one")
         digits = self._advance().text.replace("_", "")
-        exact = digits.isdecimal() and int(digits) <= LARGEST
-        return sign * (int(digits) if exact else float(digits))
+        return f"{sign}{digits}" if math.isfinite(float(digits)) else f"'{sign}inf'::DOUBLE"
+
+    def _note_end(self, name: str, symbol: str, value: str) -> None:
+        if symbol in MIRRORED and pa.types.is_float64(self._type(name)):
+            with suppress(ValueError):  # beyond a double
+                self.ends.append((name, f"{symbol[0]}=", float(value)))
 
     def _check_level(self, name: str, value: str) -> None:
         levels: Sequence[str] = self.columns[name].levels if name in self.columns else ()
@@ -223,7 +236,7 @@ class _Parser:
         if self.next.kind != "word" or self.next.text.lower() in KEYWORDS:
             self._fail("expected a column")
         name = find_column(self._advance().text, self.schema)
-        self.used.add(name)
+        self.used.append(name)
         return name
 
     def _is_column(self) -> bool:
@@ -259,6 +272,11 @@ class _Parser:
         raise ReleaseError(f"--where {shown(self.text)}: {what}, {place}")
 
 
-def _is_index(value: Value) -> bool:
-    """Whether an integer column can hold the number at all; 1.5 and 1e999 are in none."""
-    return float(value).is_integer() and abs(float(value)) <= LARGEST
+def quoted(name: str) -> str:
+    """A column, as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def text_literal(text: str) -> str:
+    """A text, as SQL."""
+    return "'" + text.replace("'", "''") + "'"

@@ -15,7 +15,8 @@ GRAMMAR = """\
   ranges        age between 60 and 70
   patterns      error like '%empty%'
   nulls         path is null    error is not null
-  and, or, not and parentheses. Text stands in quotes; = != < <= > >= compare."""
+  and, or, not and parentheses. Text stands in quotes; = != < <= > >= compare.
+  As in SQL what is null satisfies none of these but `is null`: error != 'x' leaves it out."""
 
 MOST_TEXT = 20_000
 

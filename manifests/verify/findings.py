@@ -70,6 +70,9 @@ class Report:
         }
 
 
+# Of images that `generate --repair` makes again.
+REMADE = frozenset({"image-missing", "image-size", "image-changed", "image-swapped"})
+
 CODES: dict[str, str] = {
     # release.json, and the documents that it names
     "release-missing": "a finished release lies there, and its release.json does not",
@@ -80,6 +83,7 @@ CODES: dict[str, str] = {
     "file-changed": "a document's SHA-256 is not the one in release.json",
     "file-unnamed": "release.json gives no digest of a document that every release has",
     "change-unfinished": "a change of the release is under way or was interrupted (a warning)",
+    "closed-open": "it says that it was unpublished, and anyone can read it: `unpublish` it again",
     "file-unlisted": "a file that is not of the release (a warning)",
     "not-listed": "the storage does not list its files, so none too many is found (a warning)",
     # the ledger

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from manifests.errors import ReleaseError
 
 CACHE_BYTES = 50 * 10**9
 UNUSED_SECONDS = 24 * 3600
+PAUSE_SECONDS = 60.0  # of a full or broken cache, before anything is put there again
 _names = itertools.count()
 
 
@@ -25,12 +27,16 @@ class VolumeCache:
     kept: of a set that does not fit, a part stays and is found again each epoch, where dropping the
     oldest would drop all. The folder is measured anew after each 1/64 of the bound that this object
     added, so several processes may exceed the bound by that much each.
+
+    A folder that cannot be read or written (a full disk, a quota, a read-only one) ends nothing:
+    images are fetched again, and each process says so once, by a RuntimeWarning.
     """
 
     def __init__(self, folder: Path, most_bytes: int = CACHE_BYTES) -> None:
         self.folder, self.most_bytes = folder.expanduser().absolute(), most_bytes
         self._free = 0  # bytes that may be added before the folder is measured again
         self._full_until = 0.0
+        self._warned = False
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[object, tuple[Path, int]]:
@@ -44,16 +50,18 @@ class VolumeCache:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise self._told(error) from error
+            self._warn(error)
+            return None
         if sha256(data) != digest:  # the disk, or somebody's hand
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
             return None
         with suppress(OSError):
             os.utime(path)
         return data
 
     def put(self, digest: str, data: bytes) -> None:
-        """Keep the bytes, whole or not at all, where there is room."""
+        """Keep the bytes, whole or not at all, where there is room and it can be written."""
         path = self._path(digest)
         try:
             if not self._room(len(data)):
@@ -66,7 +74,9 @@ class VolumeCache:
             finally:
                 side.unlink(missing_ok=True)
         except OSError as error:
-            raise self._told(error) from error
+            with self._lock:
+                self._free, self._full_until = 0, time.monotonic() + PAUSE_SECONDS
+            self._warn(error)
 
     def _path(self, digest: str) -> Path:
         if len(digest) != 64 or not digest.isalnum():
@@ -79,7 +89,7 @@ class VolumeCache:
                 left = self.most_bytes - self._make_room(size)
                 self._free = min(left, max(size, self.most_bytes // 64))
                 if left < size:
-                    self._full_until = time.monotonic() + 60  # measuring takes time too
+                    self._full_until = time.monotonic() + PAUSE_SECONDS  # measuring takes time too
             if self._free < size:
                 return False
             self._free -= size
@@ -100,11 +110,15 @@ class VolumeCache:
             held -= length
         return held
 
-    def _told(self, error: OSError) -> ReleaseError:
-        return ReleaseError(
-            f"cache {self.folder}: {error.strerror or error}; choose another folder with"
-            " `cache`, or None for no cache",
-            exit_code=1,
+    def _warn(self, error: OSError) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        warnings.warn(
+            f"cache {self.folder}: {error.strerror or error}; images that it does not hold are"
+            " fetched again and again; choose another folder with `cache`, or None for no cache",
+            RuntimeWarning,
+            stacklevel=2,
         )
 
 

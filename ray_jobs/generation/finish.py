@@ -14,6 +14,7 @@ from ldm.models.description import ONE_PASS, ModelDescription
 from ldm.volumes.grid import MNI
 from ldm.volumes.nifti import from_bytes
 from ldm.volumes.previews import mosaic, sweep
+from manifests.changes.changing import Changing
 from manifests.errors import ReleaseError, StorageError
 from manifests.format.document import ReleaseDocument
 from manifests.format.layout import MODALITY, part_key, weighted
@@ -21,7 +22,7 @@ from manifests.format.parquet import table_from_bytes
 from manifests.format.release_json import read_release
 from manifests.format.schema import OK
 from manifests.ledger import ShardPlan
-from manifests.ledger.finalise import finalise
+from manifests.ledger.finalise import close, finalise
 from manifests.numbers import human_seconds
 from manifests.storage.base import Store
 from ray_jobs.errors import JobError
@@ -50,8 +51,14 @@ def nothing_left(request: Request, work: Work) -> int:
     return told_failures(counts["failed"], counts["samples"], request.store.uri)
 
 
-def finish(request: Request, work: Work, *, made: int, seconds: float) -> int:
-    """Close the release and say where everything is."""
+def finish(
+    request: Request, work: Work, *, made: int, seconds: float, under: Changing | None = None
+) -> int:
+    """Close the release and say where everything is.
+
+    Args:
+        under: the right to change it, where this process has it already.
+    """
     options = request.options
     store = request.store.patient(options.storage_patience)
     document = release_document(
@@ -66,7 +73,10 @@ def finish(request: Request, work: Work, *, made: int, seconds: float) -> int:
         pictures = previews(store, work.shards, request.description.schema)
         for left in store.list(PREVIEW_KEY):  # by a try that ended with its first shard
             store.delete(left.key)
-        counts = finalise(store, work.shards, document, extra=pictures)["counts"]
+        if under is None:
+            counts = finalise(store, work.shards, document, extra=pictures)["counts"]
+        else:
+            counts = close(under, work.shards, document, extra=pictures)["counts"]
     except StorageError as error:
         raise JobError(
             f"{error} (all {work.shards.n} volumes are done, the release's manifest and metadata "
@@ -93,7 +103,7 @@ def told_failures(failed: int, samples: int, uri: str) -> int:
         return COMPLETE
     say(
         f"brainpress generate: {failed} of {samples} samples failed the quality check at every "
-        f"attempt; see them with: brainpress query {shlex.quote(uri)} "
+        f"attempt (--redraw draws them on); see them with: brainpress query {shlex.quote(uri)} "
         "--where \"status = 'failed'\" --columns index,error"
     )
     return INCOMPLETE

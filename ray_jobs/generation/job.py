@@ -26,6 +26,7 @@ from ray_jobs.generation.finish import COMPLETE, INCOMPLETE, finish, nothing_lef
 from ray_jobs.generation.options import IN_HAND, Device, Options
 from ray_jobs.generation.start import Request, Work, assignment, begin, check, fields_of
 from ray_jobs.generation.words import announce, why_incomplete
+from ray_jobs.generation.worker.assignment import Again, ShardReport
 from ray_jobs.generation.worker.environment import Native
 
 
@@ -61,7 +62,7 @@ def generate(options: Options, *, dry_run: bool = False) -> int:
 
                 rehearse(request, work, cluster)
                 return COMPLETE
-            made = drive(request, work, cluster, interrupts)
+            made = sum(report.rows for report in drive(request, work, cluster, interrupts))
         return finish(request, work, made=made, seconds=time.monotonic() - started)
 
 
@@ -98,8 +99,18 @@ def new_fields(request: Request, cluster: Cluster) -> dict[str, Any]:
     return fields_of(request, device=device, native=native)
 
 
-def drive(request: Request, work: Work, cluster: Cluster, interrupts: Interrupts) -> int:
-    """Print the pending shards; how many samples that made.
+def drive(
+    request: Request,
+    work: Work,
+    cluster: Cluster,
+    interrupts: Interrupts,
+    *,
+    again: Again | None = None,
+) -> list[ShardReport]:
+    """Print the pending shards; what became of each.
+
+    Args:
+        again: what of those shards is drawn again, where they are printed already.
 
     Raises:
         JobError: some shards are not done (exit code 1).
@@ -108,14 +119,17 @@ def drive(request: Request, work: Work, cluster: Cluster, interrupts: Interrupts
 
     options = request.options
     workers = min(workers_of(cluster, options, work.device), len(work.pending))
-    announce(request, work, workers)
+    announce(request, work, workers, again)
     config = PolicyConfig(
         workers=workers, in_hand=IN_HAND[work.device], max_failures_in_a_row=2 * workers + 4
     )
-    progress = Progress(work.shards.n, work.already)
+    already, total = work.already, work.shards.n
+    if again is not None:
+        already, total = 0, len(again.attempts)
+    progress = Progress(total, already)
     driver = Driver(
         Policy(work.pending, config),
-        assignment(request, work),
+        assignment(request, work, again),
         reserve=actor_options(options, work.device),
         environment=aws_environment(),
         progress=progress,
@@ -129,7 +143,9 @@ def drive(request: Request, work: Work, cluster: Cluster, interrupts: Interrupts
         end = driver.run()
     finally:
         progress.close()
-    made = sum(report.rows for report in driver.reports.values())
+    reports = list(driver.reports.values())
     if end.outcome is not Outcome.COMPLETE:
-        raise JobError(why_incomplete(end, driver.policy, work, made), exit_code=INCOMPLETE)
-    return made
+        done = already + sum(report.rows for report in reports)
+        why = why_incomplete(end, driver.policy, work, done, total)
+        raise JobError(why, exit_code=INCOMPLETE)
+    return reports

@@ -26,7 +26,7 @@ from ray_jobs.generation.driving.resources import refuse_fleeting
 from ray_jobs.generation.options import WRITERS, Device, Options
 from ray_jobs.generation.plan import fingerprint, plan_fields, sizes
 from ray_jobs.generation.recipe import Recipe, sampling_in, settled
-from ray_jobs.generation.worker.assignment import Assignment
+from ray_jobs.generation.worker.assignment import Again, Assignment
 from ray_jobs.generation.worker.environment import Native
 
 # A model's files are checked before any worker starts where that takes no time.
@@ -70,6 +70,15 @@ class Work:
     fingerprint: str
     shards: ShardPlan
     pending: list[int]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """As the ledger keeps the plan."""
+        return {
+            "fingerprint": self.fingerprint,
+            "shard_size": self.fields["shard_size"],
+            "fields": dict(self.fields),
+        }
 
     @property
     def device(self) -> Device:
@@ -171,35 +180,34 @@ def begin(request: Request, fields: Mapping[str, Any], *, write: bool = True) ->
         JobError: the release was begun with a larger n, and is not finished.
     """
     ledger, n = Ledger(request.store), request.options.n
-    identity = fingerprint(fields)
-    document = {
-        "fingerprint": identity,
-        "shard_size": fields["shard_size"],
-        "fields": dict(fields),
-    }
-    shards = ShardPlan(n, int(fields["shard_size"]))
-    work = Work(
-        recipe=Recipe.pinned(fields, request.source),
-        fields=fields,
-        fingerprint=identity,
-        shards=shards,
-        pending=list(range(shards.count)),
-    )
+    work = planned(request, fields)
     if request.stored is None and not write:
         return work
-    ledger.begin(document)
+    ledger.begin(work.document)
     target = ledger.target() or 0
-    if target > n and ledger.pending(ShardPlan(target, shards.shard_size)):
+    if target > n and ledger.pending(ShardPlan(target, work.shards.shard_size)):
         raise JobError(
             f"--n {n}: {request.store.uri} was begun with --n {target} and is not finished; a "
             f"release never shrinks: give --n {target} or more, or another place"
         )
     if write and target <= n:  # of a larger one that is finished nothing is made
-        ledger.begin(document, n=n)
-    return replace(work, pending=ledger.pending(shards))
+        ledger.begin(work.document, n=n)
+    return replace(work, pending=ledger.pending(work.shards))
 
 
-def assignment(request: Request, work: Work) -> Assignment:
+def planned(request: Request, fields: Mapping[str, Any]) -> Work:
+    """All there is to do of a plan, whatever was done of it."""
+    shards = ShardPlan(request.options.n, int(fields["shard_size"]))
+    return Work(
+        recipe=Recipe.pinned(fields, request.source),
+        fields=fields,
+        fingerprint=fingerprint(fields),
+        shards=shards,
+        pending=list(range(shards.count)),
+    )
+
+
+def assignment(request: Request, work: Work, again: Again | None = None) -> Assignment:
     """What every worker is told."""
     options, fields = request.options, work.fields
     return Assignment(
@@ -215,6 +223,7 @@ def assignment(request: Request, work: Work) -> Assignment:
         writers=options.writers or WRITERS[work.device],
         storage_patience_seconds=options.storage_patience,
         loader=options.loader,
+        again=again,
     )
 
 

@@ -9,14 +9,19 @@ from manifests.numbers import counted, ranges
 from ray_jobs.generation.driving.policy import End, Outcome, Policy
 from ray_jobs.generation.options import Device
 from ray_jobs.generation.start import Request, Work
+from ray_jobs.generation.worker.assignment import Again
 
 GO_ON = "run the same command to go on"
 
 
-def why_incomplete(end: End, policy: Policy, work: Work, made: int) -> str:
-    """The line that a run ends with when shards are left."""
+def why_incomplete(end: End, policy: Policy, work: Work, done: int, of: int) -> str:
+    """The line that a run ends with when shards are left.
+
+    Args:
+        done, of: volumes.
+    """
     missing = [shard for shard in work.pending if shard not in policy.committed]
-    state = f"{work.already + made} of {work.shards.n} volumes are done"
+    state = f"{done} of {of} volumes are done"
     if missing:
         state += f", {shards_in_words(missing, work.shards)} missing"
     if end.outcome is Outcome.STOPPED:
@@ -35,10 +40,18 @@ def shards_in_words(shards: list[int], plan: ShardPlan) -> str:
     return f"{word} {ranges(shards)} (samples {ranges(samples)})"
 
 
-def announce(request: Request, work: Work, workers: int) -> None:
+def announce(request: Request, work: Work, workers: int, again: Again | None = None) -> None:
     """What will be made, by whom, and what of it is there already."""
     shards = work.shards
     kind = "GPU" if work.device is Device.CUDA else "one core"
+    if again is not None:
+        what = "failed sample" if again.digests is None else "lost image"
+        say(
+            f"{counted(len(again.attempts), what)} of {request.store.uri} to draw again, in "
+            f"{counted(len(work.pending), 'shard')}: {counted(workers, 'worker')}, {kind} each, "
+            f"{work.fields['precision']}"
+        )
+        return
     done = f"{work.already} of {shards.n} done before, " if work.already else ""
     fixed = "".join(f", {name} = {value}" for name, value in request.source.fixed.items())
     say(

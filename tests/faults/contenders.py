@@ -2,18 +2,19 @@
 
     python -m tests.faults.contenders --schedules 100000
 
-A schedule is a function of its seed. Two to four commands (two that withdraw, one that publishes,
-one that makes the release larger, one that changes a word and later changes it back) and a reader
-run against one store in memory; before each of their requests any other may run, and they may die,
-freeze until long after their lease was taken over, be refused, or lose an answer. Whoever was
-refused runs his command again. The lease, the journal and the readers' view are the real ones of
-`manifests.changes`; the release that they change is small enough for 100,000 schedules: its
-manifest is a line of JSON, its images a few bytes.
+A schedule is a function of its seed. Two to four commands (two that withdraw, one that publishes
+and lets strangers in, one that shuts them out again, one that makes the release larger, one that
+changes a word and later changes it back) and a reader run against one store in memory; before each
+of their requests any other may run, and they may die, freeze until long after their lease was taken
+over, be refused, or lose an answer. Whoever was refused runs his command again. The lease, the
+journal and the readers' view are the real ones of `manifests.changes`, the order of marking and
+opening that of `manifests.publish.gate`; the release that they change is small enough for 100,000
+schedules: its manifest is a line of JSON, its images a few bytes.
 
 The laws: what a command said it did is in the end's release; all files of it are those that its
 release.json names; no image is missing and none of a withdrawn sample is left; nothing is left
-staged; and at every moment a reader found the old release or the new one, whole, or was told that
-it had changed.
+staged; strangers are let in by no release that says that it is closed; and at every moment a reader
+found the old release or the new one, whole, or was told that it had changed.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ from manifests.changes.seen import Seen, look_at
 from manifests.digests import sha256
 from manifests.errors import ReleaseError, StorageError
 from manifests.format.layout import MANIFEST_KEY, RELEASE_KEY, image_path
-from manifests.storage.base import LEASE_KEY, ChangedError, Entry, is_hidden
+from manifests.publish.gate import ShutError, let_in, shut_out
+from manifests.storage.base import LEASE_KEY, ChangedError, Entry, Store, is_hidden
 from tests.faults.memory_store import MemoryStore
 from tests.faults.schedules import run
 from tests.faults.simulation import BrokenLaw
@@ -61,6 +63,8 @@ class Parts:
 
     change: Callable[..., Any] = changing
     look: Callable[..., Seen] = look_at
+    let_in: Callable[..., bool] = let_in
+    shut_out: Callable[..., int] = shut_out
     store: Callable[..., ContendedStore] = field(default_factory=lambda: ContendedStore)
 
 
@@ -75,6 +79,33 @@ class Command:
     dead: bool = False
     doomed: bool = False
     mortal: bool = True
+
+
+class Policy:
+    """The bucket's policy: whether it lets strangers in. It knows no conditional write."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.lets_in = world, False
+        self.opened_late = False  # by one whose lease was taken over before the request arrived
+
+    def open(self) -> bool:
+        return self._set(True)
+
+    def close(self) -> bool:
+        return self._set(False)
+
+    def _set(self, lets_in: bool) -> bool:
+        world, command = self.world, self.world.current
+        assert command is not None
+        held = world.holder() == command.number
+        world.arrive()
+        answer_lost = world.store._strike("policy")
+        changed, self.lets_in = self.lets_in != lets_in, lets_in
+        self.opened_late = lets_in and held and world.holder() != command.number
+        world.answer()
+        if answer_lost:
+            raise StorageError("no answer", 1)
+        return changed
 
 
 class ContendedStore(MemoryStore):
@@ -133,6 +164,7 @@ class World:
         self.parts, self.faults = parts, faults
         self.now, self.steps = 1e6, 0
         self.trouble = self.chance.choice((0.0, 0.02, 0.05))
+        self.calm = not self.trouble
         self.removes = self.chance.random() < 0.7  # whether removals can be conditional
         self.content = self.chance.random() < 0.5  # whether etags are of the content, as S3's are
         self.same_machine = self.chance.random() < 0.5
@@ -140,6 +172,8 @@ class World:
         self.main = getcurrent()
         self.current: Command | None = None
         self.store = parts.store(self)
+        self.policy = Policy(self)
+        self.gave_up = False
         self.done: list[tuple[str, Any]] = []  # what commands said that they did
         for index in range(MADE):
             self.store._write(image_path(index), b"image %d" % index)
@@ -154,6 +188,7 @@ class World:
             functools.partial(self._withdraw, 0),
             functools.partial(self._withdraw, self.chance.choice((0, 1))),
             self._publish,
+            self._unpublish,
             functools.partial(self._grow, MADE),
             functools.partial(self._reword, "grey"),
         ]
@@ -241,6 +276,12 @@ class World:
         self.main.switch()
         self.current = command
 
+    def holder(self) -> int | None:
+        """The number of the command that has the lease."""
+        data, _ = self.store.objects.get(LEASE_KEY, (b"{}", ""))
+        holder = json.loads(data).get("holder")
+        return holder and int(holder["process"])
+
     # -------------------------------------------------------------------------- commands
 
     def _operate(self, act: Callable[[], None]) -> None:
@@ -249,16 +290,20 @@ class World:
             try:
                 act()
                 return
+            except ShutError:
+                self.faults["told: ShutError"] += 1
+                return
             except ReleaseError as error:
                 self.faults[f"told: {type(error).__name__}"] += 1
                 if error.exit_code != 1:
                     raise BrokenLaw(f"refused for good: {error}") from error
                 if not isinstance(error, StorageError | lease_module.HeldError | ChangedError):
-                    known = ("no contact", "closed this release")
+                    known = ("no contact", "closed this release", "published again meanwhile")
                     if not any(words in str(error) for words in known):
                         raise BrokenLaw(str(error)) from error
             self.pause(self.chance.uniform(0, 90))
         self.faults["told: gave up"] += 1
+        self.gave_up = True
 
     @contextmanager
     def _change(self, verb: str) -> Iterator[tuple[Changing, dict[str, Any]]]:
@@ -266,12 +311,16 @@ class World:
         with self.parts.change(self.store, verb, wait_seconds=self.chance.choice((0, 60))) as work:
             if work.mended is not None:
                 self.faults["finished what another had decided"] += 1
-            about = json.loads(self.store.get(RELEASE_KEY))
-            data = self.store.get(MANIFEST_KEY)
-            if sha256(data) != about["files"][MANIFEST_KEY]:
-                work.lease.renew()  # it may have been lost just now
-                raise BrokenLaw("under the lease, manifest and release.json are apart")
-            yield work, json.loads(data)
+            yield work, self._state(work)
+
+    def _state(self, work: Changing) -> dict[str, Any]:
+        about = json.loads(self.store.get(RELEASE_KEY))
+        data = self.store.get(MANIFEST_KEY)
+        if sha256(data) != about["files"][MANIFEST_KEY]:
+            work.lease.renew()  # it may have been lost just now
+            raise BrokenLaw("under the lease, manifest and release.json are apart")
+        state: dict[str, Any] = json.loads(data)
+        return state
 
     def _commit(self, work: Changing, verb: str, state: dict[str, Any], gone: list[str]) -> None:
         files = files_of(state)
@@ -290,8 +339,26 @@ class World:
         with self._change("publish") as (work, state):
             version = len(state["versions"]) + 1
             state["versions"].append([version, len(state["gone"])])
+            state["open"] = True
             self._commit(work, "publish", state, [])
         self.done.append(("publish", version))
+        self.pause(self.chance.choice((0, 30)))  # it looks for what must not lie there
+        self.parts.let_in(self.store, self.policy, is_open=says_open, change=self.parts.change)
+
+    def _unpublish(self) -> None:
+        def mark(work: Changing) -> int:
+            state = self._state(work)
+            if state["open"]:
+                state["open"] = False
+                self._commit(work, "unpublish", state, [])
+            return len(state["versions"])
+
+        self.policy.close()
+        self.pause(self.chance.choice((0, 30)))  # it asks whether strangers are refused
+        version = self.parts.shut_out(
+            self.store, self.policy, mark, is_open=says_open, change=self.parts.change
+        )
+        self.done.append(("unpublish", version))
 
     def _grow(self, n: int) -> None:
         with self._change("generate") as (work, state):
@@ -355,9 +422,13 @@ class World:
                 "withdraw": what in state["gone"],
                 "publish": what in [version for version, _ in state["versions"]],
                 "grow": state["n"] >= int(what) if verb == "grow" else True,
+                "unpublish": not state["open"] or len(state["versions"]) > what
+                if verb == "unpublish"
+                else True,
             }.get(verb, True)
             if not there:
                 raise BrokenLaw(f"{verb} {what} was said to be done, and is lost: {state}")
+        self._check_policy(state)
         expected = {**files_of(state)}
         for index in range(MADE):
             if index not in state["gone"]:
@@ -370,10 +441,27 @@ class World:
             )
             raise BrokenLaw(f"not one whole release: {unlike}")
 
+    def _check_policy(self, state: dict[str, Any]) -> None:
+        lets_in, calm = self.policy.lets_in, self.calm and not self.gave_up
+        if lets_in and not state["open"]:
+            # Nothing fences a policy: this much is left, and `verify` tells of it.
+            if not (self.policy.opened_late and any(one.dead for one in self.commands)):
+                raise BrokenLaw("strangers are let in, and the release says that it is closed")
+            self.faults["(opened late beside one who died)"] += 1
+        if calm and state["open"] and not lets_in:
+            raise BrokenLaw("nothing went wrong, and strangers are shut out of what is published")
+
 
 # ------------------------------------------------------------------------------ the release
 
-FIRST: dict[str, Any] = {"n": 3, "gone": [], "versions": [], "word": "white"}
+FIRST: dict[str, Any] = {"n": 3, "gone": [], "versions": [], "word": "white", "open": False}
+
+
+def says_open(store: Store) -> bool:
+    """As of `manifests.publish.gate`, of this small release."""
+    release_json = look_at(store).release_json
+    assert release_json is not None
+    return bool(json.loads(release_json)["open"])
 
 
 def samples_of(state: dict[str, Any]) -> list[int]:
@@ -393,7 +481,8 @@ def _files_of(text: str) -> dict[str, bytes]:
         files[f"versions/{version}"] = b"%d of it withdrawn" % gone
     for index in samples_of(state)[:PICTURED]:  # which come and go as samples are withdrawn
         files[f"page/pictures/{index}.png"] = b"picture %d" % index
-    about = {"files": {key: sha256(data) for key, data in files.items()}}
+    digests = {key: sha256(data) for key, data in files.items()}
+    about = {"files": digests, "open": state["open"]}
     return {**files, RELEASE_KEY: json.dumps(about).encode()}
 
 

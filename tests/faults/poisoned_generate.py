@@ -29,5 +29,5 @@ if __name__ == "__main__":
     from ray_jobs.cli import main
     from tests.faults import poisoned_generate  # importable by workers, unlike __main__
 
-    actors.Worker = poisoned_generate.PoisonedWorker  # type: ignore[misc]
+    actors.kind_of_worker = lambda told: poisoned_generate.PoisonedWorker
     raise SystemExit(main(["generate", *sys.argv[1:]]))

@@ -22,8 +22,8 @@ from manifests.digests import sha256
 from manifests.format.layout import MANIFEST_KEY, PLAN_KEY, RELEASE_KEY, TARGET_KEY, image_path
 from manifests.format.parquet import parquet_bytes
 from manifests.ledger.status import read_status
+from manifests.query.filter import Filter
 from manifests.query.release import Release
-from manifests.query.where import parse_where
 from manifests.storage import open_store
 from manifests.verify import verify
 from manifests.volumes.download import Existing, download
@@ -90,7 +90,8 @@ def release_readers(scratch: Path) -> list[Reader]:
         return bool(describe_status(status)) and status.finished
 
     def read_filter(text: str) -> bool:
-        table.filter(parse_where(text, SCHEMA))
+        with Filter(text, SCHEMA) as chosen:
+            chosen.apply(table)
         return True
 
     def read_image(data: bytes) -> bool:

@@ -5,7 +5,7 @@ The long version is `python -m tests.faults.contenders --schedules 100000`."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from manifests.changes.changing import Changing, GetFile
 from manifests.changes.journal import Change
 from manifests.changes.lease import Lease, acquire
 from manifests.changes.seen import Seen, look_at
-from tests.faults.contenders import ContendedStore, Parts, many, simulate
+from tests.faults.contenders import ContendedStore, Parts, Policy, many, simulate
 from tests.faults.simulation import BrokenLaw
 
 
@@ -34,6 +34,7 @@ def test_three_hundred_schedules_of_commands_that_die_lose_nothing() -> None:
         "(a reader was told that it had changed)",
     ):
         assert happened[kind] > 20, kind
+    assert happened["told: ShutError"] > 2
 
 
 def test_a_schedule_is_a_function_of_its_seed() -> None:
@@ -99,7 +100,9 @@ class NeverStops(Lease):
 
 def changing_with(kind: type[Changing], lease_kind: type[Lease] = Lease) -> Any:
     @contextmanager
-    def change(store: ContendedStore, verb: str, *, wait_seconds: float) -> Iterator[Changing]:
+    def change(
+        store: ContendedStore, verb: str, *, wait_seconds: float = 0.0
+    ) -> Iterator[Changing]:
         lease = acquire(store, verb, wait_seconds=wait_seconds)
         lease.__class__ = lease_kind
         work = kind(store=store, lease=lease)
@@ -124,6 +127,29 @@ def looks_once(store: ContendedStore) -> Seen:
     return Trusting(seen.place, seen.store, seen.release_json, seen.stamp)
 
 
+def opens_unasked(store: ContendedStore, gate: Policy, **_: Any) -> bool:
+    """As `publish` once did: whatever became of the release since."""
+    return gate.open()
+
+
+def closes_once(
+    store: ContendedStore, gate: Policy, mark: Callable[[Changing], int], **more: Any
+) -> int:
+    """As `unpublish` once did: closed first, marked later."""
+    with more["change"](store, "unpublish", wait_seconds=60) as work:
+        return mark(work)
+
+
+def closes_last(
+    store: ContendedStore, gate: Policy, mark: Callable[[Changing], int], **more: Any
+) -> int:
+    """Marks it first, and may die before it closes."""
+    with more["change"](store, "unpublish", wait_seconds=60) as work:
+        marked = mark(work)
+        gate.close()
+        return marked
+
+
 PLANTED = {
     "a server that ignores conditions": Parts(store=IgnoresConditions),
     "a dead one's decision that is forgotten": Parts(change=changing_with(Forgets)),
@@ -131,6 +157,9 @@ PLANTED = {
     "images removed too early": Parts(change=changing_with(RemovesFirst)),
     "a holder that never stops": Parts(change=changing_with(Changing, NeverStops)),
     "a reader that looks once": Parts(look=looks_once),
+    "opened whatever the release says": Parts(let_in=opens_unasked),
+    "closed before it is marked only": Parts(shut_out=closes_once),
+    "marked before it is closed": Parts(shut_out=closes_last),
 }
 
 

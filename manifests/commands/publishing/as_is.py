@@ -74,7 +74,8 @@ def _open_shards(store: Store, index: Mapping[str, Any], *, dry_run: bool) -> in
     if store.is_local:
         return 0
     page = public_address(store)  # type: ignore[arg-type]
-    return open_release(store, dry_run=dry_run, url=page.rpartition("/")[0] + "/README.md")
+    url = page.rpartition("/")[0] + "/README.md"
+    return open_release(store, dry_run=dry_run, url=url, marked=False)
 
 
 def _refuse_closed(uri: str, public: bool) -> None:

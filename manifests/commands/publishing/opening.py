@@ -8,11 +8,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from manifests.errors import ReleaseError
+from manifests.format.layout import RELEASE_KEY
 from manifests.text import one_line
 
 if TYPE_CHECKING:
     from manifests.query.release import Release
     from manifests.storage.base import Store
+    from manifests.verify import Report
 
 SHOWN = 10
 
@@ -62,6 +64,19 @@ def warn_if_open(store: Store) -> None:
         )
 
 
+def check_closed(release: Release, report: Report) -> None:
+    """Ask as a stranger for a release that says that it is closed."""
+    from manifests.publish.strangers import anyone_reads
+    from manifests.storage.s3.store import S3Store
+
+    published, store = release.document.published, release.place
+    if published is None or published.closed is None or not isinstance(store, S3Store):
+        return
+    if anyone_reads(store):
+        text = f"{published.closed.told} Yet anyone can read it; run `brainpress unpublish` again"
+        report.error("closed-open", RELEASE_KEY, text)
+
+
 def refuse_wildcards(store: Store) -> None:
     """Raise ReleaseError for a prefix in which a policy would see a wildcard."""
     from manifests.publish.statements import public_statements
@@ -70,10 +85,15 @@ def refuse_wildcards(store: Store) -> None:
         public_statements(store.bucket, store.prefix.rstrip("/"))  # type: ignore[attr-defined]
 
 
-def open_release(store: Store, *, dry_run: bool, url: str | None) -> int:
-    """Let strangers in, and say where."""
-    from manifests.publish import bucket_policy
-    from manifests.publish.bucket_policy import PolicyError
+def open_release(store: Store, *, dry_run: bool, url: str | None, marked: bool = True) -> int:
+    """Let strangers in, and say where.
+
+    Args:
+        marked: whether it says of itself that it is open, as a release does and shards do not.
+    """
+    from manifests.changes.lease import HeldError
+    from manifests.publish.bucket_policy import BucketGate, PolicyError
+    from manifests.publish.gate import let_in
     from manifests.publish.statements import public_statements
     from manifests.publish.strangers import check_strangers, public_address, why_closed
     from manifests.storage.s3.store import S3Store
@@ -86,8 +106,12 @@ def open_release(store: Store, *, dry_run: bool, url: str | None) -> int:
         print(json.dumps(statements, indent=2))
         return 0
     try:
-        changed = bucket_policy.open_to_everyone(store)
+        gate = BucketGate(store)
+        changed = let_in(store, gate) if marked else gate.open()
         check_strangers(store)
+    except HeldError as error:
+        line = f"{store.uri} is published, and not opened to strangers yet: {error}"
+        raise HeldError(line, exit_code=1) from error
     except PolicyError:
         if why_closed(store) is not None:
             raise

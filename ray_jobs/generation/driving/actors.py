@@ -10,9 +10,9 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from ray_jobs.errors import JobError
+from ray_jobs.generation.worker.again import kind_of_worker
 from ray_jobs.generation.worker.assignment import Assignment
 from ray_jobs.generation.worker.environment import Native, Secrets, native
-from ray_jobs.generation.worker.worker import Worker
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 20.0
@@ -33,7 +33,7 @@ def start_worker(
     into its logs and shows on its dashboard.
     """
     groups = {"work": in_hand, "watch": 1}
-    actor = _remote(concurrency_groups=groups, **reserve)(Worker)
+    actor = _remote(concurrency_groups=groups, **reserve)(kind_of_worker(assignment))
     return actor.remote(assignment, Secrets(environment))
 
 

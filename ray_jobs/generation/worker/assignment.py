@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from manifests.ledger import ShardPlan
 from ray_jobs.generation.options import LOADER
 from ray_jobs.generation.recipe import Recipe
 from ray_jobs.generation.worker.tally import Tally
+
+
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """Which samples of a finished release are drawn again.
+
+    Attributes:
+        attempts: the attempts that each may take, by index.
+        digests: SHA-256 of the images that are to come out again, by index; None where samples
+            that failed are drawn on.
+        lease: identity of the lease under which they may be stored.
+    """
+
+    attempts: Mapping[int, range]
+    digests: Mapping[int, str] | None
+    lease: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +43,7 @@ class Assignment:
         writers: threads that compress and upload.
         storage_patience_seconds: how long to wait for a storage that is away.
         loader: what loads the model, "module:function"; see `Options`.
+        again: which samples are drawn again; None where shards are printed.
     """
 
     out: str
@@ -40,14 +58,20 @@ class Assignment:
     writers: int
     storage_patience_seconds: float = 0.0
     loader: str = LOADER
+    again: Again | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardReport:
-    """What became of a shard: rows committed, of them failed, and what that took."""
+    """What became of a shard: rows committed, of them failed, and what that took.
+
+    Attributes:
+        unlike: samples that did not come out again as they were.
+    """
 
     shard: int
     rows: int
     failed: int
     seconds: float
     tally: Tally
+    unlike: tuple[int, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,7 @@ def draw_batch(
     recipe: Recipe,
     batch: range,
     *,
-    wanted: Collection[int],
+    wanted: Mapping[int, range],
     alone: AbstractContextManager[Any],
     tally: Tally,
 ) -> Iterator[Draw]:
@@ -73,26 +73,25 @@ def draw_batch(
         judge: the quality check of one volume, and of what was asked of it.
         recipe: how to draw.
         batch: indices, as many as a forward pass takes.
-        wanted: those to draw; the others (past the end of the release) are made and dropped.
+        wanted: those to draw, and the attempts that each may take; the others (past the end of the
+            release) are made and dropped.
         alone: a lock, held while the device draws; not while volumes are checked.
         tally: what counts the seconds of both.
     """
     covariates = recipe.covariates(batch)
-    open_indices = [index for index in batch if index in wanted]
-    for attempt in range(recipe.attempts):
-        if not open_indices:
-            return
+    left = {index: wanted[index] for index in batch if index in wanted}
+    while left:
+        attempt = min(attempts.start for attempts in left.values())
         with alone, tally.stage(Stage.DRAW):
             volumes = volumes_of(model, recipe, batch, covariates, attempt=attempt)
-        failed = []
-        for index in open_indices:
+        for index in [index for index, attempts in left.items() if attempts.start == attempt]:
             position = index - batch.start
             levels = volumes[position]
             with tally.stage(Stage.CHECK):
                 quality = judge(levels, covariates[position])
-            last = attempt == recipe.attempts - 1
-            if not quality.ok and not last:
-                failed.append(index)
+            attempts = left.pop(index)
+            if not quality.ok and len(attempts) > 1:
+                left[index] = attempts[1:]
                 continue
             yield Draw(
                 index=index,
@@ -102,7 +101,6 @@ def draw_batch(
                 levels=levels if quality.ok else None,
                 rejected=None if quality.ok else levels,
             )
-        open_indices = failed
 
 
 def check_asked(

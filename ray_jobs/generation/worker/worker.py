@@ -34,6 +34,7 @@ from ray_jobs.generation.worker.writers import Writers
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
     from ldm.models.base import LoadedModel
 
@@ -67,6 +68,12 @@ class Worker:
         )
         return None
 
+    @property
+    def row_schema(self) -> pa.Schema:
+        """Of the rows that it makes."""
+        columns = covariate_columns(self.assignment.recipe.source.schema)
+        return manifest_schema(columns, QUALITY_COLUMNS)
+
     def progress(self) -> dict[int, int]:
         """Volumes stored by now of each shard in hand."""
         return dict(self._stored)
@@ -82,17 +89,18 @@ class Worker:
         started = time.monotonic()
         ledger, told = Ledger(self._store), self.assignment
         indices = told.shards.indices(shard)
-        schema = manifest_schema(covariate_columns(told.recipe.source.schema), QUALITY_COLUMNS)
         rows = {row["index"]: row for row in self._rows_of(shard) if row["index"] in indices}
         self._stored[shard] = 0
         rejected: list[tuple[int, np.ndarray]] = []
         tally = Tally(host=socket.gethostname())
         try:
-            for row in self._print([i for i in indices if i not in rows], shard, tally, rejected):
+            attempts = range(told.recipe.attempts)
+            wanted = {index: attempts for index in indices if index not in rows}
+            for row in self._print(wanted, shard, tally, rejected):
                 rows[row["index"]] = row
                 tally.add_row(row)
             self._refuse_hopeless(list(rows.values()), rejected, ledger)
-            table = rows_table(rows.values(), schema)
+            table = rows_table(rows.values(), self.row_schema)
             with tally.stage(Stage.COMMIT):
                 ledger.commit(shard, table, len(indices))
         finally:
@@ -143,21 +151,25 @@ class Worker:
 
     def _print(
         self,
-        indices: list[int],
+        wanted: Mapping[int, range],
         shard: int,
         tally: Tally,
         rejected: list[tuple[int, np.ndarray]],
     ) -> Iterator[dict[str, Any]]:
-        """The rows of `indices`, once their volumes are stored; the first of those that failed
-        are put into `rejected`."""
-        if not indices:
+        """The rows of samples, once their volumes are stored; the first of those that failed
+        are put into `rejected`.
+
+        Args:
+            wanted: the attempts that each may take, by index, in order.
+        """
+        if not wanted:
             return
         told = self.assignment
         waiting = 2 * told.recipe.batch_size
         with Writers[dict[str, Any]](threads=told.writers, waiting=waiting) as writers:
             futures: list[Future[dict[str, Any]]] = []
             with one_thread(told.device):
-                for draw in self._draw(indices, tally):
+                for draw in self._draw(wanted, tally):
                     if draw.rejected is not None and len(rejected) < PICTURED:
                         rejected.append((draw.index, draw.rejected))
                     with tally.stage(Stage.WAIT):
@@ -166,12 +178,12 @@ class Worker:
             for future in futures:
                 yield future.result()
 
-    def _draw(self, indices: list[int], tally: Tally) -> Iterator[Draw]:
+    def _draw(self, wanted: Mapping[int, range], tally: Tally) -> Iterator[Draw]:
         assert self._model is not None
-        recipe, wanted = self.assignment.recipe, set(indices)
+        recipe = self.assignment.recipe
         judge = partial(check_asked, self._model.description, recipe.quality)
-        for batch in batches(range(indices[0], indices[-1] + 1), recipe.batch_size):
-            if wanted.isdisjoint(batch):
+        for batch in batches(range(min(wanted), max(wanted) + 1), recipe.batch_size):
+            if wanted.keys().isdisjoint(batch):
                 continue
             yield from draw_batch(
                 self._model,
@@ -194,12 +206,16 @@ class Worker:
                 suffix = self._model.description.suffix_of(draw.covariates)
                 stored = Stored.of(draw.index, data, suffix)
             with tally.stage(Stage.UPLOAD):
-                self._store.put(stored.path, data)
+                self._put(draw.index, stored, data)
         recipe = self.assignment.recipe
         row = manifest_row(draw, stored, schema=recipe.source.schema, seed=recipe.seed)
         with self._counting:
             self._stored[shard] += 1
         return row
+
+    def _put(self, index: int, stored: Stored, data: bytes) -> None:
+        assert self._store is not None
+        self._store.put(stored.path, data)
 
 
 def raise_first(futures: Iterable[Future[Any]]) -> None:

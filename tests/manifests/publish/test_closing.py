@@ -16,16 +16,21 @@ from botocore.exceptions import ClientError
 
 from manifests.changes.changing import changing
 from manifests.changes.holder import Holder
+from manifests.commands.publishing import opening
 from manifests.errors import ReleaseError
 from manifests.format.release_json import read_release
-from manifests.publish import strangers
+from manifests.publish import gate, strangers
+from manifests.publish.bucket_policy import BucketGate
 from manifests.publish.closing import mark_closed
+from manifests.publish.gate import let_in
 from manifests.publish.plan import PublishOptions
 from manifests.publish.publication import publish
 from manifests.publish.statements import public_statements, with_public_read, without_public_read
 from manifests.query.release import Release
 from manifests.storage import open_store
+from manifests.storage.base import Store
 from manifests.storage.local import LocalStore
+from manifests.storage.s3.store import S3Store
 from manifests.verify import verify
 from ray_jobs.cli import main
 from tests.manifests.dying_store import Died, DyingStore
@@ -202,8 +207,9 @@ def test_whoever_comes_next_finishes_what_was_decided(
 
 
 def test_what_another_is_changing_is_closed_to_strangers_and_marked_later(
-    bucket: str, capsys: pytest.CaptureFixture[str]
+    bucket: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(gate, "WAIT_SECONDS", 0.0)
     uri = f"s3://{bucket}/a/release"
     make_release(uri, 2)
     assert main(["publish", uri, "--license", "CC-BY-4.0", "--author", "A. Lab"]) == 0
@@ -218,6 +224,46 @@ def test_what_another_is_changing_is_closed_to_strangers_and_marked_later(
     assert closes(uri, "--yes") == 0
     assert "was closed already" in capsys.readouterr().out
     assert b"Unpublished" in open_store(uri).get("README.md")
+
+
+def test_what_is_unpublished_before_publish_opens_it_stays_closed(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = f"s3://{bucket}/a/release"
+    make_release(uri, 2)
+    opens = opening.open_release
+
+    def opens_later(store: Store, **more: Any) -> int:
+        assert closes(uri, "--yes") == 0
+        return opens(store, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("manifests.commands.publish.open_release", opens_later)
+        assert main(["publish", uri, "--license", "CC-BY-4.0", "--author", "A. Lab"]) == 1
+    assert f"{uri} was unpublished meanwhile and stays closed" in capsys.readouterr().err
+    with pytest.raises(ClientError, match="AccessDenied"):
+        stranger().get_object(Bucket=bucket, Key="a/release/index.html")
+    BucketGate(S3Store(bucket, "a/release")).open()  # as of a process that died over it
+    assert main(["verify", uri]) == 1
+    assert "error closed-open release.json: Unpublished on" in capsys.readouterr().err
+    assert closes(uri, "--yes") == 0
+    assert main(["verify", uri]) == 0
+    assert main(["publish", uri]) == 0
+    assert stranger().get_object(Bucket=bucket, Key="a/release/index.html")
+
+
+def test_what_publish_opens_before_it_is_marked_is_closed_once_more(bucket: str) -> None:
+    uri = f"s3://{bucket}/a/release"
+    make_release(uri, 2)
+    assert main(["publish", uri, "--license", "CC-BY-4.0", "--author", "A. Lab"]) == 0
+    store = open_store(uri)
+    assert isinstance(store, S3Store)
+    policy = BucketGate(store)
+    assert policy.close()
+    assert let_in(store, policy)  # by a publish that had not opened it yet
+    mark_closed(Release.open(uri), date=DAY, page=small_page, gate=policy)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        stranger().get_object(Bucket=bucket, Key="a/release/index.html")
 
 
 def test_what_was_never_published_has_nothing_to_say(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pyarrow as pa
 import pytest
 
 from manifests.errors import ReleaseError
 from manifests.format.schema import rows_table
+from manifests.query.filter import Filter
 from manifests.query.where import parse_where
 from tests.manifests.releases import SCHEMA, row
 
@@ -20,7 +23,8 @@ TABLE: pa.Table = rows_table(ROWS, SCHEMA)
 
 
 def found(where: str) -> list[int]:
-    matching = TABLE.filter(parse_where(where, SCHEMA))
+    with Filter(where, SCHEMA) as chosen:
+        matching = chosen.apply(TABLE)
     return [int(index) for index in matching["index"].to_pylist()]
 
 
@@ -65,10 +69,41 @@ def found(where: str) -> list[int]:
         ("age > ventricular_volume", []),
         ("age_scaled <= age", [0, 1, 2, 3]),
         ("(((age > 60)))", [1, 2]),
+        ("error not in ('other')", [3]),  # null is in no list, nor out of it
+        ("bytes != 5", [0, 1, 2]),
+        ("not bytes > 5", [0, 1, 2]),
+        ("not (bytes > 5 or age > 60)", [0]),
+        ("bytes > 5 or path is null", [3]),
+        ("not (60 <= age < 90.5)", [2, 3]),
+        ("error like '100\\%'", []),
+        ("participant_id = 'a''; drop table manifest; --'", []),
+        (f"index in ({', '.join(map(str, range(3_000)))})", [0, 1, 2, 3]),
+        (" or ".join(["age > 80"] * 900), [2]),
+        (f"age > 0.{'0' * 5_000}1", [0, 1, 2, 3]),
     ],
 )
 def test_a_filter_finds(where: str, indices: list[int]) -> None:
     assert found(where) == indices
+
+
+def test_what_no_row_of_a_group_can_satisfy_is_known_before_it_is_read() -> None:
+    for where, bounds in {
+        "index = 7 and error like 'a%'": "index == 7",
+        "60 <= age < 70": "(age >= 60) and (age <= 70)",
+        "age between -1e3 and 1": "(age >= -1000) and (age <= 1)",
+        "index < 5 or sex = 'F'": "(index < 5) or (sex == F)",
+    }.items():
+        with Filter(where, SCHEMA) as chosen:
+            assert rounded(str(chosen.bounds)) == bounds
+    for where in ("age > 60 or extrapolated", "not age <= 60", "age != 60", "age > index"):
+        with Filter(where, SCHEMA) as chosen:
+            assert chosen.bounds is None
+
+
+def rounded(text: str) -> str:
+    """Of an expression, with no more digits than were asked for."""
+    plain = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.4g}", text)
+    return plain.replace('"', "")[1:-1]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from manifests.digests import sha256
 from manifests.errors import ReleaseError
 from manifests.format.layout import image_path
 from manifests.query.release import Release
@@ -119,8 +121,6 @@ def test_an_image_that_is_not_the_manifests_is_told_and_not_cached(
 
 
 def test_the_cache_is_bounded_keeps_what_it_has_and_drops_what_nobody_used(tmp_path: Path) -> None:
-    from manifests.digests import sha256
-
     items = [bytes([number]) * 1000 for number in range(20)]
     cache = VolumeCache(tmp_path, most_bytes=10_500)
     for data in items:
@@ -138,11 +138,80 @@ def test_the_cache_is_bounded_keeps_what_it_has_and_drops_what_nobody_used(tmp_p
     assert there == [items[0], *items[3:12]]
 
 
-def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    make_release(tmp_path / "r", 1)
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of some pages, with nothing left."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        (place / "others").write_bytes(bytes(64 * 1024))
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def goes_on_without_a_cache(release: Path, cache: Path) -> None:
+    """All volumes are read, twice, and one warning says why none is kept."""
+    volumes = Volumes(release, cache=cache)
+    with pytest.warns(RuntimeWarning, match=r"cache .*: .*; choose another folder") as told:
+        epochs = [*volumes, *volumes]
+    assert len(told) == 1
+    for position, (volume, _) in enumerate(epochs):
+        np.testing.assert_allclose(volume, expected(position % len(volumes)), rtol=1e-6)
+
+
+def test_a_full_cache_disk_ends_no_training_and_leaves_nothing_half_written(
+    tmp_path: Path, full_disk: Path
+) -> None:
+    make_release(tmp_path / "r", 3)
+    goes_on_without_a_cache(tmp_path / "r", full_disk / "cache")
+    assert kept(full_disk) == ["others"]
+    (full_disk / "others").unlink()  # room again
+    volumes = Volumes(tmp_path / "r", cache=full_disk / "cache")
+    assert len(list(volumes)) == len(kept(full_disk)) == 3
+
+
+def test_a_disk_that_fills_up_keeps_what_it_has(tmp_path: Path, full_disk: Path) -> None:
+    (full_disk / "others").write_bytes(bytes(40 * 1024))
+    cache = VolumeCache(full_disk / "cache")
+    items = [bytes([number]) * 7000 for number in range(8)]
+    with pytest.warns(RuntimeWarning, match="No space left on device") as told:
+        list(map(cache.put, map(sha256, items), items))
+    assert len(told) == 1
+    there = [data for data in items if cache.get(sha256(data)) == data]
+    assert there == items[: len(there)]
+    assert 0 < len(there) < len(items)
+    assert len(kept(full_disk)) == 1 + len(there)
+
+
+def test_a_cache_that_may_not_grow_ends_no_training(tmp_path: Path) -> None:
+    """As of a quota: the system refuses the bytes and not the file."""
+    make_release(tmp_path / "r", 2)
+    program = (
+        "import resource, sys, warnings\n"
+        "from manifests import Volumes\n"
+        "volumes = Volumes(sys.argv[1], cache=sys.argv[2])\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "print(sum(volume.size for volume, _ in volumes))\n"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path / "r"), str(tmp_path / "cache")]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == 2 * np.prod(SHAPE)
+    assert done.stderr.count("RuntimeWarning: cache") == 1
+    assert "File too large" in done.stderr
+    assert kept(tmp_path / "cache") == []
+
+
+def test_a_cache_that_is_no_folder_ends_no_training(tmp_path: Path) -> None:
+    make_release(tmp_path / "r", 2)
     (tmp_path / "file").write_text("")
-    with pytest.raises(ReleaseError, match=r"cache .*file.*: .*; choose another folder"):
-        Volumes(tmp_path / "r", cache=tmp_path / "file")[0]
+    goes_on_without_a_cache(tmp_path / "r", tmp_path / "file")
 
 
 def test_a_forked_process_opens_connections_of_its_own(bucket: str, tmp_path: Path) -> None:

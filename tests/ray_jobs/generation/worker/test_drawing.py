@@ -61,7 +61,7 @@ def draw(model: Numbers, bad: dict[int, int], wanted: Sequence[int]) -> list[Dra
             check,
             RECIPE,
             range(4, 8),
-            wanted=wanted,
+            wanted=dict.fromkeys(wanted, range(RECIPE.attempts)),
             alone=threading.Lock(),
             tally=Tally(),
         )
