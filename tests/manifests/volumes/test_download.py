@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pyarrow as pa
@@ -44,7 +45,7 @@ def test_a_part_of_a_release_is_a_dataset_of_its_own(place: str, tmp_path: Path)
         assert (out / image_path(index)).read_bytes() == image_bytes(index)
     part = Release.open(out)
     assert part.query()["index"].to_pylist() == [0, 2, 3]
-    assert part.about["source"]["uri"] == Release.open(place).store.uri
+    assert part.about["source"]["uri"] == shlex.join(Release.open(place).store.words)
     assert verify(part).findings == []
 
 
