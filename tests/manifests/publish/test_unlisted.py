@@ -29,34 +29,41 @@ def stranger_gets(bucket: str, key: str) -> Any:
     return client.get_object(Bucket=bucket, Key=key)["Body"].read()
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        PRIVATE,
-        "evaluation/nearest.csv",
-        "previews/real.png",
-        "versions/0.9.0/x",
-        "sub-01/.DS_Store",
-    ],
-)
 def test_a_public_publish_refuses_it_by_name(
-    bucket: str, key: str, capsys: pytest.CaptureFixture[str]
+    bucket: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     uri = f"s3://{bucket}/a/release"
     store = make_release(uri, 2)
-    store.put(key, b"names of people")
+    store.put(PRIVATE, b"names of people")
     assert main(["publish", uri, *WORDS]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"holds 1 file that is not of the release, and would be open to everyone: {key};" in (
-        line.replace(" with it", "")
+    assert (
+        f"holds 1 file that is not of the release, and would be open to everyone: {PRIVATE};"
+        in (line.replace(" with it", ""))
     )
     assert Release.open(uri).document.published is None
     with pytest.raises(ClientError, match="AccessDenied"):
-        stranger_gets(bucket, f"a/release/{key}")
+        stranger_gets(bucket, f"a/release/{PRIVATE}")
     assert main(["publish", uri, *WORDS, "--private"]) == 0
-    store.delete(key)
+    store.delete(PRIVATE)
     assert main(["publish", uri]) == 0
     assert stranger_gets(bucket, "a/release/release.json")
+
+
+def test_wherever_it_lies_below_the_prefix_it_is_named(
+    bucket: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = f"s3://{bucket}/a/release"
+    store = make_release(uri, 2)
+    keys = ["evaluation/nearest.csv", "previews/real.png", "sub-01/.DS_Store", "versions/0.9.0/x"]
+    for key in keys:
+        store.put(key, b"names of people")
+    assert main(["publish", uri, *WORDS]) == 1
+    assert (
+        f"holds 4 files that are not of the release, and would be open to everyone: {keys[0]}"
+        in (line := capsys.readouterr().err.replace(" with it", ""))
+    )
+    assert all(key in line for key in keys)
 
 
 def test_what_came_into_an_open_release_later_is_told_loudly(
