@@ -112,7 +112,9 @@ def _shard(
         stream = _Hashed(store.get_chunks(key, most=shard["bytes"]))
         try:
             wrong = None if rows is None else _images(stream, rows, report)
-        except tarfile.TarError as error:
+        except ReleaseError:
+            raise
+        except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
             wrong = f"it is no whole tar archive ({error})"
         stream.drain()
     except KeyError:
@@ -142,6 +144,8 @@ def _images(stream: _Hashed, rows: Sequence[Mapping[str, Any]], report: Report) 
             name = member.name.removesuffix(".nii.gz")
             if row is None or (row["key"], row["offset"]) != (name, member.offset_data):
                 return f"{TABLE_KEY} does not tell of {ascii(member.name)[:80]} at that place"
+            if member.type != tarfile.REGTYPE:  # a link, or a sparse file
+                return f"{ascii(member.name)[:80]} is no plain file"
             content = archive.extractfile(member)
             if content is None or not 0 < member.size <= MOST_IMAGE_BYTES:
                 return f"{ascii(member.name)[:80]} has {member.size:,} bytes"

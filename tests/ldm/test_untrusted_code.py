@@ -17,7 +17,7 @@ MODULES = sorted(
 # A call by its dotted name, and the keyword (with its value) without which it is refused.
 NEEDS: dict[str, tuple[str, object]] = {
     "torch.load": ("weights_only", True),
-    "tarfile.open": ("", None),
+    "tarfile.open": ("mode", "r|"),  # to read through, uncompressed; what unpacks is refused below
     "zipfile.ZipFile.extractall": ("", None),
 }
 FORBIDDEN_CALLS = {
@@ -29,7 +29,7 @@ FORBIDDEN_CALLS = {
     "monai.bundle.run", "monai.bundle.load", "shutil.unpack_archive",
 }  # fmt: skip
 FORBIDDEN_KEYWORDS = {("shell", True), ("allow_pickle", True), ("trust_remote_code", True)}
-FORBIDDEN_METHODS = {"extractall", "get_parsed_content"}  # of archives; of MONAI's config parser
+FORBIDDEN_METHODS = {"extract", "extractall", "get_parsed_content"}  # archives', MONAI's
 
 
 def dangers(source: str) -> Iterator[str]:
@@ -68,6 +68,9 @@ def dangers(source: str) -> Iterator[str]:
         "yaml.load(text)",
         "subprocess.run(text, shell=True)",
         "archive.extractall(folder)",
+        "archive.extract(member, folder)",
+        "tarfile.open(path)",
+        "tarfile.open(path, mode='r:gz')",
         "import joblib",
     ],
 )
@@ -82,6 +85,7 @@ def test_the_search_finds_what_it_searches_for(line: str) -> None:
         "np.load(path, mmap_mode='r')",
         "np.load(path, allow_pickle=False)",
         "network.eval()",
+        "tarfile.open(fileobj=stream, mode='r|')",
         "re.compile(text)",
         "try:\n    pass\nexcept pickle.UnpicklingError:\n    pass",
     ],

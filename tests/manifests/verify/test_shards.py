@@ -70,6 +70,16 @@ def _one_too_few(folder: Path) -> None:
     renamed(folder, SHARD)
 
 
+def _a_link(folder: Path) -> None:
+    """The first image's header says that it is a link to another file."""
+    data = bytearray((folder / SHARD).read_bytes())
+    member = tarfile.TarInfo.frombuf(bytes(data[:512]), "utf-8", "strict")
+    member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    data[:512] = member.tobuf(tarfile.USTAR_FORMAT)[:512]
+    (folder / SHARD).write_bytes(data)
+    renamed(folder, SHARD)
+
+
 def _no_archive(folder: Path) -> None:
     (folder / SHARD).write_bytes(b"x" * 3000)
     renamed(folder, SHARD)
@@ -106,6 +116,7 @@ WAYS: dict[str, tuple[Callable[[Path], object], list[tuple[str, str]]]] = {
     "no shard": (lambda f: (f / SHARD).unlink(), [("shard-missing", SHARD)]),
     "another image": (_other_image, [("shard-images", SHARD)]),
     "an image too few": (_one_too_few, [("shard-images", SHARD)]),
+    "a link for an image": (_a_link, [("shard-images", SHARD)]),
     "no archive": (_no_archive, [("shard-images", SHARD)]),
     "no table": (_no_table, [("shards-damaged", TABLE_KEY)]),
     "another table": (_rows_of_nothing, [("shards-damaged", TABLE_KEY)]),
