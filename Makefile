@@ -42,8 +42,8 @@ types: $(VENV)/.dev  ## mypy
 fast: $(VENV)/.dev  ## the tests that need no Ray; some wait for servers, so three at a time
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "not e2e and not slow" -n 3 --dist loadfile
 
-e2e: $(VENV)/.dev  ## the tests on real Ray and in fresh environments; they mostly wait, so four at a time
-	$(BIN)/pytest -q -m "e2e and not slow" -n 4 --dist loadfile
+e2e: $(VENV)/.dev  ## the tests on real Ray and in fresh environments; they mostly wait, so three at a time
+	$(BIN)/pytest -q -m "e2e and not slow" -n 3 --dist loadfile
 
 slow: $(VENV)/.dev  ## the longest tests, which `make test` leaves out
 	$(BIN)/pytest -q -m slow

@@ -95,6 +95,7 @@ def test_a_published_release_in_a_bucket_is_repaired_and_what_was_withdrawn_stay
     assert cli.main(["verify", out]) == 0
 
 
+@pytest.mark.slow
 def test_a_repair_that_was_killed_goes_on_where_it_was(
     head: RayHead, model: Path, reference: Path, tmp_path: Path
 ) -> None:
