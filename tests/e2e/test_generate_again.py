@@ -74,6 +74,7 @@ def test_lost_and_damaged_images_are_made_again_as_they_were(
     assert "nothing to repair" in again.stdout
 
 
+@pytest.mark.slow
 def test_a_published_release_in_a_bucket_is_repaired_and_what_was_withdrawn_stays_gone(
     head: RayHead, model: Path, s3: S3Server, bucket: str
 ) -> None:
@@ -130,6 +131,7 @@ def test_another_model_and_a_release_that_is_none_are_refused_in_one_line(
         assert told in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_failed_samples_are_drawn_on_to_what_more_attempts_at_once_had_made(
     head: RayHead, reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
