@@ -11,7 +11,7 @@ import functools
 import operator
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,9 +22,6 @@ from manifests.query.sql import connected
 from manifests.query.where import Condition, parse_where
 from manifests.query.where_tokens import shown
 from manifests.text import one_line
-
-if TYPE_CHECKING:
-    pass
 
 TABLE = "manifest"
 SLACK = 1e-9

@@ -20,7 +20,7 @@ from manifests.format.layout import (
 from manifests.format.parquet import MOST_FILE_BYTES
 from manifests.metadata.bids import participants_tsv
 from manifests.query.release import Release
-from manifests.storage.base import Store
+from manifests.storage.base import Entry, Store
 from manifests.verify.findings import Report
 
 COLUMNS_KEY = "participants.json"
@@ -151,4 +151,15 @@ def _json(store: Store, key: str) -> dict[str, Any] | None:
     try:
         return parse_json(data, key) if isinstance(data, bytes) else None
     except (ReleaseError, json.JSONDecodeError):
+        return None
+
+
+def listed_files(store: Store, report: Report) -> dict[str, Entry] | None:
+    """Everything that is there, by key; None where the storage does not tell."""
+    try:
+        return {entry.key: entry for entry in store.list()}
+    except ReleaseError as error:
+        if error.exit_code == 1:  # the storage is away
+            raise
+        report.warning("not-listed", "", f"what does not belong cannot be found: {error}")
         return None

@@ -19,9 +19,15 @@ from manifests.format.layout import (
 from manifests.format.parquet import MOST_PART_BYTES, table_from_bytes
 from manifests.format.schema import same_columns
 from manifests.query.release import Release
-from manifests.storage.base import Entry, Store
+from manifests.storage.base import Store
 from manifests.storage.threads import OnProgress, in_threads
-from manifests.verify.documents import check_documents, check_plan, check_tables, read_or_why
+from manifests.verify.documents import (
+    check_documents,
+    check_plan,
+    check_tables,
+    listed_files,
+    read_or_why,
+)
 from manifests.verify.findings import Finding, Report
 from manifests.verify.images import check_images
 from manifests.verify.measured import check_measured
@@ -87,7 +93,7 @@ def verify(
         ChangedError: the release was changed meanwhile.
     """
     report = Report(uri=release.store.uri)
-    listed = _list(release.store, report)
+    listed = listed_files(release.store, report)
     check_documents(release, report)
     check_plan(release, report)
     table = _read_manifest(release, report)
@@ -126,17 +132,6 @@ def _is_there(store: Store, key: str) -> bool:
         return store.look(key) is not None
     except ReleaseError:  # whoever may not list is refused what is not there
         return False
-
-
-def _list(store: Store, report: Report) -> dict[str, Entry] | None:
-    """Everything that is there, by key; None where the storage does not tell."""
-    try:
-        return {entry.key: entry for entry in store.list()}
-    except ReleaseError as error:
-        if error.exit_code == 1:  # the storage is away
-            raise
-        report.warning("not-listed", "", f"what does not belong cannot be found: {error}")
-        return None
 
 
 def _read_manifest(release: Release, report: Report) -> pa.Table | None:

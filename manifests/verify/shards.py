@@ -17,7 +17,7 @@ from manifests.format.layout import MOST_IMAGE_BYTES
 from manifests.format.parquet import table_from_bytes
 from manifests.storage.base import Chunk, Store
 from manifests.storage.threads import OnProgress
-from manifests.verify.documents import read_or_why
+from manifests.verify.documents import listed_files, read_or_why
 from manifests.verify.findings import Report
 from manifests.volumes.shard_index import (
     INDEX_KEY,
@@ -158,14 +158,8 @@ def _images(stream: _Hashed, rows: Sequence[Mapping[str, Any]], report: Report) 
 
 
 def _unlisted(store: Store, index: Mapping[str, Any], report: Report) -> None:
-    try:
-        there = [entry.key for entry in store.list()]
-    except ReleaseError as error:
-        if error.exit_code == 1:  # the storage is away
-            raise
-        report.warning("not-listed", "", f"what does not belong cannot be found: {error}")
-        return
-    for key in sorted(set(there) - set(keys_of(index))):
+    there = listed_files(store, report) or {}
+    for key in sorted(there.keys() - set(keys_of(index))):
         report.warning("file-unlisted", key, "it is not of these shards")
 
 
