@@ -39,7 +39,7 @@ from ray_jobs.generation.job import drive, ray_cluster
 from ray_jobs.generation.options import Device, Options
 from ray_jobs.generation.start import Request, Work, check, fields_of, planned
 from ray_jobs.generation.words import say
-from ray_jobs.generation.worker.assignment import Again, ShardReport
+from ray_jobs.generation.worker.assignment import Again, ShardReport, Why
 
 SHOWN = 10
 
@@ -81,6 +81,7 @@ def repair(options: Options, *, dry_run: bool = False) -> int:
                 print(f"{counted(len(lost), 'image')} would be made again: {named}")
                 return COMPLETE
             again = Again(
+                why=Why.REPAIR,
                 attempts={r["index"]: range(r["attempt"], r["attempt"] + 1) for r in lost},
                 digests={row["index"]: row["sha256"] for row in lost},
                 lease=right.lease.register.identity,
@@ -118,8 +119,8 @@ def redraw(options: Options, *, more: int | None = None, dry_run: bool = False) 
                 return COMPLETE
             tries = more or work.recipe.attempts
             again = Again(
+                why=Why.REDRAW,
                 attempts={index: range(done, done + tries) for index, done in spent.items()},
-                digests=None,
                 lease=right.lease.register.identity,
             )
             made = sum(report.rows for report in _drive(request, work, again, interrupts))

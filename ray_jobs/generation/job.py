@@ -10,8 +10,9 @@ from typing import Any
 from manifests.changes.conditional import check_conditional_writes
 from ray_jobs.cluster import Cluster
 from ray_jobs.errors import JobError
+from ray_jobs.generation.driving.events import Outcome
 from ray_jobs.generation.driving.interrupts import Interrupts
-from ray_jobs.generation.driving.policy import Outcome, Policy, PolicyConfig
+from ray_jobs.generation.driving.policy import Policy, PolicyConfig
 from ray_jobs.generation.driving.progress import Progress
 from ray_jobs.generation.driving.resources import (
     actor_options,
@@ -21,7 +22,7 @@ from ray_jobs.generation.driving.resources import (
     refuse_scattered,
     workers_of,
 )
-from ray_jobs.generation.driving.vigil import Vigil
+from ray_jobs.generation.driving.vigil import Vigil, first_seconds
 from ray_jobs.generation.finish import COMPLETE, INCOMPLETE, finish, nothing_left
 from ray_jobs.generation.options import IN_HAND, Device, Options
 from ray_jobs.generation.start import Request, Work, assignment, begin, check, fields_of
@@ -115,13 +116,20 @@ def drive(
     Raises:
         JobError: some shards are not done (exit code 1).
     """
+    from ray_jobs.generation.driving.actors import room_for
     from ray_jobs.generation.driving.driver import Driver
 
     options = request.options
     workers = min(workers_of(cluster, options, work.device), len(work.pending))
     announce(request, work, workers, again)
+    reserve = actor_options(options, work.device)
+    room, devices = room_for(reserve)
     config = PolicyConfig(
-        workers=workers, in_hand=IN_HAND[work.device], max_failures_in_a_row=2 * workers + 4
+        workers=workers,
+        room=room,
+        devices=max(1, devices),
+        grows=options.actors is None,
+        in_hand=IN_HAND[work.device],
     )
     already, total = work.already, work.shards.n
     if again is not None:
@@ -130,12 +138,18 @@ def drive(
     driver = Driver(
         Policy(work.pending, config),
         assignment(request, work, again),
-        reserve=actor_options(options, work.device),
+        reserve=reserve,
         environment=aws_environment(),
         progress=progress,
         interrupts=interrupts,
         vigil=Vigil(
             options.worker_patience,
+            first_seconds=first_seconds(
+                options.worker_patience,
+                passes=work.recipe.steps * work.recipe.batch_size,
+                device=work.device,
+            ),
+            batch=work.recipe.batch_size,
             waiting_seconds=0.0 if request.store.is_local else 2 * options.storage_patience,
         ),
     )

@@ -6,10 +6,11 @@ import sys
 
 from manifests.ledger import ShardPlan
 from manifests.numbers import counted, ranges
-from ray_jobs.generation.driving.policy import End, Outcome, Policy
+from ray_jobs.generation.driving.events import End, Outcome
+from ray_jobs.generation.driving.policy import Policy
 from ray_jobs.generation.options import Device
 from ray_jobs.generation.start import Request, Work
-from ray_jobs.generation.worker.assignment import Again
+from ray_jobs.generation.worker.assignment import Again, Why
 
 GO_ON = "run the same command to go on"
 
@@ -45,9 +46,10 @@ def announce(request: Request, work: Work, workers: int, again: Again | None = N
     shards = work.shards
     kind = "GPU" if work.device is Device.CUDA else "one core"
     if again is not None:
-        what = "failed sample" if again.digests is None else "lost image"
+        what = {Why.REDRAW: "failed sample", Why.REPAIR: "lost image", Why.RECHECK: "sample"}
         say(
-            f"{counted(len(again.attempts), what)} of {request.store.uri} to draw again, in "
+            f"{counted(len(again.attempts), what[again.why])} of {request.store.uri} to draw "
+            "again, in "
             f"{counted(len(work.pending), 'shard')}: {counted(workers, 'worker')}, {kind} each, "
             f"{work.fields['precision']}"
         )

@@ -3,10 +3,13 @@
     python -m tests.faults.simulation --schedules 100000
 
 A schedule is a function of its seed. It drives the real `Policy` and the real `Ledger` over a
-`MemoryStore`: workers crash at any step, hang and wake up long after they were replaced, messages
-come late, twice, out of order or from the dead, the storage refuses or loses answers, drivers are
-killed between two volumes, two drivers work on one release, the release grows. At the end comes a
-life without faults, as an operator runs the same command until it says that it is done.
+`MemoryStore`: workers crash at any step, hang and wake up long after they were replaced, machines
+go, devices draw no numbers, raise, cannot load or hang, messages come late, twice, out of order or
+from the dead, the storage refuses or loses answers, drivers are killed between two volumes, two
+drivers work on one release, the release grows. Some samples are no numbers at their first attempt
+on any device. At the end come a life whose only faults are wrong devices, of which one is right,
+and a life without faults: both must complete the release, as an operator runs the same command
+until it says that it is done.
 
 Three pure functions of the ledger are replaced by faster equals: Parquet bytes are kept by table,
 tables and row counts by bytes, and `in_threads` runs one after the other, which also makes a
@@ -16,6 +19,7 @@ schedule repeatable. One schedule in 1,000 runs without that, and ends with the 
 from __future__ import annotations
 
 import functools
+import heapq
 import random
 import resource
 from collections import Counter
@@ -33,23 +37,30 @@ from manifests.format.parquet import parquet_bytes, table_from_bytes
 from manifests.format.schema import rows_table
 from manifests.ledger import Ledger, ShardPlan
 from manifests.ledger.finalise import finalise
-from ray_jobs.generation.driving.policy import (
+from ray_jobs.generation.driving.blame import most_attempts
+from ray_jobs.generation.driving.events import (
     Decision,
     End,
     Event,
     GiveUp,
+    Load,
     Outcome,
-    Policy,
-    PolicyConfig,
+    Rest,
+    Rested,
     Retire,
+    Room,
     ShardCommitted,
     ShardFailed,
     Start,
     StopAsked,
     Submit,
     WorkerDied,
+    WorkerPlaced,
     WorkerReady,
 )
+from ray_jobs.generation.driving.policy import Policy, PolicyConfig
+from ray_jobs.generation.worker.doubts import DoubtfulError, Draws
+from ray_jobs.generation.worker.place import Place
 from tests.faults.memory_store import MemoryStore
 from tests.faults.schedules import run
 from tests.manifests.releases import SCHEMA, document, row
@@ -57,10 +68,22 @@ from tests.manifests.releases import SCHEMA, document, row
 MOST_STEPS = 5_000  # of a schedule; one takes some hundred
 LARGEST_N, LARGEST_SHARD = 12, 4
 REAL_EVERY = 1_000
+ATTEMPTS = 3
+MOST_DEVICES = 4
+# What may be wrong with a device: at every draw, at one in some, at a shard, at its start.
+WRONG = ("no numbers", "no numbers now and then", "raises", "cannot load", "damaged copy", "hangs")
 
 
 class BrokenLaw(AssertionError):
     """A schedule ended in a way that it must not."""
+
+
+class DeviceError(Exception):
+    """A device raised."""
+
+
+class HungError(Exception):
+    """A device does not answer, which the vigil finds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +95,19 @@ class Parts:
     volumes_first: bool = True
 
 
+def is_sick(index: int) -> bool:
+    """Whether a sample's first draw is no number, on whatever device."""
+    return index % 7 == 3
+
+
+def holds_sick(plan: ShardPlan, shard: int) -> bool:
+    """Whether a device that is alone may be unable to tell that a shard is wrong, not itself."""
+    return any(map(is_sick, plan.indices(shard)))
+
+
 def volume(index: int) -> bytes:
     """The image of a sample."""
-    return b"volume %d" % index
+    return b"volume %d of attempt %d" % (index, is_sick(index))
 
 
 @functools.cache
@@ -87,12 +120,24 @@ def rows_of(first: int, count: int) -> pa.Table:
 
 
 @dataclass(eq=False)
+class Device:
+    """A GPU of a machine, which one process can have, or the CPU of one, which any number can."""
+
+    place: Place
+    shared: bool
+    wrong: str = ""
+    holder: Worker | None = None
+
+
+@dataclass(eq=False)
 class Worker:
     """A process: loads, then works on its shards step by step, whatever its driver believes."""
 
     driver: Driver
     number: int
-    shards: list[int] = field(default_factory=list)
+    shards: list[tuple[int, Draws]] = field(default_factory=list)
+    device: Device | None = None
+    told_to_load: bool = False
     loaded: bool = False
     steps: Iterator[None] | None = None
     hung: bool = False
@@ -107,6 +152,8 @@ class Driver:
     policy: Policy
     mail: list[Event] = field(default_factory=list)
     workers: dict[int, Worker] = field(default_factory=dict)
+    resting: list[tuple[float, int, Place]] = field(default_factory=list)  # until when
+    clock: float = 0.0
     end: End | None = None
     stop_asked: bool = False
 
@@ -124,26 +171,62 @@ class World:
         self.trouble = self.chance.choice((0.0, 0.1, 0.2, 0.4))
         self.processes: list[Worker] = []  # that live, also those their driver has forgotten
         self.drivers: list[Driver] = []
+        gpus = self.chance.randint(0, MOST_DEVICES)
+        names = [f"GPU {i}" for i in range(gpus)] or ["CPU"]
+        self.devices = [
+            Device(Place(node=str(i // 2), host=f"machine {i // 2}", device=name), not gpus)
+            for i, name in enumerate(names)
+        ]
         self.steps = 0
 
     # -------------------------------------------------------------------------- lives
 
     def run(self) -> None:
-        """Lives with faults, then one without, which must complete the release."""
+        """Lives with faults, one with wrong devices alone, one without any; the last two must
+        complete the release as far as they want it."""
         n = self.n
         for _ in range(self.chance.randint(1, 3)):
+            self._break(least_right=0 if len(self.devices) == 1 else 1)
             self._life(self.chance.randint(1, n), self.chance.choice((1, 1, 2)))
         self.trouble = self.store.trouble = 0.0
         for worker in self.processes:  # the forgotten may still be at it
             worker.hung = False
-        self._life(n, 1)
-        if self.last is None or self.last.outcome is not Outcome.COMPLETE:
-            raise BrokenLaw(f"the undisturbed last run ended {self.last}")
+        self._break(least_right=1)
+        self._life(self.chance.randint(1, n), 1, must="with a right device")
+        for device in self.devices:
+            device.wrong = ""
+        self._life(n, 1, must="undisturbed")
         self.processes.clear()
         self._check_release(n)
 
-    def _life(self, n: int, drivers: int) -> None:
-        """The command, run by one operator or by two at once, to its end or its death."""
+    def _break(self, *, least_right: int) -> None:
+        """Other devices are wrong now; where a machine's copy is damaged, all of it.
+
+        Two that draw no numbers would be believed. Of one that is alone nobody can tell whether it
+        or the sample is wrong; nor where crashes leave nothing but one that sometimes is.
+        """
+        right = self.chance.sample(self.devices, least_right)
+        for device in self.devices:
+            device.wrong = ""
+        for device in self.devices:
+            if device in right or device.wrong or self.chance.random() < 0.6:
+                continue
+            wrong = self.chance.choice(WRONG)
+            mates = [d for d in self.devices if d.place.node == device.place.node]
+            confused = any("no numbers" in other.wrong for other in self.devices)
+            confused |= len(self.devices) == 1 or (self.trouble > 0 and "now and then" in wrong)
+            if wrong == "damaged copy" and not any(mate in right for mate in mates):
+                for mate in mates:
+                    mate.wrong = wrong
+            elif wrong != "damaged copy" and not (confused and "no numbers" in wrong):
+                device.wrong = wrong
+
+    def _life(self, n: int, drivers: int, must: str = "") -> None:
+        """The command, run by one operator or by two at once, to its end or its death.
+
+        Args:
+            must: as which run it has to complete; empty where it need not.
+        """
         self.store.trouble = self.trouble / 4
         self.last: End | None = None
         if drivers == 2:
@@ -155,6 +238,12 @@ class World:
                 self._step()  # the other comes a little later
         while self.drivers:
             self._step()
+        if must and (self.last is None or self.last.outcome is not Outcome.COMPLETE):
+            plan = ShardPlan(n, self.size)
+            if all(holds_sick(plan, shard) for shard in self._pending(plan)):
+                self.faults["(a sick sample, and not two right devices to tell)"] += 1
+                return
+            raise BrokenLaw(f"the run {must} ended {self.last}")
 
     def _begin(self, n: int) -> None:
         plan = ShardPlan(n, self.size)
@@ -162,7 +251,10 @@ class World:
             workers=self.chance.randint(1, 3),
             in_hand=self.chance.randint(1, 2),
             max_attempts=self.chance.randint(1, 3),
-            max_failures_in_a_row=self.chance.randint(2, 8),
+            max_failures=self.chance.randint(5, 8),
+            room=None if self.devices[0].shared else len(self.devices),
+            devices=len(self.devices),
+            grows=self.chance.random() < 0.5,
         )
         ledger = self.parts.ledger(self.store)
         try:
@@ -186,8 +278,12 @@ class World:
             self._disturb(driver)
         elif driver.mail and self.chance.random() < 0.5:
             self._deliver(driver)
+        elif driver.resting and self.chance.random() < 0.02:
+            self._end_rest(driver)
+        elif self.chance.random() < 0.02:
+            self._obey(driver, driver.policy.on(self._room()))
         else:
-            ready = [w for w in self.processes if not w.hung]
+            ready = [w for w in self.processes if not w.hung and self._can_move(w)]
             if ready:
                 self._work(self.chance.choice(ready))
             elif not driver.mail:
@@ -208,7 +304,10 @@ class World:
     def _disturb(self, driver: Driver) -> None:
         """One fault of a process or of a message."""
         kind = self.chance.choice(
-            ("crash", "crash", "crash", "hang", "hang", "partition", "driver", "stop", "duplicate")
+            (
+                *("crash", "crash", "crash", "hang", "hang", "partition", "machine"),
+                *("driver", "stop", "duplicate"),
+            )
         )
         living = [w for w in driver.workers.values() if w in self.processes]
         if kind == "driver":
@@ -216,7 +315,7 @@ class World:
             self.drivers.remove(driver)
             for worker in living:  # on a cluster some work on for a while
                 if self.chance.random() < 0.7:
-                    self.processes.remove(worker)
+                    self._end_process(worker)
         elif kind == "stop":
             self.faults["stop asked"] += 1
             driver.stop_asked = True
@@ -224,6 +323,14 @@ class World:
         elif kind == "duplicate" and driver.mail:
             self.faults["message twice"] += 1
             driver.mail.append(self.chance.choice(driver.mail))
+        elif kind == "machine" and living:
+            self.faults["machine lost"] += 1
+            node = self._node_of(self.chance.choice(living))
+            for worker in living:
+                if node is not None and self._node_of(worker) == node:
+                    self._end_process(worker)
+                    gone = WorkerDied(worker=worker.number, reason=kind, with_its_machine=True)
+                    driver.mail.append(gone)
         elif kind in ("crash", "hang", "partition") and living:
             worker = self.chance.choice(living)
             self.faults[
@@ -234,9 +341,12 @@ class World:
                 }[kind]
             ] += 1
             if kind == "crash":
-                self.processes.remove(worker)
+                self._end_process(worker)
             worker.hung = kind == "hang"
             driver.mail.append(WorkerDied(worker=worker.number, reason=kind))
+
+    def _node_of(self, worker: Worker) -> str | None:
+        return worker.device.place.node if worker.device else None
 
     def _rival(self) -> None:
         """Between a writer's look and its put, another writer may finish its own."""
@@ -254,7 +364,12 @@ class World:
                 self.store.rival = rival
 
     def _nothing_moves(self, driver: Driver) -> None:
-        """Everybody is dead or hung and no message is under way: hung ones wake up."""
+        """Everybody is dead or hung and no message is under way: rests end, hung ones wake up."""
+        if driver.resting:
+            self._end_rest(driver)
+            return
+        if any(other.mail or other.resting for other in self.drivers):
+            return  # what it waits for is in another driver's hands
         hung = [w for w in self.processes if w.hung]
         if not hung:
             raise BrokenLaw("the driver waits for nobody")
@@ -264,19 +379,23 @@ class World:
     # -------------------------------------------------------------------------- workers
 
     def _work(self, worker: Worker) -> None:
-        """One step of a process: load, or a volume, or the commit."""
+        """One step of a process: find a place, load, or a volume, or the commit."""
         driver = worker.driver
-        if not worker.loaded:
-            worker.loaded = True
-            driver.mail.append(WorkerReady(worker=worker.number))
+        if worker.device is None and not self._is_forgotten(worker):
+            self._place(worker)
+            return
+        if not worker.loaded and worker.told_to_load:
+            assert worker.device is not None
+            self._load(worker, worker.device)
             return
         if worker.steps is None:
             if not worker.shards:
-                if driver not in self.drivers or worker.number not in driver.workers:
-                    self.processes.remove(worker)  # nobody will ask it anything any more
+                if self._is_forgotten(worker):
+                    self._end_process(worker)  # nobody will ask it anything any more
                 return
-            worker.steps = self._print(worker.shards[0], driver.plan)
-        shard = worker.shards[0]
+            assert worker.device is not None
+            worker.steps = self._print(*worker.shards[0], driver.plan, worker.device)
+        shard, _ = worker.shards[0]
         worker.running = True
         try:
             next(worker.steps)
@@ -290,19 +409,118 @@ class World:
                 reason="storage",
                 storage=self.chance.random() < 0.7,
             )
+        except DoubtfulError as error:
+            event = ShardFailed(
+                worker=worker.number,
+                shard=shard,
+                reason=str(error),
+                doubts=error.draws,
+                whole=error.whole,
+            )
+        except DeviceError as error:
+            event = ShardFailed(worker=worker.number, shard=shard, reason=str(error))
+        except HungError as error:
+            worker.hung = True
+            event = WorkerDied(worker=worker.number, reason=str(error))
         finally:
             worker.running = False
         worker.shards.pop(0)
         worker.steps = None
         driver.mail.append(event)
 
-    def _print(self, shard: int, plan: ShardPlan) -> Iterator[None]:
+    def _end_rest(self, driver: Driver) -> None:
+        """Time passes, up to the end of the next rest."""
+        driver.clock, _, place = heapq.heappop(driver.resting)
+        self._obey(driver, driver.policy.on(Rested(place=place)))
+
+    def _can_move(self, worker: Worker) -> bool:
+        """Whether a step of it would change anything: not of one that waits for a device, for a
+        word or for a shard."""
+        if self._is_forgotten(worker):
+            return True
+        if worker.device is None:
+            return bool(self._free())
+        return bool(worker.steps or worker.shards) if worker.loaded else worker.told_to_load
+
+    def _is_forgotten(self, worker: Worker) -> bool:
+        return worker.driver not in self.drivers or worker.number not in worker.driver.workers
+
+    def _free(self) -> list[Device]:
+        """Devices that the cluster can give away; processes that are gone free theirs."""
+        for device in self.devices:
+            if device.holder not in self.processes:
+                device.holder = None
+        return [device for device in self.devices if device.shared or device.holder is None]
+
+    def _place(self, worker: Worker) -> None:
+        """The cluster gives it a device, if one is free."""
+        if free := self._free():
+            worker.device = free[0]  # as Ray does, which has no idea of what is wrong
+            worker.device.holder = worker
+            placed = WorkerPlaced(worker=worker.number, place=worker.device.place)
+            worker.driver.mail.append(placed)
+
+    def _load(self, worker: Worker, device: Device) -> None:
+        number = worker.number
+        if device.wrong == "damaged copy":
+            self._end_process(worker)
+            event: Event = WorkerDied(worker=number, reason="damaged copy", fatal=True)
+        elif device.wrong == "cannot load":
+            self._end_process(worker)
+            event = WorkerDied(worker=number, reason="cannot load")
+        else:
+            worker.loaded = True
+            event = WorkerReady(worker=number)
+        if device.wrong in ("damaged copy", "cannot load"):
+            self.faults[f"device {device.wrong}"] += 1
+        worker.driver.mail.append(event)
+
+    def _draw(self, indices: range, settled: Draws, device: Device) -> dict[int, bytes]:
+        """The volumes of a shard, as its device makes them.
+
+        Raises:
+            DoubtfulError, DeviceError, HungError: what is wrong.
+        """
+        wrong = device.wrong
+        if wrong == "no numbers now and then":
+            wrong = "no numbers" if self.chance.random() < 0.5 else ""
+        if wrong in ("raises", "hangs", "no numbers"):
+            self.faults[f"device {wrong}"] += 1
+        if wrong == "raises":
+            raise DeviceError(wrong)
+        if wrong == "hangs":
+            raise HungError(wrong)
+        drawn: dict[int, bytes] = {}
+        doubts: set[tuple[int, int]] = set()
+        for index in indices:
+            for attempt in range(ATTEMPTS):
+                if wrong or (is_sick(index) and not attempt):
+                    if (index, attempt) not in settled:
+                        doubts.add((index, attempt))
+                    continue
+                drawn[index] = b"volume %d of attempt %d" % (index, attempt)
+                break
+            else:
+                drawn[index] = b"lost"
+        if doubts:
+            whole = wrong != "" or all(is_sick(index) for index in indices)
+            raise DoubtfulError("no numbers", frozenset(doubts), whole=whole)
+        return drawn
+
+    def _end_process(self, worker: Worker) -> None:
+        self.processes.remove(worker)
+
+    def _print(self, shard: int, settled: Draws, plan: ShardPlan, device: Device) -> Iterator[None]:
         """What a worker does of a shard; it may die, or be overtaken, at each `yield`."""
         indices = plan.indices(shard)
+        drawn = self._draw(indices, settled, device)
         ledger = self.parts.ledger(self.store)
         table = rows_of(indices.start, len(indices))
-        steps = [functools.partial(self.store.put, image_path(i), volume(i)) for i in indices]
-        commit = functools.partial(ledger.commit, shard, table, len(indices))
+        put, write = self.store.put, ledger.commit
+        steps: list[Callable[[], Any]] = [
+            functools.partial(put, image_path(i), drawn[i]) for i in indices
+        ]
+        commit: Callable[[], Any] = functools.partial(write, shard, table, len(indices))
         for step in [*steps, commit] if self.parts.volumes_first else [commit, *steps]:
             step()
             if step is not commit or not self.parts.volumes_first:
@@ -333,16 +551,22 @@ class World:
                     worker = Worker(driver, number)
                     driver.workers[number] = worker
                     self.processes.append(worker)
-                case Submit(worker=number, shard=shard):
+                case Load(worker=number):
+                    driver.workers[number].told_to_load = True
+                case Rest(place=place, seconds=seconds):
+                    order = self.chance.randrange(2**30)
+                    heapq.heappush(driver.resting, (driver.clock + seconds, order, place))
+                case Submit(worker=number, shard=shard, settled=settled):
                     if shard in driver.policy.committed:
                         raise BrokenLaw(f"shard {shard} handed out after its commit")
-                    driver.workers[number].shards.append(shard)
+                    driver.workers[number].shards.append((shard, settled))
                 case Retire(worker=number):
                     retired = driver.workers.pop(number, None)
                     if retired in self.processes and self.chance.random() < 0.8:
                         self.processes.remove(retired)  # the others end a little later
                 case GiveUp(shard=shard, attempts=attempts):
-                    if attempts != driver.policy.config.max_attempts:
+                    most = driver.policy.config.max_attempts
+                    if not most <= attempts <= most_attempts(most):
                         raise BrokenLaw(f"shard {shard} given up after {attempts} attempts")
                 case End():
                     driver.end = decision
@@ -364,7 +588,8 @@ class World:
             raise BrokenLaw(f"missing and not named: {sorted(pending - policy.given_up.keys())}")
         if outcome is Outcome.STOPPED and not driver.stop_asked:
             raise BrokenLaw("said stopped, nobody asked")
-        if outcome is Outcome.STUCK and not self.trouble:
+        excused = self.trouble or self._wrong() or all(holds_sick(driver.plan, s) for s in pending)
+        if outcome is Outcome.STUCK and not excused:
             raise BrokenLaw(f"stuck, and nothing went wrong: {driver.end.reason}")
         self.faults[f"(a run ended {outcome})"] += 1
 
@@ -389,6 +614,13 @@ class World:
             indices += ledger_module.table_from_bytes(stored, "part")["index"].to_pylist()
         if indices != list(range(n)):
             raise BrokenLaw(f"samples {indices} in the manifest of {n}")
+
+    def _room(self) -> Room:
+        workers = 4 if self.devices[0].shared else len(self.devices)
+        return Room(workers=workers, devices=len(self.devices))
+
+    def _wrong(self) -> bool:
+        return any(device.wrong for device in self.devices)
 
     def _pending(self, plan: ShardPlan) -> set[int]:
         """What is not whole in the store: looked up here, not asked of the ledger."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from ray_jobs.errors import JobError
 from ray_jobs.generation.worker.again import kind_of_worker
 from ray_jobs.generation.worker.assignment import Assignment
 from ray_jobs.generation.worker.environment import Native, Secrets, native
+from ray_jobs.generation.worker.place import Place
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 20.0
@@ -62,6 +64,33 @@ def look_at_device(
     task = _remote(max_retries=2, **share)(native)
     found: Native = answer(task.remote(device, Secrets(environment), compiling=compiling))
     return found
+
+
+def room_for(reserve: Mapping[str, Any]) -> tuple[int, int]:
+    """How many workers the living machines of the cluster can hold, if nobody else is there, and
+    on how many devices: GPUs, or the CPUs of a machine.
+
+    Args:
+        reserve: what each worker reserves.
+    """
+    wanted = {"CPU": reserve["num_cpus"], "GPU": reserve["num_gpus"]}
+    room = devices = 0
+    for node in ray.nodes():
+        has = node["Resources"] if node["Alive"] else {}
+        here = int(min(has.get(kind, 0) / count for kind, count in wanted.items() if count))
+        room += here
+        if here:
+            each = max(1, math.ceil(wanted["GPU"]))  # GPUs that a worker's place is made of
+            devices += min(here, int(has["GPU"]) // each) if wanted["GPU"] else 1
+    return room, devices
+
+
+def went_with_its_machine(error: RayError, place: Place | None) -> bool:
+    """Whether a worker was lost because its machine was."""
+    if place is None or not isinstance(error, RayActorError):
+        return False
+    alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    return place.node not in alive or error.preempted
 
 
 def in_one_line(error: BaseException) -> str:

@@ -12,33 +12,47 @@ from ray.exceptions import RayError, RayTaskError
 
 from manifests.errors import StorageError
 from manifests.numbers import human_seconds
-from ray_jobs.generation.driving.actors import PATIENCE_SECONDS, in_one_line, start_worker
-from ray_jobs.generation.driving.interrupts import Interrupts
-from ray_jobs.generation.driving.metrics import RunMetrics
-from ray_jobs.generation.driving.policy import (
+from ray_jobs.generation.driving.actors import (
+    PATIENCE_SECONDS,
+    in_one_line,
+    room_for,
+    start_worker,
+    went_with_its_machine,
+)
+from ray_jobs.generation.driving.events import (
     Decision,
     End,
     Event,
     GiveUp,
+    Load,
     Outcome,
-    Policy,
+    Rest,
+    Rested,
     Retire,
     Retry,
+    Room,
     ShardCommitted,
     ShardFailed,
     Start,
     StopAsked,
     Submit,
     WorkerDied,
+    WorkerPlaced,
     WorkerReady,
 )
+from ray_jobs.generation.driving.interrupts import Interrupts
+from ray_jobs.generation.driving.metrics import RunMetrics
+from ray_jobs.generation.driving.policy import Policy
 from ray_jobs.generation.driving.progress import Progress
 from ray_jobs.generation.driving.vigil import Vigil
 from ray_jobs.generation.worker.assignment import Assignment, ShardReport
+from ray_jobs.generation.worker.doubts import DoubtfulError
+from ray_jobs.generation.worker.place import Place
 from ray_jobs.generation.worker.rejected import NothingPassedError
 
 POLL_SECONDS = 0.5
 WATCH_SECONDS = 1.0
+ROOM_SECONDS = 10.0  # between two looks at how large the cluster is
 
 
 class Driver:
@@ -70,12 +84,15 @@ class Driver:
         self.metrics = RunMetrics(assignment.out, wanted=progress.total, already=progress.already)
         self._reserve, self._environment = reserve, environment
         self._actors: dict[int, Any] = {}
+        self._placing: dict[Any, int] = {}
         self._loading: dict[Any, int] = {}
         self._printing: dict[Any, tuple[int, int]] = {}
         self._watching: dict[Any, int] = {}
         self._ready: set[int] = set()
         self._partial: dict[int, int] = {}  # worker -> volumes stored of its shards in hand
-        self._next_watch = 0.0
+        self._places: dict[int, Place] = {}
+        self._resting: dict[Place, float] = {}  # until when
+        self._next_watch = self._next_look = 0.0
         self._patient_until = time.monotonic() + PATIENCE_SECONDS
         self._end: End | None = None
         self.reports: dict[int, ShardReport] = {}
@@ -107,13 +124,13 @@ class Driver:
 
     def _turn(self) -> None:
         """Wait a little; take in whatever came."""
-        waiting = [*self._loading, *self._printing, *self._watching]
+        waiting = [*self._placing, *self._loading, *self._printing, *self._watching]
         came, _ = ray.wait(waiting, num_returns=1, timeout=POLL_SECONDS)
         for ref in came:
             event = self._event(ref)
             if event is not None:
                 if isinstance(event, WorkerDied | ShardFailed):
-                    self.metrics.lost_worker()
+                    self.metrics.lost_worker(self._places.get(event.worker))
                 self._obey(self.policy.on(event))
         now = time.monotonic()
         self.metrics.ready(len(self._ready), now)
@@ -121,46 +138,62 @@ class Driver:
         if now >= self._patient_until:
             self._patient_until = math.inf
             self.progress.say("waiting for the cluster to start a worker ...")
+        for place in [place for place, until in self._resting.items() if now >= until]:
+            del self._resting[place]
+            self._obey(self.policy.on(Rested(place=place)))
+        if now >= self._next_look:
+            self._next_look = now + ROOM_SECONDS
+            workers, devices = room_for(self._reserve)
+            self._obey(self.policy.on(Room(workers=workers, devices=devices)))
         if now >= self._next_watch:
             self._next_watch = now + WATCH_SECONDS
             self._watch()
             for worker, reason in self.vigil.hung().items():
+                self.metrics.lost_worker(self._places.get(worker))
                 self._drop(worker)
-                self.metrics.lost_worker()
                 self._obey(self.policy.on(WorkerDied(worker=worker, reason=reason)))
             self.progress.update(self._done(), len(self._ready))
             self.metrics.progressed(self._done())
 
     def _event(self, ref: Any) -> Event | None:
         """What the answer at `ref` means."""
+        if ref in self._placing:
+            worker = self._placing.pop(ref)
+            try:
+                place = self._places[worker] = ray.get(ref)
+            except RayError as error:
+                return self._lost(worker, error)
+            self._patient_until = math.inf
+            return WorkerPlaced(worker=worker, place=place)
         if ref in self._loading:
             worker = self._loading.pop(ref)
             try:
                 refusal = ray.get(ref)
             except RayError as error:
-                self._drop(worker)
-                return WorkerDied(worker=worker, reason=in_one_line(error))
+                return self._lost(worker, error)
             if refusal is not None:
                 self._drop(worker)
                 return WorkerDied(worker=worker, reason=refusal, fatal=True)
             self._ready.add(worker)
-            self._patient_until = math.inf
+            self.vigil.loaded(worker)
             return WorkerReady(worker=worker)
         if ref in self._printing:
             worker, shard = self._printing.pop(ref)
             try:
                 self.reports[shard] = ray.get(ref)
             except RayTaskError as error:
+                doubted = error.cause
                 return ShardFailed(
                     worker=worker,
                     shard=shard,
                     reason=in_one_line(error),
                     storage=isinstance(error.cause, StorageError),
-                    fatal=isinstance(error.cause, NothingPassedError),
+                    hopeless=isinstance(error.cause, NothingPassedError),
+                    doubts=doubted.draws if isinstance(doubted, DoubtfulError) else frozenset(),
+                    whole=isinstance(doubted, DoubtfulError) and doubted.whole,
                 )
             except RayError as error:
-                self._drop(worker)
-                return WorkerDied(worker=worker, reason=in_one_line(error))
+                return self._lost(worker, error)
             self._partial.pop(worker, None)
             self.vigil.committed(self.reports[shard].seconds)
             self.metrics.committed(self.reports[shard].tally)
@@ -175,6 +208,12 @@ class Driver:
         self._partial[worker] = sum(shown.get(shard, 0) for shard in held)
         return None
 
+    def _lost(self, worker: int, error: RayError) -> WorkerDied:
+        """What it means that a worker's process is gone."""
+        gone = went_with_its_machine(error, self._places.get(worker))
+        self._drop(worker)
+        return WorkerDied(worker=worker, reason=in_one_line(error), with_its_machine=gone)
+
     def _obey(self, decisions: list[Decision]) -> None:
         for decision in decisions:
             match decision:
@@ -186,16 +225,28 @@ class Driver:
                         in_hand=self.policy.config.in_hand,
                     )
                     self._actors[worker] = actor
+                    place = actor.where.options(concurrency_group="watch").remote()
+                    self._placing[place] = worker
+                case Load(worker=worker):
+                    actor = self._actors[worker]
                     loading = actor.load.options(concurrency_group="work").remote()
                     self._loading[loading] = worker
-                case Submit(worker=worker, shard=shard):
+                    self.vigil.loading(worker)
+                case Submit(worker=worker, shard=shard, settled=settled):
                     method = self._actors[worker].print_shard.options(concurrency_group="work")
-                    self._printing[method.remote(shard)] = (worker, shard)
+                    self._printing[method.remote(shard, settled)] = (worker, shard)
                 case Retire(worker=worker):
                     self._drop(worker)
-                case Retry(shard=shard, attempt=attempt, of=of, reason=reason):
+                case Retry(shard=shard, attempt=attempt, of=of, reason=reason, place=place):
                     self.metrics.retried()
-                    self.progress.say(f"shard {shard}, attempt {attempt} of {of}: {reason}")
+                    where = f" ({place})" if place else ""
+                    self.progress.say(f"shard {shard}, attempt {attempt} of {of}: {reason}{where}")
+                case Rest(place=place, failures=failures, seconds=seconds, reason=reason):
+                    self._resting[place] = time.monotonic() + seconds
+                    self.progress.say(
+                        f"{place} left out for {human_seconds(seconds)}: {failures} failures in a "
+                        f"row, the last: {reason}"
+                    )
                 case GiveUp(shard=shard, attempts=attempts, reason=reason):
                     self.metrics.gave_up()
                     self.progress.say(f"shard {shard} given up after {attempts} attempts: {reason}")
@@ -208,6 +259,8 @@ class Driver:
         if actor is not None:
             ray.kill(actor)
         self.vigil.forget(worker)
+        self._places.pop(worker, None)
+        self._placing = {ref: w for ref, w in self._placing.items() if w != worker}
         self._ready.discard(worker)
         self._partial.pop(worker, None)
         self._loading = {ref: w for ref, w in self._loading.items() if w != worker}

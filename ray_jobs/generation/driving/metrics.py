@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from ray_jobs.generation.worker.place import Place
 from ray_jobs.generation.worker.tally import Tally
 
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
@@ -35,13 +36,15 @@ class Metric(NamedTuple):
 # Seconds are a counter and not a histogram: Ray 2.60 rebuilds histograms from the middles of their
 # buckets, so that their sums are wrong.
 METRICS: dict[str, Metric] = {
-    "brainpress_volumes_total": Metric(Kind.COUNTER, "Volumes stored and committed", ("host",)),
-    "brainpress_bytes_total": Metric(Kind.COUNTER, "Bytes of those volumes", ("host",)),
+    "brainpress_volumes_total": Metric(
+        Kind.COUNTER, "Volumes stored and committed", ("host", "device")
+    ),
+    "brainpress_bytes_total": Metric(Kind.COUNTER, "Bytes of those volumes", ("host", "device")),
     "brainpress_failed_volumes_total": Metric(
-        Kind.COUNTER, "Samples that failed the quality check at every attempt", ("host",)
+        Kind.COUNTER, "Samples that failed the quality check at every attempt", ("host", "device")
     ),
     "brainpress_stage_seconds_total": Metric(
-        Kind.COUNTER, "Seconds of committed shards, by stage", ("host", "stage")
+        Kind.COUNTER, "Seconds of committed shards, by stage", ("host", "device", "stage")
     ),
     "brainpress_worker_seconds_total": Metric(
         Kind.COUNTER, "Seconds that workers were ready; draw seconds over these: the GPU share"
@@ -49,7 +52,9 @@ METRICS: dict[str, Metric] = {
     "brainpress_retries_total": Metric(
         Kind.COUNTER, "What was tried again: a shard, or the draw of a volume", ("of",)
     ),
-    "brainpress_lost_workers_total": Metric(Kind.COUNTER, "Workers that died or raised"),
+    "brainpress_lost_workers_total": Metric(
+        Kind.COUNTER, "Workers that died or raised", ("host", "device")
+    ),
     "brainpress_given_up_shards_total": Metric(
         Kind.COUNTER, "Shards that failed too often; the run ends incomplete"
     ),
@@ -85,7 +90,7 @@ class RunMetrics:
 
     def committed(self, tally: Tally) -> None:
         """A shard is in the store."""
-        host = {"host": tally.host}
+        host = {"host": tally.host, "device": tally.device}
         self._add("brainpress_volumes_total", tally.volumes, **host)
         self._add("brainpress_bytes_total", tally.bytes, **host)
         self._add("brainpress_failed_volumes_total", tally.failed, **host)
@@ -101,9 +106,10 @@ class RunMetrics:
         """A shard has failed too often."""
         self._add("brainpress_given_up_shards_total", 1)
 
-    def lost_worker(self) -> None:
-        """A worker died, or raised and was replaced."""
-        self._add("brainpress_lost_workers_total", 1)
+    def lost_worker(self, place: Place | None) -> None:
+        """A worker died, or raised and was replaced; None where it never found a place."""
+        where = {"host": place.host, "device": place.device} if place else {}
+        self._add("brainpress_lost_workers_total", 1, **{"host": "", "device": "", **where})
 
     def ready(self, workers: int, now: float) -> None:
         """So many workers are ready since `now` (monotonic seconds); cheap, call it often."""

@@ -9,126 +9,33 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
+from itertools import chain
 
-# ---------------------------------------------------------------------------------------- events
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerReady:
-    """A started worker has loaded its model and can take a shard."""
-
-    worker: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardCommitted:
-    """A worker's shard is in the store, its part written."""
-
-    worker: int
-    shard: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardFailed:
-    """A worker raised an error over a shard and is still alive.
-
-    `storage` where the storage was away, full or closed for as long as the worker waited: the
-    shard is not to blame. `fatal` where every other shard would end the same way (nothing that
-    the model draws passes its check).
-    """
-
-    worker: int
-    shard: int
-    reason: str
-    storage: bool = False
-    fatal: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerDied:
-    """A worker's process is gone, or given up as hung, before or after it became ready.
-
-    `fatal` where any other worker would end the same way (its model cannot be loaded).
-    """
-
-    worker: int
-    reason: str
-    fatal: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class StopAsked:
-    """Somebody asked for an end: shards in hand are finished, no other is begun."""
-
-
-Event = WorkerReady | ShardCommitted | ShardFailed | WorkerDied | StopAsked
-
-# ------------------------------------------------------------------------------------- decisions
-
-
-@dataclass(frozen=True, kw_only=True)
-class Start:
-    """Start a worker of this number."""
-
-    worker: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Submit:
-    """Give the worker this shard."""
-
-    worker: int
-    shard: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Retire:
-    """End this worker; it has no shard in hand."""
-
-    worker: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Retry:
-    """The shard will be tried again, on another worker or on a replacement (for the log)."""
-
-    shard: int
-    attempt: int
-    of: int
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class GiveUp:
-    """The shard failed too often; the release stays incomplete."""
-
-    shard: int
-    attempts: int
-    reason: str
-
-
-class Outcome(StrEnum):
-    """How a run ended."""
-
-    COMPLETE = "complete"  # every shard committed
-    INCOMPLETE = "incomplete"  # some shards given up
-    STOPPED = "stopped"  # somebody asked
-    STUCK = "stuck"  # nothing but failures
-
-
-@dataclass(frozen=True, kw_only=True)
-class End:
-    """Nothing is left to do; always the last decision of a run."""
-
-    outcome: Outcome
-    reason: str = ""
-
-
-Decision = Start | Submit | Retire | Retry | GiveUp | End
-
-# ---------------------------------------------------------------------------------------- policy
+from ray_jobs.generation.driving.blame import Blame
+from ray_jobs.generation.driving.events import (
+    Decision,
+    End,
+    Event,
+    GiveUp,
+    Load,
+    Outcome,
+    Rest,
+    Rested,
+    Retire,
+    Retry,
+    Room,
+    ShardCommitted,
+    ShardFailed,
+    Start,
+    StopAsked,
+    Submit,
+    WorkerDied,
+    WorkerPlaced,
+    WorkerReady,
+)
+from ray_jobs.generation.driving.places import Places
+from ray_jobs.generation.worker.place import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,31 +44,57 @@ class PolicyConfig:
 
     Attributes:
         workers: how many to keep, at most one for each shard to do.
+        room: how many the cluster can hold at once; None where it is as many. Those above `workers`
+            are used to get past devices that are left out.
+        devices: how many the cluster has to work on; a GPU each, or all CPUs of a machine.
+        grows: whether `workers` follows the cluster's room.
         in_hand: shards a worker holds at once; with 2 it draws the next while the last one's
             volumes are still on their way to the store.
         max_attempts: tries of one shard before it is given up.
-        max_failures_in_a_row: deaths and errors of workers with no shard committed between them,
-            after which the run is stuck and ends. (Of the storage's failures: as many as workers.)
+        max_failures: failures of one device in a row after which nothing is expected of it; where
+            nothing is of any, the run ends. (Of the storage's failures: as many as workers.)
+        max_given_up: shards given up in a row, with no commit between, after which the run ends.
     """
 
     workers: int
+    room: int | None = None
+    devices: int = 1
+    grows: bool = False
     in_hand: int = 1
     max_attempts: int = 3
-    max_failures_in_a_row: int = 8
+    max_failures: int = 6
+    max_given_up: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("workers", "in_hand", "max_attempts", "max_failures_in_a_row"):
+        for name in ("workers", "in_hand", "max_attempts", "max_failures", "max_given_up"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 1")
+
+
+@dataclass(kw_only=True)
+class _Worker:
+    """One that was started: where it is once that is known, and the shards it holds, oldest first.
+
+    One that is parked was placed on a device that is left out: it holds it, and does nothing.
+    """
+
+    place: Place | None = None
+    parked: bool = False
+    ready: bool = False
+    held: list[int] = field(default_factory=list)
 
 
 class Policy:
     """Hands out shards, in order, and decides on failures.
 
     A worker that raised or died is replaced, because a process whose accelerator or memory failed
-    once cannot be trusted. Of the shards it held only the oldest was being worked on and counts
-    an attempt; the others go back to the front of the queue unharmed. Nor does a shard count one
-    where the storage failed; once it has failed every worker, with no commit between, the run ends.
+    once cannot be trusted. Failures count by device: one that fails again and again is left out,
+    each time for longer. A shard that failed goes to another device, and only where two devices
+    fail over it (of one alone: three times) it is given up. Nor is a draw that is not finite
+    believed before another device draws the same (see `Blame.doubt`). Of the shards that a lost
+    worker held only the oldest was being worked on and counts an attempt; where its whole machine
+    went, or its storage failed, none does. Once the storage has failed every worker, with no commit
+    between, the run ends.
 
     Events may come late, twice, or from workers long replaced: what is committed stays committed,
     and is neither handed out again nor given up.
@@ -171,12 +104,18 @@ class Policy:
         self.config = config
         self._queue: deque[int] = deque(shards)
         self._wanted = len(self._queue)
-        self._held: dict[int, list[int]] = {}  # by each living worker, oldest first
-        self._ready: set[int] = set()
-        self._attempts: dict[int, int] = {}
+        self._most = config.workers
+        self._real_room = config.room or config.workers
+        self._room = max(config.workers, self._real_room)
+        self._workers: dict[int, _Worker] = {}  # that live
+        self._place_of: dict[int, Place] = {}  # of all that ever were
         self._next_worker = 0
-        self._failures_in_a_row = 0
+        self._places = Places(config.max_failures, there=config.devices)
+        self._blame = Blame(self._places, config.max_attempts)
+        self._unplaced_in_a_row = 0
+        self._given_up_in_a_row = 0
         self._storage_failures_in_a_row = 0
+        self._last_reason = ""
         self._stopping = False
         self._ended = False
         self.committed: set[int] = set()
@@ -191,106 +130,271 @@ class Policy:
         if self._ended:
             return []
         match event:
+            case WorkerPlaced(worker=worker, place=place):
+                return self._placed(worker, place)
             case WorkerReady(worker=worker):
-                if worker in self._held:
-                    self._ready.add(worker)
+                if worker in self._workers:
+                    self._workers[worker].ready = True
+                    self._places.loaded(self._place_of[worker])
                 return self._fill()
             case ShardCommitted(worker=worker, shard=shard):
-                if shard in self._held.get(worker, []):
-                    self._held[worker].remove(shard)
-                elif shard in self._queue:  # committed just before its worker was given up
-                    self._queue.remove(shard)
-                if shard not in self.committed:
-                    self.committed.add(shard)
-                    self.given_up.pop(shard, None)
-                    self._failures_in_a_row = self._storage_failures_in_a_row = 0
+                return self._committed(worker, shard)
+            case ShardFailed(worker=worker, shard=shard):
+                if shard not in (self._workers[worker].held if worker in self._workers else ()):
+                    return []
+                return self._shard_failed(event)
+            case WorkerDied(worker=worker):
+                return self._died(event) if worker in self._workers else []
+            case Rested(place=place):
+                self._places.rested(place)
                 return self._fill()
-            case ShardFailed(
-                worker=worker, shard=shard, reason=reason, storage=storage, fatal=fatal
-            ):
-                if shard not in self._held.get(worker, []):
-                    return []
-                held = self._forget(worker)
-                retire = Retire(worker=worker)
-                if fatal:
-                    return [retire, *self._stuck(reason)]
-                if storage:
-                    return [retire, *self._storage_failed(held, reason)]
-                held.remove(shard)
-                return [retire, *self._failed(shard, held, reason)]
-            case WorkerDied(worker=worker, reason=reason, fatal=fatal):
-                if worker not in self._held:
-                    return []
-                held = self._forget(worker)
-                if fatal:
-                    return self._stuck(reason)
-                guilty = held.pop(0) if held else None
-                return self._failed(guilty, held, reason)
+            case Room(workers=workers, devices=devices):
+                if self.config.grows:
+                    self._most = max(self._most, workers)
+                self._room, self._places.there = max(self._most, workers), devices
+                self._real_room = workers
+                return self._fill()
             case StopAsked():
                 self._stopping = True
                 return self._fill()
 
+    # ------------------------------------------------------------------------------ workers
+
+    def _placed(self, number: int, place: Place) -> list[Decision]:
+        worker = self._workers.get(number)
+        if worker is None or worker.place is not None:
+            return []
+        self._place_of[number] = worker.place = place
+        self._unplaced_in_a_row = 0
+        decisions = self._rest(place, reason) if (reason := self._places.seen(place)) else []
+        worker.parked = place in self._places.resting
+        if worker.parked:
+            return [*decisions, *self._fill()]  # a worker is wanting elsewhere
+        return [Load(worker=number)]
+
     def _forget(self, worker: int) -> list[int]:
-        self._ready.discard(worker)
-        return self._held.pop(worker)
+        return self._workers.pop(worker).held
 
-    def _failed(self, shard: int | None, unharmed: list[int], reason: str) -> list[Decision]:
-        decisions: list[Decision] = []
-        self._failures_in_a_row += 1
-        self._put_back(unharmed)
-        if shard is not None and shard not in self.committed:
-            attempt = self._attempts[shard] = self._attempts.get(shard, 0) + 1
-            if attempt >= self.config.max_attempts:
-                self.given_up[shard] = reason
-                decisions.append(GiveUp(shard=shard, attempts=attempt, reason=reason))
-            else:
-                self._queue.appendleft(shard)
-                of = self.config.max_attempts
-                decisions.append(Retry(shard=shard, attempt=attempt + 1, of=of, reason=reason))
-        if self._failures_in_a_row >= self.config.max_failures_in_a_row:
-            why = f"{self._failures_in_a_row} failures in a row, the last: {reason}"
-            return [*decisions, *self._stuck(why)]
-        return [*decisions, *self._fill()]
+    def _at_work(self) -> set[Place]:
+        """The devices of workers that have a model, or will."""
+        return {w.place for w in self._workers.values() if w.place is not None and not w.parked}
 
-    def _storage_failed(self, held: list[int], reason: str) -> list[Decision]:
-        self._storage_failures_in_a_row += 1
-        self._put_back(held)
-        if self._storage_failures_in_a_row >= self.config.workers:
-            return self._stuck(reason)
+    # ------------------------------------------------------------------------------- shards
+
+    def _committed(self, worker: int, shard: int) -> list[Decision]:
+        if worker in self._workers and shard in self._workers[worker].held:
+            self._workers[worker].held.remove(shard)
+        elif shard in self._queue:  # committed just before its worker was given up
+            self._queue.remove(shard)
+        if shard not in self.committed:
+            self.committed.add(shard)
+            self.given_up.pop(shard, None)
+            self._storage_failures_in_a_row = self._given_up_in_a_row = 0
+            self._blame.hope()
+            if (place := self._place_of.get(worker)) is not None:
+                self._places.worked(place)
         return self._fill()
+
+    def _shard_failed(self, event: ShardFailed) -> list[Decision]:
+        number, shard, reason = event.worker, event.shard, event.reason
+        place = self._place_of[number]
+        if event.doubts and self._blame.doubt(
+            shard,
+            event.doubts,
+            place,
+            number,
+            whole=event.whole,
+            more_to_come=self._more_to_come(),
+        ):
+            # Its device is not to blame: the next that takes the shard knows that those draws fail.
+            self._workers[number].held.remove(shard)
+            self._put_back([shard])
+            self._places.forgive(shard)
+            self._blame.clear(shard)
+            return self._fill()
+        held = self._forget(number)
+        retire = Retire(worker=number)
+        if event.hopeless and self._blame.despair(place):
+            return [retire, *self._stuck(reason)]
+        if event.storage:
+            self._storage_failures_in_a_row += 1
+            self._put_back(held)
+            if self._storage_failures_in_a_row >= self.config.workers:
+                return [retire, *self._stuck(reason)]
+            return [retire, *self._device_failed(place, None, reason), *self._fill()]
+        held.remove(shard)
+        self._put_back(held)
+        if event.doubts or event.hopeless:
+            self._blame.put_off(shard, place)
+            return [retire, *self._again(shard, place, reason)]
+        return [retire, *self._failed(shard, place, reason)]
+
+    def _died(self, event: WorkerDied) -> list[Decision]:
+        held, place = self._forget(event.worker), self._place_of.get(event.worker)
+        self._put_back(held)
+        if place is None:
+            self._unplaced_in_a_row += 1
+            if self._unplaced_in_a_row >= 2 * self._most + 4:
+                why = f"{self._unplaced_in_a_row} workers in a row did not start, the last: "
+                return self._stuck(why + event.reason)
+            return self._fill()
+        if event.with_its_machine:
+            self._places.gone(place.node)
+            return [*self._told(held[:1], place, event.reason), *self._fill()]
+        if event.fatal:
+            self._places.fatal(place, event.reason)
+            return [*self._rest(place, event.reason), *self._fill()]
+        if not held:
+            return [*self._device_failed(place, None, event.reason), *self._fill()]
+        if held[0] in self._queue:
+            self._queue.remove(held[0])
+        return self._failed(held[0], place, event.reason)
+
+    def _failed(self, shard: int, place: Place, reason: str) -> list[Decision]:
+        """A shard failed on a device, which may be the fault of either."""
+        if shard in self.committed:
+            return [*self._device_failed(place, None, reason), *self._fill()]
+        self._blame.count(shard, place)
+        if not self._blame.is_guilty(shard, more_to_come=self._more_to_come()):
+            return self._again(shard, place, reason)
+        self.given_up[shard] = reason
+        self._given_up_in_a_row += 1
+        given_up = GiveUp(shard=shard, attempts=self._blame.attempts(shard), reason=reason)
+        rest = self._device_failed(place, shard, reason)
+        if self._blame.on_two(shard):
+            self._places.forgive(shard)
+        if self._given_up_in_a_row >= self.config.max_given_up:
+            why = f"{self._given_up_in_a_row} shards in a row were given up, the last: {reason}"
+            return [given_up, *rest, *self._stuck(why)]
+        return [given_up, *rest, *self._fill()]
+
+    def _again(self, shard: int, place: Place, reason: str) -> list[Decision]:
+        """Put a shard back that a device failed over."""
+        self._put_back([shard])
+        told = self._told([shard], place, reason)
+        return [*told, *self._device_failed(place, shard, reason), *self._fill()]
+
+    def _told(self, shards: list[int], place: Place, reason: str) -> list[Decision]:
+        of = self.config.max_attempts
+        return [
+            Retry(
+                shard=shard,
+                attempt=min(self._blame.attempts(shard) + 1, of),
+                of=of,
+                reason=reason,
+                place=place,
+            )
+            for shard in shards
+            if shard not in self.committed
+        ]
+
+    def _device_failed(self, place: Place, shard: int | None, reason: str) -> list[Decision]:
+        self._places.failed(place, shard)
+        return self._rest(place, reason)
+
+    def _rest(self, place: Place, reason: str) -> list[Decision]:
+        self._last_reason = reason
+        failures = self._places.count(place)
+        seconds = self._places.rest_of(place)
+        if not seconds:
+            return []
+        return [Rest(place=place, failures=failures, seconds=seconds, reason=reason)]
 
     def _put_back(self, shards: list[int]) -> None:
         self._queue.extendleft(s for s in reversed(shards) if s not in self.committed)
+
+    # --------------------------------------------------------------------------- what is next
 
     def _fill(self) -> list[Decision]:
         """Bring the workers up to number, hand out shards, let the idle go, see the end."""
         decisions: list[Decision] = []
         if self._stopping:
             self._queue.clear()
-        in_hand = sum(len(held) for held in self._held.values())
-        need = min(self.config.workers, in_hand + len(self._queue))
-        while len(self._held) < need:
-            self._held[self._next_worker] = []
+        if self._is_hopeless():
+            return self._stuck(self._last_reason)
+        in_hand = sum(len(worker.held) for worker in self._workers.values())
+        need = min(self._most, in_hand + len(self._queue))
+        decisions += self._wake(need)
+        while self._active() < need and len(self._workers) < self._room:
+            self._workers[self._next_worker] = _Worker()
             decisions.append(Start(worker=self._next_worker))
             self._next_worker += 1
-        for depth in range(self.config.in_hand):  # one each, before anybody gets a second
-            for worker in sorted(self._ready):
-                if self._queue and len(self._held[worker]) == depth:
-                    shard = self._queue.popleft()
-                    self._held[worker].append(shard)
-                    decisions.append(Submit(worker=worker, shard=shard))
+        decisions += self._hand_out()
         if not self._queue:
-            idle = [worker for worker, held in self._held.items() if not held]
-            for worker in idle:
-                self._forget(worker)
-                decisions.append(Retire(worker=worker))
-            if not self._held:
+            for number in [n for n, worker in self._workers.items() if not worker.held]:
+                self._forget(number)
+                decisions.append(Retire(worker=number))
+            if not self._workers:
                 self._ended = True
                 decisions.append(self._end())
         return decisions
 
+    def _wake(self, need: int) -> list[Decision]:
+        """Have those that waited for their device to rest load their models; rather than to wait
+        for another device, which they may be what keeps from others."""
+        decisions: list[Decision] = []
+        for number, worker in list(self._workers.items()):
+            if not worker.parked or worker.place in self._places.resting:
+                continue
+            waiting = [n for n, other in self._workers.items() if other.place is None]
+            if self._active() >= need and not waiting:
+                break
+            if self._active() >= need:
+                self._forget(waiting[-1])
+                decisions.append(Retire(worker=waiting[-1]))
+            worker.parked = False
+            decisions.append(Load(worker=number))
+        return decisions
+
+    def _hand_out(self) -> list[Decision]:
+        """Shards for those that are ready: one each, before anybody gets a second."""
+        decisions: list[Decision] = []
+        ready = sorted(number for number, worker in self._workers.items() if worker.ready)
+        for depth in range(self.config.in_hand):
+            for number in ready:
+                worker = self._workers[number]
+                if len(worker.held) != depth or (shard := self._next_for(worker)) is None:
+                    continue
+                self._queue.remove(shard)
+                worker.held.append(shard)
+                settled = self._blame.settled(shard)
+                decisions.append(Submit(worker=number, shard=shard, settled=settled))
+        return decisions
+
+    def _next_for(self, worker: _Worker) -> int | None:
+        """The first shard that has not failed on the worker's device; failing that, the first that
+        has failed on every device at work."""
+        place, at_work = worker.place, self._at_work()
+        assert place is not None
+        new = (shard for shard in self._queue if not self._blame.avoids(shard, place))
+        stale = (shard for shard in self._queue if self._blame.avoids_all(shard, at_work))
+        return next(chain(new, stale), None)
+
+    def _more_to_come(self) -> bool:
+        """Whether a device may be had on which nothing was tried yet."""
+        waiting = any(worker.place is None for worker in self._workers.values())
+        return self._places.unexplored or (waiting and len(self._workers) > self._real_room)
+
+    def _active(self) -> int:
+        return sum(not worker.parked for worker in self._workers.values())
+
+    def _is_hopeless(self) -> bool:
+        """Whether work is left and nothing is expected of any device that there is. Where workers
+        still wait for a place, each was tried twice more by then; where somebody else has the
+        others, those that can be had six times more."""
+        living = self._workers.values()
+        parked = [worker.place for worker in living if worker.parked and worker.place is not None]
+        waiting = len(living) - len(parked)
+        if not self._queue or not parked or any(w.place and not w.parked for w in living):
+            return False
+        if not waiting and len(living) < self._room:
+            return False  # another may be placed elsewhere
+        if self._places.nothing_expected(*self._places.known, more=2 if waiting else 0):
+            return True
+        return self._places.nothing_expected(*parked, more=6)
+
     def _stuck(self, why: str) -> list[Decision]:
-        workers = list(self._held)
+        workers = list(self._workers)
         for worker in workers:
             self._forget(worker)
         self._ended = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from manifests.ledger import ShardPlan
 from ray_jobs.generation.options import LOADER
@@ -11,20 +12,31 @@ from ray_jobs.generation.recipe import Recipe
 from ray_jobs.generation.worker.tally import Tally
 
 
+class Why(StrEnum):
+    """What samples of a finished release are drawn again for."""
+
+    RECHECK = "recheck"
+    REPAIR = "repair"
+    REDRAW = "redraw"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Again:
     """Which samples of a finished release are drawn again.
 
     Attributes:
+        why: to hold them against the manifest, to make lost images again, or to draw on where
+            they failed.
         attempts: the attempts that each may take, by index.
-        digests: SHA-256 of the images that are to come out again, by index; None where samples
-            that failed are drawn on.
-        lease: identity of the lease under which they may be stored.
+        digests: SHA-256 of the images that are to come out again, by index; None of
+            a redraw.
+        lease: identity of the lease under which they may be stored; empty where nothing is.
     """
 
+    why: Why
     attempts: Mapping[int, range]
-    digests: Mapping[int, str] | None
-    lease: str
+    digests: Mapping[int, str] | None = None
+    lease: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

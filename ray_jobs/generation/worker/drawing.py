@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,10 @@ import numpy as np
 
 from ldm.contrasts import T1W
 from ldm.covariates import Row
+from ldm.volumes.conversion import NOT_FINITE
 from ldm.volumes.quality import SIZE_ERROR, Quality, Strictness, check, loosened
 from ray_jobs.generation.recipe import Recipe
+from ray_jobs.generation.worker.doubts import Draws, not_finite
 from ray_jobs.generation.worker.tally import Stage, Tally
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def draw_batch(
     batch: range,
     *,
     wanted: Mapping[int, range],
+    settled: Draws = frozenset(),
     alone: AbstractContextManager[Any],
     tally: Tally,
 ) -> Iterator[Draw]:
@@ -75,16 +78,30 @@ def draw_batch(
         batch: indices, as many as a forward pass takes.
         wanted: those to draw, and the attempts that each may take; the others (past the end of the
             release) are made and dropped.
+        settled: draws that are known not to be finite, on whatever device.
         alone: a lock, held while the device draws; not while volumes are checked.
         tally: what counts the seconds of both.
+
+    Raises:
+        DoubtfulError: draws that are not finite and not settled. None of the pass is given then.
     """
     covariates = recipe.covariates(batch)
+
+    def drawn(attempt: int) -> np.ndarray:
+        with alone, tally.stage(Stage.DRAW):
+            return volumes_of(model, recipe, batch, covariates, attempt=attempt)
+
     left = {index: wanted[index] for index in batch if index in wanted}
     while left:
         attempt = min(attempts.start for attempts in left.values())
-        with alone, tally.stage(Stage.DRAW):
-            volumes = volumes_of(model, recipe, batch, covariates, attempt=attempt)
-        for index in [index for index, attempts in left.items() if attempts.start == attempt]:
+        volumes = drawn(attempt)
+        now = [index for index, attempts in left.items() if attempts.start == attempt]
+        bad = _not_finite(volumes, batch, attempt, now)
+        if doubts := bad - settled:
+            rest = {index: left[index][1:] for index, _ in doubts}
+            doubts |= _doubts_to_come(drawn, batch, rest) - settled
+            raise not_finite(doubts, whole=len(bad) == len(now))
+        for index in now:
             position = index - batch.start
             levels = volumes[position]
             with tally.stage(Stage.CHECK):
@@ -101,6 +118,31 @@ def draw_batch(
                 levels=levels if quality.ok else None,
                 rejected=None if quality.ok else levels,
             )
+
+
+def _not_finite(volumes: np.ndarray, batch: range, attempt: int, wanted: Iterable[int]) -> Draws:
+    """The draws of a pass that hold what is no number."""
+    return frozenset(
+        (index, attempt) for index in wanted if (volumes[index - batch.start] == NOT_FINITE).any()
+    )
+
+
+def _doubts_to_come(
+    drawn: Callable[[int], np.ndarray], batch: range, left: Mapping[int, range]
+) -> Draws:
+    """What would come of samples whose draw was not finite, were that believed: all doubts of a
+    batch at once, so that another device has to be asked only once."""
+    found: Draws = frozenset()
+    left = dict(left)
+    for attempt in sorted({attempt for attempts in left.values() for attempt in attempts}):
+        now = [index for index, attempts in left.items() if attempt in attempts]
+        if not now:
+            break
+        bad = _not_finite(drawn(attempt), batch, attempt, now)
+        found |= bad
+        for index in set(now) - {index for index, _ in bad}:
+            del left[index]
+    return found
 
 
 def check_asked(

@@ -27,7 +27,7 @@ class Tally:
     """What one shard has cost and brought so far; safe to add to from any thread.
 
     Attributes:
-        host: of the worker.
+        host, device: of the worker.
         seconds: by stage.
         volumes, bytes: stored now, not by an earlier run.
         failed: samples without a volume.
@@ -35,6 +35,7 @@ class Tally:
     """
 
     host: str = ""
+    device: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     volumes: int = 0
     bytes: int = 0

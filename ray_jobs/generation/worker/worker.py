@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,9 +18,11 @@ from manifests.storage import open_to_write
 from manifests.storage.base import Store
 from ray_jobs.generation.plan import batches
 from ray_jobs.generation.worker.assignment import Assignment, ShardReport
+from ray_jobs.generation.worker.doubts import Draws
 from ray_jobs.generation.worker.drawing import Draw, check_asked, draw_batch, volumes_of
 from ray_jobs.generation.worker.environment import one_thread, prepare_process
 from ray_jobs.generation.worker.loading import load_model
+from ray_jobs.generation.worker.place import Place, this_place
 from ray_jobs.generation.worker.rejected import PICTURED, PREVIEW_KEY, nothing_passed, picture
 from ray_jobs.generation.worker.rows import (
     QUALITY_COLUMNS,
@@ -49,13 +50,19 @@ class Worker:
     def __init__(self, assignment: Assignment, environment: Mapping[str, str]) -> None:
         prepare_process(assignment.device, environment)
         self.assignment = assignment
+        self._place = this_place(assignment.device)
         self._drawing, self._counting = threading.Lock(), threading.Lock()
         self._stored: dict[int, int] = {}  # shard in hand -> volumes stored so far
         self._store: Store | None = None
         self._model: LoadedModel | None = None
 
+    def where(self) -> Place:
+        """The machine and the device that it computes on."""
+        return self._place
+
     def load(self) -> str | None:
-        """Load the model; in one line, why it cannot be, where any other worker would fail too."""
+        """Load the model; in one line, why it cannot be, where any other worker of its machine
+        would fail too."""
         told = self.assignment
         try:
             self._model = load_model(told)
@@ -78,11 +85,15 @@ class Worker:
         """Volumes stored by now of each shard in hand."""
         return dict(self._stored)
 
-    def print_shard(self, shard: int) -> ShardReport:
+    def print_shard(self, shard: int, settled: Draws = frozenset()) -> ShardReport:
         """Draw and store every volume of a shard that no row tells of yet, then commit the rows.
+
+        Args:
+            settled: draws that are known to fail on whatever device.
 
         Raises:
             ReleaseError: the store refuses.
+            DoubtfulError: draws are not finite, and not settled.
             NothingPassedError: all of them failed, and no shard is committed yet.
         """
         assert self._store is not None
@@ -92,11 +103,11 @@ class Worker:
         rows = {row["index"]: row for row in self._rows_of(shard) if row["index"] in indices}
         self._stored[shard] = 0
         rejected: list[tuple[int, np.ndarray]] = []
-        tally = Tally(host=socket.gethostname())
+        tally = self._tally()
         try:
             attempts = range(told.recipe.attempts)
             wanted = {index: attempts for index in indices if index not in rows}
-            for row in self._print(wanted, shard, tally, rejected):
+            for row in self._print(wanted, settled, shard, tally, rejected):
                 rows[row["index"]] = row
                 tally.add_row(row)
             self._refuse_hopeless(list(rows.values()), rejected, ledger)
@@ -152,6 +163,7 @@ class Worker:
     def _print(
         self,
         wanted: Mapping[int, range],
+        settled: Draws,
         shard: int,
         tally: Tally,
         rejected: list[tuple[int, np.ndarray]],
@@ -161,6 +173,7 @@ class Worker:
 
         Args:
             wanted: the attempts that each may take, by index, in order.
+            settled: draws that are known to fail on whatever device.
         """
         if not wanted:
             return
@@ -169,7 +182,7 @@ class Worker:
         with Writers[dict[str, Any]](threads=told.writers, waiting=waiting) as writers:
             futures: list[Future[dict[str, Any]]] = []
             with one_thread(told.device):
-                for draw in self._draw(wanted, tally):
+                for draw in self._draw(wanted, settled, tally):
                     if draw.rejected is not None and len(rejected) < PICTURED:
                         rejected.append((draw.index, draw.rejected))
                     with tally.stage(Stage.WAIT):
@@ -178,7 +191,7 @@ class Worker:
             for future in futures:
                 yield future.result()
 
-    def _draw(self, wanted: Mapping[int, range], tally: Tally) -> Iterator[Draw]:
+    def _draw(self, wanted: Mapping[int, range], settled: Draws, tally: Tally) -> Iterator[Draw]:
         assert self._model is not None
         recipe = self.assignment.recipe
         judge = partial(check_asked, self._model.description, recipe.quality)
@@ -191,9 +204,13 @@ class Worker:
                 recipe,
                 batch,
                 wanted=wanted,
+                settled=settled,
                 alone=self._drawing,
                 tally=tally,
             )
+
+    def _tally(self) -> Tally:
+        return Tally(host=self._place.host, device=self._place.device)
 
     def _keep(self, draw: Draw, shard: int, tally: Tally) -> dict[str, Any]:
         """Store a drawn volume; its row."""

@@ -1,0 +1,41 @@
+"""Where a worker computes: the machine and the device, as Ray knows them and as people are told."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One device of one machine; what failures are counted by.
+
+    Attributes:
+        node: Ray's identity of the machine; empty outside Ray.
+        host: the machine's name.
+        device: "GPU 3", by the machine's own numbers; "GPU 0+1" of a worker that has two; "CPU".
+    """
+
+    node: str = ""
+    host: str
+    device: str
+
+    def __str__(self) -> str:
+        return f"{self.host} {self.device}"
+
+
+def this_place(device: str) -> Place:
+    """The place of this process.
+
+    Args:
+        device: "cpu" or "cuda", what it computes on.
+    """
+    import ray
+
+    node, own = "", ["0"]
+    if ray.is_initialized():
+        context = ray.get_runtime_context()
+        node = context.get_node_id()
+        own = context.get_accelerator_ids().get("GPU") or own
+    name = "CPU" if device == "cpu" else f"GPU {'+'.join(map(str, own))}"
+    return Place(node=node, host=socket.gethostname(), device=name)
