@@ -154,6 +154,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="draw samples again that failed their quality check at every attempt",
     )
+    again.add_argument(
+        "--recheck",
+        type=int,
+        metavar="K",
+        help="draw K samples again, by chance, and hold them against the manifest; what a device "
+        "draws otherwise, another has to confirm; writes nothing",
+    )
 
     about = parser.add_argument_group("what the release says of itself")
     about.add_argument("--name", help="of the dataset")
@@ -172,12 +179,18 @@ def run(args: argparse.Namespace) -> int:
     from ray_jobs.generation.options import Device, Options
 
     again = "--repair" if args.repair else "--redraw" if args.redraw else None
+    if args.recheck is not None:
+        again = "--recheck"
+        if args.recheck < 1:
+            raise JobError(f"--recheck {args.recheck}: expected at least 1 sample")
     if args.n is not None and again:
         raise JobError(f"--n {args.n} with {again}: leave out --n, the release has its size")
     if args.n is None and not again:
-        raise JobError("--n is missing: how many volumes; or --repair or --redraw for a release")
+        raise JobError(
+            "--n is missing: how many volumes; or --repair, --redraw or --recheck for a release"
+        )
     if again:
-        from ray_jobs.generation.again import redraw, repair, samples_of
+        from ray_jobs.generation.again import recheck, redraw, repair, samples_of
 
     options = Options(
         n=samples_of(args.out, args.endpoint_url) if again else args.n,
@@ -211,6 +224,8 @@ def run(args: argparse.Namespace) -> int:
         return repair(options, dry_run=args.dry_run)
     if args.redraw:
         return redraw(options, more=args.attempts, dry_run=args.dry_run)
+    if args.recheck is not None:
+        return recheck(options, args.recheck, dry_run=args.dry_run)
     return generate(options, dry_run=args.dry_run)
 
 

@@ -1,12 +1,14 @@
-"""Samples of a finished release that are drawn again: lost images, and samples that failed.
+"""Samples of a finished release that are drawn again: lost images, failed samples, and some by
+chance, to compare.
 
-Both have the right to change the release for the whole time, so that nothing is withdrawn or
-published meanwhile, and both are resumed by running the same command again: what is there already
-is found there.
+The first two have the right to change the release for the whole time, so that nothing is withdrawn
+or published meanwhile, and are resumed by running the same command again: what is there already is
+found there. The last writes nothing.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -89,6 +91,40 @@ def repair(options: Options, *, dry_run: bool = False) -> int:
             reports = _drive(request, work, again, interrupts)
             right.lease.renew()
             return _told(request, reports, seconds=time.monotonic() - started)
+
+
+def recheck(options: Options, count: int, *, dry_run: bool = False) -> int:
+    """Draw samples of a release again, by chance, and hold them against its manifest.
+
+    What a device draws otherwise another device draws too, where there is one; only what two agree
+    about is the release's fault. Nothing is written.
+
+    Args:
+        options: as of `repair`.
+        count: how many samples; all where it has fewer.
+        dry_run: only say which.
+
+    Returns:
+        0 where all came out as the manifest says, 1 where some did not.
+
+    Raises:
+        JobError, LdmError, ReleaseError: as of `repair`.
+    """
+    started, interrupts = time.monotonic(), Interrupts()
+    with interrupts.caught():
+        request, work = _begun(options)
+        chosen = _some(Release.at(request.store), count)
+        if dry_run or not chosen:
+            named = _named(row["index"] for row in chosen)
+            print(f"{counted(len(chosen), 'sample')} would be drawn again: {named}")
+            return COMPLETE
+        again = Again(
+            why=Why.RECHECK,
+            attempts={r["index"]: range(r["attempt"], r["attempt"] + 1) for r in chosen},
+            digests={row["index"]: row["sha256"] for row in chosen},
+        )
+        reports = _drive(request, work, again, interrupts)
+        return _compared(request, reports, seconds=time.monotonic() - started)
 
 
 def redraw(options: Options, *, more: int | None = None, dry_run: bool = False) -> int:
@@ -187,6 +223,19 @@ def _drive(request: Request, work: Work, again: Again, interrupts: Interrupts) -
         return drive(request, todo, cluster, interrupts, again=again)
 
 
+def _some(release: Release, count: int) -> list[dict[str, Any]]:
+    """The rows of so many samples that have an image, by chance."""
+    with held(release) as rows:
+        indices = rows.query(f"status = '{OK}'", columns=["index"])[0].to_pylist()
+        chosen = sorted(random.sample(indices, min(count, len(indices))))
+        if not chosen:
+            return []
+        wanted = ", ".join(map(str, chosen))
+        table = rows.query(f"index IN ({wanted})", columns=["index", "sha256", "attempt"])
+    found: list[dict[str, Any]] = table.to_pylist()
+    return found
+
+
 def _lost_images(release: Release) -> list[dict[str, Any]]:
     """The rows whose image is not there, or not the one that the manifest names."""
     columns = ["index", "path", "bytes", "sha256", "status", "attempt"]
@@ -240,18 +289,41 @@ def _told(request: Request, reports: Iterable[ShardReport], *, seconds: float) -
     reports, uri = list(reports), request.store.uri
     unlike = sorted(index for report in reports for index in report.unlike)
     made = sum(report.rows for report in reports) - len(unlike)
-    took = human_seconds(seconds)
-    print(f"{counted(made, 'image')} made again as before in {took}: {uri}")
+    print(f"{counted(made, 'image')} made again as before in {human_seconds(seconds)}: {uri}")
     if not unlike:
         return COMPLETE
-    before = Release.at(request.store).document.software_version
     say(
         f"brainpress generate: {_named(unlike)} did not come out as the manifest says, so nothing "
-        "was written there: another kind of processor, or another version of brainpress "
-        f"({before} then, {software_version()} now) or of PyTorch, rounds otherwise; repair the "
-        "release where it was made, or take them out: brainpress withdraw"
+        f"was written there: {_otherwise(request)}; repair the release where it was made, or take "
+        "them out: brainpress withdraw"
     )
     return INCOMPLETE
+
+
+def _compared(request: Request, reports: Iterable[ShardReport], *, seconds: float) -> int:
+    """Say what became of a recheck; the exit code."""
+    reports, uri = list(reports), request.store.uri
+    unlike = sorted(index for report in reports for index in report.unlike)
+    alike = sum(report.rows for report in reports) - len(unlike)
+    took = human_seconds(seconds)
+    print(f"{counted(alike, 'sample')} drawn again as the manifest says in {took}: {uri}")
+    if not unlike:
+        return COMPLETE
+    say(
+        f"brainpress generate: {_named(unlike)} did not come out as the manifest says: "
+        f"{_otherwise(request)}, or the device that drew them was wrong; if others come out as "
+        "they were, withdraw these: brainpress withdraw"
+    )
+    return INCOMPLETE
+
+
+def _otherwise(request: Request) -> str:
+    """Why samples may come out otherwise though nothing is wrong."""
+    before = Release.at(request.store).document.software_version
+    return (
+        "another kind of processor, or another version of brainpress "
+        f"({before} then, {software_version()} now) or of PyTorch, rounds otherwise"
+    )
 
 
 def _named(indices: Iterable[int]) -> str:

@@ -278,7 +278,7 @@ class World:
             self._disturb(driver)
         elif driver.mail and self.chance.random() < 0.5:
             self._deliver(driver)
-        elif driver.resting and self.chance.random() < 0.02:
+        elif driver.resting and self._strikes(0.1):  # else steps are quicker than rests
             self._end_rest(driver)
         elif self.chance.random() < 0.02:
             self._obey(driver, driver.policy.on(self._room()))
@@ -420,7 +420,7 @@ class World:
         except DeviceError as error:
             event = ShardFailed(worker=worker.number, shard=shard, reason=str(error))
         except HungError as error:
-            worker.hung = True
+            self._end_process(worker)  # the driver kills it
             event = WorkerDied(worker=worker.number, reason=str(error))
         finally:
             worker.running = False

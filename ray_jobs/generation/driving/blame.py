@@ -98,10 +98,10 @@ class Blame:
         opinions, commits = self._opinions.setdefault(shard, {}), self._places.commits(place)
         for draw in draws:
             opinions.setdefault(draw, {})[place, worker] = commits
-        only = self._places.single and not more_to_come
+        only = self._places.single and not self._places.unexplored
         one = only and len({index for index, _ in draws}) == 1
         alone = not self._places.others({place})
-        enough = 2 if only else 4
+        enough = 2 if only and not more_to_come else 4
 
         def agree(told: dict[tuple[Place, int], int]) -> bool:
             own = [when for (where, _), when in told.items() if where == place]

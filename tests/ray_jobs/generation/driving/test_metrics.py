@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_jobs.generation.driving.metrics import METRICS, RunMetrics, in_ascii, release_label
+from ray_jobs.generation.worker.place import Place
 from ray_jobs.generation.worker.tally import Stage, Tally
 
 
@@ -24,7 +25,8 @@ def test_every_metric_of_the_table_is_fed_with_the_labels_it_declares() -> None:
     metrics.committed(tally)
     metrics.retried()
     metrics.gave_up()
-    metrics.lost_worker()
+    metrics.lost_worker(Place(host="here", device="GPU 0"))
+    metrics.lost_worker(None)
     metrics.progressed(1)
     assert fed.keys() == METRICS.keys()
     for name, labels in fed.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from manifests.format.parquet import parquet_bytes, table_from_bytes
 from manifests.format.tombstones import bury
 from manifests.storage import open_store
 from ray_jobs.generation.worker.again import Redrawer, Repairer, kind_of_worker
-from ray_jobs.generation.worker.assignment import Again
+from ray_jobs.generation.worker.assignment import Again, Why
+from ray_jobs.generation.worker.doubts import DoubtfulError
 from ray_jobs.generation.worker.worker import Worker
 from tests.e2e.running import files, tiny_model
 from tests.ray_jobs.generation.worker.test_worker import LOOSE, assignment, loaded, rows
@@ -44,6 +46,7 @@ def again(model: Path, out: Path, told: Again, **changes: Any) -> Worker:
 
 def repairing(made: dict[int, dict[str, Any]], lease: str, *indices: int) -> Again:
     return Again(
+        why=Why.REPAIR,
         attempts={i: range(made[i]["attempt"], made[i]["attempt"] + 1) for i in indices},
         digests={i: made[i]["sha256"] for i in indices},
         lease=lease,
@@ -63,11 +66,29 @@ def test_what_does_not_come_out_as_it_was_is_named_and_not_written(
     made[6]["sha256"] = "0" * 64
     worker = again(model, tmp_path, repairing(made, lease, 4, 5, 6), attempts=9)
     assert isinstance(worker, Repairer)
-    report = worker.print_shard(1)
+    with pytest.raises(DoubtfulError, match="samples 6 did not come out") as doubted:
+        worker.print_shard(1)
+    report = worker.print_shard(1, doubted.value.draws)  # as another device has found too
     assert (report.rows, report.unlike) == (3, (6,))
     left = {image_path(6), image_path(7)}  # nobody asked for the last
     assert files(tmp_path).keys() == before.keys() - left
     assert all(before[key] == data for key, data in files(tmp_path).items() if "lease" not in key)
+
+
+def test_a_recheck_compares_and_stores_nothing(model: Path, tmp_path: Path) -> None:
+    loaded(assignment(model, tmp_path, attempts=9)).print_shard(1)
+    made = {row["index"]: row for row in rows(tmp_path, 1)}
+    told = replace(repairing(made, "", 4, 6), why=Why.RECHECK)
+    before = files(tmp_path)
+    assert again(model, tmp_path, told, attempts=9).print_shard(1).unlike == ()
+    made[6]["sha256"] = "0" * 64
+    told = replace(repairing(made, "", 4, 6), why=Why.RECHECK)
+    worker = again(model, tmp_path, told, attempts=9)
+    with pytest.raises(DoubtfulError) as doubted:
+        worker.print_shard(1)
+    assert doubted.value.draws == {(6, made[6]["attempt"])}
+    assert worker.print_shard(1, doubted.value.draws).unlike == (6,)
+    assert files(tmp_path) == before
 
 
 def test_nothing_is_stored_once_the_lease_is_lost(model: Path, tmp_path: Path) -> None:
@@ -97,7 +118,7 @@ def test_failed_rows_alone_are_replaced_and_what_was_withdrawn_stays_so(
         data, etag = store.get_with_etag(key)
         buried = bury(table_from_bytes(data, key), {failed[0]: "not wanted"})
         assert store.replace(key, parquet_bytes(buried), etag=etag)
-        told = Again(attempts=dict.fromkeys(failed, range(1, 9)), digests=None, lease=lease)
+        told = Again(why=Why.REDRAW, attempts=dict.fromkeys(failed, range(1, 9)), lease=lease)
         worker = again(model, tmp_path, told, attempts=1)
         assert isinstance(worker, Redrawer)
         assert worker.print_shard(shard).rows == len(failed)
