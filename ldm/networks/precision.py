@@ -25,7 +25,9 @@ def resolve(precision: str, device: str) -> str:
     if precision != "auto":
         raise LdmError(f"precision {precision!r}: expected auto, {', '.join(PRECISIONS)}")
     if device.startswith("cuda"):
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+        # Emulated on T4 and V100, where it is slower than float32.
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if native else "fp32"
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16" if native else "fp32"
 

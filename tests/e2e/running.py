@@ -221,8 +221,12 @@ class RayHead:
     folder: Path
 
     @classmethod
-    def start(cls, *, cpus: int, cwd: Path) -> RayHead:
-        """Start one and wait until it takes jobs."""
+    def start(cls, *, cpus: int, cwd: Path, gpus: int = 0) -> RayHead:
+        """Start one and wait until it takes jobs.
+
+        Args:
+            gpus: how many Ray is to believe in.
+        """
         folder = Path(tempfile.mkdtemp(prefix="bp-ray-"))  # a socket's path must be short
         names = (
             "port",
@@ -244,6 +248,7 @@ class RayHead:
             "--dashboard-host=127.0.0.1",
             "--include-dashboard=true",
             f"--num-cpus={cpus}",
+            f"--num-gpus={gpus}",
             f"--object-store-memory={100 * 1024**2}",
             f"--temp-dir={folder}",
             "--min-worker-port=0",

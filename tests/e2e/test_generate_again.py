@@ -72,6 +72,10 @@ def test_lost_and_damaged_images_are_made_again_as_they_were(
     assert written == {image_path(8), image_path(12)}
     again = generate(*words, extra=head.environment())
     assert "nothing to repair" in again.stdout
+    compared = generate("--recheck", 3, "--model", model, "--out", out, extra=head.environment())
+    assert compared.returncode == 0, compared.stderr
+    assert "3 samples drawn again as the manifest says" in compared.stdout
+    assert files(out) == files(reference)
 
 
 @pytest.mark.slow

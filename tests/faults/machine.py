@@ -10,10 +10,10 @@ from tests.e2e.running import ROOT, RayHead, descendants, environment, kill
 
 
 class Machine:
-    """Its processes are real: what Ray takes for a machine of its own, with one core."""
+    """Its processes are real: what Ray takes for a machine of its own."""
 
-    def __init__(self, head: RayHead) -> None:
-        self.head = head
+    def __init__(self, head: RayHead, *, cpus: int = 1, gpus: int = 0) -> None:
+        self.head, self.cpus, self.gpus = head, cpus, gpus
         self.node = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -22,7 +22,8 @@ class Machine:
             "start",
             "--block",
             f"--address={self.head.address}",
-            "--num-cpus=1",
+            f"--num-cpus={self.cpus}",
+            f"--num-gpus={self.gpus}",
             f"--object-store-memory={100 * 1024**2}",
             "--min-worker-port=0",
             "--max-worker-port=0",

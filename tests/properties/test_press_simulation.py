@@ -5,7 +5,7 @@ The long version is `python -m tests.faults.simulation --schedules 100000`."""
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pytest
@@ -13,7 +13,9 @@ import pytest
 import manifests.ledger.ledger as ledger_module
 from manifests.format.layout import part_key
 from manifests.ledger import Ledger, ShardPlan
-from ray_jobs.generation.driving.policy import End, Outcome, Policy
+from ray_jobs.generation.driving.events import End, Outcome
+from ray_jobs.generation.driving.policy import Policy
+from ray_jobs.generation.worker.doubts import Draws
 from tests.faults.simulation import BrokenLaw, Parts, many, simulate
 
 
@@ -31,10 +33,17 @@ def test_three_thousand_schedules_of_faults_lose_nothing_and_end() -> None:
         "message from a worker given up",
         "put refused",
         "conditional put done, answer lost",
-        "another writer in between",
+        "machine lost",
+        "device no numbers",
+        "device raises",
+        "device hangs",
+        "device cannot load",
+        "device damaged copy",
         *(f"(a run ended {outcome})" for outcome in Outcome),
     ):
         assert faults[kind] > 100, kind
+    assert faults["another writer in between"] > 30
+    assert faults["(a sick sample, and not two right devices to tell)"] < 30
     assert faults["(compared after the real finalise)"] == 3
 
 
@@ -69,6 +78,28 @@ class AlwaysComplete(Policy):
         return End(outcome=Outcome.COMPLETE)
 
 
+class TakesOneDevicesWord(Policy):
+    """What a device says is not finite is believed of the sample at once."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._blame.doubt = self._believe  # type: ignore[method-assign]
+
+    def _believe(self, shard: int, draws: Draws, *_: Any, **__: Any) -> bool:
+        self._blame._settled[shard] = self._blame.settled(shard) | draws
+        return True
+
+
+class BlamesTheShard(Policy):
+    """A shard is given up after its attempts, whatever device they were on."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._blame.is_guilty = (  # type: ignore[method-assign]
+            lambda shard, **_: self._blame.attempts(shard) >= self.config.max_attempts
+        )
+
+
 class OverwritesParts(Ledger):
     """A part is put over whatever is there, also over one with more rows."""
 
@@ -100,6 +131,8 @@ PLANTED = {
     "a policy that forgets shards": Parts(policy=ForgetsTheUnharmed),
     "a policy that hands out what is committed": Parts(policy=RetriesTheCommitted),
     "a policy that calls every end complete": Parts(policy=AlwaysComplete),
+    "a policy that takes one device's word": Parts(policy=TakesOneDevicesWord),
+    "a policy that blames shards for devices": Parts(policy=BlamesTheShard),
     "a ledger that overwrites parts": Parts(ledger=OverwritesParts),
     "a ledger that keeps short parts": Parts(ledger=KeepsShortParts),
     "a ledger that counts parts only": Parts(ledger=CountsPartsOnly),
