@@ -7,7 +7,7 @@ A schedule is a function of its seed. It drives the real `Policy` and the real `
 go, devices draw no numbers, raise, cannot load or hang, messages come late, twice, out of order or
 from the dead, the storage refuses or loses answers, drivers are killed between two volumes, two
 drivers work on one release, the release grows. Some samples are no numbers at their first attempt
-on any device. At the end come a life whose only faults are wrong devices, of which one is right,
+on any device. At the end come a life whose only faults are wrong devices, half of them right,
 and a life without faults: both must complete the release, as an operator runs the same command
 until it says that it is done.
 
@@ -191,8 +191,8 @@ class World:
         self.trouble = self.store.trouble = 0.0
         for worker in self.processes:  # the forgotten may still be at it
             worker.hung = False
-        self._break(least_right=1)
-        self._life(self.chance.randint(1, n), 1, must="with a right device")
+        self._break(least_right=(len(self.devices) + 1) // 2)
+        self._life(self.chance.randint(1, n), 1, must="with right devices")
         for device in self.devices:
             device.wrong = ""
         self._life(n, 1, must="undisturbed")

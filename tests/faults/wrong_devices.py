@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import ray_jobs.generation.driving.actors as actors
 from ldm.volumes.conversion import NOT_FINITE
 from ray_jobs.generation.worker.assignment import Assignment
 from ray_jobs.generation.worker.environment import prepare_process
+from ray_jobs.generation.worker.place import Place
 from ray_jobs.generation.worker.worker import Worker
 
 WRONG_JSON = "wrong.json"
@@ -32,8 +33,13 @@ WRONG_JSON = "wrong.json"
 class WrongWorker(Worker):
     """A worker whose device does what the file says."""
 
-    def __init__(self, assignment: Assignment, environment: Mapping[str, str]) -> None:
-        super().__init__(assignment, environment)
+    def __init__(
+        self,
+        assignment: Assignment,
+        environment: Mapping[str, str],
+        locate: Callable[[str], Place],
+    ) -> None:
+        super().__init__(assignment, environment, locate)
         prepare_process("cpu", {})
         self.assignment = replace(assignment, device="cpu")
         self._folder = Path(assignment.out).parent

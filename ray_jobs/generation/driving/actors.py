@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import socket
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -36,7 +37,19 @@ def start_worker(
     """
     groups = {"work": in_hand, "watch": 1}
     actor = _remote(concurrency_groups=groups, **reserve)(kind_of_worker(assignment))
-    return actor.remote(assignment, Secrets(environment))
+    return actor.remote(assignment, Secrets(environment), place_of_actor)
+
+
+def place_of_actor(device: str) -> Place:
+    """The place of the actor that asks, by Ray's names.
+
+    Args:
+        device: "cpu" or "cuda", what it computes on.
+    """
+    context = ray.get_runtime_context()
+    gpus = context.get_accelerator_ids().get("GPU") or ["0"]
+    name = "CPU" if device == "cpu" else f"GPU {'+'.join(map(str, gpus))}"
+    return Place(node=context.get_node_id(), host=socket.gethostname(), device=name)
 
 
 def answer(ref: Any) -> Any:

@@ -24,18 +24,10 @@ class Place:
         return f"{self.host} {self.device}"
 
 
-def this_place(device: str) -> Place:
-    """The place of this process.
+def here(device: str) -> Place:
+    """The place of this process, outside Ray.
 
     Args:
         device: "cpu" or "cuda", what it computes on.
     """
-    import ray
-
-    node, own = "", ["0"]
-    if ray.is_initialized():
-        context = ray.get_runtime_context()
-        node = context.get_node_id()
-        own = context.get_accelerator_ids().get("GPU") or own
-    name = "CPU" if device == "cpu" else f"GPU {'+'.join(map(str, own))}"
-    return Place(node=node, host=socket.gethostname(), device=name)
+    return Place(host=socket.gethostname(), device="CPU" if device == "cpu" else "GPU")

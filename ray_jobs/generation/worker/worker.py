@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from ray_jobs.generation.worker.doubts import Draws
 from ray_jobs.generation.worker.drawing import Draw, check_asked, draw_batch, volumes_of
 from ray_jobs.generation.worker.environment import one_thread, prepare_process
 from ray_jobs.generation.worker.loading import load_model
-from ray_jobs.generation.worker.place import Place, this_place
+from ray_jobs.generation.worker.place import Place, here
 from ray_jobs.generation.worker.rejected import PICTURED, PREVIEW_KEY, nothing_passed, picture
 from ray_jobs.generation.worker.rows import (
     QUALITY_COLUMNS,
@@ -47,10 +47,15 @@ class Worker:
     for one at a time, while volumes of the other are checked and stored.
     """
 
-    def __init__(self, assignment: Assignment, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        environment: Mapping[str, str],
+        locate: Callable[[str], Place] = here,
+    ) -> None:
         prepare_process(assignment.device, environment)
         self.assignment = assignment
-        self._place = this_place(assignment.device)
+        self._place = locate(assignment.device)
         self._drawing, self._counting = threading.Lock(), threading.Lock()
         self._stored: dict[int, int] = {}  # shard in hand -> volumes stored so far
         self._store: Store | None = None
