@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from ray_jobs.places import refuse_fleeting
+
 COMPLETE, INCOMPLETE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -131,12 +133,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def script(verb: str) -> int:
     """Run `verb` with the options of this process: `ray_jobs/VERB.py` as a script ends with it.
 
-    A script's own folder comes first on its import path, where `status.py` and its siblings
-    would be top-level modules; the checkout's root takes its place.
+    A script's own folder is on its import path, where `status.py` and its siblings would be
+    top-level modules; the checkout's root takes its place, for the processes of an own Ray too.
     """
     here = Path(__file__).resolve().parent
-    if sys.path and Path(sys.path[0] or ".").resolve() == here:
-        sys.path[0] = str(here.parent)
+    root = str(here.parent)
+    others = (path for path in sys.path if Path(path or ".").resolve() not in (here, here.parent))
+    sys.path[:] = [root, *others]
+    inherited = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    if root not in inherited:
+        os.environ["PYTHONPATH"] = os.pathsep.join([root, *inherited])
     return main([verb, *sys.argv[1:]])
 
 
@@ -173,6 +179,7 @@ def _run(name: str, words: Sequence[str]) -> int:
             arguments = parser_of(name).parse_all(words)
         except SystemExit as stop:  # --help
             return int(stop.code or 0)
+        refuse_fleeting(arguments)
         code: int = importlib.import_module(VERBS[name].module).run(arguments)
         sys.stdout.flush()
         return code

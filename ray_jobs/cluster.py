@@ -37,6 +37,7 @@ UNREACHED = (
 )
 # Between the tracebacks of a chain, the innermost first, in the text of Ray's errors.
 _LINK = "The above exception was the direct cause"
+_own = False  # whether the Ray that this process joined last was started for it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ def session() -> Iterator[Cluster]:
     import ray
 
     if ray.is_initialized():
-        yield _offer(own=False)
+        yield _offer(_own)
         return
     try:
         yield connect()
@@ -88,7 +89,8 @@ def connect(**own_settings: Any) -> Cluster:
     _silence()
     import ray
 
-    own = not joins()
+    global _own
+    own = _own = not joins()
     if not own:
         _expect_an_answer()
     where = "this machine" if own else os.environ.get("RAY_ADDRESS") or "the one begun here"
@@ -231,6 +233,11 @@ def cause(error: BaseException) -> str:
         text = str(error)
     lines = [line for line in text.split(_LINK)[0].splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__
+
+
+def failed_worker(error: BaseException) -> int | None:
+    """The rank of the training worker whose error `cause` tells; None where it is no worker's."""
+    return next(iter(getattr(error, "worker_failures", None) or {}), None)
 
 
 def quiet_ray_data() -> None:

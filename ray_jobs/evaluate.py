@@ -23,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that the report is about",
     )
     parser.add_argument(
-        "--real", required=True, metavar="FOLDER", help="what brainpress prepare wrote"
+        "--real",
+        required=True,
+        metavar="FOLDER",
+        help="what brainpress prepare wrote; also where it was copied to, s3://bucket/prefix",
     )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder for the report")
     parser.add_argument(
@@ -59,6 +62,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
     from ray_jobs.cli import script
 
     raise SystemExit(script("evaluate"))

@@ -48,10 +48,7 @@ if __name__ == "__main__":
     import sys
     from pathlib import Path
 
-    # A script's own folder comes first on the path; `ray_jobs` is in the one above.
-    here = Path(__file__).resolve().parent
-    if Path(sys.path[0] or ".").resolve() == here:
-        sys.path[0] = str(here.parent)
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
     from ray_jobs.cli import script
 
     raise SystemExit(script("export-bundle"))

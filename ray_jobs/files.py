@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,16 @@ def in_utf8(path: Path, option: str) -> Path:
     return path
 
 
-def refuse_other_run(path: Path, fields: dict[str, Any]) -> None:
+def refuse_other_run(
+    path: Path, fields: dict[str, Any], *, free: Collection[str] = ()
+) -> dict[str, Any]:
     """Record what a run is in `path`, or check that the run begun there is this one.
+
+    Args:
+        free: fields that may change within a run, such as `training.micro_batch`.
+
+    Returns:
+        What is recorded there: the fields with which the run was begun.
 
     Raises:
         JobError: another run was begun there; names every field that differs.
@@ -123,11 +132,11 @@ def refuse_other_run(path: Path, fields: dict[str, Any]) -> None:
     document = read_json(path)
     if document is None:
         write_json(path, fields)
-        return
+        return fields
     found, wanted = _flat(document), _flat(json.loads(json.dumps(fields)))
     differing = [
         f"{name} {_short(found.get(name))} -> {_short(wanted.get(name))}"
-        for name in sorted(found.keys() | wanted.keys())
+        for name in sorted((found.keys() | wanted.keys()) - set(free))
         if found.get(name) != wanted.get(name)
     ]
     if differing:
@@ -135,6 +144,7 @@ def refuse_other_run(path: Path, fields: dict[str, Any]) -> None:
             f"{path.parent} holds another run: {'; '.join(differing)}. "
             "Use its options again, or another --out"
         )
+    return document
 
 
 def _flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -24,7 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.epilog = EXAMPLES
     parser.add_argument("--n", type=int, help="volumes of the release")
-    parser.add_argument("--out", required=True, help="the release: a folder or s3://bucket/prefix")
+    parser.add_argument(
+        "--out",
+        required=True,
+        help="the release: s3://bucket/prefix or a folder; of a cluster, the machines that share "
+        "the folder, as by NFS or Lustre, print into it",
+    )
     parser.add_argument(
         "--endpoint-url",
         metavar="URL",
@@ -233,10 +238,7 @@ if __name__ == "__main__":
     import sys
     from pathlib import Path
 
-    # A script's own folder comes first on the path; `ray_jobs` is in the one above.
-    here = Path(__file__).resolve().parent
-    if Path(sys.path[0] or ".").resolve() == here:
-        sys.path[0] = str(here.parent)
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
     from ray_jobs.cli import script
 
     raise SystemExit(script("generate"))

@@ -10,14 +10,13 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from manifests.commands.shared import add_release, at_least_one, place_of
-from manifests.numbers import human_rate, human_seconds, ranges
-
 if TYPE_CHECKING:
     from manifests.ledger.status import Status
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from manifests.commands.shared import add_release, at_least_one
+
     add_release(parser)
     parser.add_argument(
         "--n",
@@ -35,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from manifests.commands.shared import place_of
     from manifests.ledger.status import read_status
 
     status = read_status(place_of(args), n=args.n, by_shard=args.shards)
@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
 
 def describe(status: Status) -> str:
     """The status for people, a few lines, and a line for each shard where it tells of them."""
+    from manifests.numbers import human_rate, human_seconds, ranges
+
     asked = "?" if status.samples is None else f"{status.samples:,}"
     missing = f", {status.missing:,} missing" if status.missing else ""
     lines = [
@@ -96,6 +98,10 @@ def _by_shard(status: Status) -> list[str]:
 
 
 if __name__ == "__main__":
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
     from ray_jobs.cli import script
 
     raise SystemExit(script("status"))

@@ -53,6 +53,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
     from ray_jobs.cli import script
 
     raise SystemExit(script("train-decoder"))

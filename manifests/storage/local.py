@@ -290,6 +290,12 @@ def _create(folder: Path) -> Iterator[tuple[_Side, BinaryIO]]:
     raise OSError(errno.ENOENT, "the folder keeps vanishing")
 
 
+def passing_key(name: str) -> str:
+    """A key for what this process leaves for others for a moment: it is in no listing, and swept
+    like a side file where the process dies."""
+    return f"{SIDE_FOLDER}/{_host()}.{os.getpid()}.{name}"
+
+
 def _etag(status: os.stat_result) -> str:
     return f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
 

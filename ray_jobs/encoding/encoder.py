@@ -1,7 +1,9 @@
-"""The encoder that Ray Data keeps in each of its actors."""
+"""The encoder that Ray Data keeps in each of its actors, and what makes copies ahead of it."""
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,41 @@ from ray_jobs.encoding.autoencoder_folder import open_run
 from ray_jobs.encoding.copier import Copier
 from ray_jobs.encoding.latents import factor_column
 from ray_jobs.files import read_json, write_array, write_json
+from ray_jobs.preparation.bucket import volume_at
+
+COPIES, FACTORS = "copies", "factors"  # what `CopyMaker` adds to a subject's row
+
+
+class CopyMaker:
+    """Makes a subject's copies on a CPU, ahead of an encoder that holds a GPU.
+
+    Of a subject whose latents are there it makes none.
+    """
+
+    def __init__(self, out: str, cohort: str, copies: int, deform: bool) -> None:
+        torch.set_num_threads(1)
+        self._out, self._cohort, self._deform = Path(out), cohort, deform
+        self._copier = Copier(open_run(self._out).grid, copies, deform)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Adds the copies, as the bytes of an `.npy` file, and their factors, as JSON; both empty
+        where latents are there."""
+        path, data, factors = self._out / row["latent"], io.BytesIO(), ""
+        if _kept(path, self._deform) is None:
+            volumes, found = self._copier.copies(_volume(self._cohort, row))
+            np.save(data, np.stack(volumes))
+            factors = json.dumps(found)
+        return {**row, COPIES: data.getvalue(), FACTORS: factors}
 
 
 class Encoder:
-    """Encodes one subject a call and writes its latents; what is there already is kept."""
+    """Encodes one subject a call and writes its latents; what is there already is kept.
+
+    It makes the copies itself of a row that no `CopyMaker` has seen.
+    """
 
     def __init__(self, out: str, cohort: str, copies: int, gpu: bool, deform: bool = False) -> None:
-        self._out, self._cohort, self._deform = Path(out), Path(cohort), deform
+        self._out, self._cohort, self._deform = Path(out), cohort, deform
         self._device = torch.device("cuda" if gpu else "cpu")
         if not gpu:
             torch.set_num_threads(1)
@@ -38,14 +68,15 @@ class Encoder:
         """Adds `sums` (2, C): of the mean and of its square over the first copy's voxels, and
         the quality figures of the first copy's reconstruction."""
         path = self._out / row["latent"]
-        encoded = _kept(path)
-        factors = (read_json(_factors_path(path)) or {}) if self._deform else {}
-        if encoded is None or (self._deform and not factors):
-            volumes, factors = self._copier.copies(read_volume(self._cohort / row["volume"]))
+        encoded = _kept(path, self._deform)
+        if encoded is None:
+            volumes, factors = self._copies(row)
             encoded = self._encode(volumes)
             if factors:
                 write_json(_factors_path(path), factors)
             write_array(path, encoded)
+        else:
+            factors = _factors(path) if self._deform else {}
         mean = encoded[0, 0]
         second = mean**2 + np.exp(encoded[0, 1])
         sums = np.stack([mean.mean(axis=(1, 2, 3)), second.mean(axis=(1, 2, 3))])
@@ -56,6 +87,11 @@ class Encoder:
             **{name: figures[name] for name in FIGURES},
             **{factor_column(name): values for name, values in factors.items()},
         }
+
+    def _copies(self, row: dict[str, Any]) -> tuple[Iterable[np.ndarray], dict[str, list[float]]]:
+        if row.get(COPIES):
+            return np.load(io.BytesIO(row[COPIES])), json.loads(row[FACTORS])
+        return self._copier.copies(_volume(self._cohort, row))
 
     def _encode(self, volumes: Iterable[np.ndarray]) -> np.ndarray:
         encoded = []
@@ -74,13 +110,24 @@ class Encoder:
         return measure(quantise(decoded[0, 0].float().cpu().numpy()))
 
 
-def _kept(path: Path) -> np.ndarray | None:
-    """The latents that are there already; None for none, or for a file cut short."""
+def _volume(cohort: str, row: dict[str, Any]) -> np.ndarray:
+    return read_volume(volume_at(cohort, row["volume"], row["sha256"]))
+
+
+def _kept(path: Path, deform: bool) -> np.ndarray | None:
+    """The latents that are there already; None for none, for a file cut short, or where the
+    factors of bent copies are not beside them."""
+    if deform and not _factors(path):
+        return None
     try:
         encoded: np.ndarray = np.load(path)
     except (FileNotFoundError, ValueError, EOFError):
         return None
     return encoded
+
+
+def _factors(latent: Path) -> dict[str, list[float]]:
+    return read_json(_factors_path(latent)) or {}
 
 
 def _factors_path(latent: Path) -> Path:

@@ -24,6 +24,8 @@ from ray_jobs.encoding.latents import ARRAYS, MARK, EncodedCohort, factor_column
 from ray_jobs.errors import JobError
 from ray_jobs.files import digest, output_folder, refuse_other_run
 from ray_jobs.preparation.cohort import PreparedCohort
+from ray_jobs.room import Machine, room_for
+from ray_jobs.setup import set_up
 
 _SIZES = ("mm", "mm2", "mm3", "cm", "cm2", "cm3", "ml", "l")
 
@@ -43,7 +45,7 @@ def encode_latents(args: argparse.Namespace) -> int:
         raise JobError(f"--copies {copies}: expected at least 1")
     if args.workers is not None and args.workers < 1:
         raise JobError(f"--workers {args.workers}: expected at least 1")
-    cohort = PreparedCohort.open(Path(args.cohort).expanduser().absolute())
+    cohort = PreparedCohort.open(args.cohort)
     trained = open_run(Path(args.autoencoder).expanduser().absolute())
     if not cohort.grid.same_voxels(trained.grid):
         raise JobError(
@@ -68,7 +70,7 @@ def encode_latents(args: argparse.Namespace) -> int:
         latent=[f"{ARRAYS}/{name}.npy" for name in cohort.table["participant_id"]]
     )
     there = sum((out / path).exists() for path in table["latent"])
-    rows = _encode_all(table, out, cohort.folder, copies, args)
+    rows = _encode_all(table, out, cohort.where, copies, args)
     command = command_line("encode-latents", args)
     encoded = collect(rows, table, cohort, copies, out, command, deformed=args.deform, scale=scale)
     encoded.write()
@@ -106,26 +108,34 @@ def _is_complete(out: Path, fingerprint: str) -> bool:
 
 
 def _encode_all(
-    table: pd.DataFrame, out: Path, cohort: Path, copies: int, args: argparse.Namespace
+    table: pd.DataFrame, out: Path, cohort: str, copies: int, args: argparse.Namespace
 ) -> dict[str, dict[str, Any]]:
-    items = table[["participant_id", "volume", "latent"]].to_dict(orient="records")
-    with cluster.session() as found, cluster.failures_told("encoding"):
+    items = table[["participant_id", "volume", "sha256", "latent"]].to_dict(orient="records")
+    with cluster.session() as found, cluster.failures_told("encoding"), set_up(out, found) as setup:
         import ray.data
         from tqdm import tqdm
 
-        from ray_jobs.encoding.encoder import Encoder
+        from ray_jobs.encoding.encoder import CopyMaker, Encoder
 
         cluster.quiet_ray_data()
-        if args.gpu and not found.gpus:
-            raise JobError("--gpu: the cluster has no GPU; leave it out")
-        workers = args.workers or (int(found.gpus) if args.gpu else found.cpus)
+        each = Machine(1, int(args.gpu))
+        room = room_for(1, each, found, asked="encode-latents" + " --gpu" * args.gpu)
+        workers = min(args.workers or room.slots(each), len(items))
         blocks = max(1, min(len(items), 4 * workers))
-        encoder: Any = Encoder
-        dataset = ray.data.from_items(items, override_num_blocks=blocks).map(
-            encoder,
-            fn_constructor_args=(str(out), str(cohort), copies, args.gpu, args.deform),
-            compute=ray.data.ActorPoolStrategy(size=min(workers, len(items))),
-            num_cpus=1,
+        dataset: Any = ray.data.from_items(items, override_num_blocks=blocks)
+        if args.gpu:  # which is not to wait for copies that are made on a CPU
+            makers = min(max(1, room.slots(Machine(1))), len(items))
+            dataset = dataset.map(
+                setup.actor(CopyMaker),
+                fn_constructor_args=(str(out), cohort, copies, args.deform),
+                compute=ray.data.ActorPoolStrategy(size=makers),
+                num_cpus=1,
+            )
+        dataset = dataset.map(
+            setup.actor(Encoder),
+            fn_constructor_args=(str(out), cohort, copies, args.gpu, args.deform),
+            compute=ray.data.ActorPoolStrategy(size=workers),
+            num_cpus=0 if args.gpu else 1,
             num_gpus=1 if args.gpu else 0,
         )
         rows = tqdm(

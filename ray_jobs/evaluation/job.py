@@ -37,6 +37,8 @@ from ray_jobs.evaluation.tables import blocks, read_parts
 from ray_jobs.files import digest, output_folder, refuse_other_run
 from ray_jobs.generation.recipe import sampling_in
 from ray_jobs.preparation.cohort import PreparedCohort
+from ray_jobs.room import Machine, room_for
+from ray_jobs.setup import Setup, set_up
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9+_.-]{0,30}")
 FEWEST = 10  # volumes of a source: below that no figure means anything
@@ -56,7 +58,7 @@ def evaluate(args: argparse.Namespace) -> int:
             raise JobError(f"--{name} {value}: expected at least 1")
     if args.medicalnet is not None and not Path(args.medicalnet).is_file():
         raise JobError(f"--medicalnet {args.medicalnet}: no such file")
-    cohort = PreparedCohort.open(Path(args.real).expanduser().absolute())
+    cohort = PreparedCohort.open(args.real)
     check_held_out(cohort)
     sources: dict[str, Source] = {REAL: RealVolumes.of(cohort)}
     releases = []
@@ -92,7 +94,10 @@ def evaluate(args: argparse.Namespace) -> int:
     }
     refuse_other_run(out / "run.json", identity)
     with cluster.session() as found, cluster.failures_told("evaluating"):
-        measured = _measure(sources, cohort, out, medicalnet, args, found.cpus)
+        room = room_for(1, Machine(1), found, asked="evaluate")
+        with set_up(out, found) as setup:
+            slots = room.slots(Machine(1))
+            measured = _measure(sources, cohort, out, medicalnet, args, slots, setup)
         sweeps = _sweeps(args, sources[REAL], schema, gpu=found.gpus > 0)
     findings = reckon(measured, schema, command_line("evaluate", args), seed=args.seed)
     for release in releases:
@@ -138,6 +143,7 @@ def _measure(
     medicalnet: str | None,
     args: argparse.Namespace,
     cpus: int,
+    setup: Setup,
 ) -> dict[str, Measured]:
     """Measure what is not measured yet; every row and every pair of each source."""
     pairs = {
@@ -149,8 +155,8 @@ def _measure(
     both = [b for kind, drawn in pairs.items() for b in blocks(out, kind, len(drawn))]
     workers = args.workers or cpus
     first = (sources, cohort.grid, str(out), medicalnet)
-    _run(Instruments, first, volumes, workers, "measuring")
-    _run(PairMeter, (of_pairs, pairs, str(out)), both, workers, "comparing")
+    _run(setup.actor(Instruments), first, volumes, workers, "measuring")
+    _run(setup.actor(PairMeter), (of_pairs, pairs, str(out)), both, workers, "comparing")
     return {
         label: Measured(
             rows=read_parts(out, label, len(source.items)),

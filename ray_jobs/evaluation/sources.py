@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +18,7 @@ from manifests.query.release import Release
 from manifests.storage import open_store
 from manifests.storage.base import Store
 from ray_jobs.errors import JobError
+from ray_jobs.preparation.bucket import volume_at
 from ray_jobs.preparation.cohort import PreparedCohort
 
 REAL = "real"
@@ -50,7 +50,7 @@ class RealVolumes:
     been copied.
     """
 
-    folder: str
+    where: str
     items: list[dict[str, Any]]
     identity: str
     label: str = REAL
@@ -62,8 +62,14 @@ class RealVolumes:
         Raises:
             JobError: it has none.
         """
-        check_has_t1w(str(cohort.folder), cohort.suffixes)
-        names = ["participant_id", "volume", "split", *t1w_schema(cohort.schema, cohort).names]
+        check_has_t1w(cohort.where, cohort.suffixes)
+        names = [
+            "participant_id",
+            "volume",
+            "sha256",
+            "split",
+            *t1w_schema(cohort.schema, cohort).names,
+        ]
         table = cohort.table
         if len(cohort.suffixes) > 1:
             table = table[table[MODALITY] == T1W]
@@ -74,17 +80,18 @@ class RealVolumes:
             {
                 "name": row.pop("participant_id"),
                 "path": row.pop("volume"),
+                "sha256": row.pop("sha256"),
                 "group": row.pop("split"),
                 "asked": row,
             }
             for row in rows
         ]
-        return cls(folder=str(cohort.folder), items=items, identity=cohort.fingerprint)
+        return cls(where=cohort.where, items=items, identity=cohort.fingerprint)
 
     def read(self, item: dict[str, Any]) -> np.ndarray:
         from ldm.volumes.conversion import read_volume
 
-        return read_volume(Path(self.folder) / item["path"])
+        return read_volume(volume_at(self.where, item["path"], item["sha256"]))
 
 
 @dataclass(kw_only=True)
@@ -210,7 +217,7 @@ def check_held_out(cohort: PreparedCohort) -> None:
     if held_out < FEWEST_HELD_OUT:
         people = held_out + cohort.people("train")
         raise JobError(
-            f"{cohort.folder}: {held_out} of {people} subjects are held out; the "
+            f"{cohort.where}: {held_out} of {people} subjects are held out; the "
             f"privacy audit needs at least {FEWEST_HELD_OUT}: prepare more subjects, or with a "
             "larger --validation"
         )

@@ -35,7 +35,6 @@ from manifests.verify.images import check_images
 from manifests.verify.release import CONNECTIONS
 from ray_jobs.errors import JobError
 from ray_jobs.generation.driving.interrupts import Interrupts
-from ray_jobs.generation.driving.resources import refuse_scattered
 from ray_jobs.generation.finish import COMPLETE, INCOMPLETE, finish, software_version
 from ray_jobs.generation.job import drive, ray_cluster
 from ray_jobs.generation.options import Device, Options
@@ -217,8 +216,6 @@ def _drive(request: Request, work: Work, again: Again, interrupts: Interrupts) -
     if not shards:
         return []
     with ray_cluster(request.options, interrupts) as cluster:
-        if request.store.is_local:
-            refuse_scattered(request.options.out, cluster)
         todo = replace(work, pending=sorted(shards))
         return drive(request, todo, cluster, interrupts, again=again)
 

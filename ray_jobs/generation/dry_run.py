@@ -10,9 +10,10 @@ import ray
 
 from manifests.numbers import counted, human_seconds
 from ray_jobs.cluster import Cluster
+from ray_jobs.credentials import aws_environment
 from ray_jobs.errors import JobError
 from ray_jobs.generation.driving.actors import answer, start_worker
-from ray_jobs.generation.driving.resources import actor_options, aws_environment, workers_of
+from ray_jobs.generation.driving.resources import actor_options, workers_of
 from ray_jobs.generation.plan import batches
 from ray_jobs.generation.start import Request, Work, assignment
 from ray_jobs.generation.words import subject

@@ -9,6 +9,7 @@ from typing import Any
 
 from manifests.changes.conditional import check_conditional_writes
 from ray_jobs.cluster import Cluster
+from ray_jobs.credentials import aws_environment
 from ray_jobs.errors import JobError
 from ray_jobs.generation.driving.events import Outcome
 from ray_jobs.generation.driving.interrupts import Interrupts
@@ -16,12 +17,11 @@ from ray_jobs.generation.driving.policy import Policy, PolicyConfig
 from ray_jobs.generation.driving.progress import Progress
 from ray_jobs.generation.driving.resources import (
     actor_options,
-    aws_environment,
     connect,
     device_of,
-    refuse_scattered,
     workers_of,
 )
+from ray_jobs.generation.driving.shared_folder import SharedFolder
 from ray_jobs.generation.driving.vigil import Vigil, first_seconds
 from ray_jobs.generation.finish import COMPLETE, INCOMPLETE, finish, nothing_left
 from ray_jobs.generation.options import IN_HAND, Device, Options
@@ -54,8 +54,6 @@ def generate(options: Options, *, dry_run: bool = False) -> int:
             if not work.pending:
                 return nothing_left(request, work)
         with ray_cluster(options, interrupts) as cluster:
-            if request.store.is_local:
-                refuse_scattered(options.out, cluster)
             if work is None:
                 work = begin(request, new_fields(request, cluster), write=not dry_run)
             if dry_run:
@@ -152,6 +150,8 @@ def drive(
             batch=work.recipe.batch_size,
             waiting_seconds=0.0 if request.store.is_local else 2 * options.storage_patience,
         ),
+        # Of the Ray that a run starts for itself there is one machine alone, for good.
+        folder=SharedFolder(request.store) if request.store.is_local and not cluster.own else None,
     )
     try:
         end = driver.run()

@@ -22,7 +22,6 @@ from manifests.storage import open_to_write
 from manifests.storage.base import Store
 from ray_jobs.errors import JobError
 from ray_jobs.generation.covariates import CovariateSource, covariate_source
-from ray_jobs.generation.driving.resources import refuse_fleeting
 from ray_jobs.generation.options import WRITERS, Device, Options
 from ray_jobs.generation.plan import fingerprint, plan_fields, sizes
 from ray_jobs.generation.recipe import Recipe, sampling_in, settled
@@ -96,7 +95,6 @@ def check(options: Options) -> Request:
     Raises:
         JobError, LdmError, ReleaseError: what is wrong with the options, the model or the store.
     """
-    refuse_fleeting(options.out)
     description = describe(options.model)
     _check_files(options.model, description)
     one_pass = description.kind == GAN

@@ -1,4 +1,4 @@
-"""A prepared cohort on disk: `cohort.json`, `subjects.parquet`, `volumes/`."""
+"""A prepared cohort, on disk or in a bucket: `cohort.json`, `subjects.parquet`, `volumes/`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ldm.split import person_of
 from ldm.volumes.grid import Grid
 from ray_jobs.errors import JobError
 from ray_jobs.files import digest, read_json, read_table, write_json, write_table
+from ray_jobs.preparation.bucket import BucketFolder, bucket_folder
 
 MARK, TABLE, VOLUMES = "cohort.json", "subjects.parquet", "volumes"
 # Columns that tell of a sample and that training does not see; 0.1.0 wrote none of them.
@@ -25,12 +26,17 @@ PROVENANCE = ("session", "image", "notes")
 INSPECTED = ("shows", "turned", "shifted", "cut")
 
 
-def is_whole(volume: Path, grid: Grid) -> bool:
-    """Whether all of a prepared volume is there: 2 bytes a voxel, and a header."""
+def is_whole(size: int, grid: Grid) -> bool:
+    """Whether so many bytes are all of a prepared volume: 2 a voxel, and a header."""
+    return size > 2 * math.prod(grid.shape)
+
+
+def bytes_of(volume: Path) -> int:
+    """Of a file; 0 where there is none."""
     try:
-        return volume.stat().st_size > 2 * math.prod(grid.shape)
+        return volume.stat().st_size
     except OSError:
-        return False
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +44,7 @@ class PreparedCohort:
     """A prepared cohort.
 
     Attributes:
-        folder: where it lies.
+        folder: where it lies; of one in a bucket without meaning.
         grid: of every volume.
         schema: the covariates, with their ranges.
         table: a row a sample: participant_id (`sub-01`, or `sub-01_ses-02` where each session
@@ -50,6 +56,7 @@ class PreparedCohort:
             and the template, and cut (share of the brain outside the grid).
         source: what it was made from, in words.
         suffixes: the contrasts of its images; of several, the covariate `modality` tells which.
+        bucket: where it lies, of one in a bucket.
     """
 
     folder: Path
@@ -58,6 +65,12 @@ class PreparedCohort:
     table: pd.DataFrame
     source: dict[str, Any]
     suffixes: tuple[str, ...] = (T1W,)
+    bucket: BucketFolder | None = None
+
+    @property
+    def where(self) -> str:
+        """Where it lies, as `open` takes it on any machine: a full path, or an s3:// URI."""
+        return str(self.folder) if self.bucket is None else self.bucket.uri
 
     @property
     def fingerprint(self) -> str:
@@ -81,8 +94,18 @@ class PreparedCohort:
         return self.table[self.table["split"] == name].reset_index(drop=True)
 
     def volumes(self, name: str) -> list[Path]:
-        """The volumes of one split, in the same order."""
-        return [self.folder / path for path in self.split(name)["volume"]]
+        """The volumes of one split, in the same order, as files of this machine."""
+        return self.files(self.split(name))
+
+    def files(self, rows: pd.DataFrame) -> list[Path]:
+        """The volumes of rows of the table, as files of this machine.
+
+        Raises:
+            JobError, ReleaseError: of one in a bucket, what cannot be fetched from there.
+        """
+        if self.bucket is None:
+            return [self.folder / path for path in rows["volume"]]
+        return self.bucket.volumes(zip(rows["volume"], rows["sha256"], strict=True))
 
     def write(
         self,
@@ -125,24 +148,33 @@ class PreparedCohort:
             return False
 
     @classmethod
-    def open(cls, folder: Path) -> PreparedCohort:
-        """The prepared cohort in `folder`.
+    def open(cls, place: str | Path) -> PreparedCohort:
+        """The prepared cohort in a folder or at an s3:// URI.
 
         Raises:
             JobError: none there, or not complete.
+            ReleaseError: the bucket refuses or is away.
         """
         again = "brainpress prepare"
-        document = read_json(folder / MARK)
+        bucket = bucket_folder(str(place)) if "://" in str(place) else None
+        folder = Path() if bucket else Path(place).expanduser().absolute()
+        where = bucket.uri if bucket else folder
+        document = bucket.json(MARK) if bucket else read_json(folder / MARK)
         if document is None or document.get("format") != "brainpress-cohort":
             raise JobError(
-                f"{folder} holds no complete prepared cohort (no {MARK}); "
+                f"{where} holds no complete prepared cohort (no {MARK}); "
                 f"run {again} --out to it first"
             )
-        table = read_table(folder / TABLE, made_by=again)
+        if bucket:
+            table = bucket.table(TABLE, made_by=again)
+            sizes = bucket.sizes(f"{VOLUMES}/")
+        else:
+            table = read_table(folder / TABLE, made_by=again)
+            sizes = {path: bytes_of(folder / path) for path in table["volume"]}
         grid = Grid.from_json(document["grid"])
         for path in table["volume"]:
-            if not is_whole(folder / path, grid):
-                raise JobError(f"{folder / path} is missing or cut short; run {again} again")
+            if not is_whole(sizes.get(path, 0), grid):
+                raise JobError(f"{where}/{path} is missing or cut short; run {again} again")
         return cls(
             folder=folder,
             grid=grid,
@@ -150,4 +182,5 @@ class PreparedCohort:
             table=table,
             source=document["source"],
             suffixes=contrasts.from_json(document),
+            bucket=bucket,
         )

@@ -39,6 +39,8 @@ from ray_jobs.preparation.table import (
     without_modality,
 )
 from ray_jobs.preparation.verdicts import picture, whole
+from ray_jobs.room import Machine, room_for
+from ray_jobs.setup import set_up
 
 KINDS = ("bids", "virtual")
 # Columns of a prepared cohort's and of latents' tables.
@@ -314,14 +316,23 @@ def _prepare_all(
         attempts = Attempts.from_json(item["attempts"])
         return {"id": attempts.name, "outcome": json.dumps(attempts.prepare(volumes, grid))}
 
-    with cluster.session() as found, cluster.failures_told("preparation"):
+    with (
+        cluster.session() as found,
+        cluster.failures_told("preparation"),
+        set_up(out, found) as setup,
+    ):
         import ray.data
 
         cluster.quiet_ray_data()
-        workers = args.workers or found.cpus
+        each = Machine(1)
+        room = room_for(1, each, found, asked="prepare")
+        # A cluster that grew may grow on: Ray is told of all there is to do.
+        workers = args.workers or (len(items) if room.grew else room.slots(each))
         blocks = max(1, min(len(items), 4 * workers))
         dataset = ray.data.from_items(items, override_num_blocks=blocks).map(
-            prepared, num_cpus=1, compute=ray.data.TaskPoolStrategy(size=min(workers, blocks))
+            setup.function(prepared),
+            num_cpus=1,
+            compute=ray.data.TaskPoolStrategy(size=min(workers, blocks)),
         )
         for row in _progress(dataset.iter_rows(), len(items)):
             done[row["id"]] = json.loads(row["outcome"])

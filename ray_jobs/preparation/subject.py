@@ -17,7 +17,7 @@ from ldm.volumes.conversion import placed_affine, quantise, read_scan, to_grid
 from ldm.volumes.grid import Grid
 from ldm.volumes.orientation import GUESS
 from ray_jobs.files import digest, read_json, write_array, write_json
-from ray_jobs.preparation.cohort import is_whole
+from ray_jobs.preparation.cohort import bytes_of, is_whole
 from ray_jobs.preparation.look import look
 from ray_jobs.preparation.options import Work
 from ray_jobs.preparation.verdicts.verdict import Verdict, of_numbers, unrecognised, verdict
@@ -59,7 +59,7 @@ def kept(
     if known is None:
         mark, why = refused_folder(volumes) / mark.name, "reason"
         known = read_json(mark)
-    if known is None or not is_whole(mark.with_suffix(".npy"), grid):
+    if known is None or not is_whole(bytes_of(mark.with_suffix(".npy")), grid):
         return None
     if "notes" not in known:  # of a version that did not look
         return None

@@ -12,10 +12,10 @@ from ldm.training.presets import Preset, preset
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding import autoencoder_folder
-from ray_jobs.files import output_folder, refuse_other_run
+from ray_jobs.files import output_folder
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training import features_job
-from ray_jobs.training.fit import RUN, fit, is_finished, mark_finished
+from ray_jobs.training.fit import fit, is_finished, mark_finished, same_run
 from ray_jobs.training.inputs import training_cohort, validation_volumes
 from ray_jobs.training.options import WorkerGroup, configure
 from ray_jobs.training.start import autoencoder_start, begin
@@ -53,12 +53,12 @@ def train_autoencoder(args: argparse.Namespace) -> int:
     if is_finished(out, identity, result, config.steps, None):
         print(f"{out}: already trained for {config.steps} steps; nothing left to do")
         return 0
-    refuse_other_run(out / RUN, identity)
+    same_run(out, identity)
     if start:
         start.put(out)
     with cluster.session():
         spec = {
-            "cohort": str(cohort.folder),
+            "cohort": cohort.where,
             "preset": chosen.to_json(),
             "config": config.to_json(),
             "perceptual": features_job.provide(chosen, source, cohort, config.seed, args),
@@ -120,7 +120,7 @@ def worker(spec: dict[str, Any]) -> None:
 
     chosen = Preset.from_json(spec["preset"])
     config = TrainingConfig.from_json(spec["config"])
-    cohort = PreparedCohort.open(Path(spec["cohort"]))
+    cohort = PreparedCohort.open(spec["cohort"])
     distance = None if spec["perceptual"] == OFF else open_distance(spec["perceptual"])
     held_out = validation_volumes(cohort)
 

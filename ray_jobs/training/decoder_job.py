@@ -22,10 +22,10 @@ from ldm.volumes.grid import Grid
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.checks import Checks, fit_checks
 from ray_jobs.errors import JobError
-from ray_jobs.files import output_folder, refuse_other_run
+from ray_jobs.files import output_folder
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training import draws
-from ray_jobs.training.fit import RUN, fit, is_finished, mark_finished
+from ray_jobs.training.fit import fit, is_finished, mark_finished, same_run
 from ray_jobs.training.inputs import training_cohort, validation_volumes
 from ray_jobs.training.options import WorkerGroup, configure
 
@@ -81,13 +81,13 @@ def train_decoder(args: argparse.Namespace) -> int:
     if is_finished(out, identity, out / "model" / CONFIG, config.steps, about):
         print(f"{out}: already trained for {config.steps} steps; nothing left to do")
         return 0
-    refuse_other_run(out / RUN, identity)
+    same_run(out, identity)
     group = WorkerGroup.of(args)
     held_out = min(len(cohort.split("validation")), VALIDATION_VOLUMES)
     model = _absolute(args.model)
     draws.provide(model, truncation, args.draws + held_out, config.seed, out, group)
     spec = {
-        "cohort": str(cohort.folder),
+        "cohort": cohort.where,
         "preset": chosen.to_json(),
         "config": config.to_json(),
         "model": model,
@@ -129,13 +129,13 @@ def _check_covariates(cohort: PreparedCohort, described: ModelDescription) -> No
     lacking = [name for name in names if name not in cohort.table.columns]
     if lacking:
         raise JobError(
-            f"{cohort.folder} has no {', '.join(lacking)}, which the model is told; prepare it "
+            f"{cohort.where} has no {', '.join(lacking)}, which the model is told; prepare it "
             "with the covariates that the model was trained with"
         )
     rows = int(cohort.table[names].isna().any(axis=1).sum())
     if rows:
         raise JobError(
-            f"{rows} subjects of {cohort.folder} lack a covariate; prepare with --missing "
+            f"{rows} subjects of {cohort.where} lack a covariate; prepare with --missing "
             "drop-subject"
         )
 
@@ -254,7 +254,7 @@ def worker(spec: dict[str, Any]) -> None:
     from ray_jobs.training.worker import run_worker
 
     config = TrainingConfig.from_json(spec["config"])
-    cohort = PreparedCohort.open(Path(spec["cohort"]))
+    cohort = PreparedCohort.open(spec["cohort"])
     model = load(spec["model"], device="cpu", precision="fp32")
     assert isinstance(model, Model)
     described = draws.truncated(model.description, spec["truncation"])

@@ -22,14 +22,14 @@ from ray_jobs.command_line import command_line
 from ray_jobs.encoding.autoencoder_folder import TrainedAutoencoder
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
-from ray_jobs.files import output_folder, refuse_other_run
+from ray_jobs.files import output_folder
 from ray_jobs.training.conditions import (
     check_missing,
     cohort_distribution,
     conditions,
     tell_distribution,
 )
-from ray_jobs.training.fit import RUN, fit, is_finished, mark_finished
+from ray_jobs.training.fit import fit, is_finished, mark_finished, same_run
 from ray_jobs.training.options import WorkerGroup, about_model, configure
 from ray_jobs.training.start import Start, begin, carried_conditions, denoiser_start
 
@@ -69,7 +69,7 @@ def train_diffusion(args: argparse.Namespace) -> int:
     if is_finished(out, identity, out / "model" / CONFIG, config.steps, about):
         print(f"{out}: already trained for {config.steps} steps; nothing left to do")
         return 0
-    refuse_other_run(out / RUN, identity)
+    same_run(out, identity)
     tell_distribution(latents)
     if start:
         start.put(out)

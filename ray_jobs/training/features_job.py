@@ -97,7 +97,7 @@ def provide(
         except LdmError:  # damaged since: its checkpoint has it still
             pass
     spec = {
-        "cohort": str(cohort.folder),
+        "cohort": cohort.where,
         "preset": chosen.to_json(),
         "config": config.to_json(),
         "out": str(out),
@@ -139,7 +139,7 @@ def worker(spec: dict[str, Any]) -> None:
 
     chosen = Preset.from_json(spec["preset"])
     config = TrainingConfig.from_json(spec["config"])
-    cohort = PreparedCohort.open(Path(spec["cohort"]))
+    cohort = PreparedCohort.open(spec["cohort"])
     held_out = validation_volumes(cohort)
 
     def check(average: nn.Module, rank: int, world: int, device: torch.device) -> dict[str, float]:

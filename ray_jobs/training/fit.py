@@ -14,6 +14,8 @@ from ldm.training import checkpoint
 from ray_jobs import cluster
 from ray_jobs.errors import JobError
 from ray_jobs.files import digest, read_json, refuse_other_run, write_json
+from ray_jobs.room import Machine, room_for
+from ray_jobs.setup import set_up
 from ray_jobs.training.options import WorkerGroup
 from ray_jobs.training.worker import LOG
 
@@ -42,12 +44,27 @@ def fit(
     Raises:
         JobError: `out` holds another run, the cluster is too small, or the retries are spent.
     """
-    refuse_other_run(out / RUN, identity)
+    begun = same_run(out, identity)
     with cluster.session() as found, _telling(out / LOG):
-        share = group.cpus_per_worker or max(1, found.cpus // group.workers)
-        _check_size(found, group, share)
-        last = _run(worker, spec, identity, out, group, share)
+        share = _share(found, group)
+        with set_up(out, found) as setup:
+            last = _run(setup.function(worker), spec, begun, out, group, share)
     return checkpoint.read(last)
+
+
+def same_run(out: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """Record what a run is, or check that the one begun in `out` is this one.
+
+    How many samples a worker computes at once may change: on fewer GPUs it has to, and the step is
+    the same but for rounding.
+
+    Returns:
+        With what the run was begun: its checkpoints lie under that name.
+
+    Raises:
+        JobError: `out` holds another run.
+    """
+    return refuse_other_run(out / RUN, identity, free=["training.micro_batch"])
 
 
 def is_finished(out: Path, identity: dict[str, Any], result: Path, steps: int, card: Card) -> bool:
@@ -61,7 +78,7 @@ def is_finished(out: Path, identity: dict[str, Any], result: Path, steps: int, c
         JobError: `out` holds another run.
     """
     if (out / RUN).exists():
-        refuse_other_run(out / RUN, identity)
+        same_run(out, identity)
     found = read_json(out / FINISHED)
     if found is None or not result.exists():
         return False
@@ -76,7 +93,7 @@ def mark_finished(out: Path, steps: int, card: Card) -> None:
 def _run(
     worker: Callable[[dict[str, Any]], None],
     spec: dict[str, Any],
-    identity: dict[str, Any],
+    begun: dict[str, Any],
     out: Path,
     group: WorkerGroup,
     share: int,
@@ -84,7 +101,7 @@ def _run(
     import ray.train
     from ray.train.torch import TorchTrainer
 
-    name = f"run-{digest(identity)[:16]}"
+    name = f"run-{digest(begun)[:16]}"
     drop_torn_list(out / "checkpoints" / name)
     trainer = TorchTrainer(
         worker,
@@ -104,8 +121,12 @@ def _run(
     try:
         result = trainer.fit()
     except Exception as error:
+        rank = cluster.failed_worker(error)
+        who = (
+            f"worker {rank} of {group.workers}: " if rank is not None and group.workers > 1 else ""
+        )
         raise JobError(
-            f"training stopped after {group.retries} retries: {cluster.cause(error)}. Its "
+            f"training stopped after {group.retries} retries: {who}{cluster.cause(error)}. Its "
             f"checkpoints are in {out / 'checkpoints'}; the same command goes on from the last",
             exit_code=1,
         ) from error
@@ -122,17 +143,17 @@ def drop_torn_list(run: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _check_size(found: cluster.Cluster, group: WorkerGroup, share: int) -> None:
-    if group.gpu and found.gpus < group.workers:
-        raise JobError(
-            f"--workers {group.workers} --gpu: the cluster has {found.gpus} GPUs; "
-            "use fewer workers or leave --gpu out"
-        )
-    if group.workers * share > found.cpus:
-        raise JobError(
-            f"--workers {group.workers} with {share} CPUs each: the cluster has {found.cpus} CPUs; "
-            "use fewer"
-        )
+def _share(found: cluster.Cluster, group: WorkerGroup) -> int:
+    """The CPUs of each worker, once there is room for all of them.
+
+    Raises:
+        JobError: there is none, and no machine comes.
+    """
+    gpu, given = int(group.gpu), group.cpus_per_worker
+    asked = f"--workers {group.workers}{' --gpu' if group.gpu else ''}"
+    asked += f" --cpus-per-worker {given}" if given else ""
+    room = room_for(group.workers, Machine(given or 1, gpu), found, asked=asked)
+    return given or room.share(group.workers, gpu=group.gpu)
 
 
 class _telling:

@@ -57,7 +57,7 @@ def train_gan(args: argparse.Namespace) -> int:
         print(f"{out}: already trained for {config.steps} steps; nothing left to do")
         return 0
     spec = {
-        "cohort": str(cohort.folder),
+        "cohort": cohort.where,
         "kind": args.kind,
         "preset": args.preset,
         "config": config.to_json(),
@@ -164,7 +164,7 @@ def worker(spec: dict[str, Any]) -> None:
 
     chosen = gan_preset(spec["preset"])
     config = TrainingConfig.from_json(spec["config"])
-    cohort = PreparedCohort.open(Path(spec["cohort"]))
+    cohort = PreparedCohort.open(spec["cohort"])
     held_out = validation_volumes(cohort)
     torch.manual_seed(config.seed)
     network = network_of(spec["kind"], chosen.generator, chosen.critic)

@@ -12,12 +12,12 @@ VALIDATION_VOLUMES = 32
 
 
 def training_cohort(folder: str, grid: Grid, preset: str) -> PreparedCohort:
-    """The prepared cohort in `folder`, on the grid of the preset of that name.
+    """The prepared cohort in `folder`, which may be an s3:// URI, on the grid of that preset.
 
     Raises:
         JobError: none there, a cohort prepared for another grid, or nothing to train on.
     """
-    cohort = PreparedCohort.open(Path(folder).expanduser().absolute())
+    cohort = PreparedCohort.open(folder)
     if not cohort.grid.same_voxels(grid):
         raise JobError(
             f"{folder} is prepared at {cohort.grid.shape}, {cohort.grid.spacing:g} mm; "

@@ -90,7 +90,10 @@ class WorkerGroup:
 def add_cohort(parser: argparse.ArgumentParser) -> None:
     """Add `--cohort`: the prepared one."""
     parser.add_argument(
-        "--cohort", required=True, metavar="FOLDER", help="what brainpress prepare wrote"
+        "--cohort",
+        required=True,
+        metavar="FOLDER",
+        help="what brainpress prepare wrote; also where it was copied to, s3://bucket/prefix",
     )
 
 
@@ -139,7 +142,10 @@ def add_options(parser: argparse.ArgumentParser, own: Mapping[str, str] | None =
     )
     group.add_argument("--gpu", action="store_true", help="one GPU a worker")
     group.add_argument(
-        "--cpus-per-worker", type=int, metavar="N", help="by default the cluster's, shared out"
+        "--cpus-per-worker",
+        type=int,
+        metavar="N",
+        help="by default those of the machines with room for workers, shared out",
     )
     group.add_argument(
         "--retries",

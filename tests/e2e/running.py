@@ -18,6 +18,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import numpy as np
+import pytest
 
 from tests import ROOT
 from tests.ports import free_ports
@@ -210,6 +211,16 @@ def _parent(entry: Path) -> int | None:
 # ------------------------------------------------------------------------------- a Ray to send to
 
 
+def own_disk_at(folder: Path) -> list[str]:
+    """What goes before a command for which a folder is another disk, as on another machine."""
+    mount = 'mount -t tmpfs none "$0" && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", mount, str(folder)]
+    tried = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"no right to mount here: {tried.stderr.strip()}")
+    return command
+
+
 @dataclass(kw_only=True)
 class RayHead:
     """A Ray begun with `ray start --head`, on ports of its own."""
@@ -291,9 +302,15 @@ class RayHead:
         return {"RAY_ADDRESS": self.address}
 
     @contextmanager
-    def second_machine(self, *, cpus: int) -> Iterator[None]:
-        """A second node, which Ray takes for another machine, for the time of a block."""
+    def second_machine(self, *, cpus: int, hiding: Path | None = None) -> Iterator[None]:
+        """A second node, which Ray takes for another machine, for the time of a block.
+
+        Args:
+            hiding: a folder in whose place it has an empty disk of its own; needs the right to
+                mount.
+        """
         command = [
+            *(own_disk_at(hiding) if hiding else []),
             str(Path(sys.executable).with_name("ray")),
             "start",
             "--block",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ray_jobs import cli
-from tests.e2e.running import ROOT, RayHead, environment, generate
+from tests.e2e.running import ROOT, RayHead, environment, files, generate
 from tests.servers import SECRET_KEY, S3Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -115,20 +115,26 @@ def test_a_relative_folder_in_a_job_with_working_dir_is_refused(
 
 
 @pytest.mark.slow
-def test_a_folder_is_refused_once_a_second_machine_has_joined(
+def test_a_folder_is_printed_into_by_machines_that_share_it_alone(
     head: RayHead,
     model: Path,
     made: tuple[str, subprocess.CompletedProcess[str]],
     s3: S3Server,
     tmp_path: Path,
 ) -> None:
-    """And S3 is not, where workers of both machines get the driver's credentials."""
+    """And S3 by all, where workers of both machines get the driver's credentials."""
+    out = tmp_path / "shared" / "release"
+    out.parent.mkdir()
+    command = ["--n", N, "--model", model, "--steps", 3, "--shard-size", 2, "--out"]
+    everybody = {"extra": head.environment()}
+    with head.second_machine(cpus=1, hiding=tmp_path / "shared"):
+        done = generate(*command, out, "--actors", 4, **everybody)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("is left out: it does not share the folder") == 1, done.stderr
+    done = generate(*command, tmp_path / "one", **everybody)
+    assert done.returncode == 0, done.stderr
+    assert files(out) == files(tmp_path / "one")
     with head.second_machine(cpus=1):
-        command = ["--n", N, "--model", model, "--steps", 3, "--out"]
-        refused = generate(*command, tmp_path / "release", extra=head.environment())
-        assert refused.returncode == 2, refused.stderr
-        assert "this Ray cluster has 2 machines" in refused.stderr
-        assert not (tmp_path / "release").exists()
         out = f"s3://{s3.make_bucket()}/release"
         variables = {**s3.environment(), **head.environment()}
         done = generate(*command, out, "--actors", 3, extra=variables)

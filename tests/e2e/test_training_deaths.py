@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from manifests.storage import open_store
 from tests.e2e.running import (
     RayHead,
     alive,
@@ -31,6 +32,7 @@ from tests.e2e.training import (
     weights,
 )
 from tests.ray_jobs.line import write_prepared
+from tests.servers import S3Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -98,11 +100,20 @@ def test_a_driver_that_died_before_the_result_was_written_writes_it_without_trai
     assert history(out) == history(trained / "autoencoder")
 
 
-def test_two_workers_give_the_losses_of_one(head: RayHead, trained: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    words = training(trained / "prepared", out, "--steps", 30, "--workers", 2)
-    done = job("train-autoencoder", *words, extra=on(head))
+def test_two_workers_that_read_a_bucket_give_the_losses_of_one_and_one_goes_on(
+    head: RayHead, trained: Path, tmp_path: Path, s3: S3Server
+) -> None:
+    """On half the workers each has more samples, and computes fewer at once."""
+    out, store = tmp_path / "run", open_store(f"s3://{s3.make_bucket()}/prepared")
+    for path in (trained / "prepared").rglob("*.*"):
+        store.put_file(path.relative_to(trained / "prepared").as_posix(), path)
+    words = training(store.uri, out)
+    variables = {**on(head), **s3.environment()}
+    done = job("train-autoencoder", *words, "--steps", 15, "--workers", 2, extra=variables)
     assert done.returncode == 0, done.stderr
+    done = job("train-autoencoder", *words, "--steps", 30, "--micro-batch", 1, extra=variables)
+    assert done.returncode == 0, done.stderr
+    assert "goes on from step 15/30" in done.stderr
     alone = history(trained / "autoencoder")[:2]
     together = history(out)
     assert [entry["step"] for entry in together] == [15, 30]

@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+import sysconfig
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -212,8 +213,19 @@ SCRIPTS = sorted(
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_every_job_is_also_a_script_with_the_same_options(name: str) -> None:
-    done = python(f"ray_jobs/{name}.py", "--no-such-option")
+def test_every_job_is_also_a_script_of_a_checkout_that_is_not_installed(
+    name: str, tmp_path: Path
+) -> None:
+    packages = sysconfig.get_path("purelib")  # as a path alone, which leaves out what is editable
+    done = subprocess.run(
+        [sys.executable, "-S", ROOT / "ray_jobs" / f"{name}.py", "--no-such-option"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": packages},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     verb = name.replace("_", "-")
     assert done.returncode == 2
     assert done.stderr.startswith(f"brainpress {verb}: unknown option '--no-such-option'")
@@ -224,11 +236,14 @@ def test_a_script_does_not_leave_its_siblings_importable_as_top_level_modules(
     monkeypatch: pytest.MonkeyPatch, verb: Callable[[Run], None]
 ) -> None:
     paths: list[str] = []
-    verb(lambda arguments: paths.extend(sys.path[:1]) or 0)
+    verb(lambda arguments: paths.extend(sys.path) or 0)
+    monkeypatch.setenv("PYTHONPATH", "/some/where")
     monkeypatch.setattr(sys, "path", [str(ROOT / "ray_jobs"), *sys.path])
     monkeypatch.setattr(sys, "argv", ["ray_jobs/press.py", "--n", "1"])
     assert cli.script("press") == 0
-    assert paths == [str(ROOT)]
+    assert paths[0] == str(ROOT)
+    assert str(ROOT / "ray_jobs") not in paths
+    assert os.environ["PYTHONPATH"] == os.pathsep.join([str(ROOT), "/some/where"])
 
 
 def test_a_terminal_that_lacks_the_letters_of_a_path_gets_their_escapes() -> None:

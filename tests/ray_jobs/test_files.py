@@ -148,3 +148,15 @@ def test_a_folder_whose_name_is_not_utf_8_is_refused_in_one_line(tmp_path: Path)
     str(caught.value).encode()
     assert not list(tmp_path.iterdir())
     assert output_folder(str(tmp_path / "größe 100%'🧠"), what="latents").is_dir()
+
+
+def test_what_may_change_within_a_run_is_recorded_as_it_was_begun(tmp_path: Path) -> None:
+    path, begun = tmp_path / "run.json", {"training": {"seed": 0, "micro_batch": 0}}
+    assert refuse_other_run(path, begun, free=["training.micro_batch"]) == begun
+    fewer = {"training": {"seed": 0, "micro_batch": 2}}
+    assert refuse_other_run(path, fewer, free=["training.micro_batch"]) == begun
+    with pytest.raises(JobError, match=r"training\.micro_batch 0 -> 2"):
+        refuse_other_run(path, fewer)
+    other = {"training": {"seed": 1, "micro_batch": 2}}
+    with pytest.raises(JobError, match=r"training\.seed 0 -> 1\."):
+        refuse_other_run(path, other, free=["training.micro_batch"])

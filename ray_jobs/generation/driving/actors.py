@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
+from ray_jobs.credentials import Secrets
 from ray_jobs.errors import JobError
 from ray_jobs.generation.worker.again import kind_of_worker
 from ray_jobs.generation.worker.assignment import Assignment
-from ray_jobs.generation.worker.environment import Native, Secrets, native
+from ray_jobs.generation.worker.environment import Native, native
 from ray_jobs.generation.worker.place import Place
 
 POLL_SECONDS = 0.5
@@ -79,17 +80,18 @@ def look_at_device(
     return found
 
 
-def room_for(reserve: Mapping[str, Any]) -> tuple[int, int]:
+def room_for(reserve: Mapping[str, Any], *, without: Collection[str] = ()) -> tuple[int, int]:
     """How many workers the living machines of the cluster can hold, if nobody else is there, and
     on how many devices: GPUs, or the CPUs of a machine.
 
     Args:
         reserve: what each worker reserves.
+        without: nodes that are left out.
     """
     wanted = {"CPU": reserve["num_cpus"], "GPU": reserve["num_gpus"]}
     room = devices = 0
     for node in ray.nodes():
-        has = node["Resources"] if node["Alive"] else {}
+        has = node["Resources"] if node["Alive"] and node["NodeID"] not in without else {}
         here = int(min(has.get(kind, 0) / count for kind, count in wanted.items() if count))
         room += here
         if here:

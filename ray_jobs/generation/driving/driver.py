@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -44,11 +45,13 @@ from ray_jobs.generation.driving.interrupts import Interrupts
 from ray_jobs.generation.driving.metrics import RunMetrics
 from ray_jobs.generation.driving.policy import Policy
 from ray_jobs.generation.driving.progress import Progress
+from ray_jobs.generation.driving.shared_folder import SharedFolder
 from ray_jobs.generation.driving.vigil import Vigil
 from ray_jobs.generation.worker.assignment import Assignment, ShardReport
 from ray_jobs.generation.worker.doubts import DoubtfulError
 from ray_jobs.generation.worker.place import Place
 from ray_jobs.generation.worker.rejected import NothingPassedError
+from ray_jobs.reach import Reached
 
 POLL_SECONDS = 0.5
 WATCH_SECONDS = 1.0
@@ -66,6 +69,7 @@ class Driver:
         progress: the bar.
         interrupts: the wishes of whoever watches.
         vigil: finds the workers that hang.
+        folder: of the release, where machines must share one.
     """
 
     def __init__(
@@ -78,11 +82,12 @@ class Driver:
         progress: Progress,
         interrupts: Interrupts,
         vigil: Vigil,
+        folder: SharedFolder | None = None,
     ) -> None:
         self.policy, self.assignment = policy, assignment
         self.progress, self.interrupts, self.vigil = progress, interrupts, vigil
         self.metrics = RunMetrics(assignment.out, wanted=progress.total, already=progress.already)
-        self._reserve, self._environment = reserve, environment
+        self._reserve, self._environment, self._folder = reserve, environment, folder
         self._actors: dict[int, Any] = {}
         self._placing: dict[Any, int] = {}
         self._loading: dict[Any, int] = {}
@@ -121,6 +126,8 @@ class Driver:
             self.metrics.progressed(self._done())
             for worker in list(self._actors):
                 self._drop(worker)
+            if self._folder is not None:
+                self._folder.close()
 
     def _turn(self) -> None:
         """Wait a little; take in whatever came."""
@@ -143,7 +150,8 @@ class Driver:
             self._obey(self.policy.on(Rested(place=place)))
         if now >= self._next_look:
             self._next_look = now + ROOM_SECONDS
-            workers, devices = room_for(self._reserve)
+            without = self._folder.left_out if self._folder else ()
+            workers, devices = room_for(self._reserve, without=without)
             self._obey(self.policy.on(Room(workers=workers, devices=devices)))
         if now >= self._next_watch:
             self._next_watch = now + WATCH_SECONDS
@@ -160,11 +168,18 @@ class Driver:
         if ref in self._placing:
             worker = self._placing.pop(ref)
             try:
-                place = self._places[worker] = ray.get(ref)
+                answer = ray.get(ref)
             except RayError as error:
                 return self._lost(worker, error)
             self._patient_until = math.inf
-            return WorkerPlaced(worker=worker, place=place)
+            if isinstance(answer, Reached):
+                return self._reached(worker, answer)
+            self._places[worker] = answer
+            if self._folder is not None:
+                reaching = self._actors[worker].reach.options(concurrency_group="work").remote()
+                self._placing[reaching] = worker
+                return None
+            return WorkerPlaced(worker=worker, place=answer)
         if ref in self._loading:
             worker = self._loading.pop(ref)
             try:
@@ -218,15 +233,7 @@ class Driver:
         for decision in decisions:
             match decision:
                 case Start(worker=worker):
-                    actor = start_worker(
-                        self.assignment,
-                        reserve=self._reserve,
-                        environment=self._environment,
-                        in_hand=self.policy.config.in_hand,
-                    )
-                    self._actors[worker] = actor
-                    place = actor.where.options(concurrency_group="watch").remote()
-                    self._placing[place] = worker
+                    self._start(worker)
                 case Load(worker=worker):
                     actor = self._actors[worker]
                     loading = actor.load.options(concurrency_group="work").remote()
@@ -252,6 +259,37 @@ class Driver:
                     self.progress.say(f"shard {shard} given up after {attempts} attempts: {reason}")
                 case End():
                     self._end = decision
+
+    def _start(self, worker: int) -> None:
+        """Start a worker's actor, and ask it where it is."""
+        told, reserve = self.assignment, dict(self._reserve)
+        if self._folder is not None:
+            told = replace(told, note=self._folder.note)
+            reserve |= self._folder.selector()
+        actor = start_worker(
+            told,
+            reserve=reserve,
+            environment=self._environment,
+            in_hand=self.policy.config.in_hand,
+        )
+        self._actors[worker] = actor
+        self._placing[actor.where.options(concurrency_group="watch").remote()] = worker
+
+    def _reached(self, worker: int, reached: Reached) -> Event | None:
+        """A worker that shares the folder is placed; else one is started elsewhere in its stead."""
+        assert self._folder is not None
+        place = self._places[worker]
+        why = self._folder.why_not(reached)
+        if not why:
+            return WorkerPlaced(worker=worker, place=place)
+        if line := self._folder.leave_out(place.node, reached, why):
+            self.progress.say(line)
+        self._drop(worker)
+        if nobody := self._folder.nobody(ray.nodes(), self._reserve):
+            self._end = End(outcome=Outcome.STUCK, reason=nobody)
+        else:
+            self._start(worker)
+        return None
 
     def _drop(self, worker: int) -> None:
         """End the worker's process, if it still lives, and forget what it was asked."""

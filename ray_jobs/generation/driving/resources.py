@@ -1,9 +1,8 @@
-"""What a run asks of the Ray it uses: a device, workers, and a place that all of them reach."""
+"""What a run asks of the Ray it uses: a device and workers."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from ray_jobs import cluster
@@ -63,36 +62,3 @@ def actor_options(options: Options, device: Device) -> dict[str, Any]:
     """What a worker reserves of the cluster; the policy replaces the dead, not Ray."""
     gpus = options.gpus_per_actor if device is Device.CUDA else 0
     return {"num_cpus": 1, "num_gpus": gpus, "max_restarts": 0, "max_task_retries": 0}
-
-
-def refuse_scattered(out: str, found: Cluster) -> None:
-    """A folder is one machine's: refuse it where workers may be on several.
-
-    Raises:
-        JobError: the cluster has more than one machine.
-    """
-    if found.nodes > 1:
-        raise JobError(
-            f"--out {out} is a folder, and this Ray cluster has {found.nodes} machines, each of "
-            "which would write to its own disk: give an s3:// URI, or use one machine "
-            "(RAY_ADDRESS=local)"
-        )
-
-
-def refuse_fleeting(out: str) -> None:
-    """A relative folder inside Ray's own copy of the working directory goes when the job goes.
-
-    Raises:
-        JobError: the run is a job with `--working-dir`, and `out` is relative.
-    """
-    inside = "runtime_resources" in Path.cwd().parts
-    if inside and "://" not in out and not Path(out).expanduser().is_absolute():
-        raise JobError(
-            f"--out {out} would lie in Ray's temporary copy of the working directory: give an "
-            "absolute path or an s3:// URI"
-        )
-
-
-def aws_environment() -> dict[str, str]:
-    """This process's AWS settings, which workers on other machines do not inherit."""
-    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}

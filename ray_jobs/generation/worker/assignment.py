@@ -10,6 +10,7 @@ from manifests.ledger import ShardPlan
 from ray_jobs.generation.options import LOADER
 from ray_jobs.generation.recipe import Recipe
 from ray_jobs.generation.worker.tally import Tally
+from ray_jobs.reach import Note
 
 
 class Why(StrEnum):
@@ -56,6 +57,7 @@ class Assignment:
         storage_patience_seconds: how long to wait for a storage that is away.
         loader: what loads the model, "module:function"; see `Options`.
         again: which samples are drawn again; None where shards are printed.
+        note: what the driver left in a folder that machines must share; None where they need not.
     """
 
     out: str
@@ -71,6 +73,7 @@ class Assignment:
     storage_patience_seconds: float = 0.0
     loader: str = LOADER
     again: Again | None = None
+    note: Note | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a worker's process is given: its threads, its credentials, its number format."""
+"""What a worker's process is given: its threads, its number format."""
 
 from __future__ import annotations
 
@@ -9,16 +9,6 @@ from dataclasses import dataclass
 
 # One thread a worker on a CPU: how sums are split over threads must never change a bit.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-
-
-class Secrets(dict[str, str]):
-    """Environment variables on their way to a worker; their values are never shown."""
-
-    def __repr__(self) -> str:
-        return f"Secrets({sorted(self)})"
-
-    def __reduce__(self) -> tuple[type[Secrets], tuple[dict[str, str]]]:
-        return Secrets, (dict(self),)
 
 
 def prepare_process(device: str, environment: Mapping[str, str]) -> None:

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, TypeVar
 
+from ldm.errors import LdmError
 from ray_jobs.errors import JobError
+from ray_jobs.generation.options import LOADER
 from ray_jobs.generation.worker.assignment import Assignment
 from ray_jobs.generation.worker.environment import one_thread
+from ray_jobs.generation.worker.fetched import fetched
 
 if TYPE_CHECKING:
     from ldm.models.base import LoadedModel
@@ -36,11 +39,21 @@ def load_model(assignment: Assignment) -> LoadedModel:
         raise JobError(f"loader {told.loader}: {error}; {expected}") from error
     more = {"compiled": True} if told.compiled else {}
     until = time.monotonic() + told.storage_patience_seconds
+
+    def loaded() -> LoadedModel:
+        place = told.model
+        if told.loader == LOADER:
+            place = fetched(told.model, told.model_fingerprint)
+        given = {"device": told.device, "precision": told.precision, **more}
+        try:
+            return load(place, **given)
+        except LdmError:
+            if place == told.model:
+                raise
+        return load(told.model, **given)  # what the machine had fetched was damaged
+
     with one_thread(told.device):
-        model: LoadedModel = patiently(
-            lambda: load(told.model, device=told.device, precision=told.precision, **more),
-            until=until,
-        )
+        model = patiently(loaded, until=until)
     if model.fingerprint != told.model_fingerprint:
         raise JobError(
             f"model {told.model}: another one lies there on a worker's machine "

@@ -32,6 +32,7 @@ from ray_jobs.generation.worker.rows import (
 )
 from ray_jobs.generation.worker.tally import Stage, Tally
 from ray_jobs.generation.worker.writers import Writers
+from ray_jobs.reach import Reached, reach
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +65,13 @@ class Worker:
     def where(self) -> Place:
         """The machine and the device that it computes on."""
         return self._place
+
+    def reach(self) -> Reached:
+        """Whether the folder of the release is the driver's, on this machine; before `load`."""
+        told = self.assignment
+        assert told.note is not None
+        store = open_to_write(told.out, endpoint_url=told.endpoint_url)
+        return reach(store, told.note, self._place.host)
 
     def load(self) -> str | None:
         """Load the model; in one line, why it cannot be, where any other worker of its machine

@@ -21,7 +21,7 @@ from ldm.volumes.grid import Grid
 from ldm.volumes.quality import FIGURES
 from ray_jobs.encoding import copier
 from ray_jobs.encoding.autoencoder_folder import TrainedAutoencoder, open_run
-from ray_jobs.encoding.encoder import Encoder
+from ray_jobs.encoding.encoder import CopyMaker, Encoder
 from ray_jobs.encoding.job import collect
 from ray_jobs.encoding.latents import EncodedCohort, factor_column, identity
 from ray_jobs.errors import JobError
@@ -153,6 +153,7 @@ def test_a_latent_that_is_there_is_kept_and_one_cut_short_is_encoded_again(copie
     row = {
         "participant_id": "sub-01",
         "volume": "volumes/sub-01.npy",
+        "sha256": "",
         "latent": "latents/sub-01.npy",
     }
     path = copied / "latents" / "latents" / "sub-01.npy"
@@ -164,6 +165,32 @@ def test_a_latent_that_is_there_is_kept_and_one_cut_short_is_encoded_again(copie
         again = encoder(row)
         assert path.read_bytes() == whole
         np.testing.assert_array_equal(again["sums"], first["sums"])
+
+
+@pytest.mark.parametrize("deform", [False, True])
+def test_copies_made_ahead_on_a_cpu_are_encoded_to_the_same_latents(
+    copied: Path, deform: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where encoders hold GPUs; and of latents that are there no copy is made."""
+    out, row = copied / "latents", cohort(copied).table.iloc[0].to_dict()
+    row["latent"] = f"latents/{row['participant_id']}.npy"
+    path = out / row["latent"]
+    about = (str(out), str(copied / "prepared"), 4)
+    path.unlink()
+    told = Encoder(*about, gpu=False, deform=deform)(row)
+    alone, factors = path.read_bytes(), read_json(path.with_suffix(".json"))
+    assert bool(factors) == deform
+    path.unlink()
+    path.with_suffix(".json").unlink(missing_ok=True)
+    ahead, encoder = CopyMaker(*about, deform), Encoder(*about, gpu=False, deform=deform)
+    with monkeypatch.context() as patch:
+        patch.setattr(encoder, "_copier", None)  # which it is not to need
+        again = encoder(ahead(row))
+        assert path.read_bytes() == alone
+        assert read_json(path.with_suffix(".json")) == factors
+        np.testing.assert_array_equal(again["sums"], told["sums"])
+        assert ahead(row)["copies"] == b""
+        assert encoder(ahead(row)).keys() == told.keys()
 
 
 def test_latents_that_are_not_complete_are_refused(copied: Path) -> None:
@@ -352,7 +379,7 @@ def test_what_the_copies_measure_is_kept_with_the_latents(
     monkeypatch.setattr(copier, "load_segmenter", None)
     encoder = Encoder(str(written.folder), str(copied / "prepared"), 4, gpu=False, deform=True)
     row = {**written.split("train").iloc[0]}
-    row["volume"] = f"volumes/{row['participant_id']}.npy"
+    row |= {"volume": f"volumes/{row['participant_id']}.npy", "sha256": ""}
     again = encoder(row)
     (written.folder / row["latent"]).with_suffix(".json").unlink()
     monkeypatch.setattr(copier, "load_segmenter", Halves)
@@ -369,7 +396,7 @@ def test_a_head_with_its_skull_is_not_bent(copied: Path) -> None:
     whole = np.full(PRESET.grid.shape, 3000, dtype=np.uint16)
     whole[0] = 0
     np.save(copied / "prepared" / "volumes" / "sub-01.npy", whole)
-    row = {"participant_id": "sub-01", "volume": "volumes/sub-01.npy"}
+    row = {"participant_id": "sub-01", "volume": "volumes/sub-01.npy", "sha256": ""}
     with pytest.raises(LdmError, match="is the skull still there"):
         encoder({**row, "latent": "latents/sub-01.npy"})
 

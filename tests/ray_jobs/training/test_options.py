@@ -6,7 +6,6 @@ import argparse
 import json
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,14 @@ import pytest
 
 from ldm.training.presets import PRESETS, tiny
 from ray_jobs import cli
-from ray_jobs.cluster import Cluster, cause
+from ray_jobs.cluster import cause, failed_worker
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
 from ray_jobs.files import read_json, write_json
 from ray_jobs.training.conditions import cohort_distribution as fit_distribution
 from ray_jobs.training.diffusion_job import preview_covariate, preview_rows
-from ray_jobs.training.fit import _check_size, _telling, is_finished, mark_finished
-from ray_jobs.training.options import WorkerGroup, configure
+from ray_jobs.training.fit import _telling, is_finished, mark_finished
+from ray_jobs.training.options import configure
 from tests.ray_jobs.line import (
     ended,
     refused,
@@ -232,15 +231,6 @@ def test_a_run_begun_before_the_kl_term_was_a_sum_goes_on_at_its_weight_alone(
     assert "training.kl_weight 1e-05 -> 0.00192" in told
 
 
-def test_more_workers_than_the_cluster_has_room_for_are_refused() -> None:
-    two = WorkerGroup(workers=2, gpu=False, cpus_per_worker=None, retries=0)
-    _check_size(Cluster(cpus=4, gpus=0, nodes=1), two, share=2)
-    with pytest.raises(JobError, match="--workers 2 with 3 CPUs each: the cluster has 4 CPUs"):
-        _check_size(Cluster(cpus=4, gpus=0, nodes=1), two, share=3)
-    with pytest.raises(JobError, match="--workers 2 --gpu: the cluster has 1 GPUs"):
-        _check_size(Cluster(cpus=4, gpus=1, nodes=1), replace(two, gpu=True), share=1)
-
-
 # ----------------------------------------------------------------------------------- the finish
 
 
@@ -311,7 +301,8 @@ def test_the_innermost_cause_is_told() -> None:
     assert cause(RuntimeError(text)) == "ValueError: cut short"
     group = RuntimeError("2 workers failed")
     group.worker_failures = {1: KeyError("volume")}  # type: ignore[attr-defined]
-    assert cause(group) == "'volume'"
+    assert (cause(group), failed_worker(group)) == ("'volume'", 1)
+    assert failed_worker(error) is None
     assert cause(MemoryError()) == "MemoryError"
 
 

@@ -1,19 +1,16 @@
-"""What a run asks of a cluster: a device, workers, and a place that all of them reach."""
+"""What a run asks of a cluster: a device and workers."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from ray_jobs.cluster import Cluster
+from ray_jobs.credentials import aws_environment
 from ray_jobs.errors import JobError
 from ray_jobs.generation.driving.resources import (
-    aws_environment,
     device_of,
-    refuse_fleeting,
-    refuse_scattered,
     workers_of,
 )
 from ray_jobs.generation.options import Device, Options
@@ -25,25 +22,6 @@ def cluster(**changes: float) -> Cluster:
 
 def options(**changes: object) -> Options:
     return Options(**{"n": 4, "out": "out", **changes})  # type: ignore[arg-type]
-
-
-def test_a_folder_on_a_cluster_of_several_machines_is_refused_with_the_reason() -> None:
-    with pytest.raises(JobError, match="3 machines, each of which would write to its own disk"):
-        refuse_scattered("release", cluster(nodes=3))
-    refuse_scattered("release", cluster(nodes=1))
-
-
-def test_a_relative_folder_in_rays_copy_of_the_working_directory_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copy = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_0"
-    copy.mkdir(parents=True)
-    refuse_fleeting("release")
-    monkeypatch.chdir(copy)
-    with pytest.raises(JobError, match="temporary copy of the working directory"):
-        refuse_fleeting("release")
-    refuse_fleeting("/data/release")
-    refuse_fleeting("s3://bucket/release")
 
 
 def test_gpus_are_used_where_there_are_any_and_workers_fill_them() -> None:

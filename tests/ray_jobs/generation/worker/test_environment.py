@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 
-from ray_jobs.generation.worker.environment import Secrets
+from ray_jobs.credentials import Secrets
 
 
 def test_secrets_travel_but_are_never_shown() -> None:
