@@ -60,7 +60,7 @@ from ray_jobs.generation.driving.events import (
 )
 from ray_jobs.generation.driving.policy import Policy, PolicyConfig
 from ray_jobs.generation.worker.doubts import DoubtfulError, Draws
-from ray_jobs.generation.worker.place import Place
+from ray_jobs.generation.worker.environment import Place
 from tests.faults.memory_store import MemoryStore
 from tests.faults.schedules import run
 from tests.manifests.releases import SCHEMA, document, row

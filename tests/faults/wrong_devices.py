@@ -23,8 +23,7 @@ import numpy as np
 import ray_jobs.generation.driving.actors as actors
 from ldm.volumes.conversion import NOT_FINITE
 from ray_jobs.generation.worker.assignment import Assignment
-from ray_jobs.generation.worker.environment import prepare_process
-from ray_jobs.generation.worker.place import Place
+from ray_jobs.generation.worker.environment import Place, prepare_process
 from ray_jobs.generation.worker.worker import Worker
 
 WRONG_JSON = "wrong.json"

@@ -28,7 +28,7 @@ from ray_jobs.generation.driving.events import (
     WorkerReady,
 )
 from ray_jobs.generation.driving.policy import Policy, PolicyConfig
-from ray_jobs.generation.worker.place import Place
+from ray_jobs.generation.worker.environment import Place
 
 
 class World:

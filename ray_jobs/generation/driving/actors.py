@@ -15,8 +15,7 @@ from ray_jobs.credentials import Secrets
 from ray_jobs.errors import JobError
 from ray_jobs.generation.worker.again import kind_of_worker
 from ray_jobs.generation.worker.assignment import Assignment
-from ray_jobs.generation.worker.environment import Native, native
-from ray_jobs.generation.worker.place import Place
+from ray_jobs.generation.worker.environment import Native, Place, native
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 20.0

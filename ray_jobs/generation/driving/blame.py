@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ray_jobs.generation.driving.places import Places
 from ray_jobs.generation.worker.doubts import Draws
-from ray_jobs.generation.worker.place import Place
+from ray_jobs.generation.worker.environment import Place
 
 
 def most_attempts(max_attempts: int) -> int:

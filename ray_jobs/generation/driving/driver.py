@@ -49,7 +49,7 @@ from ray_jobs.generation.driving.shared_folder import SharedFolder
 from ray_jobs.generation.driving.vigil import Vigil
 from ray_jobs.generation.worker.assignment import Assignment, ShardReport
 from ray_jobs.generation.worker.doubts import DoubtfulError
-from ray_jobs.generation.worker.place import Place
+from ray_jobs.generation.worker.environment import Place
 from ray_jobs.generation.worker.rejected import NothingPassedError
 from ray_jobs.reach import Reached
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ray_jobs.generation.worker.doubts import Draws
-from ray_jobs.generation.worker.place import Place
+from ray_jobs.generation.worker.environment import Place
 
 # ---------------------------------------------------------------------------------------- events
 

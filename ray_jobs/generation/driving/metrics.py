@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from ray_jobs.generation.worker.place import Place
+from ray_jobs.generation.worker.environment import Place
 from ray_jobs.generation.worker.tally import Tally
 
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))

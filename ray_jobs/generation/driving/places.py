@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 
-from ray_jobs.generation.worker.place import Place
+from ray_jobs.generation.worker.environment import Place
 
 FIRST_REST_SECONDS = 2.0
 LONGEST_REST_SECONDS = 1800.0

@@ -35,7 +35,7 @@ from ray_jobs.generation.driving.events import (
     WorkerReady,
 )
 from ray_jobs.generation.driving.places import Places
-from ray_jobs.generation.worker.place import Place
+from ray_jobs.generation.worker.environment import Place
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,33 @@ def one_thread(device: str) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """One device of one machine; what failures are counted by.
+
+    Attributes:
+        node: Ray's identity of the machine; empty outside Ray.
+        host: the machine's name.
+        device: "GPU 3", by the machine's own numbers; "GPU 0+1" of a worker that has two; "CPU".
+    """
+
+    node: str = ""
+    host: str
+    device: str
+
+    def __str__(self) -> str:
+        return f"{self.host} {self.device}"
+
+
+def here(device: str) -> Place:
+    """The place of this process, outside Ray.
+
+    Args:
+        device: "cpu" or "cuda", what it computes on.
+    """
+    return Place(host=socket.gethostname(), device="CPU" if device == "cpu" else "GPU")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,9 +20,8 @@ from ray_jobs.generation.plan import batches
 from ray_jobs.generation.worker.assignment import Assignment, ShardReport
 from ray_jobs.generation.worker.doubts import Draws
 from ray_jobs.generation.worker.drawing import Draw, check_asked, draw_batch, volumes_of
-from ray_jobs.generation.worker.environment import one_thread, prepare_process
+from ray_jobs.generation.worker.environment import Place, here, one_thread, prepare_process
 from ray_jobs.generation.worker.loading import load_model
-from ray_jobs.generation.worker.place import Place, here
 from ray_jobs.generation.worker.rejected import PICTURED, PREVIEW_KEY, nothing_passed, picture
 from ray_jobs.generation.worker.rows import (
     QUALITY_COLUMNS,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ray_jobs.generation.driving.metrics import METRICS, RunMetrics, in_ascii, release_label
-from ray_jobs.generation.worker.place import Place
+from ray_jobs.generation.worker.environment import Place
 from ray_jobs.generation.worker.tally import Stage, Tally
 
 

@@ -26,7 +26,7 @@ from ray_jobs.generation.driving.events import (
 )
 from ray_jobs.generation.driving.policy import Policy, PolicyConfig
 from ray_jobs.generation.worker.doubts import Draws
-from ray_jobs.generation.worker.place import Place
+from ray_jobs.generation.worker.environment import Place
 
 CPU = Place(node="n0", host="one", device="CPU")
 GPUS = [Place(node=f"n{i // 2}", host=f"host{i // 2}", device=f"GPU {i % 2}") for i in range(4)]
