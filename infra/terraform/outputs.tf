@@ -8,10 +8,12 @@ output "models" {
   value       = "s3://${aws_s3_bucket.press.id}/models/"
 }
 
-output "instance_profiles" {
-  description = "For ray-up-aws.yaml."
-  value = {
-    head    = aws_iam_instance_profile.head.arn
-    workers = aws_iam_instance_profile.press.arn
-  }
+output "image" {
+  description = "Where `docker push` puts the image."
+  value       = aws_ecr_repository.image.repository_url
+}
+
+output "ray_up" {
+  description = "ray-up-aws.yaml with the names of what is here, for `ray up`."
+  value       = local.ray_up
 }

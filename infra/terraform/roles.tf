@@ -3,7 +3,7 @@
 locals {
   # The JSON in ../aws, which the tests put on a real S3 server, with this deployment's names.
   policy = {
-    for name in ["public-read", "press-role", "ray-head"] : name => replace(
+    for name in ["public-read", "press-role", "pull-image", "ray-head"] : name => replace(
       file("${path.module}/../aws/${name}-policy.json"), "my-bucket", var.bucket
     )
   }
@@ -33,6 +33,12 @@ resource "aws_iam_role_policy" "press" {
   policy   = each.value
 }
 
+resource "aws_iam_role_policy" "press_pulls" {
+  name   = "pull-the-image"
+  role   = aws_iam_role.press.id
+  policy = local.policy["pull-image"]
+}
+
 resource "aws_iam_instance_profile" "press" {
   name = "brainpress-press"
   role = aws_iam_role.press.name
@@ -48,6 +54,12 @@ resource "aws_iam_role_policy" "head_prints" {
   name     = "print-${each.key}"
   role     = aws_iam_role.head.id
   policy   = each.value
+}
+
+resource "aws_iam_role_policy" "head_pulls" {
+  name   = "pull-the-image"
+  role   = aws_iam_role.head.id
+  policy = local.policy["pull-image"]
 }
 
 resource "aws_iam_role_policy" "head_scales" {

@@ -53,3 +53,20 @@ variable "eks_namespace" {
   type        = string
   default     = "default"
 }
+
+variable "vpc" {
+  description = "Network of a `ray up` cluster, such as vpc-0a1b2c3d; null for the account's default one."
+  type        = string
+  default     = null
+}
+
+variable "ssh_from" {
+  description = "Networks from which `ray up` may reach its nodes, such as [\"198.51.100.7/32\"]."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for network in var.ssh_from : can(cidrnetmask(network)) && !endswith(network, "/0")])
+    error_message = "Expected IPv4 networks such as 198.51.100.7/32, and not the whole world."
+  }
+}

@@ -52,7 +52,9 @@ def shell_lines() -> Iterator[str]:
 def commands() -> list[list[str]]:
     """Every `brainpress VERB ...` and `python ray_jobs/VERB.py ...` of infra/, from the verb on."""
     found = []
-    for line in (load("rayjob.yaml")["spec"]["entrypoint"], *shell_lines()):
+    jobs = [load("rayjob.yaml"), *load("training.yaml")["items"]]
+    entrypoints = [job["spec"]["entrypoint"] for job in jobs if job["kind"] == "RayJob"]
+    for line in (*entrypoints, *shell_lines()):
         words = shlex.split(line, comments=True)
         for place, word in enumerate(words):
             if word == "brainpress" and words[place + 1 : place + 2] and words[place + 1] in VERBS:

@@ -1,4 +1,4 @@
-"""The fields of RayJob, PodMonitor and PrometheusRule that infra/ uses, as a strict JSON schema.
+"""The fields of the Kubernetes objects that infra/ uses, as a strict JSON schema.
 
 Names, types and enums are those of the API references of KubeRay (ray.io/v1), Kubernetes (core/v1)
 and the Prometheus Operator (monitoring.coreos.com/v1). A field that is not here is a mistake, or
@@ -54,6 +54,7 @@ CONTAINER = strict(
             containerPort={"type": "integer", "minimum": 1, "maximum": 65535},
         )
     ),
+    volumeMounts=several(strict("name mountPath", name=NAME, mountPath=STRING)),
     envFrom=several(strict("secretRef", secretRef=strict("name", name=NAME, optional=TRUTH))),
     resources=strict("requests limits", requests=RESOURCES, limits=RESOURCES),
 )
@@ -63,6 +64,16 @@ POD_TEMPLATE = strict(
     spec=strict(
         "containers",
         serviceAccountName=NAME,
+        automountServiceAccountToken=TRUTH,
+        restartPolicy={"enum": ["Always", "OnFailure", "Never"]},
+        volumes=several(
+            strict(
+                "name",
+                name=NAME,
+                persistentVolumeClaim=strict("claimName", claimName=NAME),
+                emptyDir=strict(medium={"enum": ["", "Memory"]}, sizeLimit=QUANTITY),
+            )
+        ),
         securityContext=strict(
             runAsNonRoot=TRUTH,
             runAsUser=COUNT,
@@ -92,6 +103,7 @@ RAYJOB = strict(
         "entrypoint rayClusterSpec",
         entrypoint=STRING,
         backoffLimit=COUNT,
+        submitterConfig=strict(backoffLimit=COUNT),
         activeDeadlineSeconds={"type": "integer", "minimum": 1},
         shutdownAfterJobFinishes=TRUTH,
         ttlSecondsAfterFinished=COUNT,
@@ -99,6 +111,13 @@ RAYJOB = strict(
             "headGroupSpec",
             rayVersion=STRING,
             authOptions=strict(mode={"enum": ["disabled", "token"]}),
+            enableInTreeAutoscaling=TRUTH,
+            autoscalerOptions=strict(
+                version={"enum": ["v1", "v2"]},
+                idleTimeoutSeconds=COUNT,
+                upscalingMode={"enum": ["Default", "Aggressive", "Conservative"]},
+                resources=strict(requests=RESOURCES, limits=RESOURCES),
+            ),
             headGroupSpec=strict("template", rayStartParams=STRINGS, template=POD_TEMPLATE),
             workerGroupSpecs=several(
                 strict(
@@ -150,4 +169,23 @@ PROMETHEUS_RULE = strict(
         ),
     ),
 )
-SCHEMAS = {"RayJob": RAYJOB, "PodMonitor": PODMONITOR, "PrometheusRule": PROMETHEUS_RULE}
+VOLUME_CLAIM = strict(
+    "apiVersion kind metadata spec",
+    apiVersion={"const": "v1"},
+    kind={"const": "PersistentVolumeClaim"},
+    metadata=METADATA,
+    spec=strict(
+        "accessModes resources",
+        accessModes=several(
+            {"enum": ["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"]}
+        ),
+        storageClassName=NAME,
+        resources=strict("requests", requests=strict("storage", storage=QUANTITY)),
+    ),
+)
+SCHEMAS = {
+    "RayJob": RAYJOB,
+    "PodMonitor": PODMONITOR,
+    "PrometheusRule": PROMETHEUS_RULE,
+    "PersistentVolumeClaim": VOLUME_CLAIM,
+}

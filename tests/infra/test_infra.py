@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
+import copy
 import json
 import re
 from pathlib import Path
+from typing import Any
 
-import jsonschema
 import pytest
 import yaml
+from ray.autoscaler._private.aws import config as aws
+from ray.autoscaler._private.util import prepare_config, validate_config
 
 from ray_jobs.cli import parser_of
-from tests.infra.files import IMAGE, INFRA, ROOT, commands, load, project, shell_lines, text
+from tests.infra.files import INFRA, ROOT, commands, load, project, shell_lines, text
 
 YAMLS = sorted(INFRA.rglob("*.yaml"))
 JSONS = sorted(INFRA.rglob("*.json"))
@@ -71,31 +73,60 @@ def test_no_file_holds_a_key(path: Path) -> None:
 # ------------------------------------------------------------------------------------- ray up
 
 
-def test_the_ec2_cluster_fits_rays_own_schema_and_opens_only_ssh() -> None:
-    ray = importlib.util.find_spec("ray")
-    assert ray is not None
-    assert ray.origin is not None
-    schema = json.loads((Path(ray.origin).parent / "autoscaler" / "ray-schema.json").read_text())
-    cluster = load("ray-up-aws.yaml")
-    jsonschema.validate(cluster, schema)
-    assert cluster["docker"]["image"] == f"{IMAGE}:{project()['version']}"
-    head, workers = (cluster["available_node_types"][name] for name in ("head", "gpu-spot"))
-    assert cluster["head_node_type"] == "head"
+def cluster() -> dict[str, Any]:
+    """ray-up-aws.yaml as `ray up` takes it: checked by Ray's own schema and completed."""
+    completed: dict[str, Any] = prepare_config(load("ray-up-aws.yaml"))
+    validate_config(completed)
+    return completed
+
+
+def test_ray_up_takes_the_ec2_cluster_and_adds_nothing_of_its_own() -> None:
+    found = cluster()
+    registry = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
+    assert found["docker"]["image"] == f"{registry}/brainpress:{project()['version']}"
+    assert registry in found["initialization_commands"][0]
+    assert found["setup_commands"] == []  # Ray's own installs another Ray, the newest
+    head, workers = (found["available_node_types"][name] for name in ("head", "gpu-spot"))
+    assert found["head_node_type"] == "head"
     assert head["resources"]["CPU"] == 0
     assert "InstanceMarketOptions" not in head["node_config"]
     assert workers["node_config"]["InstanceMarketOptions"]["MarketType"] == "spot"
-    rules = cluster["provider"]["security_group"]["IpPermissions"]
-    assert [rule["ToPort"] for rule in rules] == [22]
-    assert "--dashboard-host=127.0.0.1" in " ".join(cluster["head_start_ray_commands"])
+    assert workers["min_workers"] == 0
+    assert "--dashboard-host=127.0.0.1" in " ".join(found["head_start_ray_commands"])
+
+
+def test_ray_up_makes_no_security_group_and_takes_no_machine_image_of_its_own() -> None:
+    """Its group is open to the world at port 22, its image has CUDA 11. Neither needs a cloud here,
+    for there is nothing to look up."""
+    found = cluster()
+    with_groups = aws._configure_security_group(copy.deepcopy(found))
+    aws._check_ami(with_groups)
+    assert with_groups == found
+    for node in found["available_node_types"].values():
+        image = node["node_config"]["ImageId"]
+        assert image.startswith("resolve:ssm:/aws/service/deeplearning/ami/x86_64/")
+        assert "cuda" not in image
+        assert image.endswith("-ubuntu-24.04/latest/ami-id")
+
+
+def test_terraform_writes_the_ec2_cluster_out_with_every_name_replaced() -> None:
+    written = text("ray-up-aws.yaml")
+    source = text("terraform/cluster.tf")
+    replaced = re.findall(r'^ *"([\w-]+)", ', source[source.index("ray_up = ") :], re.MULTILINE)
+    assert len(replaced) == 4
+    for name in replaced:
+        assert name in written
+        written = written.replace(name, "REPLACED")
+    assert not re.search(r"\d{12}|us-\w+-\d|(sg|subnet)-\w", written)
 
 
 def test_every_ec2_node_serves_its_metrics_and_takes_a_role_of_terraform() -> None:
-    cluster = load("ray-up-aws.yaml")
-    for start in (cluster["head_start_ray_commands"], cluster["worker_start_ray_commands"]):
+    found = cluster()
+    for start in (found["head_start_ray_commands"], found["worker_start_ray_commands"]):
         assert "--metrics-export-port=8080" in start[-1]
     profiles = {
         name: node["node_config"]["IamInstanceProfile"]["Arn"].rpartition("/")[2]
-        for name, node in cluster["available_node_types"].items()
+        for name, node in found["available_node_types"].items()
     }
     assert profiles == {"head": "brainpress-head", "gpu-spot": "brainpress-press"}
     for profile in profiles.values():

@@ -42,8 +42,8 @@ def test_every_reference_is_to_something_that_is_declared() -> None:
     assert set(re.findall(r"\b(aws_\w+)\.(\w+)", source)) <= set(RESOURCES) | {
         (kind, name) for block in BLOCKS["data"] for kind, named in block.items() for name in named
     }
-    (names,) = BLOCKS["locals"]
-    assert set(re.findall(r"\blocal\.(\w+)", source)) <= set(names)
+    names = {name for block in BLOCKS["locals"] for name in block}
+    assert set(re.findall(r"\blocal\.(\w+)", source)) <= names
 
 
 def test_policies_come_from_the_json_files_with_the_names_replaced() -> None:
@@ -64,7 +64,11 @@ def test_policies_come_from_the_json_files_with_the_names_replaced() -> None:
     ]
     everything = "\n".join(path.read_text() for path in FOLDER.glob("*.tf"))
     assert "jsonencode" not in everything
-    (document,) = (block["aws_iam_policy_document"] for block in BLOCKS["data"])
+    (document,) = (
+        block["aws_iam_policy_document"]
+        for block in BLOCKS["data"]
+        if "aws_iam_policy_document" in block
+    )
     assert set(document["public_read"]) == {"source_policy_documents"}
 
 
@@ -91,6 +95,8 @@ def test_each_role_has_its_policies_and_no_other() -> None:
     assert attached == {
         (role.format("press"), "${each.value}"),
         (role.format("head"), "${each.value}"),
+        (role.format("press"), '${local.policy["pull-image"]}'),
+        (role.format("head"), '${local.policy["pull-image"]}'),
         (role.format("head"), '${local.policy["ray-head"]}'),
     }
     each = {body.get("for_each") for (kind, _), body in RESOURCES.items() if "role_policy" in kind}
@@ -136,6 +142,39 @@ def test_the_press_cannot_delete_or_publish() -> None:
         "arn:aws:s3:::my-bucket/release-1/.brainpress-write-check"
     ]
     assert actions["s3:PutObject"] == ["arn:aws:s3:::my-bucket/release-1/*"]
+
+
+def test_the_nodes_pull_their_image_and_no_other() -> None:
+    (repository,) = (body for (kind, _), body in RESOURCES.items() if kind == "aws_ecr_repository")
+    actions = {
+        action: statement["Resource"]
+        for statement in load("aws/pull-image-policy.json")["Statement"]
+        for action in statement["Action"]
+    }
+    assert actions.pop("ecr:GetAuthorizationToken") == ["*"]  # of the registry, not of an image
+    assert set(actions) == {
+        "ecr:BatchCheckLayerAvailability",
+        "ecr:BatchGetImage",
+        "ecr:GetDownloadUrlForLayer",
+    }
+    for resource in actions.values():
+        assert resource == [f"arn:aws:ecr:*:*:repository/{repository['name']}"]
+
+
+def test_nobody_comes_in_but_the_nodes_and_their_owner() -> None:
+    """Only the way out is open to the world."""
+    rules = {
+        name: body
+        for (kind, name), body in RESOURCES.items()
+        if kind == "aws_vpc_security_group_ingress_rule"
+    }
+    assert set(rules) == {"among_themselves", "ssh"}
+    assert "cidr_ipv4" not in rules["among_themselves"]
+    assert rules["ssh"]["for_each"] == "${toset(var.ssh_from)}"
+    assert (rules["ssh"]["from_port"], rules["ssh"]["to_port"]) == (22, 22)
+    assert VARIABLES["ssh_from"]["default"] == []
+    assert 'endswith(network, "/0")' in VARIABLES["ssh_from"]["validation"][0]["condition"]
+    assert text("terraform/cluster.tf").count("0.0.0.0/0") == 1
 
 
 def test_the_head_starts_and_ends_only_instances_of_its_own_cluster() -> None:

@@ -1,0 +1,186 @@
+"""The SLURM scripts on a real SLURM: munged, slurmctld and two slurmd on this machine, each node with
+two GPUs in name. By hand, for it needs root and takes a quarter of an hour:
+
+    apt-get install slurm-wlm munge && python -m tests.infra.slurm
+
+A release is printed by a job whose time is up before it is done; it goes back into the queue and on,
+until it is complete, and is then byte for byte the one that was made at once, without SLURM. A job
+that is cancelled stays so. A training that is cut off ends. Nothing is left running, or in /tmp.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests import ROOT
+from tests.e2e.running import environment, files, generate, tiny_model
+from tests.ports import free_ports
+
+SCRIPTS = ROOT / "infra" / "slurm"
+NODES = ("n1", "n2")
+CONFIGURATION = """
+ClusterName=try
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket,cred_expire=5
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool-%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SchedulerParameters=sched_interval=2
+SlurmdParameters=config_overrides
+KillWait=10
+ReturnToService=2
+GresTypes=gpu
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=8 RealMemory=8000 Gres=gpu:2
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=8 RealMemory=8000 Gres=gpu:2
+PartitionName=main Nodes=ALL Default=YES State=UP
+"""
+
+
+@contextmanager
+def slurm() -> Iterator[Path]:
+    """A SLURM of its own, in an empty folder; its clients find it by SLURM_CONF."""
+    folder = Path(tempfile.mkdtemp(prefix="bp-slurm-"))
+    folder.chmod(0o755)  # munged refuses a folder that is closed to others
+    (folder / "state").mkdir()
+    devices = folder / "gpu"
+    devices.mkdir()
+    for number in range(2 * len(NODES)):
+        (devices / f"gpu{number}").touch()
+    gres = "NodeName={} Name=gpu File={}/gpu[{}-{}]\n"
+    (folder / "gres.conf").write_text(
+        "".join(gres.format(name, devices, 2 * n, 2 * n + 1) for n, name in enumerate(NODES))
+    )
+    (folder / "slurm.conf").write_text(
+        CONFIGURATION.format(folder=folder, host=os.uname().nodename, ports=free_ports(3))
+    )
+    os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
+    running = [munge(folder / "munge"), daemon("slurmctld", folder)]
+    try:
+        wait_until(lambda: "n1" in said("sinfo", "-N", "-h"), "slurmctld", 30)
+        running += [daemon("slurmd", folder, "-N", name) for name in NODES]
+        wait_until(lambda: said("sinfo", "-h", "-o", "%T").split() == ["idle"], "slurmd", 60)
+        yield folder
+    finally:
+        said("scancel", "--user=root")
+        wait_until(lambda: not said("squeue", "-h"), "the jobs' end", 60)
+        for process in reversed(running):
+            process.terminate()
+            process.wait()
+        shutil.rmtree(folder)
+
+
+def munge(folder: Path) -> subprocess.Popen[bytes]:
+    """A munged with a key of its own."""
+    folder.mkdir()
+    (folder / "key").write_bytes(os.urandom(128))
+    (folder / "key").chmod(0o400)
+    paths = [f"--{name}-file={folder}/{name}" for name in ("key", "pid", "log", "seed")]
+    words = ["munged", "--foreground", f"--socket={folder}/socket", *paths]
+    return subprocess.Popen(words, stderr=(folder / "err").open("wb"))
+
+
+def daemon(name: str, folder: Path, *options: str) -> subprocess.Popen[bytes]:
+    """One of SLURM's, in the foreground of its own log."""
+    log = (folder / f"{name}{''.join(options)}.log").open("wb")
+    return subprocess.Popen([name, "-D", *options], stdout=log, stderr=log)
+
+
+def said(*words: str) -> str:
+    """What a client of SLURM prints; nothing where it fails."""
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(1)
+
+
+def submit(log: Path, options: list[str], batch: str, *words: object) -> str:
+    """Submit one of the scripts, as on the page, from the root of the checkout; the job's number."""
+    here = environment({"PYTHONPATH": str(ROOT), "SLURM_CONF": os.environ["SLURM_CONF"]})
+    for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        del here[name]
+    here["PATH"] = f"{Path(sys.executable).parent}:{here['PATH']}"
+    shared = ["--parsable", "--mem=3G", "--cpus-per-task=2", f"--output={log}"]
+    command = ["sbatch", *shared, *options, str(SCRIPTS / batch), *map(str, words)]
+    done = subprocess.run(command, env=here, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def field(job: str, name: str) -> str:
+    """`JobState`, `Restarts` and their like, as SLURM has them of a job."""
+    for word in said("scontrol", "show", "job", job).split():
+        if word.startswith(f"{name}="):
+            return word.partition("=")[2]
+    return ""
+
+
+def ended(job: str, minutes: float) -> str:
+    """How a job ended, its restarts counted in."""
+    ends = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+    wait_until(lambda: field(job, "JobState") in ends, f"job {job}", 60 * minutes)
+    return field(job, "JobState")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--n", type=int, default=600, help="volumes of the release (600)")
+    parser.add_argument("--minutes", type=int, default=4, help="a job's time (4)")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bp-slurm-out-") as name, slurm() as folder:
+        out = Path(name)
+        model = tiny_model(out / "model")
+        printing = ["--n", args.n, "--model", model, "--steps", 2, "--shard-size", 4]
+        printing += ["--quality", "off", "--device", "cpu"]
+        limit = [f"--time={args.minutes}", "--signal=B:TERM@60", "--gpus-per-node=1"]
+
+        log = out / "cut.log"
+        job = submit(log, limit, "generate.sbatch", *printing, "--out", out / "cut")
+        state = ended(job, 60)
+        print(log.read_text())
+        print(f"job {job}: {state} after {field(job, 'Restarts')} restarts")
+        assert state == "COMPLETED"
+        assert int(field(job, "Restarts")) > 0, "it was done before its time was up: a larger --n"
+
+        done = generate(*printing, "--out", out / "whole")
+        assert done.returncode == 0, done.stderr
+        assert files(out / "cut") == files(out / "whole")
+        print(f"byte for byte the release made at once: {len(files(out / 'whole'))} files")
+
+        log = out / "cancelled.log"
+        job = submit(log, limit, "generate.sbatch", *printing, "--out", out / "cancelled")
+        wait_until(lambda: log.exists() and "Ray: 1 of 1" in log.read_text(), "its Ray", 300)
+        said("scancel", job)
+        print(f"job {job}: {ended(job, 5)} after {field(job, 'Restarts')} restarts")
+        assert (field(job, "JobState"), field(job, "Restarts")) == ("CANCELLED", "0")
+
+        log = out / "wrong.log"
+        job = submit(log, limit, "generate.sbatch", "--n", -1, "--out", out / "wrong")
+        print(f"job {job}: {ended(job, 10)}, {field(job, 'ExitCode')}: {log.read_text()}")
+        assert (field(job, "JobState"), field(job, "ExitCode")) == ("FAILED", "2:0")
+        assert not list(Path("/tmp").glob("brainpress-[0-9]*")), "a Ray's folder was left"
+        print(f"logs of SLURM: {sorted(path.name for path in folder.glob('*.log'))}")
+
+
+if __name__ == "__main__":
+    main()
