@@ -30,5 +30,8 @@ for _ in 1 2 3 4 5; do
     # shellcheck disable=SC2086 # words, or none: what ray.sh says a container needs before a command
     $BRAINPRESS_INSIDE ray start "${here[@]}" "${common[@]}" >"$log" 2>&1 && exit 0
     tail -n 5 "$log" >&2
+    if grep -q 'Ray runtime started' "$log"; then
+        break # it ran, and died: what ran on it is lost
+    fi
 done
 exit 1

@@ -20,13 +20,14 @@ on_ray() {
     trap _tell_command TERM
     if _await_nodes; then
         _patiently "$@" || code=$?
+        kill -0 "$_ray" 2>/dev/null || _told="by its Ray, which died"
     else
         code=1
     fi
     kill -TERM "$_ray" 2>/dev/null || true
     wait "$_ray" 2>/dev/null || true
     if [[ -n $_told ]] && ((code != 0 && code != 2)) && _may_go_on; then
-        echo "$(date -Is) job $SLURM_JOB_ID was told to end; it goes back into the queue, and then on"
+        echo "$(date -Is) ended early, $_told: job $SLURM_JOB_ID goes back into the queue, and then on"
         scontrol requeue "$SLURM_JOB_ID"
         sleep 60 # until SLURM ends this script, which is no failure of the job
     fi
@@ -119,7 +120,7 @@ _patiently() {
 }
 
 _tell_command() {
-    _told=yes
+    _told="by SLURM"
     if [[ -n $_command ]]; then
         kill -TERM "$_command" 2>/dev/null || true
     fi

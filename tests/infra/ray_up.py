@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -20,7 +21,7 @@ ROLES = ("brainpress-head", "brainpress-press")
 
 
 def stand_in() -> tuple[str, str]:
-    """What Terraform makes before: two roles, and a group that lets in its owner; its id and a subnet's."""
+    """What Terraform makes before: two roles, and a group for its owner; its id and a subnet's."""
     iam, ec2 = boto3.client("iam"), boto3.client("ec2")
     for name in ROLES:
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=text("aws/trust-policy.json"))
@@ -79,11 +80,8 @@ def main() -> None:
         "AWS_DEFAULT_REGION": "us-west-2",
     }
     os.environ["HOME"] = tempfile.mkdtemp()  # `ray up` keeps its SSH key there
-    os.mkdir(os.path.join(os.environ["HOME"], ".ssh"))
+    Path(os.environ["HOME"], ".ssh").mkdir()
     group, subnet = stand_in()
-    written = text("ray-up-aws.yaml")
-    for name, value in (("sg-" + 17 * "0", group), ("subnet-" + 17 * "0", subnet)):
-        assert name in written
     cluster = load("ray-up-aws.yaml")
     for node in cluster["available_node_types"].values():
         node["node_config"] |= {"SecurityGroupIds": [group], "SubnetIds": [subnet]}

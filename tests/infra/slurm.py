@@ -1,11 +1,11 @@
-"""The SLURM scripts on a real SLURM: munged, slurmctld and two slurmd on this machine, each node with
+"""The SLURM scripts on a real SLURM: munged, slurmctld and two slurmd on this machine, each with
 two GPUs in name. By hand, for it needs root and takes a quarter of an hour:
 
     apt-get install slurm-wlm munge && python -m tests.infra.slurm
 
-A release is printed by a job whose time is up before it is done; it goes back into the queue and on,
-until it is complete, and is then byte for byte the one that was made at once, without SLURM. A job
-that is cancelled stays so. A training that is cut off ends. Nothing is left running, or in /tmp.
+A release is printed by a job whose time is up before it is done; it goes back into the queue and
+on, until it is complete, and is then byte for byte the one that was made at once, without SLURM. A
+job that is cancelled stays so, and one with a wrong option fails. Nothing is left in /tmp.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests import ROOT
-from tests.e2e.running import environment, files, generate, tiny_model
+from tests.e2e.running import environment, files, generate, parts, tiny_model
 from tests.ports import free_ports
 
 SCRIPTS = ROOT / "infra" / "slurm"
@@ -116,7 +117,7 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float) -> No
 
 
 def submit(log: Path, options: list[str], batch: str, *words: object) -> str:
-    """Submit one of the scripts, as on the page, from the root of the checkout; the job's number."""
+    """Submit one of the scripts as on the page, from the checkout's root; the job's number."""
     here = environment({"PYTHONPATH": str(ROOT), "SLURM_CONF": os.environ["SLURM_CONF"]})
     for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
         del here[name]
@@ -142,21 +143,32 @@ def ended(job: str, minutes: float) -> str:
     return field(job, "JobState")
 
 
+def cut_short(job: str) -> None:
+    """Let a job's time be up in one to two minutes; SLURM tells it a minute before."""
+    hours, minutes, _ = (int(part) for part in field(job, "RunTime").split(":"))
+    said("scontrol", "update", f"JobId={job}", f"TimeLimit={60 * hours + minutes + 2}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--n", type=int, default=600, help="volumes of the release (600)")
-    parser.add_argument("--minutes", type=int, default=4, help="a job's time (4)")
+    parser.add_argument("--n", type=int, default=800, help="volumes of the release (800)")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left of a stop
     with tempfile.TemporaryDirectory(prefix="bp-slurm-out-") as name, slurm() as folder:
         out = Path(name)
         model = tiny_model(out / "model")
         printing = ["--n", args.n, "--model", model, "--steps", 2, "--shard-size", 4]
         printing += ["--quality", "off", "--device", "cpu"]
-        limit = [f"--time={args.minutes}", "--signal=B:TERM@60", "--gpus-per-node=1"]
+        limit = ["--time=30", "--signal=B:TERM@60", "--gpus-per-node=1"]
 
         log = out / "cut.log"
         job = submit(log, limit, "generate.sbatch", *printing, "--out", out / "cut")
-        state = ended(job, 60)
+        wait_until(lambda: len(parts(out / "cut")) > 3, "the first shards", 1200)
+        cut_short(job)
+        wait_until(lambda: field(job, "Restarts") == "1", "its going back into the queue", 300)
+        print(f"{len(parts(out / 'cut'))} of {args.n // 4} shards are done where its time was up")
+        said("scontrol", "update", f"JobId={job}", "TimeLimit=30")
+        state = ended(job, 30)
         print(log.read_text())
         print(f"job {job}: {state} after {field(job, 'Restarts')} restarts")
         assert state == "COMPLETED"
@@ -169,7 +181,7 @@ def main() -> None:
 
         log = out / "cancelled.log"
         job = submit(log, limit, "generate.sbatch", *printing, "--out", out / "cancelled")
-        wait_until(lambda: log.exists() and "Ray: 1 of 1" in log.read_text(), "its Ray", 300)
+        wait_until(lambda: log.exists() and "Ray: 1 of 1" in log.read_text(), "its Ray", 600)
         said("scancel", job)
         print(f"job {job}: {ended(job, 5)} after {field(job, 'Restarts')} restarts")
         assert (field(job, "JobState"), field(job, "Restarts")) == ("CANCELLED", "0")

@@ -20,10 +20,10 @@ SCRIPTS = [*sorted(SLURM.glob("*.sbatch")), *sorted(SLURM.glob("*.sh")), INFRA /
 BATCHES = sorted(SLURM.glob("*.sbatch"))
 DEFINITION = text("slurm/brainpress.def")
 # Of `sbatch`, as its manual has them; the scripts' heads and the page use no other.
-SBATCH = set(
-    "account cpus-per-task dependency gpus-per-node job-name mem nodes ntasks-per-node open-mode "
-    "output partition requeue signal time".split()
-)
+SBATCH = {
+    *("account", "cpus-per-task", "dependency", "gpus-per-node", "job-name", "mem", "nodes"),
+    *("ntasks-per-node", "open-mode", "output", "partition", "requeue", "signal", "time"),
+}
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
