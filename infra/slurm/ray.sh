@@ -108,7 +108,8 @@ PYTHON
 # Runs a command and hands SLURM's signal on to it: bash itself acts on one only between commands.
 _patiently() {
     local code=0
-    _inside "$@" <&0 &
+    # shellcheck disable=SC2086 # words, or none
+    (exec $BRAINPRESS_INSIDE "$@") <&0 & # its own process, and no shell's before it
     _command=$!
     while true; do
         code=0
