@@ -24,7 +24,7 @@ fi
 (umask 077 && mkdir -p "$BRAINPRESS_TEMPORARY") # Ray opens its own folder in it to everybody
 trap 'exit 0' TERM
 trap 'rm -rf "$BRAINPRESS_TEMPORARY"' EXIT
-log="$BRAINPRESS_TEMPORARY/start.log"
+log="$BRAINPRESS_TEMPORARY/start-$SLURM_PROCID.log"
 # Ray gives a node 30 seconds to start, which a busy file system may take for its files alone.
 for _ in 1 2 3 4 5; do
     # shellcheck disable=SC2086 # words, or none: what ray.sh says a container needs before a command

@@ -149,50 +149,98 @@ def cut_short(job: str) -> None:
     said("scontrol", "update", f"JobId={job}", f"TimeLimit={60 * hours + minutes + 2}")
 
 
+def printing(out: Path, n: int) -> list[object]:
+    """The options of a small release."""
+    model = out / "model"
+    if not model.exists():
+        tiny_model(model)
+    drawn = ["--steps", 2, "--shard-size", 4, "--quality", "off", "--device", "cpu"]
+    return ["--n", n, "--model", model, *drawn]
+
+
+LIMIT = ["--time=30", "--signal=B:TERM@60", "--gpus-per-node=1"]
+
+
+def time_is_up(out: Path, n: int) -> None:
+    """A job whose time is up goes on by itself, and makes the bytes of one that was not cut off."""
+    log, options = out / "cut.log", printing(out, n)
+    job = submit(log, LIMIT, "generate.sbatch", *options, "--out", out / "cut")
+    wait_until(lambda: len(parts(out / "cut")) > 3, "the first shards", 1200)
+    cut_short(job)
+    wait_until(lambda: field(job, "Restarts") == "1", "its going back into the queue", 300)
+    print(f"{len(parts(out / 'cut'))} of {n // 4} shards are done where its time was up")
+    said("scontrol", "update", f"JobId={job}", "TimeLimit=30")
+    state = ended(job, 30)
+    print(log.read_text())
+    print(f"job {job}: {state} after {field(job, 'Restarts')} restarts")
+    assert (state, field(job, "Restarts")) == ("COMPLETED", "1"), (
+        "if it was done before, a larger --n"
+    )
+    assert "stopped; " in log.read_text(), "the driver was not told"
+    done = generate(*options, "--out", out / "whole")
+    assert done.returncode == 0, done.stderr
+    assert files(out / "cut") == files(out / "whole")
+    print(f"byte for byte the release made at once: {len(files(out / 'whole'))} files")
+
+
+def cancelled(out: Path, n: int) -> None:
+    """A job that somebody cancels does not come back."""
+    log = out / "cancelled.log"
+    words = [*printing(out, n), "--out", out / "cancelled"]
+    job = submit(log, LIMIT, "generate.sbatch", *words)
+    wait_until(lambda: log.exists() and "Ray: 1 of 1" in log.read_text(), "its Ray", 600)
+    said("scancel", job)
+    print(f"job {job}: {ended(job, 5)} after {field(job, 'Restarts')} restarts")
+    assert (field(job, "JobState"), field(job, "Restarts")) == ("CANCELLED", "0")
+
+
+def wrong(out: Path, n: int) -> None:
+    """A wrong option fails the job, once, with brainpress's own exit code."""
+    log = out / "wrong.log"
+    job = submit(log, LIMIT, "generate.sbatch", *printing(out, -1), "--out", out / "wrong")
+    print(f"job {job}: {ended(job, 10)}, {field(job, 'ExitCode')}: {log.read_text()}")
+    assert (field(job, "JobState"), field(job, "ExitCode")) == ("FAILED", "2:0")
+
+
+WHERE = """
+import os, ray
+ray.init(logging_level="ERROR", log_to_driver=False)
+@ray.remote(num_gpus=1, num_cpus=0)
+def where():
+    return os.environ["SLURMD_NODENAME"], os.environ["CUDA_VISIBLE_DEVICES"]
+spread = where.options(scheduling_strategy="SPREAD")
+print("GPUS", sorted(ray.get([spread.remote() for _ in range(2)])))
+"""
+
+
+def nodes(out: Path, n: int) -> None:
+    """One Ray over both nodes, with the GPU of each that SLURM gave."""
+    log, batch = out / "nodes.log", out / "nodes.sbatch"
+    (out / "where.py").write_text(WHERE)
+    source = f"#!/bin/bash\nsource {SCRIPTS}/ray.sh\non_ray python3 {out}/where.py\n"
+    batch.write_text(source)
+    job = submit(log, ["--nodes=2", *LIMIT], str(batch))
+    state = ended(job, 20)
+    print(f"job {job}: {state}\n{log.read_text()}")
+    assert state == "COMPLETED"
+    assert "Ray: 2 of 2 nodes" in log.read_text()
+    assert "GPUS [('n1', '0'), ('n2', '0')]" in log.read_text()
+
+
+SCENARIOS = {"time": time_is_up, "cancel": cancelled, "wrong": wrong, "nodes": nodes}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", nargs="*", help=f"of {', '.join(SCENARIOS)}; all by default")
     parser.add_argument("--n", type=int, default=200, help="volumes of the release (200)")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left of a stop
-    with tempfile.TemporaryDirectory(prefix="bp-slurm-out-") as name, slurm() as folder:
-        out = Path(name)
-        model = tiny_model(out / "model")
-        printing = ["--n", args.n, "--model", model, "--steps", 2, "--shard-size", 4]
-        printing += ["--quality", "off", "--device", "cpu"]
-        limit = ["--time=30", "--signal=B:TERM@60", "--gpus-per-node=1"]
-
-        log = out / "cut.log"
-        job = submit(log, limit, "generate.sbatch", *printing, "--out", out / "cut")
-        wait_until(lambda: len(parts(out / "cut")) > 3, "the first shards", 1200)
-        cut_short(job)
-        wait_until(lambda: field(job, "Restarts") == "1", "its going back into the queue", 300)
-        print(f"{len(parts(out / 'cut'))} of {args.n // 4} shards are done where its time was up")
-        said("scontrol", "update", f"JobId={job}", "TimeLimit=30")
-        state = ended(job, 30)
-        print(log.read_text())
-        print(f"job {job}: {state} after {field(job, 'Restarts')} restarts")
-        assert state == "COMPLETED"
-        assert field(job, "Restarts") == "1", "it was done before its time was up: a larger --n"
-        assert "stopped; " in log.read_text(), "the driver was not told"
-
-        done = generate(*printing, "--out", out / "whole")
-        assert done.returncode == 0, done.stderr
-        assert files(out / "cut") == files(out / "whole")
-        print(f"byte for byte the release made at once: {len(files(out / 'whole'))} files")
-
-        log = out / "cancelled.log"
-        job = submit(log, limit, "generate.sbatch", *printing, "--out", out / "cancelled")
-        wait_until(lambda: log.exists() and "Ray: 1 of 1" in log.read_text(), "its Ray", 600)
-        said("scancel", job)
-        print(f"job {job}: {ended(job, 5)} after {field(job, 'Restarts')} restarts")
-        assert (field(job, "JobState"), field(job, "Restarts")) == ("CANCELLED", "0")
-
-        log = out / "wrong.log"
-        job = submit(log, limit, "generate.sbatch", "--n", -1, "--out", out / "wrong")
-        print(f"job {job}: {ended(job, 10)}, {field(job, 'ExitCode')}: {log.read_text()}")
-        assert (field(job, "JobState"), field(job, "ExitCode")) == ("FAILED", "2:0")
-        assert not list(Path("/tmp").glob("brainpress-[0-9]*")), "a Ray's folder was left"
-        print(f"logs of SLURM: {sorted(path.name for path in folder.glob('*.log'))}")
+    with tempfile.TemporaryDirectory(prefix="bp-slurm-out-") as name, slurm():
+        for what in args.what or SCENARIOS:
+            print(f"--- {what}: {SCENARIOS[what].__doc__}", flush=True)
+            SCENARIOS[what](Path(name), args.n)
+    assert not list(Path("/tmp").glob("brainpress-[0-9]*")), "a Ray's folder was left"
 
 
 if __name__ == "__main__":
