@@ -12,7 +12,9 @@
 on_ray() {
     _own_ray
     local code=0
-    srun --ntasks-per-node=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --kill-on-bad-exit=0 \
+    # In sessions of their own, Ray and the command: SLURM tells the whole process group of this script
+    # that time is nearly up, and without its Ray a command could not end well.
+    setsid srun --ntasks-per-node=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" --kill-on-bad-exit=0 \
         bash "${BRAINPRESS_SLURM:-$SLURM_SUBMIT_DIR/infra/slurm}/node.sh" &
     _ray=$!
     _command=
@@ -109,7 +111,7 @@ PYTHON
 _patiently() {
     local code=0
     # shellcheck disable=SC2086 # words, or none
-    (exec $BRAINPRESS_INSIDE "$@") <&0 & # its own process, and no shell's before it
+    (exec setsid $BRAINPRESS_INSIDE "$@") <&0 & # its own process, and no shell's before it
     _command=$!
     while true; do
         code=0

@@ -24,6 +24,8 @@ from pathlib import Path
 
 from tests import ROOT
 from tests.e2e.running import environment, files, generate, parts, tiny_model
+from tests.e2e.running import job as cli_job
+from tests.e2e.training import checkpoints
 from tests.ports import free_ports
 
 SCRIPTS = ROOT / "infra" / "slurm"
@@ -144,9 +146,10 @@ def ended(job: str, minutes: float) -> str:
 
 
 def cut_short(job: str) -> None:
-    """Let a job's time be up in one to two minutes; SLURM tells it a minute before."""
-    hours, minutes, _ = (int(part) for part in field(job, "RunTime").split(":"))
-    said("scontrol", "update", f"JobId={job}", f"TimeLimit={60 * hours + minutes + 2}")
+    """Let a job's time be up in 40 to 100 seconds; SLURM tells it 60 before."""
+    hours, minutes, seconds = (int(part) for part in field(job, "RunTime").split(":"))
+    limit = 60 * hours + minutes + (1 if seconds < 20 else 2)
+    said("scontrol", "update", f"JobId={job}", f"TimeLimit={limit}")
 
 
 def printing(out: Path, n: int) -> list[object]:
@@ -173,9 +176,7 @@ def time_is_up(out: Path, n: int) -> None:
     state = ended(job, 30)
     print(log.read_text())
     print(f"job {job}: {state} after {field(job, 'Restarts')} restarts")
-    assert (state, field(job, "Restarts")) == ("COMPLETED", "1"), (
-        "if it was done before, a larger --n"
-    )
+    assert (state, field(job, "Restarts")) == ("COMPLETED", "1"), "done before: a larger --n"
     assert "stopped; " in log.read_text(), "the driver was not told"
     done = generate(*options, "--out", out / "whole")
     assert done.returncode == 0, done.stderr
@@ -227,13 +228,41 @@ def nodes(out: Path, n: int) -> None:
     assert "GPUS [('n1', '0'), ('n2', '0')]" in log.read_text()
 
 
-SCENARIOS = {"time": time_is_up, "cancel": cancelled, "wrong": wrong, "nodes": nodes}
+def training(out: Path, n: int) -> None:
+    """A training whose time is up goes on from its last checkpoint."""
+    cohort, run, log = out / "prepared", out / "autoencoder", out / "train.log"
+    asked = ["--cohort", "virtual", "--n", 8, "--validation", 0.25, "--preset", "tiny"]
+    prepared = cli_job("prepare", "--out", cohort, *asked)
+    assert prepared.returncode == 0, prepared.stderr
+    # A worker for each GPU is what the script begins; this machine has none.
+    limit = [*LIMIT[:2], "--gpus-per-node=0"]
+    words = ["train-autoencoder", "--cohort", cohort, "--out", run, "--preset", "tiny"]
+    steps = ["--steps", 3 * n, "--save-every", 10, "--cpus-per-worker", 1, "--workers", 1]
+    job = submit(log, limit, "train.sbatch", *words, *steps)
+    wait_until(lambda: checkpoints(run) > 1, "two checkpoints", 1200)
+    cut_short(job)
+    wait_until(lambda: field(job, "Restarts") == "1", "its going back into the queue", 300)
+    print(f"{checkpoints(run)} checkpoints were there when its time was up")
+    said("scontrol", "update", f"JobId={job}", "TimeLimit=30")
+    state = ended(job, 30)
+    print(f"job {job}: {state} after {field(job, 'Restarts')} restarts\n{log.read_text()}")
+    assert (state, field(job, "Restarts")) == ("COMPLETED", "1"), "done before: a larger --n"
+    assert (run / "autoencoder" / "autoencoder.safetensors").exists()
+
+
+SCENARIOS = {
+    "time": time_is_up,
+    "cancel": cancelled,
+    "wrong": wrong,
+    "nodes": nodes,
+    "train": training,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", nargs="*", help=f"of {', '.join(SCENARIOS)}; all by default")
-    parser.add_argument("--n", type=int, default=200, help="volumes of the release (200)")
+    parser.add_argument("--n", type=int, default=300, help="volumes of the release (300)")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left of a stop
     with tempfile.TemporaryDirectory(prefix="bp-slurm-out-") as name, slurm():
