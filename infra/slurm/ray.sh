@@ -26,14 +26,26 @@ on_ray() {
     else
         code=1
     fi
-    kill -TERM "$_ray" 2>/dev/null || true
-    wait "$_ray" 2>/dev/null || true
+    _end_ray
     if [[ -n $_told ]] && ((code != 0 && code != 2)) && _may_go_on; then
         echo "$(date -Is) ended early, $_told: job $SLURM_JOB_ID goes back into the queue, and then on"
         scontrol requeue "$SLURM_JOB_ID"
         sleep 60 # until SLURM ends this script, which is no failure of the job
     fi
     exit "$code"
+}
+
+# Ends Ray on every node, and lets it put away its folder: told itself, srun would kill it.
+_end_ray() {
+    local second
+    scancel --signal=TERM "$SLURM_JOB_ID.0" 2>/dev/null || true
+    for ((second = 0; second < 30; second++)); do
+        kill -0 "$_ray" 2>/dev/null || break
+        sleep 1
+    done
+    kill -TERM "$_ray" 2>/dev/null || true
+    wait "$_ray" 2>/dev/null || true
+    rm -rf "$BRAINPRESS_TEMPORARY"
 }
 
 # What makes this job's Ray its own; node.sh and Ray read it.

@@ -188,7 +188,7 @@ def time_is_up(out: Path, n: int) -> None:
 
 
 def at_once(*words: object) -> subprocess.CompletedProcess[str]:
-    """Without SLURM. Ray gives itself 30 seconds to start, which a busy machine may need longer for."""
+    """Without SLURM. Ray gives itself 30 seconds to start, and a busy machine may need longer."""
     for _ in range(5):
         done = generate(*words)
         if "timed out during startup" not in done.stderr:
@@ -281,7 +281,8 @@ def main() -> None:
         for what in args.what or SCENARIOS:
             print(f"--- {what}: {SCENARIOS[what].__doc__}", flush=True)
             SCENARIOS[what](Path(name), args.n)
-    assert not list(Path("/tmp").glob("brainpress-[0-9]*")), "a Ray's folder was left"
+    left = [path for path in Path("/tmp").glob("brainpress-*") if path.name[11:].isdecimal()]
+    assert not left, left
 
 
 if __name__ == "__main__":
