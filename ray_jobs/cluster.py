@@ -32,7 +32,7 @@ PATIENCE_SECONDS = 10.0
 # 107 bytes of a Unix socket, less "/ray/session_<time>_<process>/sockets/plasma_store".
 LONGEST_TEMPORARY = 38
 UNREACHED = (
-    "; is it running? One that `ray start` began asks for a token: set RAY_AUTH_MODE=token. "
+    "; is it running? One with a token (~/.ray/auth_token) asks for it: set RAY_AUTH_MODE=token. "
     "RAY_ADDRESS=local uses this machine alone"
 )
 # Between the tracebacks of a chain, the innermost first, in the text of Ray's errors.
