@@ -138,9 +138,9 @@ class Vigil:
         return max(self.patience_seconds, usual) + self.waiting_seconds
 
     def _why(self, seen: _Seen) -> str:
-        if seen.asked is not None and seen.alive:
-            silent = self._time - seen.asked
-            return f"worker hung (no answer for {silent:.0f} s)" * (silent > self.patience_seconds)
+        silent = self._time - seen.asked if seen.asked is not None and seen.alive else 0.0
+        if silent > self.patience_seconds:
+            return f"worker hung (no answer for {silent:.0f} s)"
         if seen.loading is not None:
             loads = self._time - seen.loading
             hangs = loads > self._longest_load()

@@ -70,6 +70,16 @@ def test_a_worker_that_answers_and_stores_nothing_is_hung_by_the_measure_of_the_
     assert clock.vigil.hung() == {0: "worker hung (it answers, and has stored nothing for 71 s)"}
 
 
+def test_one_that_was_asked_just_now_may_hang_all_the_same() -> None:
+    clock = Clock()
+    clock.work(seconds_each=7, volumes=3)
+    for _ in range(71):
+        clock.vigil.answered(0, {0: 3})
+        clock.wait(1)
+        clock.vigil.asked(0)
+    assert clock.vigil.hung()
+
+
 def test_a_slow_model_is_not_shot_before_anything_is_known_of_it() -> None:
     clock = Clock()
     clock.work(seconds_each=4000, volumes=1)
