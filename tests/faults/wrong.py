@@ -78,10 +78,10 @@ def table(gpus: int, kinds: list[str], n: int) -> int:
             for kind in kinds:
                 folder = Path(place, kind.replace(" ", "-"))
                 folder.mkdir()
-                # The second machine's first; its copy of a model is damaged for all its GPUs.
-                bad = range(gpus // 2 if kind == "damaged model" else 1)
+                # The first machine's first; its copy of a model is damaged for all its GPUs.
+                bad = range(gpus - gpus // 2 if kind == "damaged model" else 1)
                 try:
-                    took, told = run(head, folder, model, {f"1/{i}": kind for i in bad}, n)
+                    took, told = run(head, folder, model, {f"0/{i}": kind for i in bad}, n)
                     found, wanted = files(folder / "release"), files(calm / "release")
                     assert found == wanted, "not the undisturbed release"
                     line = f"{took - usual:+6.0f} s  same bytes; {told[:300]}"
