@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from manifests.errors import StorageError
-from manifests.numbers import human_seconds
+from manifests.numbers import counted, human_seconds
 from ray_jobs.generation.driving.actors import (
     PATIENCE_SECONDS,
     in_one_line,
@@ -251,8 +251,8 @@ class Driver:
                 case Rest(place=place, failures=failures, seconds=seconds, reason=reason):
                     self._resting[place] = time.monotonic() + seconds
                     self.progress.say(
-                        f"{place} left out for {human_seconds(seconds)}: {failures} failures in a "
-                        f"row, the last: {reason}"
+                        f"{place} left out for {human_seconds(seconds)}: "
+                        f"{counted(failures, 'failure')} in a row, the last: {reason}"
                     )
                 case GiveUp(shard=shard, attempts=attempts, reason=reason):
                     self.metrics.gave_up()
