@@ -250,6 +250,7 @@ def test_encode_latents_encodes_only_what_is_missing_and_ends_the_same(
     assert (out / "latents" / "sub-V0001.npy").stat().st_mtime_ns == kept
 
 
+@pytest.mark.slow
 def test_the_unusable_are_listed_counted_and_stop_the_run_only_past_the_limit(
     head: RayHead, tmp_path: Path
 ) -> None:
