@@ -65,12 +65,14 @@ class Places:
         seconds = rest_seconds(self.count(place))
         return max(seconds, EXPLORING_SECONDS) if self.unexplored else seconds
 
-    def fatal(self, place: Place, reason: str) -> None:
-        """No worker can load its model on the machine."""
+    def fatal(self, place: Place, reason: str) -> list[Place]:
+        """No worker can load its model on the machine; all devices of it that are known."""
         self._fatal[place.node] = reason
         self._failures.setdefault(place, []).append(None)
-        for other in [other for other in self._failures if other.node == place.node]:
+        condemned = [other for other in self._failures if other.node == place.node]
+        for other in condemned:
             self._condemn(other)
+        return condemned
 
     def worked(self, place: Place) -> None:
         """A shard was committed from there."""

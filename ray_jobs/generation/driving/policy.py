@@ -242,8 +242,9 @@ class Policy:
             self._places.gone(place.node)
             return [*self._told(held[:1], place, event.reason), *self._fill()]
         if event.fatal:
-            self._places.fatal(place, event.reason)
-            return [*self._rest(place, event.reason), *self._fill()]
+            condemned = self._places.fatal(place, event.reason)
+            rests = [rest for other in condemned for rest in self._rest(other, event.reason)]
+            return [*rests, *self._fill()]
         if not held:
             return [*self._device_failed(place, None, event.reason), *self._fill()]
         if held[0] in self._queue:
