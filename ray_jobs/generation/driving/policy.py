@@ -105,8 +105,7 @@ class Policy:
         self._queue: deque[int] = deque(shards)
         self._wanted = len(self._queue)
         self._most = config.workers
-        self._real_room = config.room or config.workers
-        self._room = max(config.workers, self._real_room)
+        self._room = config.room or config.workers
         self._workers: dict[int, _Worker] = {}  # that live
         self._place_of: dict[int, Place] = {}  # of all that ever were
         self._next_worker = 0
@@ -151,8 +150,7 @@ class Policy:
             case Room(workers=workers, devices=devices):
                 if self.config.grows:
                     self._most = max(self._most, workers)
-                self._room, self._places.there = max(self._most, workers), devices
-                self._real_room = workers
+                self._room, self._places.there = workers, devices
                 return self._fill()
             case StopAsked():
                 self._stopping = True
@@ -231,7 +229,8 @@ class Policy:
 
     def _died(self, event: WorkerDied) -> list[Decision]:
         held, place = self._forget(event.worker), self._place_of.get(event.worker)
-        self._put_back(held)
+        blamed = held and not (event.with_its_machine or event.fatal)
+        self._put_back(held[1:] if blamed else held)
         if place is None:
             self._unplaced_in_a_row += 1
             if self._unplaced_in_a_row >= 2 * self._most + 4:
@@ -247,8 +246,6 @@ class Policy:
             return [*rests, *self._fill()]
         if not held:
             return [*self._device_failed(place, None, event.reason), *self._fill()]
-        if held[0] in self._queue:
-            self._queue.remove(held[0])
         return self._failed(held[0], place, event.reason)
 
     def _failed(self, shard: int, place: Place, reason: str) -> list[Decision]:
@@ -316,7 +313,7 @@ class Policy:
         in_hand = sum(len(worker.held) for worker in self._workers.values())
         need = min(self._most, in_hand + len(self._queue))
         decisions += self._wake(need)
-        while self._active() < need and len(self._workers) < self._room:
+        while self._active() < need and len(self._workers) < self._limit:
             self._workers[self._next_worker] = _Worker()
             decisions.append(Start(worker=self._next_worker))
             self._next_worker += 1
@@ -374,7 +371,12 @@ class Policy:
     def _more_to_come(self) -> bool:
         """Whether a device may be had on which nothing was tried yet."""
         waiting = any(worker.place is None for worker in self._workers.values())
-        return self._places.unexplored or (waiting and len(self._workers) > self._real_room)
+        return self._places.unexplored or (waiting and len(self._workers) > self._room)
+
+    @property
+    def _limit(self) -> int:
+        """How many workers may be started: some may wait for machines to come."""
+        return max(self._most, self._room)
 
     def _active(self) -> int:
         return sum(not worker.parked for worker in self._workers.values())
@@ -388,7 +390,7 @@ class Policy:
         waiting = len(living) - len(parked)
         if not self._queue or not parked or any(w.place and not w.parked for w in living):
             return False
-        if not waiting and len(living) < self._room:
+        if not waiting and len(living) < self._limit:
             return False  # another may be placed elsewhere
         if self._places.nothing_expected(*self._places.known, more=2 if waiting else 0):
             return True
