@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,30 +25,58 @@ def write(folder: Path, groups: Groups, meta: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, tensors in groups.items():
         plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-        save_file(plain, folder / f"{name}.safetensors")
+        save_file(plain, _file(folder, name))
     side = folder / f".{META}"
     side.write_text(json.dumps({**meta, "groups": sorted(groups)}, indent=1))
     os.replace(side, folder / META)
 
 
-def read(folder: Path) -> tuple[Groups, dict[str, Any]]:
-    """The inverse of `write`.
+def look(folder: Path) -> dict[str, Any]:
+    """The metadata of a complete checkpoint, whose tensors are not read.
 
     Raises:
         LdmError: no complete checkpoint there.
     """
-    from safetensors import SafetensorError
+    from safetensors import safe_open
+
+    with _complete(folder):
+        meta: dict[str, Any] = json.loads((folder / META).read_text())
+        for name in meta["groups"]:
+            with safe_open(_file(folder, name), framework="pt"):  # which checks its length
+                pass
+    return meta
+
+
+def read(folder: Path, only: Sequence[str] = ()) -> tuple[Groups, dict[str, Any]]:
+    """The inverse of `write`, of all groups or of those named.
+
+    Raises:
+        LdmError: no complete checkpoint there.
+    """
     from safetensors.torch import load_file
 
-    try:
+    with _complete(folder):
         meta: dict[str, Any] = json.loads((folder / META).read_text())
-        groups = {name: load_file(folder / f"{name}.safetensors") for name in meta["groups"]}
+        groups = {name: load_file(_file(folder, name)) for name in only or meta["groups"]}
+    return groups, meta
+
+
+def _file(folder: Path, group: str) -> Path:
+    return folder / f"{group}.safetensors"
+
+
+@contextmanager
+def _complete(folder: Path) -> Iterator[None]:
+    """What is missing or damaged of a checkpoint becomes one line."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise LdmError(
             f"{folder}: not a complete checkpoint ({type(error).__name__}: {error}); "
             "remove it and run the same command again"
         ) from error
-    return groups, meta
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:

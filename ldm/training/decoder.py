@@ -4,6 +4,7 @@ validation."""
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -343,3 +344,11 @@ class DecoderValidation:
         power = dict(zip(DRAWN_POWER, (seen.power / self._power).tolist(), strict=True))
         kurtosis = (seen.kurtosis - self._kurtosis).tolist()
         return power | dict(zip(DRAWN_KURTOSIS, kurtosis, strict=True))
+
+
+def unlikeness(found: dict[str, float]) -> float:
+    """By how much drawn volumes' texture differs from people's, of what `DecoderValidation` finds:
+    the mean over bands of |log power ratio| and of the difference of kurtosis, added."""
+    power = [abs(math.log(max(found[name], 1e-6))) for name in DRAWN_POWER]
+    kurtosis = [abs(found[name]) for name in DRAWN_KURTOSIS]
+    return sum(power) / len(power) + sum(kurtosis) / len(kurtosis)

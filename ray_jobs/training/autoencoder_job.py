@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from pathlib import Path
 from typing import Any
 
 from ldm.training.config import TrainingConfig
@@ -15,9 +14,11 @@ from ray_jobs.encoding import autoencoder_folder
 from ray_jobs.files import output_folder
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training import features_job
-from ray_jobs.training.fit import fit, is_finished, mark_finished, same_run
+from ray_jobs.training.fitting.fit import fit
+from ray_jobs.training.fitting.identity import is_finished, mark_finished, same_run
+from ray_jobs.training.fitting.lease import held
 from ray_jobs.training.inputs import training_cohort, validation_volumes
-from ray_jobs.training.options import WorkerGroup, configure
+from ray_jobs.training.options import Keeping, WorkerGroup, configure
 from ray_jobs.training.start import autoencoder_start, begin
 
 PREVIEW_VOLUMES = 3  # held-out ones
@@ -38,6 +39,7 @@ def train_autoencoder(args: argparse.Namespace) -> int:
     )
     cohort = training_cohort(args.cohort, chosen.grid, args.preset)
     start = autoencoder_start(args.start, chosen.autoencoder) if args.start else None
+    keeping = Keeping.of(args)
     out = output_folder(args.out, what="a training run")
     identity = {
         "kind": "autoencoder",
@@ -50,46 +52,48 @@ def train_autoencoder(args: argparse.Namespace) -> int:
     }
     result = out / autoencoder_folder.FOLDER / autoencoder_folder.CONFIG
     command = command_line("train-autoencoder", args)
-    if is_finished(out, identity, result, config.steps, None):
-        print(f"{out}: already trained for {config.steps} steps; nothing left to do")
-        return 0
-    same_run(out, identity)
-    if start:
-        start.put(out)
-    with cluster.session():
-        spec = {
-            "cohort": cohort.where,
-            "preset": chosen.to_json(),
-            "config": config.to_json(),
-            "perceptual": features_job.provide(chosen, source, cohort, config.seed, args),
-            "started": start is not None,
-            "out": str(out),
-        }
-        groups, meta = fit(worker, spec, identity, out, WorkerGroup.of(args))
-    from ldm.networks import Autoencoder
+    with held(out) as lease:
+        if is_finished(out, identity, result, config.steps, None, keeping.take):
+            print(f"{out}: already trained for {config.steps} steps; nothing left to do")
+            return 0
+        same_run(out, identity)
+        if start:
+            start.put(out)
+        with cluster.session():
+            spec = {
+                "cohort": cohort.where,
+                "preset": chosen.to_json(),
+                "config": config.to_json(),
+                "perceptual": features_job.provide(
+                    chosen, source, cohort, config.seed, args, keeping
+                ),
+                "started": start is not None,
+            }
+            fitted = fit(worker, spec, identity, out, WorkerGroup.of(args), keeping, lease)
+        from ldm.networks import Autoencoder
 
-    network = Autoencoder(chosen.autoencoder)
-    network.load_state_dict(groups["average"])
-    training = {
-        "cohort": cohort.source,
-        "subjects": len(cohort.split("train")),
-        "steps": meta["step"],
-        "command": command,
-        "config": config.to_json(),
-        **({"perceptual": source} if config.perceptual_weight else {}),
-        **({"from": start.told()} if start else {}),
-        "history": meta["history"],
-    }
-    autoencoder_folder.write(out, network, cohort.grid, training)
-    mark_finished(out, meta["step"], None)
-    last = meta["history"][-1]
-    fine = f", {last[FINE]:.0%} of their power at {FINE_BAND}" if FINE in last else ""
-    print(
-        f"{out / 'autoencoder'}: {meta['step']} steps; held-out subjects reconstruct with "
-        f"PSNR {last['psnr']:.2f} dB, SSIM {last['ssim']:.4f}, {last['edges']:.0%} of their edges"
-        f"{fine}"
-    )
-    return 0
+        network = Autoencoder(chosen.autoencoder)
+        network.load_state_dict(fitted.weights)
+        training = {
+            "cohort": cohort.source,
+            "subjects": len(cohort.split("train")),
+            "steps": fitted.step,
+            "command": command,
+            "config": config.to_json(),
+            **({"perceptual": source} if config.perceptual_weight else {}),
+            **({"from": start.told()} if start else {}),
+            "history": fitted.history,
+        }
+        autoencoder_folder.write(out, network, cohort.grid, training)
+        mark_finished(out, fitted.reached, None, keeping.take)
+        last = fitted.history[-1]
+        fine = f", {last[FINE]:.0%} of their power at {FINE_BAND}" if FINE in last else ""
+        print(
+            f"{out / 'autoencoder'}: {fitted.step} steps; held-out subjects reconstruct with "
+            f"PSNR {last['psnr']:.2f} dB, SSIM {last['ssim']:.4f}, {last['edges']:.0%} of their "
+            f"edges{fine}"
+        )
+        return 0
 
 
 def _kl_weight_a_value(chosen: Preset, config: TrainingConfig) -> float:
@@ -116,7 +120,7 @@ def worker(spec: dict[str, Any]) -> None:
     from ldm.training.perceptual import OFF, open_distance
     from ldm.volumes.conversion import read_volume
     from ldm.volumes.previews import mosaic
-    from ray_jobs.training.worker import run_worker
+    from ray_jobs.training.fitting.worker import run_worker
 
     chosen = Preset.from_json(spec["preset"])
     config = TrainingConfig.from_json(spec["config"])
@@ -142,7 +146,7 @@ def worker(spec: dict[str, Any]) -> None:
 
     torch.manual_seed(config.seed)
     network = Autoencoder(chosen.autoencoder)
-    begin(network, Path(spec["out"]), spec["started"])
+    begin(network, spec["place"].out, spec["started"])
     critic = PatchCritic(chosen.critic) if config.adversarial_weight else None
     volumes = cohort.volumes("train")
     task = (
@@ -150,4 +154,13 @@ def worker(spec: dict[str, Any]) -> None:
         if critic is None
         else AdversarialAutoencoderTask(volumes, config, latent_shape(chosen), critic, distance)
     )
-    run_worker(network, config, task, check, preview, Path(spec["out"]), spec["threads"], critic)
+    run_worker(
+        network,
+        config,
+        task,
+        check,
+        preview,
+        spec["place"],
+        score=lambda found: found["l1"],
+        critic=critic,
+    )

@@ -25,9 +25,11 @@ from ray_jobs.errors import JobError
 from ray_jobs.files import output_folder
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training import draws
-from ray_jobs.training.fit import fit, is_finished, mark_finished, same_run
+from ray_jobs.training.fitting.fit import Fitted, fit
+from ray_jobs.training.fitting.identity import is_finished, mark_finished, same_run
+from ray_jobs.training.fitting.lease import held
 from ray_jobs.training.inputs import training_cohort, validation_volumes
-from ray_jobs.training.options import WorkerGroup, configure
+from ray_jobs.training.options import Keeping, WorkerGroup, configure
 
 PREVIEW_VOLUMES = 3  # held-out ones given back, and as many drawn
 VALIDATION_VOLUMES = 8  # held-out ones, and as many drawn: their figures by band take seconds each
@@ -65,6 +67,7 @@ def train_decoder(args: argparse.Namespace) -> int:
     if not 0 < truncation < steps:
         raise JobError(f"--truncation {truncation}: expected a time step of 1 to {steps - 1}")
     finished = draws.truncated(described, truncation)
+    keeping = Keeping.of(args)
     out = output_folder(args.out, what="a training run")
     identity = {
         "kind": "decoder",
@@ -78,35 +81,35 @@ def train_decoder(args: argparse.Namespace) -> int:
         "training": config.identity(),
     }
     about = {"name": args.name or described.name}
-    if is_finished(out, identity, out / "model" / CONFIG, config.steps, about):
-        print(f"{out}: already trained for {config.steps} steps; nothing left to do")
+    with held(out) as lease:
+        if is_finished(out, identity, out / "model" / CONFIG, config.steps, about, keeping.take):
+            print(f"{out}: already trained for {config.steps} steps; nothing left to do")
+            return 0
+        same_run(out, identity)
+        group = WorkerGroup.of(args)
+        held_out = min(len(cohort.split("validation")), VALIDATION_VOLUMES)
+        model = _absolute(args.model)
+        draws.provide(model, truncation, args.draws + held_out, config.seed, out, group)
+        spec = {
+            "cohort": cohort.where,
+            "preset": chosen.to_json(),
+            "config": config.to_json(),
+            "model": model,
+            "truncation": truncation,
+            "draws": args.draws,
+        }
+        fitted = fit(worker, spec, identity, out, group, keeping, lease)
+        training = {**on_card(chosen), **_training(args, cohort, config, fitted)}
+        written = _write(out, args, finished, cohort, chosen.refiner, fitted.weights, training)
+        mark_finished(out, fitted.reached, about, keeping.take)
+        size = sum(entry["bytes"] for entry in written.files.values()) / 1e6
+        last = fitted.history[-1]
+        print(
+            f"{out / 'model'}: {fitted.step} steps; volumes that it draws have "
+            f"{last[SHARP]:.0%} of people's power at {SHARP_BAND}, {size:.1f} MB; print with it: "
+            f"brainpress generate --model {shlex.quote(str(out / 'model'))} --n 16 --out release"
+        )
         return 0
-    same_run(out, identity)
-    group = WorkerGroup.of(args)
-    held_out = min(len(cohort.split("validation")), VALIDATION_VOLUMES)
-    model = _absolute(args.model)
-    draws.provide(model, truncation, args.draws + held_out, config.seed, out, group)
-    spec = {
-        "cohort": cohort.where,
-        "preset": chosen.to_json(),
-        "config": config.to_json(),
-        "model": model,
-        "truncation": truncation,
-        "draws": args.draws,
-        "out": str(out),
-    }
-    groups, meta = fit(worker, spec, identity, out, group)
-    training = {**on_card(chosen), **_training(args, cohort, config, meta)}
-    written = _write(out, args, finished, cohort, chosen.refiner, groups["average"], training)
-    mark_finished(out, meta["step"], about)
-    size = sum(entry["bytes"] for entry in written.files.values()) / 1e6
-    last = meta["history"][-1]
-    print(
-        f"{out / 'model'}: {meta['step']} steps; volumes that it draws have {last[SHARP]:.0%} of "
-        f"people's power at {SHARP_BAND}, {size:.1f} MB; print with it: brainpress generate "
-        f"--model {shlex.quote(str(out / 'model'))} --n 16 --out release"
-    )
-    return 0
 
 
 def _latent_diffusion(source: str, grid: Grid, name: str) -> ModelDescription:
@@ -221,7 +224,7 @@ def _checks(
 
 
 def _training(
-    args: argparse.Namespace, cohort: PreparedCohort, config: TrainingConfig, meta: dict[str, Any]
+    args: argparse.Namespace, cohort: PreparedCohort, config: TrainingConfig, fitted: Fitted
 ) -> dict[str, Any]:
     """The card's account of this stage."""
     return {
@@ -229,9 +232,9 @@ def _training(
         "subjects": len(cohort.split("train")),
         "held_out": len(cohort.split("validation")),
         "draws": args.draws,
-        "steps": meta["step"],
+        "steps": fitted.step,
         "config": config.to_json(),
-        "history": meta["history"],
+        "history": fitted.history,
     }
 
 
@@ -248,10 +251,11 @@ def worker(spec: dict[str, Any]) -> None:
         DecoderTask,
         DecoderValidation,
         Denoised,
+        unlikeness,
         with_refiner,
     )
     from ldm.volumes.previews import mosaic
-    from ray_jobs.training.worker import run_worker
+    from ray_jobs.training.fitting.worker import run_worker
 
     config = TrainingConfig.from_json(spec["config"])
     cohort = PreparedCohort.open(spec["cohort"])
@@ -260,7 +264,7 @@ def worker(spec: dict[str, Any]) -> None:
     described = draws.truncated(model.description, spec["truncation"])
     denoised = Denoised.of(model, Schedule.from_json(described.schedule))
     held_out = validation_volumes(cohort)[:VALIDATION_VOLUMES]
-    drawn = draws.paths(Path(spec["out"]), spec["draws"] + len(held_out))
+    drawn = draws.paths(spec["place"].out, spec["draws"] + len(held_out))
     validation = DecoderValidation(
         held_out,
         told(cohort, described, "validation")[: len(held_out)],
@@ -294,5 +298,12 @@ def worker(spec: dict[str, Any]) -> None:
     )
     decoder = Decoder(autoencoder)
     run_worker(
-        decoder, config, task, validation, preview, Path(spec["out"]), spec["threads"], critic
+        decoder,
+        config,
+        task,
+        validation,
+        preview,
+        spec["place"],
+        score=unlikeness,
+        critic=critic,
     )

@@ -29,8 +29,10 @@ from ray_jobs.training.conditions import (
     conditions,
     tell_distribution,
 )
-from ray_jobs.training.fit import fit, is_finished, mark_finished, same_run
-from ray_jobs.training.options import WorkerGroup, about_model, configure
+from ray_jobs.training.fitting.fit import Fitted, fit
+from ray_jobs.training.fitting.identity import is_finished, mark_finished, same_run
+from ray_jobs.training.fitting.lease import held
+from ray_jobs.training.options import Keeping, WorkerGroup, about_model, configure
 from ray_jobs.training.start import Start, begin, carried_conditions, denoiser_start
 
 # Held-out subjects that validation reads at most; samples in a preview and their DDIM steps.
@@ -51,6 +53,7 @@ def train_diffusion(args: argparse.Namespace) -> int:
     _check_autoencoder(args, chosen, trained)
     rising = preview_covariate(latents.schema, args.preview)
     check_missing(latents, config)
+    keeping = Keeping.of(args)
     out = output_folder(args.out, what="a training run")
     network = denoiser_config(chosen, latents, config)
     start = denoiser_start(args.start, network, chosen.schedule) if args.start else None
@@ -66,45 +69,45 @@ def train_diffusion(args: argparse.Namespace) -> int:
     }
     cohort_distribution(latents)  # a cohort too small for one is told before the training
     about = about_model(args, latents.source)
-    if is_finished(out, identity, out / "model" / CONFIG, config.steps, about):
-        print(f"{out}: already trained for {config.steps} steps; nothing left to do")
-        return 0
-    same_run(out, identity)
-    tell_distribution(latents)
-    if start:
-        start.put(out)
-    spec = {
-        "latents": str(latents.folder),
-        "preset": chosen.to_json(),
-        "config": config.to_json(),
-        "network": network.to_json(),
-        "started": start is not None,
-        "preview": rising,
-        "out": str(out),
-    }
-    groups, meta = fit(worker, spec, identity, out, WorkerGroup.of(args))
-    from ldm.models.latent_diffusion import save
-    from ldm.networks import Denoiser
+    with held(out) as lease:
+        if is_finished(out, identity, out / "model" / CONFIG, config.steps, about, keeping.take):
+            print(f"{out}: already trained for {config.steps} steps; nothing left to do")
+            return 0
+        same_run(out, identity)
+        tell_distribution(latents)
+        if start:
+            start.put(out)
+        spec = {
+            "latents": str(latents.folder),
+            "preset": chosen.to_json(),
+            "config": config.to_json(),
+            "network": network.to_json(),
+            "started": start is not None,
+            "preview": rising,
+        }
+        fitted = fit(worker, spec, identity, out, WorkerGroup.of(args), keeping, lease)
+        from ldm.models.latent_diffusion import save
+        from ldm.networks import Denoiser
 
-    denoiser = Denoiser(network)
-    denoiser.load_state_dict(groups["average"])
-    told = {"from": start.told()} if start else {}
-    card = {**about, "training": {**_training(args, chosen, latents, config, meta), **told}}
-    described = save(
-        out / "model",
-        describe_model(args.name, card, chosen, network, latents),
-        trained.network(),
-        denoiser,
-    )
-    mark_finished(out, meta["step"], about)
-    size = sum(entry["bytes"] for entry in described.files.values()) / 1e6
-    print(
-        f"{out / 'model'}: {meta['step']} steps, validation loss "
-        f"{meta['history'][-1]['loss']:.4f}, {size:.1f} MB; "
-        f"print with it: brainpress generate --model {shlex.quote(str(out / 'model'))} "
-        "--n 16 --out release"
-    )
-    return 0
+        denoiser = Denoiser(network)
+        denoiser.load_state_dict(fitted.weights)
+        told = {"from": start.told()} if start else {}
+        card = {**about, "training": {**_training(args, chosen, latents, config, fitted), **told}}
+        described = save(
+            out / "model",
+            describe_model(args.name, card, chosen, network, latents),
+            trained.network(),
+            denoiser,
+        )
+        mark_finished(out, fitted.reached, about, keeping.take)
+        size = sum(entry["bytes"] for entry in described.files.values()) / 1e6
+        print(
+            f"{out / 'model'}: {fitted.step} steps, validation loss "
+            f"{fitted.history[-1]['loss']:.4f}, {size:.1f} MB; "
+            f"print with it: brainpress generate --model {shlex.quote(str(out / 'model'))} "
+            "--n 16 --out release"
+        )
+        return 0
 
 
 def _check_autoencoder(
@@ -240,7 +243,7 @@ def _training(
     chosen: Preset,
     latents: EncodedCohort,
     config: TrainingConfig,
-    meta: dict[str, Any],
+    fitted: Fitted,
 ) -> dict[str, Any]:
     """The card's account of the training: commands, data, seeds, losses."""
     autoencoder = latents.autoencoder.training
@@ -258,9 +261,9 @@ def _training(
         "commands": [command for command in commands if command],
         "autoencoder": {k: v for k, v in autoencoder.items() if k not in ("command", "cohort")},
         "diffusion": {
-            "steps": meta["step"],
+            "steps": fitted.step,
             "config": config.to_json(),
-            "history": meta["history"],
+            "history": fitted.history,
         },
     }
 
@@ -275,7 +278,7 @@ def worker(spec: dict[str, Any]) -> None:
     from ldm.training.diffusion import DiffusionTask
     from ldm.volumes.conversion import dequantise
     from ldm.volumes.previews import sweep
-    from ray_jobs.training.worker import run_worker
+    from ray_jobs.training.fitting.worker import run_worker
 
     chosen = Preset.from_json(spec["preset"])
     config = TrainingConfig.from_json(spec["config"])
@@ -311,13 +314,13 @@ def worker(spec: dict[str, Any]) -> None:
 
     torch.manual_seed(config.seed)
     denoiser = Denoiser(network)
-    begin(denoiser, Path(spec["out"]), spec["started"])
+    begin(denoiser, spec["place"].out, spec["started"])
     run_worker(
         denoiser,
         config,
         task("train"),
         check,
         preview,
-        Path(spec["out"]),
-        spec["threads"],
+        spec["place"],
+        score=lambda found: found["loss"],
     )

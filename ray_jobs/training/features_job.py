@@ -13,9 +13,11 @@ from ldm.training.perceptual import COHORT, OFF, open_distance, source_digest
 from ldm.training.presets import Preset
 from ray_jobs.errors import JobError
 from ray_jobs.preparation.cohort import PreparedCohort
-from ray_jobs.training.fit import fit, is_finished, mark_finished
+from ray_jobs.training.fitting.fit import fit
+from ray_jobs.training.fitting.identity import LAST, is_finished, mark_finished
+from ray_jobs.training.fitting.lease import held
 from ray_jobs.training.inputs import validation_volumes
-from ray_jobs.training.options import WorkerGroup
+from ray_jobs.training.options import Keeping, WorkerGroup
 
 FOLDER = "perceptual"
 PREVIEW_VOLUMES = 3
@@ -73,7 +75,12 @@ def _config(chosen: Preset, seed: int) -> TrainingConfig:
 
 
 def provide(
-    chosen: Preset, source: str, cohort: PreparedCohort, seed: int, args: argparse.Namespace
+    chosen: Preset,
+    source: str,
+    cohort: PreparedCohort,
+    seed: int,
+    args: argparse.Namespace,
+    keeping: Keeping,
 ) -> str:
     """What `open_distance` takes: the source itself once it is known to open, or the `perceptual/`
     of this run, trained now unless it is there already.
@@ -100,24 +107,24 @@ def provide(
         "cohort": cohort.where,
         "preset": chosen.to_json(),
         "config": config.to_json(),
-        "out": str(out),
     }
     group = WorkerGroup.of(args)
     if config.batch_size % group.workers:
         group = replace(group, workers=1)
-    groups, meta = fit(worker, spec, fields, out, group)
+    with held(out) as lease:
+        fitted = fit(worker, spec, fields, out, group, replace(keeping, take=LAST), lease)
     from ldm.training.features import FeatureNetwork
     from ldm.training.perceptual import write_features
 
     network = FeatureNetwork(chosen.features)
-    network.load_state_dict(groups["average"])
-    last = meta["history"][-1]
+    network.load_state_dict(fitted.weights)
+    last = fitted.history[-1]
     write_features(
         out,
         network,
-        {"cohort": cohort.source, "steps": meta["step"], "history": meta["history"]},
+        {"cohort": cohort.source, "steps": fitted.step, "history": fitted.history},
     )
-    mark_finished(out, meta["step"], None)
+    mark_finished(out, fitted.reached, None)
     print(
         f"{out}: features of the perceptual term; held-out pieces with an error of "
         f"{last['l1_spoilt']:.4f} are restored to {last['l1']:.4f}, rising blur is told in "
@@ -135,7 +142,7 @@ def worker(spec: dict[str, Any]) -> None:
     from ldm import noise
     from ldm.training.features import FeatureNetwork, FeatureTask, piece, spoil, validate
     from ldm.volumes.previews import mosaic
-    from ray_jobs.training.worker import run_worker
+    from ray_jobs.training.fitting.worker import run_worker
 
     chosen = Preset.from_json(spec["preset"])
     config = TrainingConfig.from_json(spec["config"])
@@ -161,4 +168,12 @@ def worker(spec: dict[str, Any]) -> None:
     torch.manual_seed(config.seed)
     task = FeatureTask(cohort.volumes("train"), chosen.features, config)
     network = FeatureNetwork(chosen.features)
-    run_worker(network, config, task, check, preview, Path(spec["out"]), spec["threads"])
+    run_worker(
+        network,
+        config,
+        task,
+        check,
+        preview,
+        spec["place"],
+        score=lambda found: found["l1"],
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,11 @@ from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
 from ray_jobs.files import output_folder
 from ray_jobs.preparation.cohort import PreparedCohort
-from ray_jobs.training.fit import fit, is_finished, mark_finished
+from ray_jobs.training.fitting.fit import Fitted, fit
+from ray_jobs.training.fitting.identity import is_finished, mark_finished
+from ray_jobs.training.fitting.lease import held
 from ray_jobs.training.inputs import training_cohort, validation_volumes
-from ray_jobs.training.options import WorkerGroup, about_model, configure
+from ray_jobs.training.options import Keeping, WorkerGroup, about_model, configure
 
 PREVIEW_SAMPLES, PREVIEW_PAIRS = 6, 3  # the pairs of held-out volumes
 # How far beyond the training volumes' figures a sample's may lie, in ranges of theirs. A baseline
@@ -43,6 +44,7 @@ def train_gan(args: argparse.Namespace) -> int:
             f"{args.cohort} holds {', '.join(cohort.suffixes)}: this model takes no covariates, "
             "and nobody could tell which contrast it draws; prepare one with --suffix"
         )
+    keeping = Keeping.of(args)
     out = output_folder(args.out, what="a training run")
     identity = {
         "kind": args.kind,
@@ -53,36 +55,36 @@ def train_gan(args: argparse.Namespace) -> int:
     }
     otherwise = f"Unconditional 3D {args.kind}, a baseline."
     about = about_model(args, cohort.source, otherwise)
-    if is_finished(out, identity, out / "model" / CONFIG, config.steps, about):
-        print(f"{out}: already trained for {config.steps} steps; nothing left to do")
-        return 0
-    spec = {
-        "cohort": cohort.where,
-        "kind": args.kind,
-        "preset": args.preset,
-        "config": config.to_json(),
-        "out": str(out),
-    }
-    groups, meta = fit(worker, spec, identity, out, WorkerGroup.of(args))
-    from ldm.gan.model import save_gan
-    from ldm.gan.tasks import network_of
-    from ldm.gan.validation import generator_of
+    with held(out) as lease:
+        if is_finished(out, identity, out / "model" / CONFIG, config.steps, about, keeping.take):
+            print(f"{out}: already trained for {config.steps} steps; nothing left to do")
+            return 0
+        spec = {
+            "cohort": cohort.where,
+            "kind": args.kind,
+            "preset": args.preset,
+            "config": config.to_json(),
+        }
+        fitted = fit(worker, spec, identity, out, WorkerGroup.of(args), keeping, lease)
+        from ldm.gan.model import save_gan
+        from ldm.gan.tasks import network_of
+        from ldm.gan.validation import generator_of
 
-    network = network_of(args.kind, chosen.generator, chosen.critic)
-    network.load_state_dict(groups["average"])
-    card = {**about, "training": _training(args, cohort, config, meta)}
-    described = save_gan(
-        out / "model", describe_model(args.name, card, chosen, cohort), generator_of(network)
-    )
-    mark_finished(out, meta["step"], about)
-    size = sum(entry["bytes"] for entry in described.files.values()) / 1e6
-    figures = _figures(card["training"]["gan"])
-    print(
-        f"{out / 'model'}: {meta['step']} steps, {figures}, {size:.1f} MB; "
-        f"print with it: brainpress generate --model {shlex.quote(str(out / 'model'))} "
-        "--n 16 --out release"
-    )
-    return 0
+        network = network_of(args.kind, chosen.generator, chosen.critic)
+        network.load_state_dict(fitted.weights)
+        card = {**about, "training": _training(args, cohort, config, fitted)}
+        described = save_gan(
+            out / "model", describe_model(args.name, card, chosen, cohort), generator_of(network)
+        )
+        mark_finished(out, fitted.reached, about, keeping.take)
+        size = sum(entry["bytes"] for entry in described.files.values()) / 1e6
+        figures = _figures(card["training"]["gan"])
+        print(
+            f"{out / 'model'}: {fitted.step} steps, {figures}, {size:.1f} MB; "
+            f"print with it: brainpress generate --model {shlex.quote(str(out / 'model'))} "
+            "--n 16 --out release"
+        )
+        return 0
 
 
 def describe_model(
@@ -109,7 +111,7 @@ def bounds(cohort: PreparedCohort) -> Bounds:
 
 
 def _training(
-    args: argparse.Namespace, cohort: PreparedCohort, config: TrainingConfig, meta: dict[str, Any]
+    args: argparse.Namespace, cohort: PreparedCohort, config: TrainingConfig, fitted: Fitted
 ) -> dict[str, Any]:
     """The card's account of the training: commands, data, seeds, losses."""
     commands = (cohort.source.get("command"), command_line("train-gan", args))
@@ -121,9 +123,9 @@ def _training(
         "commands": [command for command in commands if command],
         "gan": {
             "kind": args.kind,
-            "steps": meta["step"],
+            "steps": fitted.step,
             "config": config.to_json(),
-            "history": meta["history"],
+            "history": fitted.history,
             "likeness_of_held_out": likeness_of_held_out(cohort),
         },
     }
@@ -160,7 +162,7 @@ def worker(spec: dict[str, Any]) -> None:
     from ldm.gan.validation import generator_of, samples, validate
     from ldm.volumes.conversion import read_volume
     from ldm.volumes.previews import mosaic
-    from ray_jobs.training.worker import run_worker
+    from ray_jobs.training.fitting.worker import run_worker
 
     chosen = gan_preset(spec["preset"])
     config = TrainingConfig.from_json(spec["config"])
@@ -188,4 +190,13 @@ def worker(spec: dict[str, Any]) -> None:
             titles += [f"held out {number + 1}", "reconstruction"]
         return mosaic(pictures, titles)
 
-    run_worker(network, config, task, check, preview, Path(spec["out"]), spec["threads"], critic)
+    run_worker(
+        network,
+        config,
+        task,
+        check,
+        preview,
+        spec["place"],
+        score=lambda found: -found.get("ssim", 0.0),  # of an LSGAN nothing tells
+        critic=critic,
+    )

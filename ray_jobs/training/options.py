@@ -17,7 +17,7 @@ _HELP = {
     "cooldown_steps": "last steps, in which the learning rate falls towards 0",
     "ema_decay": "of the averaged weights, which are the ones that are kept",
     "micro_batch": "samples a worker computes at once (gradient accumulation); 0: its whole share",
-    "save_every": "steps between checkpoints, validations and previews",
+    "save_every": "steps between validations, which leave a checkpoint and a preview",
     "seed": "of the initial weights, the order of samples and all noise",
     "precision": "bf16 or fp32",
 }
@@ -87,6 +87,36 @@ class WorkerGroup:
         return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Keeping:
+    """Which checkpoints of a run are kept, and whose weights its result has.
+
+    Attributes:
+        keep: the best by validation, beside the last.
+        save_minutes: between two checkpoints, at most.
+        take: "last", "best" or the step of one that is kept.
+    """
+
+    keep: int
+    save_minutes: float
+    take: str
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Keeping:
+        """As the options of `add_options` ask for it.
+
+        Raises:
+            JobError: `--take` names no checkpoint, or a number that makes no sense.
+        """
+        if args.keep < 0:
+            raise JobError(f"--keep {args.keep}: expected 0 or more")
+        if not args.save_minutes > 0:
+            raise JobError(f"--save-minutes {args.save_minutes:g}: expected above 0")
+        if args.take not in ("last", "best") and not args.take.isdecimal():
+            raise JobError(f"--take {args.take}: expected last, best or the number of a step")
+        return cls(keep=args.keep, save_minutes=args.save_minutes, take=args.take)
+
+
 def add_cohort(parser: argparse.ArgumentParser) -> None:
     """Add `--cohort`: the prepared one."""
     parser.add_argument(
@@ -153,6 +183,28 @@ def add_options(parser: argparse.ArgumentParser, own: Mapping[str, str] | None =
         default=3,
         metavar="N",
         help="how often to start again after a worker died or failed (default 3)",
+    )
+    group = parser.add_argument_group("what is kept")
+    group.add_argument(
+        "--keep",
+        type=int,
+        default=2,
+        metavar="N",
+        help="best checkpoints by validation, beside the last (default 2)",
+    )
+    group.add_argument(
+        "--save-minutes",
+        type=float,
+        default=15.0,
+        metavar="M",
+        help="save one between validations too, where the last is older (default 15)",
+    )
+    group.add_argument(
+        "--take",
+        default="last",
+        metavar="WHICH",
+        help="the checkpoint whose averaged weights the result has: last (default), best by "
+        "validation, or the step of one that is kept; also of a finished run",
     )
 
 

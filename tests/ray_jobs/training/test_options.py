@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from ray_jobs.errors import JobError
 from ray_jobs.files import read_json, write_json
 from ray_jobs.training.conditions import cohort_distribution as fit_distribution
 from ray_jobs.training.diffusion_job import preview_covariate, preview_rows
-from ray_jobs.training.fit import _telling, is_finished, mark_finished
+from ray_jobs.training.fitting.identity import is_finished, mark_finished
 from ray_jobs.training.options import configure
 from tests.ray_jobs.line import (
     ended,
@@ -36,7 +34,7 @@ TRAINING = ("train-autoencoder", "train-diffusion")
 @pytest.fixture(autouse=True)
 def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     without_ray(monkeypatch)
-    monkeypatch.setattr("ray_jobs.training.fit.cluster.session", lambda: pytest.fail("Ray began"))
+    monkeypatch.setattr("ray_jobs.cluster.session", lambda: pytest.fail("Ray began"))
 
 
 @pytest.fixture(scope="module")
@@ -267,27 +265,6 @@ def test_a_finished_run_says_so_without_ray(
 
 
 # ------------------------------------------------------------------------------- what it tells
-
-
-def test_the_log_is_told_as_it_grows_and_a_torn_line_is_passed_over(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A worker killed in the middle of a line; the next one writes behind it."""
-    log = tmp_path / "log.jsonl"
-    line = {"step": 10, "steps": 20, "values": {"loss": 0.5}, "rate": None}
-    log.write_text(json.dumps({**line, "step": 1}) + "\n")  # an earlier command's
-    with _telling(log), log.open("a") as stream:
-        stream.write(json.dumps(line) + "\n" + json.dumps(line)[:20])
-        stream.flush()
-        time.sleep(1.2)
-        stream.write(json.dumps({"resumed": 10, "steps": 20}) + "\n")
-        stream.write(json.dumps({"resumed": 12, "steps": 20}) + "\n")
-        stream.write(json.dumps({**line, "step": 13, "rate": 0.05}) + "\n")
-    assert capsys.readouterr().err.splitlines() == [
-        "step 10/20: loss 0.5",
-        "goes on from step 12/20",
-        "step 13/20: loss 0.5 (0.05 steps/s, 2 min left)",
-    ]
 
 
 def test_the_innermost_cause_is_told() -> None:

@@ -13,6 +13,7 @@ from ray_jobs.cli import parser_of
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.training.diffusion_job import _training
+from ray_jobs.training.fitting.fit import Fitted
 from tests.ray_jobs.line import (
     ended,
     refused,
@@ -154,7 +155,8 @@ def test_a_card_and_its_command_say_which_file_it_was(line: Path, tmp_path: Path
     assert command_line(verb, args).count("--preset mine.json") == 1
     chosen = preset(args.preset)
     latents = EncodedCohort.open(line / "latents")
-    told = _training(args, chosen, latents, chosen.train_diffusion, {"step": 3, "history": []})
+    fitted = Fitted(weights={}, step=3, history=[], reached=3)
+    told = _training(args, chosen, latents, chosen.train_diffusion, fitted)
     assert told["preset"] == "mine.json"
     assert told["preset_fields"]["denoiser"]["num_res_blocks"] == 2
     assert str(tmp_path) not in json.dumps(told)

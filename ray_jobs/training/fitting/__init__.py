@@ -1,0 +1,1 @@
+"""Running one fit on Ray Train: its identity, workers, record, checkpoints, and how it stops."""

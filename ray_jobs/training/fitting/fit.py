@@ -1,0 +1,223 @@
+"""One fit on Ray Train: from its first step, or its last checkpoint, to its end or a stop."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ldm.training import checkpoint
+from ldm.training.config import TrainingConfig
+from manifests.changes.lease import Lease
+from ray_jobs import cluster
+from ray_jobs.errors import JobError
+from ray_jobs.files import digest
+from ray_jobs.room import Machine, room_for
+from ray_jobs.setup import set_up
+from ray_jobs.training.fitting import checkpoints, monitor
+from ray_jobs.training.fitting.identity import same_run
+from ray_jobs.training.fitting.interrupts import Interrupts
+from ray_jobs.training.fitting.record import Record
+from ray_jobs.training.fitting.worker import Place
+from ray_jobs.training.options import Keeping, WorkerGroup
+
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A run that reached its end.
+
+    Attributes:
+        weights: the averaged ones, of the checkpoint that was asked for.
+        step: of that checkpoint.
+        history: what validation found until there.
+        reached: the run's last step.
+    """
+
+    weights: dict[str, Any]
+    step: int
+    history: list[dict[str, float]]
+    reached: int
+
+
+def fit(
+    worker: Callable[[dict[str, Any]], None],
+    spec: dict[str, Any],
+    identity: dict[str, Any],
+    out: Path,
+    group: WorkerGroup,
+    keeping: Keeping,
+    lease: Lease,
+) -> Fitted:
+    """Train to the end.
+
+    A dead worker's group starts again from the last checkpoint, as often as it may; a dead
+    driver is resumed by running the same command again. Ctrl-C and SIGTERM save a checkpoint.
+
+    Args:
+        worker: what every Ray Train worker runs, with `spec` and its `place`.
+        identity: what makes two runs the same; another one in `out` is refused.
+        lease: of `out`.
+
+    Raises:
+        JobError: `out` holds another run, the cluster is too small, the retries are spent, or it
+            was stopped (exit code 130 or 143).
+        ReleaseError: the lease was lost.
+    """
+    begun = same_run(out, identity)
+    config = TrainingConfig.from_json(spec["config"])
+    interrupts = Interrupts()
+    with cluster.session() as found:
+        share = _share(found, group)
+        record = Record(out, config.steps)
+        try:
+            with set_up(out, found) as setup:
+                run = _Run(out, f"run-{digest(begun)[:16]}", group, keeping, share)
+                trainer, ear = run.trainer(setup.function(worker), spec)
+                with interrupts.caught():
+                    last = _watch(trainer, ear, record, lease, interrupts, out)
+        finally:
+            record.close()
+        reached = int(checkpoint.look(last)["step"])
+        if reached < config.steps:
+            raise stopped(
+                interrupts, f"at step {reached} of {config.steps}; its checkpoint is kept"
+            )
+        folder, meta = checkpoints.chosen(last.parent, last, keeping.take)
+        groups, _ = checkpoint.read(folder, ("average",))
+    return Fitted(
+        weights=groups["average"], step=meta["step"], history=meta["history"], reached=reached
+    )
+
+
+def stopped(interrupts: Interrupts, where: str) -> JobError:
+    """The end of a run that somebody stopped."""
+    return JobError(
+        f"stopped {where}; the same command goes on from there", exit_code=interrupts.exit_code
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run as Ray Train is told of it."""
+
+    out: Path
+    name: str
+    group: WorkerGroup
+    keeping: Keeping
+    share: int
+
+    def trainer(
+        self, worker: Callable[[dict[str, Any]], None], spec: dict[str, Any]
+    ) -> tuple[Any, Any]:
+        """The trainer, and the monitor that its workers tell."""
+        import ray.train
+        from ray.train.torch import TorchTrainer
+
+        checkpoints.drop_torn_list(self.out / "checkpoints" / self.name)
+        ear = monitor.start()
+        place = Place(
+            out=self.out,
+            threads=self.share,
+            monitor=ear,
+            save_seconds=60 * self.keeping.save_minutes,
+        )
+        gpu = self.group.gpu
+        trainer = TorchTrainer(
+            worker,
+            train_loop_config={**spec, "place": place},
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=self.group.workers,
+                use_gpu=gpu,
+                resources_per_worker={"CPU": self.share, "GPU": int(gpu)},
+            ),
+            run_config=ray.train.RunConfig(
+                name=self.name,
+                storage_path=str(self.out / "checkpoints"),
+                failure_config=ray.train.FailureConfig(max_failures=self.group.retries),
+                checkpoint_config=ray.train.CheckpointConfig(
+                    num_to_keep=self.keeping.keep + 1,
+                    checkpoint_score_attribute=checkpoints.SCORE,
+                    checkpoint_score_order="min",
+                ),
+                callbacks=[monitor.callback(ear)],
+            ),
+        )
+        return trainer, ear
+
+
+def _watch(
+    trainer: Any, ear: Any, record: Record, lease: Lease, interrupts: Interrupts, out: Path
+) -> Path:
+    """Run the trainer beside this thread, which records, renews and hears signals; its last
+    checkpoint."""
+    import ray
+
+    ended: dict[str, Any] = {}
+
+    def work() -> None:
+        try:
+            ended["result"] = trainer.fit()
+        except Exception as error:
+            ended["error"] = error
+
+    thread = threading.Thread(target=work, daemon=True)  # Ray Train takes SIGINT in a main one
+    thread.start()
+    heard = 0
+    while thread.is_alive():
+        thread.join(POLL_SECONDS)
+        _take(ear, record)
+        lease.check()
+        if interrupts.count > heard:
+            heard = interrupts.count
+            if heard > 1:
+                raise stopped(interrupts, "at once; steps since the last checkpoint are lost")
+            _say("stopping after this step, with a checkpoint; Ctrl-C again stops at once")
+            ray.get(ear.ask_to_stop.remote())
+    _take(ear, record)
+    if "error" in ended:
+        raise _failed(ended["error"], trainer.scaling_config.num_workers, trainer, out)
+    if ended["result"].checkpoint is None:
+        if interrupts.count:
+            raise stopped(interrupts, "before its first step")
+        raise JobError(f"training left no checkpoint in {out}; run the same command", exit_code=1)
+    return Path(ended["result"].checkpoint.path)
+
+
+def _take(ear: Any, record: Record) -> None:
+    import ray
+
+    for told in ray.get(ear.take.remote()):
+        record.take(told)
+
+
+def _failed(error: Exception, workers: int, trainer: Any, out: Path) -> JobError:
+    rank = cluster.failed_worker(error)
+    who = f"worker {rank} of {workers}: " if rank is not None and workers > 1 else ""
+    retries = trainer.run_config.failure_config.max_failures
+    return JobError(
+        f"training stopped after {retries} retries: {who}{cluster.cause(error)}. Its "
+        f"checkpoints are in {out / 'checkpoints'}; the same command goes on from the last",
+        exit_code=1,
+    )
+
+
+def _share(found: cluster.Cluster, group: WorkerGroup) -> int:
+    """The CPUs of each worker, once there is room for all of them.
+
+    Raises:
+        JobError: there is none, and no machine comes.
+    """
+    gpu, given = int(group.gpu), group.cpus_per_worker
+    asked = f"--workers {group.workers}{' --gpu' if group.gpu else ''}"
+    asked += f" --cpus-per-worker {given}" if given else ""
+    room = room_for(group.workers, Machine(given or 1, gpu), found, asked=asked)
+    return given or room.share(group.workers, gpu=group.gpu)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
