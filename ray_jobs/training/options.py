@@ -108,8 +108,8 @@ class Keeping:
         Raises:
             JobError: `--take` names no checkpoint, or a number that makes no sense.
         """
-        if args.keep < 0:
-            raise JobError(f"--keep {args.keep}: expected 0 or more")
+        if args.keep < 1:
+            raise JobError(f"--keep {args.keep}: expected at least 1")
         if not args.save_minutes > 0:
             raise JobError(f"--save-minutes {args.save_minutes:g}: expected above 0")
         if args.take not in ("last", "best") and not args.take.isdecimal():

@@ -60,3 +60,9 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
 def training(cohort: Path | str, out: Path, *words: object) -> list[object]:
     """The options of a short train-autoencoder of `cohort` into `out`."""
     return ["--cohort", cohort, *TRAIN, "--out", out, *words]
+
+
+def kept_steps(run: Path) -> list[int]:
+    """The steps of the checkpoints that are kept, in order."""
+    found = (read_json(path) for path in run.glob("checkpoints/*/checkpoint_*/checkpoint.json"))
+    return sorted(meta["step"] for meta in found if meta)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +18,12 @@ from ray_jobs.training.fitting.identity import LAST
 BEST = "best"
 SCORE = "score"  # the figure that orders them, the lower the better
 _LIST = "checkpoint_manager_snapshot.json"
+
+
+def ordered(score: float | None) -> float:
+    """The score as Ray Train orders checkpoints by it: one without comes after all others. It
+    keeps scores in JSON, which knows no infinity."""
+    return score if score is not None and math.isfinite(score) else sys.float_info.max
 
 
 def last_complete(run: Path) -> Path | None:

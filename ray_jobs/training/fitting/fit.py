@@ -140,7 +140,7 @@ class _Run:
                 storage_path=str(self.out / "checkpoints"),
                 failure_config=ray.train.FailureConfig(max_failures=self.group.retries),
                 checkpoint_config=ray.train.CheckpointConfig(
-                    num_to_keep=self.keeping.keep + 1,
+                    num_to_keep=self.keeping.keep,
                     checkpoint_score_attribute=checkpoints.SCORE,
                     checkpoint_score_order="min",
                 ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from torch import nn
 from ldm.networks.precision import PRECISIONS, autocast
 from ldm.training.config import TrainingConfig
 from ldm.training.loop import Step, Task, TrainingState, train
-from ray_jobs.training.fitting.checkpoints import SCORE, last_complete
+from ray_jobs.training.fitting.checkpoints import SCORE, last_complete, ordered
 from ray_jobs.training.fitting.monitor import LOOK, NOTHING, SAVE, STOP, Line
 
 # (averaged network, rank, world, device) -> sums, among them "count", that add up over workers
@@ -108,9 +107,10 @@ def _resume(state: TrainingState, run: Path, rank: int) -> list[dict[str, float]
         with resumed.as_directory() as folder:
             history = state.restore(Path(folder))["history"]
     elif left := last_complete(run):
-        history = state.restore(left)["history"]
+        meta = state.restore(left)
+        history = meta["history"]
         known = ray.train.Checkpoint.from_directory(left) if rank == 0 else None
-        ray.train.report({"step": state.step, SCORE: math.inf}, checkpoint=known)
+        ray.train.report({"step": state.step, SCORE: ordered(meta.get(SCORE))}, checkpoint=known)
     return history
 
 
@@ -140,7 +140,7 @@ def _save(
     import ray.train
 
     scored = None if found is None or score is None else score(found)
-    metrics = {"step": state.step, SCORE: math.inf if scored is None else scored, **(found or {})}
+    metrics = {"step": state.step, SCORE: ordered(scored), **(found or {})}
     if line is None:
         ray.train.report(metrics)
         return
