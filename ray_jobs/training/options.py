@@ -89,17 +89,19 @@ class WorkerGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Keeping:
-    """Which checkpoints of a run are kept, and whose weights its result has.
+    """What is kept of a run: which checkpoints, whose weights as its result, and curves where.
 
     Attributes:
         keep: the best by validation, beside the last.
         save_minutes: between two checkpoints, at most.
         take: "last", "best" or the step of one that is kept.
+        track: where curves go beside TensorBoard.
     """
 
     keep: int
     save_minutes: float
     take: str
+    track: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> Keeping:
@@ -114,7 +116,12 @@ class Keeping:
             raise JobError(f"--save-minutes {args.save_minutes:g}: expected above 0")
         if args.take not in ("last", "best") and not args.take.isdecimal():
             raise JobError(f"--take {args.take}: expected last, best or the number of a step")
-        return cls(keep=args.keep, save_minutes=args.save_minutes, take=args.take)
+        return cls(
+            keep=args.keep,
+            save_minutes=args.save_minutes,
+            take=args.take,
+            track=tuple(args.track),
+        )
 
 
 def add_cohort(parser: argparse.ArgumentParser) -> None:
@@ -205,6 +212,14 @@ def add_options(parser: argparse.ArgumentParser, own: Mapping[str, str] | None =
         metavar="WHICH",
         help="the checkpoint whose averaged weights the result has: last (default), best by "
         "validation, or the step of one that is kept; also of a finished run",
+    )
+    group.add_argument(
+        "--track",
+        action="append",
+        choices=("mlflow", "wandb"),
+        default=[],
+        help="send curves and previews there too, set up as its own variables say "
+        "(MLFLOW_TRACKING_URI, WANDB_API_KEY); may be given twice",
     )
 
 

@@ -21,6 +21,7 @@ from ray_jobs.training.fitting import checkpoints, monitor
 from ray_jobs.training.fitting.identity import same_run
 from ray_jobs.training.fitting.interrupts import Interrupts
 from ray_jobs.training.fitting.record import Record
+from ray_jobs.training.fitting.trackers import open_trackers
 from ray_jobs.training.fitting.worker import Place
 from ray_jobs.training.options import Keeping, WorkerGroup
 
@@ -73,7 +74,7 @@ def fit(
     interrupts = Interrupts()
     with cluster.session() as found:
         share = _share(found, group)
-        record = Record(out, config.steps)
+        record = Record(out, config.steps, open_trackers(keeping.track, out, begun))
         try:
             with set_up(out, found) as setup:
                 run = _Run(out, f"run-{digest(begun)[:16]}", group, keeping, share)
