@@ -22,6 +22,7 @@ from ldm.training.config import TrainingConfig
 from ldm.training.recompute import recompute
 
 Losses = dict[str, float]
+LOADS, COMPUTES = "loads samples", "computes"  # what a worker does in a step
 
 
 class Task(Protocol):
@@ -62,10 +63,17 @@ class AdversarialTask(Task, Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One finished optimizer step: its number from 1 and this worker's mean losses."""
+    """One finished optimizer step.
+
+    Attributes:
+        number: from 1.
+        losses: means over this worker's samples.
+        samples: how many those were.
+    """
 
     number: int
     losses: Losses
+    samples: int
 
 
 class Player:
@@ -159,6 +167,7 @@ def train(
     wrapped: Mapping[str, nn.Module] | None = None,
     rank: int = 0,
     world: int = 1,
+    doing: Callable[[str], None] = lambda what: None,
 ) -> Iterator[Step]:
     """Train until `config.steps`, yielding after every step.
 
@@ -166,15 +175,16 @@ def train(
         wrapped: the players' networks as the caller distributes them (DDP), by name.
         rank, world: which of how many workers this is; each takes every `world`-th sample of
             the same global batch, so the run is the same for any number of workers.
+        doing: told whenever the worker begins to wait for samples (`LOADS`) or to compute on them.
 
     Raises:
-        LdmError: a batch that does not divide among the workers, or a loss that is not finite.
+        LdmError: fewer samples a batch than workers, or a loss that is not finite.
     """
     config = state.config
-    if config.batch_size % world:
+    if config.batch_size < world:
         raise LdmError(
-            f"batch_size {config.batch_size} does not divide among {world} workers; "
-            "choose a multiple"
+            f"batch_size {config.batch_size} is less than {world} workers; expected one sample "
+            "each or more"
         )
     networks = {name: player.network for name, player in state.players.items()} | dict(
         wrapped or {}
@@ -188,27 +198,34 @@ def train(
     with ThreadPoolExecutor(1) as ahead:
         following = ahead.submit(load, state.step)
         while state.step < config.steps:
+            doing(LOADS)
             samples = following.result()
             following = ahead.submit(load, state.step + 1)
-            losses = _turns(state, task, networks, samples)
+            doing(COMPUTES)
+            losses = _turns(state, task, networks, samples, config.batch_size / world)
             state.step += 1
             state.update_average()
-            yield Step(number=state.step, losses=losses)
+            yield Step(number=state.step, losses=losses, samples=len(positions))
 
 
 def _turns(
-    state: TrainingState, task: Task, networks: dict[str, Any], samples: dict[str, Tensor]
+    state: TrainingState,
+    task: Task,
+    networks: dict[str, Any],
+    samples: dict[str, Tensor],
+    usual: float,
 ) -> Losses:
     """The model's step, then the critic's where there is one and it plays."""
     parts = _micro_batches(samples, state.config.micro_batch)
     players, number = state.players, state.step + 1
     if not isinstance(task, AdversarialTask):
-        return _turn(state, players["model"], networks["model"], task.loss, parts, number)
+        return _turn(state, players["model"], networks["model"], task.loss, parts, number, usual)
     task.critic.requires_grad_(False)
-    losses = _turn(state, players["model"], networks["model"], task.loss, parts, number)
+    losses = _turn(state, players["model"], networks["model"], task.loss, parts, number, usual)
     task.critic.requires_grad_(True)
     if task.plays(state.step):
-        found = _turn(state, players["critic"], networks["critic"], task.critic_loss, parts, number)
+        critic = players["critic"], networks["critic"], task.critic_loss
+        found = _turn(state, *critic, parts, number, usual)
         losses |= {f"critic {name}": value for name, value in found.items()}
     return losses
 
@@ -220,8 +237,14 @@ def _turn(
     loss_of: Callable[[nn.Module, dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]],
     parts: list[dict[str, Tensor]],
     number: int,
+    usual: float,
 ) -> Losses:
-    """One optimizer step of one player over the micro-batches `parts`; its mean losses."""
+    """One optimizer step of one player over the micro-batches `parts`; its mean losses.
+
+    Args:
+        usual: samples of a worker, on average: workers' gradients are averaged as if each had had
+            as many, so that every sample counts the same where they do not divide evenly.
+    """
     size = sum(map(_size, parts))
     totals: dict[str, float] = {}
     for position, part in enumerate(parts):
@@ -231,7 +254,7 @@ def _turn(
         hold = nullcontext() if last or not hasattr(network, "no_sync") else network.no_sync()
         with hold, autocast(state.device.type, PRECISIONS[state.config.precision]):
             loss, named = loss_of(network, part)
-            (loss * weight).backward()
+            (loss * (_size(part) / usual)).backward()
         for name, value in {"loss": loss, **named}.items():
             totals[name] = totals.get(name, 0.0) + float(value.detach()) * weight
     player.step(number, totals["loss"])

@@ -39,7 +39,7 @@ def train_autoencoder(args: argparse.Namespace) -> int:
     )
     cohort = training_cohort(args.cohort, chosen.grid, args.preset)
     start = autoencoder_start(args.start, chosen.autoencoder) if args.start else None
-    keeping = Keeping.of(args)
+    keeping, group = Keeping.of(args), WorkerGroup.of(args)
     out = output_folder(args.out, what="a training run")
     identity = {
         "kind": "autoencoder",
@@ -65,11 +65,11 @@ def train_autoencoder(args: argparse.Namespace) -> int:
                 "preset": chosen.to_json(),
                 "config": config.to_json(),
                 "perceptual": features_job.provide(
-                    chosen, source, cohort, config.seed, args, keeping
+                    chosen, source, cohort, config.seed, out, group, keeping
                 ),
                 "started": start is not None,
             }
-            fitted = fit(worker, spec, identity, out, WorkerGroup.of(args), keeping, lease)
+            fitted = fit(worker, spec, identity, out, group, keeping, lease)
         from ldm.networks import Autoencoder
 
         network = Autoencoder(chosen.autoencoder)

@@ -67,7 +67,7 @@ def train_decoder(args: argparse.Namespace) -> int:
     if not 0 < truncation < steps:
         raise JobError(f"--truncation {truncation}: expected a time step of 1 to {steps - 1}")
     finished = draws.truncated(described, truncation)
-    keeping = Keeping.of(args)
+    keeping, group = Keeping.of(args), WorkerGroup.of(args)
     out = output_folder(args.out, what="a training run")
     identity = {
         "kind": "decoder",
@@ -86,7 +86,6 @@ def train_decoder(args: argparse.Namespace) -> int:
             print(f"{out}: already trained for {config.steps} steps; nothing left to do")
             return 0
         same_run(out, identity)
-        group = WorkerGroup.of(args)
         held_out = min(len(cohort.split("validation")), VALIDATION_VOLUMES)
         model = _absolute(args.model)
         draws.provide(model, truncation, args.draws + held_out, config.seed, out, group)

@@ -53,7 +53,7 @@ def train_diffusion(args: argparse.Namespace) -> int:
     _check_autoencoder(args, chosen, trained)
     rising = preview_covariate(latents.schema, args.preview)
     check_missing(latents, config)
-    keeping = Keeping.of(args)
+    keeping, group = Keeping.of(args), WorkerGroup.of(args)
     out = output_folder(args.out, what="a training run")
     network = denoiser_config(chosen, latents, config)
     start = denoiser_start(args.start, network, chosen.schedule) if args.start else None
@@ -85,7 +85,7 @@ def train_diffusion(args: argparse.Namespace) -> int:
             "started": start is not None,
             "preview": rising,
         }
-        fitted = fit(worker, spec, identity, out, WorkerGroup.of(args), keeping, lease)
+        fitted = fit(worker, spec, identity, out, group, keeping, lease)
         from ldm.models.latent_diffusion import save
         from ldm.networks import Denoiser
 

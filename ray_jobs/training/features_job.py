@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,11 +78,12 @@ def provide(
     source: str,
     cohort: PreparedCohort,
     seed: int,
-    args: argparse.Namespace,
+    run: Path,
+    group: WorkerGroup,
     keeping: Keeping,
 ) -> str:
     """What `open_distance` takes: the source itself once it is known to open, or the `perceptual/`
-    of this run, trained now unless it is there already.
+    of the run in that folder, trained now unless it is there already.
 
     Raises:
         LdmError: the network cannot be had. JobError: see `fit`.
@@ -93,7 +93,7 @@ def provide(
     if source != COHORT:
         open_distance(source)
         return source
-    out = Path(args.out).expanduser().absolute() / FOLDER
+    out = run / FOLDER
     out.mkdir(exist_ok=True)
     config = _config(chosen, seed)
     fields = _identity(chosen, cohort, seed)
@@ -108,9 +108,8 @@ def provide(
         "preset": chosen.to_json(),
         "config": config.to_json(),
     }
-    group = WorkerGroup.of(args)
-    if config.batch_size % group.workers:
-        group = replace(group, workers=1)
+    if config.batch_size < group.workers:
+        group = replace(group, workers=1, min_workers=None)
     with held(out) as lease:
         fitted = fit(worker, spec, fields, out, group, replace(keeping, take=LAST), lease)
     from ldm.training.features import FeatureNetwork

@@ -44,7 +44,7 @@ def train_gan(args: argparse.Namespace) -> int:
             f"{args.cohort} holds {', '.join(cohort.suffixes)}: this model takes no covariates, "
             "and nobody could tell which contrast it draws; prepare one with --suffix"
         )
-    keeping = Keeping.of(args)
+    keeping, group = Keeping.of(args), WorkerGroup.of(args)
     out = output_folder(args.out, what="a training run")
     identity = {
         "kind": args.kind,
@@ -65,7 +65,7 @@ def train_gan(args: argparse.Namespace) -> int:
             "preset": args.preset,
             "config": config.to_json(),
         }
-        fitted = fit(worker, spec, identity, out, WorkerGroup.of(args), keeping, lease)
+        fitted = fit(worker, spec, identity, out, group, keeping, lease)
         from ldm.gan.model import save_gan
         from ldm.gan.tasks import network_of
         from ldm.gan.validation import generator_of

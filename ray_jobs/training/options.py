@@ -74,17 +74,40 @@ class WorkerGroup:
         gpu: one GPU a worker.
         cpus_per_worker: None shares out the cluster's.
         retries: how often to start again after a worker died or failed.
+        min_workers: with how few to go on; None: with all of them.
+        worker_patience: seconds for a step, or a validation.
     """
 
     workers: int
     gpu: bool
     cpus_per_worker: int | None
     retries: int
+    min_workers: int | None = None
+    worker_patience: float = 1800.0
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> WorkerGroup:
-        """As the options of `add_options` ask for it."""
-        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
+        """As the options of `add_options` ask for it.
+
+        Raises:
+            JobError: a number that makes no sense.
+        """
+        group = cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
+        if not 1 <= group.least <= group.workers:
+            raise JobError(f"--min-workers {group.least}: expected 1 to --workers {group.workers}")
+        if not group.worker_patience > 0:
+            raise JobError(f"--worker-patience {group.worker_patience:g}: expected above 0")
+        return group
+
+    @property
+    def least(self) -> int:
+        """How many there have to be."""
+        return self.workers if self.min_workers is None else self.min_workers
+
+    @property
+    def size(self) -> int | tuple[int, int]:
+        """As Ray Train takes it: a number, or from how many to how many."""
+        return self.workers if self.least == self.workers else (self.least, self.workers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +200,13 @@ def add_options(parser: argparse.ArgumentParser, own: Mapping[str, str] | None =
         metavar="N",
         help="data parallel (DDP), of the same global batch (default 1)",
     )
+    group.add_argument(
+        "--min-workers",
+        type=int,
+        metavar="N",
+        help="begin and go on with as few where there is no room for all; as room comes and goes, "
+        "their number follows it from the last checkpoint",
+    )
     group.add_argument("--gpu", action="store_true", help="one GPU a worker")
     group.add_argument(
         "--cpus-per-worker",
@@ -190,6 +220,14 @@ def add_options(parser: argparse.ArgumentParser, own: Mapping[str, str] | None =
         default=3,
         metavar="N",
         help="how often to start again after a worker died or failed (default 3)",
+    )
+    group.add_argument(
+        "--worker-patience",
+        type=float,
+        default=1800.0,
+        metavar="S",
+        help="seconds without a step after which workers start again, and the one for which they "
+        "waited is named (default 1800)",
     )
     group = parser.add_argument_group("what is kept")
     group.add_argument(
@@ -277,9 +315,9 @@ def configure(base: TrainingConfig, args: argparse.Namespace) -> TrainingConfig:
     given = {field.name: getattr(args, field.name, None) for field in fields(TrainingConfig)}
     chosen = {name: value for name, value in given.items() if value is not None}
     config = replace(base, **chosen)
-    if config.batch_size % args.workers:
+    if config.batch_size < args.workers:
         raise JobError(
-            f"--batch-size {config.batch_size} does not divide among --workers {args.workers}; "
-            "choose a multiple"
+            f"--batch-size {config.batch_size} is less than --workers {args.workers}; expected one "
+            "sample each or more"
         )
     return config

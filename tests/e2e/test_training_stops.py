@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import RayHead, job, started, wait_until
+from tests.e2e.running import RayHead, descendants, job, named, started, wait_until
 from tests.e2e.training import (
     PROMPT,
     document,
@@ -141,3 +141,40 @@ def test_a_checkpoint_is_saved_by_time_between_validations(
     done = job("train-autoencoder", *words, "--steps", 2000, extra=on(head))
     assert done.returncode == 0, done.stderr
     assert any("resumed" in json.loads(line) for line in log(out).splitlines())
+
+
+def test_a_worker_that_hangs_is_named_and_the_workers_start_again(
+    head: RayHead, prepared: Path, tmp_path: Path
+) -> None:
+    """SIGSTOP of one of two, as of a GPU that answers no more: its peer waits, raising nothing."""
+    out = tmp_path / "run"
+    words = training(prepared, out, "--steps", 150, "--save-every", 50, "--workers", 2)
+    words += ["--worker-patience", 12]
+    with started(*words, verb="train-autoencoder", extra=on(head)) as run:
+        wait_until(lambda: kept_steps(out), "a first checkpoint")
+        workers = named(descendants(head.process.pid), "ray::RayTrainWorker")
+        assert len(workers) == 2
+        os.kill(workers[1], signal.SIGSTOP)
+        _, told = run.communicate(timeout=300)
+        assert run.returncode == 0, told
+    (line,) = [line for line in told.splitlines() if "no worker comes further" in line]
+    assert "gives no sign at step " in line
+    assert "goes on from step " in told
+    assert history(out)[-1]["step"] == 150
+
+
+@pytest.mark.slow
+def test_a_training_begins_with_fewer_workers_than_it_may_have(
+    head: RayHead, prepared: Path, tmp_path: Path
+) -> None:
+    """Nine are asked for where there is room for three: each then has another share of the batch,
+    which divides by neither number."""
+    out = tmp_path / "run"
+    words = training(prepared, out, "--steps", 10, "--save-every", 5, "--batch-size", 10)
+    alone = training(prepared, tmp_path / "alone", *words[words.index("--steps") :])
+    done = job("train-autoencoder", *alone, extra=on(head))
+    assert done.returncode == 0, done.stderr
+    done = job("train-autoencoder", *words, "--workers", 9, "--min-workers", 2, extra=on(head))
+    assert done.returncode == 0, done.stderr
+    for one, many in zip(history(tmp_path / "alone"), history(out), strict=True):
+        assert many == pytest.approx(one, rel=2e-2)

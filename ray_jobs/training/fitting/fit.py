@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ldm.training import checkpoint
 from ldm.training.config import TrainingConfig
@@ -117,7 +117,7 @@ class _Run:
     ) -> tuple[Any, Any]:
         """The trainer, and the monitor that its workers tell."""
         import ray.train
-        from ray.train.torch import TorchTrainer
+        from ray.train.torch import TorchConfig, TorchTrainer
 
         checkpoints.drop_torn_list(self.out / "checkpoints" / self.name)
         ear = monitor.start()
@@ -126,13 +126,16 @@ class _Run:
             threads=self.share,
             monitor=ear,
             save_seconds=60 * self.keeping.save_minutes,
+            patience_seconds=self.group.worker_patience,
         )
-        gpu = self.group.gpu
+        gpu, size = self.group.gpu, cast(int, self.group.size)  # or a pair, says Ray 2.60
         trainer = TorchTrainer(
             worker,
             train_loop_config={**spec, "place": place},
+            # Its own limit is behind that of a worker's pulse, which can name whom it waited for.
+            torch_config=TorchConfig(timeout_s=int(60 + 2 * self.group.worker_patience)),
             scaling_config=ray.train.ScalingConfig(
-                num_workers=self.group.workers,
+                num_workers=size,
                 use_gpu=gpu,
                 resources_per_worker={"CPU": self.share, "GPU": int(gpu)},
             ),
@@ -181,7 +184,7 @@ def _watch(
             ray.get(ear.ask_to_stop.remote())
     _take(ear, record)
     if "error" in ended:
-        raise _failed(ended["error"], trainer.scaling_config.num_workers, trainer, out)
+        raise _failed(ended["error"], trainer, out)
     if ended["result"].checkpoint is None:
         if interrupts.count:
             raise stopped(interrupts, "before its first step")
@@ -196,8 +199,8 @@ def _take(ear: Any, record: Record) -> None:
         record.take(told)
 
 
-def _failed(error: Exception, workers: int, trainer: Any, out: Path) -> JobError:
-    rank = cluster.failed_worker(error)
+def _failed(error: Exception, trainer: Any, out: Path) -> JobError:
+    rank, workers = cluster.failed_worker(error), trainer.scaling_config.max_workers
     who = f"worker {rank} of {workers}: " if rank is not None and workers > 1 else ""
     retries = trainer.run_config.failure_config.max_failures
     return JobError(
@@ -216,8 +219,8 @@ def _share(found: cluster.Cluster, group: WorkerGroup) -> int:
     gpu, given = int(group.gpu), group.cpus_per_worker
     asked = f"--workers {group.workers}{' --gpu' if group.gpu else ''}"
     asked += f" --cpus-per-worker {given}" if given else ""
-    room = room_for(group.workers, Machine(given or 1, gpu), found, asked=asked)
-    return given or room.share(group.workers, gpu=group.gpu)
+    room = room_for(group.least, Machine(given or 1, gpu), found, asked=asked)
+    return given or room.share(group.least, gpu=group.gpu)
 
 
 def _say(text: str) -> None:

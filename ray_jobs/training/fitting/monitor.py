@@ -8,13 +8,43 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+from ldm.training.loop import LOADS
+from ray_jobs.training.fitting.pulse import BEAT_SECONDS
 
 Told = dict[str, Any]
 
 # Seconds between two messages of worker 0.
 TELL_EVERY = 1.0
+# After so long without one a worker gives no sign of life.
+SILENT_SECONDS = 4 * BEAT_SECONDS
 NOTHING, LOOK, SAVE, STOP = range(4)  # what a worker is to do after a step; the largest wins
+
+
+class Sign(NamedTuple):
+    """A worker's last sign of life, heard at `heard`."""
+
+    rank: int
+    step: int
+    what: str
+    waited: float
+    heard: float
+
+    def told(self) -> dict[str, Any]:
+        """For the log, where clocks mean nothing."""
+        return {"rank": self.rank, "step": self.step, "what": self.what, "waited": self.waited}
+
+
+def suspected(signs: list[Sign], now: float) -> list[Sign]:
+    """Those for whom the others wait: who gives no sign, else who has no samples, else all who
+    are behind or compute."""
+    silent = [sign for sign in signs if now - sign.heard > SILENT_SECONDS]
+    if silent:
+        return [s._replace(what="gives no sign", waited=now - s.heard) for s in silent]
+    loading = [sign for sign in signs if sign.what == LOADS]
+    behind = [sign for sign in signs if sign.step == min(other.step for other in signs)]
+    return loading or behind
 
 
 class Monitor:
@@ -23,6 +53,18 @@ class Monitor:
     def __init__(self) -> None:
         self._told: list[Told] = []
         self._stop = False
+        self._signs: dict[int, Sign] = {}
+
+    def beat(self, rank: int, step: int, what: str, waited: float) -> None:
+        """A worker lives: since when it is at its step, in seconds, and what it does there."""
+        self._signs[rank] = Sign(rank, step, what, waited, time.monotonic())
+
+    def hung(self, rank: int, step: int, what: str, waited: float) -> None:
+        """A worker ends itself, for it came no further; told once of a group of workers."""
+        self.beat(rank, step, what, waited)
+        suspects = suspected(list(self._signs.values()), time.monotonic())
+        self._told.append({"hung": [sign.told() for sign in suspects]})
+        self._signs = {}
 
     def tell(self, told: list[Told]) -> bool:
         """Add to it; answers whether the run is to stop."""

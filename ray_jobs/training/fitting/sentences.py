@@ -15,6 +15,8 @@ def sentence(line: dict[str, Any]) -> str:
     if "failed" in line:
         failed = "; ".join(f"worker {rank}: {why}" for rank, why in line["failed"].items())
         return f"{failed}; the workers start again from the last checkpoint"
+    if "hung" in line:
+        return f"no worker comes further: {'; '.join(map(_waited, line['hung']))}"
     if "alarm" in line:
         return f"step {line['step']}/{line['steps']}: {line['alarm']}"
     told = {name: v for name, v in line["values"].items() if not BY_BAND.search(name)}
@@ -24,3 +26,8 @@ def sentence(line: dict[str, Any]) -> str:
         left = (line["steps"] - line["step"]) / line["rate"] / 60
         text += f" ({line['rate']:.2f} steps/s, {left:.0f} min left)"
     return text
+
+
+def _waited(sign: dict[str, Any]) -> str:
+    at = f"at step {sign['step'] + 1} for {sign['waited']:.0f} s"
+    return f"worker {sign['rank']} {sign['what']} {at}"

@@ -16,6 +16,7 @@ from ldm.training.config import TrainingConfig
 from ldm.training.loop import Step, Task, TrainingState, train
 from ray_jobs.training.fitting.checkpoints import SCORE, last_complete, ordered
 from ray_jobs.training.fitting.monitor import LOOK, NOTHING, SAVE, STOP, Line
+from ray_jobs.training.fitting.pulse import VALIDATES, Pulse
 
 # (averaged network, rank, world, device) -> sums, among them "count", that add up over workers
 Validate = Callable[[nn.Module, int, int, torch.device], dict[str, float]]
@@ -34,12 +35,14 @@ class Place:
         threads: of a worker on CPUs.
         monitor: the driver's ear.
         save_seconds: between two checkpoints, at most.
+        patience_seconds: for a step, or a validation.
     """
 
     out: Path
     threads: int
     monitor: Any
     save_seconds: float
+    patience_seconds: float
 
 
 def run_worker(
@@ -76,14 +79,18 @@ def run_worker(
     line = Line(place.monitor, place.save_seconds) if rank == 0 else None
     if line:
         line.tell({"begun": state.step, "device": _name(device), "world": world})
+    pulse = Pulse(place.monitor, rank, place.patience_seconds)
+    pulse.step(state.step)
     warned = False  # that a machine goes; saved once is enough
-    for step in train(state, task, wrapped=wrapped, rank=rank, world=world):
+    for step in train(state, task, wrapped=wrapped, rank=rank, world=world, doing=pulse.doing):
+        pulse.step(step.number)
         if line:
             line.tell({"step": step.number, "losses": step.losses})
         wish = _agreed(line.wish() if line else NOTHING)
         if wish == LOOK and not warned and ray.train.get_preemption_info() is not None:
             wish, warned = SAVE, True
         if step.number % config.save_every == 0 or step.number == config.steps:
+            pulse.doing(VALIDATES)
             found, image = _validated(state, step, validate, preview, rank, world)
             history.append({"step": step.number, **found})
             if line:
@@ -93,6 +100,8 @@ def run_worker(
             _save(state, history, line)
         if wish == STOP:
             break
+        pulse.step(step.number)
+    pulse.end()
     if line:
         line.close()
 
@@ -122,7 +131,8 @@ def _validated(
     with autocast(device.type, PRECISIONS[state.config.precision]):
         found = add_up(validate(state.average, rank, world, device))
         image = preview(state.average, device) if rank == 0 else b""
-    found |= {f"train_{k}": v for k, v in add_up({**step.losses, "count": 1.0}).items()}
+    sums = {name: value * step.samples for name, value in step.losses.items()}
+    found |= {f"train_{k}": v for k, v in add_up({**sums, "count": step.samples}).items()}
     return found, image
 
 
