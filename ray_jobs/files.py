@@ -81,14 +81,10 @@ def output_folder(text: str, *, what: str) -> Path:
     """The absolute folder of `--out`, made if it is not there.
 
     Raises:
-        JobError: an s3:// URI (these jobs write to a folder that all machines share), a path
-            that is a file, or one nobody can write to.
+        JobError: an s3:// URI, a path that is a file, or one nobody can write to.
     """
     if "://" in text:
-        raise JobError(
-            f"--out {text}: {what} goes to a folder that every machine of the cluster sees, "
-            "not to a bucket; give a path"
-        )
+        raise JobError(f"--out {text}: {what} goes to a folder, not to a bucket; give a path")
     folder = in_utf8(Path(text).expanduser().absolute(), "--out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,12 +112,13 @@ def in_utf8(path: Path, option: str) -> Path:
 
 
 def refuse_other_run(
-    path: Path, fields: dict[str, Any], *, free: Collection[str] = ()
+    path: Path, fields: dict[str, Any], *, free: Collection[str] = (), place: str = ""
 ) -> dict[str, Any]:
     """Record what a run is in `path`, or check that the run begun there is this one.
 
     Args:
         free: fields that may change within a run, such as `training.micro_batch`.
+        place: what the run's folder is called, where it is not that of `path`.
 
     Returns:
         What is recorded there: the fields with which the run was begun.
@@ -141,7 +138,7 @@ def refuse_other_run(
     ]
     if differing:
         raise JobError(
-            f"{path.parent} holds another run: {'; '.join(differing)}. "
+            f"{place or path.parent} holds another run: {'; '.join(differing)}. "
             "Use its options again, or another --out"
         )
     return document

@@ -26,7 +26,7 @@ class Setup:
 
     Attributes:
         environment: variables of the driver's.
-        out: the folder of --out.
+        out: the folder or address of --out.
         note: what the driver left there; None where all is on one machine.
     """
 
@@ -62,10 +62,10 @@ class Setup:
 
 
 @contextmanager
-def set_up(out: Path, found: Cluster) -> Iterator[Setup]:
+def set_up(out: str | Path, found: Cluster) -> Iterator[Setup]:
     """The setup of a job's workers, for the time of a block."""
     environment, store = aws_environment(), open_to_write(out)
-    note = None if found.own else Note.left(store)
+    note = None if found.own or not store.is_local else Note.left(store)
     try:
         yield Setup(environment=environment, out=str(out), note=note)
     finally:

@@ -61,6 +61,11 @@ def read(folder: Path, only: Sequence[str] = ()) -> tuple[Groups, dict[str, Any]
     return groups, meta
 
 
+def files(meta: dict[str, Any]) -> list[str]:
+    """The files of a checkpoint's groups."""
+    return [f"{group}.safetensors" for group in meta["groups"]]
+
+
 def _file(folder: Path, group: str) -> Path:
     return folder / f"{group}.safetensors"
 

@@ -15,6 +15,7 @@ from ldm.networks.weights import load_weights, weight_bytes
 from ldm.volumes.grid import Grid
 from ray_jobs.errors import JobError
 from ray_jobs.files import read_json, write_json
+from ray_jobs.work_folder import WorkFolder
 
 FOLDER, CONFIG, WEIGHTS = "autoencoder", "autoencoder.json", "autoencoder.safetensors"
 
@@ -55,13 +56,22 @@ def write(run: Path, network: Autoencoder, grid: Grid, training: dict[str, Any])
     replace_folder(side, run / FOLDER)
 
 
-def open_run(run: Path) -> TrainedAutoencoder:
-    """The autoencoder that a run of train-autoencoder left.
+def is_run(source: str) -> bool:
+    """Whether a folder or an address is of a finished run of train-autoencoder, or of latents."""
+    return WorkFolder.read(source).fetch(f"{FOLDER}/{CONFIG}").exists()
+
+
+def open_run(source: str | Path | WorkFolder) -> TrainedAutoencoder:
+    """The autoencoder that a run of train-autoencoder left, in a folder or a bucket.
 
     Raises:
         JobError: the run is not finished or its weights are damaged.
+        ReleaseError: the bucket refuses or is away.
     """
-    folder = run / FOLDER
+    run = source if isinstance(source, WorkFolder) else WorkFolder.read(str(source))
+    folder = run.path / FOLDER
+    for name in (CONFIG, WEIGHTS):
+        run.fetch(f"{FOLDER}/{name}", anew=True)
     document = read_json(folder / CONFIG)
     if document is None or document.get("format") != "brainpress-autoencoder":
         raise JobError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from ray_jobs.encoding.copier import Copier
 from ray_jobs.encoding.latents import factor_column
 from ray_jobs.files import read_json, write_array, write_json
 from ray_jobs.preparation.bucket import volume_at
+from ray_jobs.work_folder import WorkFolder
 
 COPIES, FACTORS = "copies", "factors"  # what `CopyMaker` adds to a subject's row
 
@@ -30,16 +31,16 @@ class CopyMaker:
     Of a subject whose latents are there it makes none.
     """
 
-    def __init__(self, out: str, cohort: str, copies: int, deform: bool) -> None:
+    def __init__(self, out: WorkFolder, cohort: str, copies: int, deform: bool) -> None:
         torch.set_num_threads(1)
-        self._out, self._cohort, self._deform = Path(out), cohort, deform
+        self._out, self._cohort, self._deform = out, cohort, deform
         self._copier = Copier(open_run(self._out).grid, copies, deform)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Adds the copies, as the bytes of an `.npy` file, and their factors, as JSON; both empty
         where latents are there."""
-        path, data, factors = self._out / row["latent"], io.BytesIO(), ""
-        if _kept(path, self._deform) is None:
+        data, factors = io.BytesIO(), ""
+        if _kept(self._out, row["latent"], self._deform) is None:
             volumes, found = self._copier.copies(_volume(self._cohort, row))
             np.save(data, np.stack(volumes))
             factors = json.dumps(found)
@@ -52,8 +53,10 @@ class Encoder:
     It makes the copies itself of a row that no `CopyMaker` has seen.
     """
 
-    def __init__(self, out: str, cohort: str, copies: int, gpu: bool, deform: bool = False) -> None:
-        self._out, self._cohort, self._deform = Path(out), cohort, deform
+    def __init__(
+        self, out: WorkFolder, cohort: str, copies: int, gpu: bool, deform: bool = False
+    ) -> None:
+        self._out, self._cohort, self._deform = out, cohort, deform
         self._device = torch.device("cuda" if gpu else "cpu")
         if not gpu:
             torch.set_num_threads(1)
@@ -67,16 +70,14 @@ class Encoder:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Adds `sums` (2, C): of the mean and of its square over the first copy's voxels, and
         the quality figures of the first copy's reconstruction."""
-        path = self._out / row["latent"]
-        encoded = _kept(path, self._deform)
+        key = row["latent"]
+        encoded = _kept(self._out, key, self._deform)
         if encoded is None:
             volumes, factors = self._copies(row)
             encoded = self._encode(volumes)
-            if factors:
-                write_json(_factors_path(path), factors)
-            write_array(path, encoded)
+            self._write(key, encoded, factors)
         else:
-            factors = _factors(path) if self._deform else {}
+            factors = _factors(self._out, key) if self._deform else {}
         mean = encoded[0, 0]
         second = mean**2 + np.exp(encoded[0, 1])
         sums = np.stack([mean.mean(axis=(1, 2, 3)), second.mean(axis=(1, 2, 3))])
@@ -87,6 +88,15 @@ class Encoder:
             **{name: figures[name] for name in FIGURES},
             **{factor_column(name): values for name, values in factors.items()},
         }
+
+    def _write(self, key: str, encoded: np.ndarray, factors: dict[str, list[float]]) -> None:
+        path = self._out.path / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if factors:
+            write_json(self._out.path / _factors_key(key), factors)
+            self._out.put(_factors_key(key))
+        write_array(path, encoded)
+        self._out.put(key)
 
     def _copies(self, row: dict[str, Any]) -> tuple[Iterable[np.ndarray], dict[str, list[float]]]:
         if row.get(COPIES):
@@ -114,22 +124,22 @@ def _volume(cohort: str, row: dict[str, Any]) -> np.ndarray:
     return read_volume(volume_at(cohort, row["volume"], row["sha256"]))
 
 
-def _kept(path: Path, deform: bool) -> np.ndarray | None:
+def _kept(out: WorkFolder, key: str, deform: bool) -> np.ndarray | None:
     """The latents that are there already; None for none, for a file cut short, or where the
     factors of bent copies are not beside them."""
-    if deform and not _factors(path):
+    if deform and not _factors(out, key):
         return None
     try:
-        encoded: np.ndarray = np.load(path)
+        encoded: np.ndarray = np.load(out.fetch(key))
     except (FileNotFoundError, ValueError, EOFError):
         return None
     return encoded
 
 
-def _factors(latent: Path) -> dict[str, list[float]]:
-    return read_json(_factors_path(latent)) or {}
+def _factors(out: WorkFolder, key: str) -> dict[str, list[float]]:
+    return read_json(out.fetch(_factors_key(key))) or {}
 
 
-def _factors_path(latent: Path) -> Path:
+def _factors_key(latent: str) -> str:
     """Beside a subject's latents: what the covariates of its deformed copies are multiplied by."""
-    return latent.with_suffix(".json")
+    return str(PurePosixPath(latent).with_suffix(".json"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,15 @@ from ldm.training.presets import CHANNEL, ONE, SCALES, preset
 from ldm.volumes.quality import FIGURES
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
-from ray_jobs.encoding.autoencoder_folder import FOLDER, open_run
+from ray_jobs.encoding.autoencoder_folder import CONFIG, FOLDER, WEIGHTS, open_run
 from ray_jobs.encoding.checks import fit_checks
 from ray_jobs.encoding.latents import ARRAYS, MARK, EncodedCohort, factor_column, identity
 from ray_jobs.errors import JobError
-from ray_jobs.files import digest, output_folder, refuse_other_run
+from ray_jobs.files import digest
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.room import Machine, room_for
 from ray_jobs.setup import set_up
+from ray_jobs.work_folder import WorkFolder
 
 _SIZES = ("mm", "mm2", "mm3", "cm", "cm2", "cm3", "ml", "l")
 
@@ -46,30 +46,30 @@ def encode_latents(args: argparse.Namespace) -> int:
     if args.workers is not None and args.workers < 1:
         raise JobError(f"--workers {args.workers}: expected at least 1")
     cohort = PreparedCohort.open(args.cohort)
-    trained = open_run(Path(args.autoencoder).expanduser().absolute())
+    trained = open_run(args.autoencoder)
     if not cohort.grid.same_voxels(trained.grid):
         raise JobError(
             f"{args.cohort} is prepared at {cohort.grid.shape}, {cohort.grid.spacing:g} mm, the "
             f"autoencoder was trained at {trained.grid.shape}, {trained.grid.spacing:g} mm; "
             "give the cohort it was trained on"
         )
-    out = output_folder(args.out, what="latents")
     if args.deform:
         check_deform(cohort.schema, copies)
     known = identity(cohort.fingerprint, copies, trained.sha256, args.deform, scale)
-    refuse_other_run(out / "run.json", known)
+    out, _ = WorkFolder.claimed(args.out, known, what="latents")
     if _is_complete(out, digest(known)):
         print(f"{out}: {len(cohort.table)} subjects already encoded; nothing left to do")
         return 0
-    (out / MARK).unlink(missing_ok=True)
-    if not (out / FOLDER).exists():
-        files = {path.name: path.read_bytes() for path in trained.folder.iterdir()}
-        write_folder(out / FOLDER, files)
-    (out / ARRAYS).mkdir(exist_ok=True)
+    out.remove(MARK)
+    if not out.fetch(f"{FOLDER}/{CONFIG}").exists():
+        files = {name: (trained.folder / name).read_bytes() for name in (CONFIG, WEIGHTS)}
+        write_folder(out.path / FOLDER, files)
+        out.put_folder(FOLDER, last=CONFIG)
+    (out.path / ARRAYS).mkdir(exist_ok=True)
     table = cohort.table.assign(
         latent=[f"{ARRAYS}/{name}.npy" for name in cohort.table["participant_id"]]
     )
-    there = sum((out / path).exists() for path in table["latent"])
+    there = len(out.keys(f"{ARRAYS}/") & set(table["latent"]))
     rows = _encode_all(table, out, cohort.where, copies, args)
     command = command_line("encode-latents", args)
     encoded = collect(rows, table, cohort, copies, out, command, deformed=args.deform, scale=scale)
@@ -99,7 +99,7 @@ def check_deform(schema: CovariateSchema, copies: int) -> None:
             )
 
 
-def _is_complete(out: Path, fingerprint: str) -> bool:
+def _is_complete(out: WorkFolder, fingerprint: str) -> bool:
     """Whether these very latents are all there."""
     try:
         return EncodedCohort.open(out).fingerprint == fingerprint
@@ -108,10 +108,14 @@ def _is_complete(out: Path, fingerprint: str) -> bool:
 
 
 def _encode_all(
-    table: pd.DataFrame, out: Path, cohort: str, copies: int, args: argparse.Namespace
+    table: pd.DataFrame, out: WorkFolder, cohort: str, copies: int, args: argparse.Namespace
 ) -> dict[str, dict[str, Any]]:
     items = table[["participant_id", "volume", "sha256", "latent"]].to_dict(orient="records")
-    with cluster.session() as found, cluster.failures_told("encoding"), set_up(out, found) as setup:
+    with (
+        cluster.session() as found,
+        cluster.failures_told("encoding"),
+        set_up(out.where, found) as setup,
+    ):
         import ray.data
         from tqdm import tqdm
 
@@ -127,13 +131,13 @@ def _encode_all(
             makers = min(max(1, room.slots(Machine(1))), len(items))
             dataset = dataset.map(
                 setup.actor(CopyMaker),
-                fn_constructor_args=(str(out), cohort, copies, args.deform),
+                fn_constructor_args=(out, cohort, copies, args.deform),
                 compute=ray.data.ActorPoolStrategy(size=makers),
                 num_cpus=1,
             )
         dataset = dataset.map(
             setup.actor(Encoder),
-            fn_constructor_args=(str(out), cohort, copies, args.gpu, args.deform),
+            fn_constructor_args=(out, cohort, copies, args.gpu, args.deform),
             compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=0 if args.gpu else 1,
             num_gpus=1 if args.gpu else 0,
@@ -152,7 +156,7 @@ def collect(
     table: pd.DataFrame,
     cohort: PreparedCohort,
     copies: int,
-    out: Path,
+    out: WorkFolder,
     command: str,
     *,
     deformed: bool = False,

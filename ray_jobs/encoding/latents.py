@@ -19,6 +19,7 @@ from ldm.volumes.quality import Bounds
 from ray_jobs.encoding.autoencoder_folder import TrainedAutoencoder, open_run
 from ray_jobs.errors import JobError
 from ray_jobs.files import digest, read_json, read_table, write_json, write_table
+from ray_jobs.work_folder import WorkFolder
 
 MARK, TABLE, ARRAYS = "latents.json", "latents.parquet", "latents"
 
@@ -60,7 +61,7 @@ class EncodedCohort:
         space: in which the volumes lie, as of `ldm.volumes.grid.Grid`.
     """
 
-    folder: Path
+    folder: WorkFolder
     schema: CovariateSchema
     table: pd.DataFrame
     latent_mean: tuple[float, ...]
@@ -93,8 +94,8 @@ class EncodedCohort:
         return self.table[self.table["split"] == name].reset_index(drop=True)
 
     def paths(self, name: str) -> list[Path]:
-        """The latents of one split, in the same order."""
-        return [self.folder / path for path in self.split(name)["latent"]]
+        """The latents of one split, in the same order, as files of this machine."""
+        return self.folder.fetch_all(self.split(name)["latent"])
 
     def rows(self, name: str) -> list[list[Row]]:
         """Covariates of one split's subjects, a row a copy; one row where copies do not differ."""
@@ -113,9 +114,10 @@ class EncodedCohort:
 
     def write(self) -> None:
         """Write the table, then `latents.json`, whose presence says that all is there."""
-        write_table(self.folder / TABLE, self.table)
+        write_table(self.folder.path / TABLE, self.table)
+        self.folder.put(TABLE)
         write_json(
-            self.folder / MARK,
+            self.folder.path / MARK,
             {
                 "format": "brainpress-latents",
                 "version": 1,
@@ -136,23 +138,28 @@ class EncodedCohort:
                 "fingerprint": self.fingerprint,
             },
         )
+        self.folder.put(MARK)
 
     @classmethod
-    def open(cls, folder: Path) -> EncodedCohort:
-        """The encoded cohort in `folder`.
+    def open(cls, source: str | Path | WorkFolder) -> EncodedCohort:
+        """The encoded cohort in a folder or at an s3:// URI.
 
         Raises:
             JobError: none there, or not complete.
+            ReleaseError: the bucket refuses or is away.
         """
+        folder = source if isinstance(source, WorkFolder) else WorkFolder.read(str(source))
         again = "brainpress encode-latents"
-        document = read_json(folder / MARK)
+        document = read_json(folder.fetch(MARK))
         if document is None or document.get("format") != "brainpress-latents":
             raise JobError(
                 f"{folder} holds no complete latents (no {MARK}); run {again} --out to it first"
             )
-        table = read_table(folder / TABLE, made_by=again)
+        folder = folder.of(document["fingerprint"])
+        table = read_table(folder.fetch(TABLE), made_by=again)
+        there = folder.keys(f"{ARRAYS}/")
         for path in table["latent"]:
-            if not (folder / path).exists():
+            if path not in there:
                 raise JobError(f"{folder / path} is missing; run {again} again")
         size = document.get("brain_size")
         return cls(

@@ -21,14 +21,14 @@ from manifests.format.schema import Column, manifest_schema
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
-from ray_jobs.files import in_utf8, output_folder, read_json, refuse_other_run
+from ray_jobs.files import in_utf8, read_json
 from ray_jobs.preparation import notes
 from ray_jobs.preparation.attempts import Attempts, resolved, told_choices
 from ray_jobs.preparation.bids.choice import Choice
 from ray_jobs.preparation.bids.description import told_description
 from ray_jobs.preparation.bids.reading import Missing, Reading
 from ray_jobs.preparation.bids.subjects import Subject, find_subjects
-from ray_jobs.preparation.cohort import MARK, VOLUMES, PreparedCohort
+from ray_jobs.preparation.cohort import MARK, TABLE, VOLUMES, PreparedCohort
 from ray_jobs.preparation.options import Options, suffixes_of
 from ray_jobs.preparation.subject import refused_folder
 from ray_jobs.preparation.table import (
@@ -41,6 +41,7 @@ from ray_jobs.preparation.table import (
 from ray_jobs.preparation.verdicts import picture, whole
 from ray_jobs.room import Machine, room_for
 from ray_jobs.setup import set_up
+from ray_jobs.work_folder import WorkFolder
 
 KINDS = ("bids", "virtual")
 # Columns of a prepared cohort's and of latents' tables.
@@ -63,13 +64,13 @@ def prepare(args: argparse.Namespace) -> int:
     if options.normalise:
         subjects = with_known_heads(subjects)
     done = _prepare_all(subjects, out, chosen.grid, args, options)
-    drawn = picture.draw(out, out / VOLUMES, refused_folder(out / VOLUMES), done)
+    drawn = _draw(out, done)
     most = allowed(len(subjects)) if allowed else None
     subjects = [resolved(s, done.get(s.participant_id, {})) for s in subjects]
     try:
         done |= whole.unmixed(done, options, len(_unusable(subjects, done)), most)
     except JobError:
-        (out / MARK).unlink(missing_ok=True)
+        out.remove(MARK)
         raise
     finally:
         unusable = _unusable(subjects, done)
@@ -77,7 +78,7 @@ def prepare(args: argparse.Namespace) -> int:
         if drawn:
             print(f"look at them: {out / picture.PICTURE}")
     if most is not None and len(unusable) > most:
-        (out / MARK).unlink(missing_ok=True)
+        out.remove(MARK)
         raise JobError(
             f"{len(unusable)} of {len(subjects)} subjects cannot be used, more than "
             f"--max-unusable {args.max_unusable}; mend them or raise the limit",
@@ -101,10 +102,12 @@ def prepare(args: argparse.Namespace) -> int:
     _tell_missing(table, template)
     grid = replace(chosen.grid, space=options.space)
     cohort = PreparedCohort(
-        folder=out, grid=grid, schema=schema, table=table, source=source, suffixes=suffixes
+        folder=out.path, grid=grid, schema=schema, table=table, source=source, suffixes=suffixes
     )
     _tell_contrasts(cohort, options.choice.suffixes)
     written = cohort.write(unusable, whole.told_subjects(done))
+    for name in (TABLE, MARK):
+        out.put(name)
     print(
         f"{out}: {len(cohort.split('train'))} subjects to train on, "
         f"{len(cohort.split('validation'))} held out, {len(unusable)} unusable"
@@ -161,7 +164,7 @@ def _find(
     template: CovariateSchema,
     options: Options,
     reading: Reading,
-) -> tuple[Path, Path, list[Subject], dict[str, Any]]:
+) -> tuple[WorkFolder, Path, list[Subject], dict[str, Any]]:
     """The folder of --out, that of BIDS, the subjects, and what they come from, in words."""
     source: dict[str, Any] = {"kind": args.cohort}
     if args.cohort == "virtual":
@@ -171,7 +174,7 @@ def _find(
                 "--missing out"
             )
         out = _claim(args, grid, options, seed=args.seed)
-        bids = _virtual(out, args.n, args.seed, grid, options.choice.suffixes)
+        bids = _virtual(out.path, args.n, args.seed, grid, options.choice.suffixes)
         source |= {"subjects": args.n, "seed": args.seed}
         subjects = find_subjects(bids, template, choice=Choice(suffixes=options.choice.suffixes))
     else:
@@ -216,16 +219,15 @@ def _tell_contrasts(cohort: PreparedCohort, asked: tuple[str, ...]) -> None:
     print(f"{told} of {cohort.people('train') + cohort.people('validation')} people")
 
 
-def _claim(args: argparse.Namespace, grid: Grid, options: Options, **cohort: Any) -> Path:
-    """The folder of --out, which now belongs to this cohort on this grid.
+def _claim(args: argparse.Namespace, grid: Grid, options: Options, **cohort: Any) -> WorkFolder:
+    """The place of --out, which now belongs to this cohort on this grid.
 
     Raises:
         JobError: it cannot be written to, or belongs to another.
     """
-    out = output_folder(args.out, what="a prepared cohort")
-    identity = {"cohort": args.cohort, **cohort, "grid": grid.to_json()}
-    refuse_other_run(out / "run.json", {**identity, **options.to_json()})
-    (out / VOLUMES).mkdir(exist_ok=True)
+    identity = {"cohort": args.cohort, **cohort, "grid": grid.to_json(), **options.to_json()}
+    out, _ = WorkFolder.claimed(args.out, identity, what="a prepared cohort")
+    (out.path / VOLUMES).mkdir(exist_ok=True)
     return out
 
 
@@ -294,32 +296,39 @@ def _virtual(out: Path, n: int, seed: int, grid: Grid, suffixes: tuple[str, ...]
 
 
 def _prepare_all(
-    subjects: list[Subject], out: Path, grid: Grid, args: argparse.Namespace, options: Options
+    subjects: list[Subject],
+    out: WorkFolder,
+    grid: Grid,
+    args: argparse.Namespace,
+    options: Options,
 ) -> dict[str, dict[str, Any]]:
     """The outcome of every subject that has what it needs, by id; what is there is kept."""
-    volumes, heads_known = out / VOLUMES, heads_are_known(subjects)
+    heads_known = heads_are_known(subjects)
     done: dict[str, dict[str, Any]] = {}
     items = []
     for subject in subjects:
         if subject.reason is not None or subject.image is None:
             continue
         attempts = Attempts.of(subject, options, heads_known=heads_known)
-        if (outcome := attempts.kept(volumes, grid)) is not None:
+        # In a bucket a worker looks, for which a volume has to come to its machine.
+        outcome = None if out.in_bucket else attempts.kept(out.path / VOLUMES, grid)
+        if outcome is not None:
             done[attempts.name] = outcome
         else:
             items.append({"attempts": attempts.to_json()})
     if not items:
         return done
-    (out / MARK).unlink(missing_ok=True)
+    if not out.in_bucket:
+        out.remove(MARK)
 
     def prepared(item: dict[str, Any]) -> dict[str, Any]:
         attempts = Attempts.from_json(item["attempts"])
-        return {"id": attempts.name, "outcome": json.dumps(attempts.prepare(volumes, grid))}
+        return {"id": attempts.name, "outcome": json.dumps(_prepared(attempts, out, grid))}
 
     with (
         cluster.session() as found,
         cluster.failures_told("preparation"),
-        set_up(out, found) as setup,
+        set_up(out.where, found) as setup,
     ):
         import ray.data
 
@@ -337,6 +346,35 @@ def _prepare_all(
         for row in _progress(dataset.iter_rows(), len(items)):
             done[row["id"]] = json.loads(row["outcome"])
     return done
+
+
+def _prepared(attempts: Attempts, out: WorkFolder, grid: Grid) -> dict[str, Any]:
+    """A subject's outcome; in a bucket what is there is kept, and what is not is sent."""
+    volumes = out.path / VOLUMES
+    if not out.in_bucket:
+        return attempts.prepare(volumes, grid)
+    folders = (VOLUMES, refused_folder(volumes).name)
+    keys = [f"{folder}/{attempts.name}.{end}" for folder in folders for end in ("npy", "json")]
+    volumes.mkdir(parents=True, exist_ok=True)
+    out.fetch_all(keys)
+    outcome = attempts.kept(volumes, grid)
+    if outcome is None:
+        out.remove(MARK)
+        outcome = attempts.prepare(volumes, grid)
+        for key in keys:  # a mark after its volume
+            out.put(key)
+    return outcome
+
+
+def _draw(out: WorkFolder, done: dict[str, dict[str, Any]]) -> bool:
+    """The picture of the cohort; False where nobody was placed."""
+    refused = refused_folder(out.path / VOLUMES)
+    for name, kind in picture.pictured(done).items():
+        out.fetch(f"{refused.name if kind == 'refused' else VOLUMES}/{name}.npy")
+    drawn = picture.draw(out.path, out.path / VOLUMES, refused, done)
+    if drawn:
+        out.put(picture.PICTURE)
+    return drawn
 
 
 def _progress(rows: Any, total: int) -> Any:

@@ -11,16 +11,16 @@ from ldm.training.presets import Preset, preset
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding import autoencoder_folder
-from ray_jobs.files import output_folder
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training import features_job
 from ray_jobs.training.fitting.fit import fit
-from ray_jobs.training.fitting.identity import is_finished, mark_finished, same_run
+from ray_jobs.training.fitting.identity import claim, is_finished, mark_finished
 from ray_jobs.training.fitting.lease import held
 from ray_jobs.training.inputs import training_cohort, validation_volumes
 from ray_jobs.training.options import Keeping, WorkerGroup, configure
 from ray_jobs.training.start import autoencoder_start, begin
 
+RESULT = f"{autoencoder_folder.FOLDER}/{autoencoder_folder.CONFIG}"
 PREVIEW_VOLUMES = 3  # held-out ones
 # Of the figures by band, the one that is told in words; the history of an older run has none.
 FINE, FINE_BAND = "power_0.26_0.30", "0.26 to 0.30 cycles a voxel"
@@ -40,7 +40,6 @@ def train_autoencoder(args: argparse.Namespace) -> int:
     cohort = training_cohort(args.cohort, chosen.grid, args.preset)
     start = autoencoder_start(args.start, chosen.autoencoder) if args.start else None
     keeping, group = Keeping.of(args), WorkerGroup.of(args)
-    out = output_folder(args.out, what="a training run")
     identity = {
         "kind": "autoencoder",
         "cohort": cohort.fingerprint,
@@ -50,13 +49,12 @@ def train_autoencoder(args: argparse.Namespace) -> int:
         **({"critic": chosen.critic.to_json()} if config.adversarial_weight else {}),
         **({"from": start.told()} if start else {}),
     }
-    result = out / autoencoder_folder.FOLDER / autoencoder_folder.CONFIG
     command = command_line("train-autoencoder", args)
+    out, begun = claim(args.out, identity)
     with held(out) as lease:
-        if is_finished(out, identity, result, config.steps, None, keeping.take):
+        if is_finished(out, RESULT, config.steps, None, keeping.take):
             print(f"{out}: already trained for {config.steps} steps; nothing left to do")
             return 0
-        same_run(out, identity)
         if start:
             start.put(out)
         with cluster.session():
@@ -69,7 +67,7 @@ def train_autoencoder(args: argparse.Namespace) -> int:
                 ),
                 "started": start is not None,
             }
-            fitted = fit(worker, spec, identity, out, group, keeping, lease)
+            fitted = fit(worker, spec, begun, out, group, keeping, lease)
         from ldm.networks import Autoencoder
 
         network = Autoencoder(chosen.autoencoder)
@@ -84,14 +82,15 @@ def train_autoencoder(args: argparse.Namespace) -> int:
             **({"from": start.told()} if start else {}),
             "history": fitted.history,
         }
-        autoencoder_folder.write(out, network, cohort.grid, training)
+        autoencoder_folder.write(out.path, network, cohort.grid, training)
+        out.put_folder(autoencoder_folder.FOLDER, last=autoencoder_folder.CONFIG)
         mark_finished(out, fitted.reached, None, keeping.take)
         last = fitted.history[-1]
         fine = f", {last[FINE]:.0%} of their power at {FINE_BAND}" if FINE in last else ""
         print(
-            f"{out / 'autoencoder'}: {fitted.step} steps; held-out subjects reconstruct with "
-            f"PSNR {last['psnr']:.2f} dB, SSIM {last['ssim']:.4f}, {last['edges']:.0%} of their "
-            f"edges{fine}"
+            f"{out / autoencoder_folder.FOLDER}: {fitted.step} steps; held-out subjects "
+            f"reconstruct with PSNR {last['psnr']:.2f} dB, SSIM {last['ssim']:.4f}, "
+            f"{last['edges']:.0%} of their edges{fine}"
         )
         return 0
 
@@ -125,7 +124,9 @@ def worker(spec: dict[str, Any]) -> None:
     chosen = Preset.from_json(spec["preset"])
     config = TrainingConfig.from_json(spec["config"])
     cohort = PreparedCohort.open(spec["cohort"])
-    distance = None if spec["perceptual"] == OFF else open_distance(spec["perceptual"])
+    distance = (
+        None if spec["perceptual"] == OFF else open_distance(features_job.here(spec["perceptual"]))
+    )
     held_out = validation_volumes(cohort)
 
     def check(average: nn.Module, rank: int, world: int, device: torch.device) -> dict[str, float]:

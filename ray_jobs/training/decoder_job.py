@@ -22,15 +22,17 @@ from ldm.volumes.grid import Grid
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.checks import Checks, fit_checks
 from ray_jobs.errors import JobError
-from ray_jobs.files import output_folder
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training import draws
 from ray_jobs.training.fitting.fit import Fitted, fit
-from ray_jobs.training.fitting.identity import is_finished, mark_finished, same_run
+from ray_jobs.training.fitting.identity import claim, is_finished, mark_finished
 from ray_jobs.training.fitting.lease import held
 from ray_jobs.training.inputs import training_cohort, validation_volumes
 from ray_jobs.training.options import Keeping, WorkerGroup, configure
+from ray_jobs.work_folder import WorkFolder
 
+MODEL = "model"
+RESULT = f"{MODEL}/{CONFIG}"
 PREVIEW_VOLUMES = 3  # held-out ones given back, and as many drawn
 VALIDATION_VOLUMES = 8  # held-out ones, and as many drawn: their figures by band take seconds each
 # Where sampling ends by default, as a share of T: signal and noise of about the same size.
@@ -68,7 +70,6 @@ def train_decoder(args: argparse.Namespace) -> int:
         raise JobError(f"--truncation {truncation}: expected a time step of 1 to {steps - 1}")
     finished = draws.truncated(described, truncation)
     keeping, group = Keeping.of(args), WorkerGroup.of(args)
-    out = output_folder(args.out, what="a training run")
     identity = {
         "kind": "decoder",
         "cohort": cohort.fingerprint,
@@ -81,11 +82,11 @@ def train_decoder(args: argparse.Namespace) -> int:
         "training": config.identity(),
     }
     about = {"name": args.name or described.name}
+    out, begun = claim(args.out, identity)
     with held(out) as lease:
-        if is_finished(out, identity, out / "model" / CONFIG, config.steps, about, keeping.take):
+        if is_finished(out, RESULT, config.steps, about, keeping.take):
             print(f"{out}: already trained for {config.steps} steps; nothing left to do")
             return 0
-        same_run(out, identity)
         held_out = min(len(cohort.split("validation")), VALIDATION_VOLUMES)
         model = _absolute(args.model)
         draws.provide(model, truncation, args.draws + held_out, config.seed, out, group)
@@ -97,16 +98,17 @@ def train_decoder(args: argparse.Namespace) -> int:
             "truncation": truncation,
             "draws": args.draws,
         }
-        fitted = fit(worker, spec, identity, out, group, keeping, lease)
+        fitted = fit(worker, spec, begun, out, group, keeping, lease)
         training = {**on_card(chosen), **_training(args, cohort, config, fitted)}
         written = _write(out, args, finished, cohort, chosen.refiner, fitted.weights, training)
+        out.put_folder(MODEL, last=CONFIG)
         mark_finished(out, fitted.reached, about, keeping.take)
         size = sum(entry["bytes"] for entry in written.files.values()) / 1e6
         last = fitted.history[-1]
         print(
-            f"{out / 'model'}: {fitted.step} steps; volumes that it draws have "
+            f"{out / MODEL}: {fitted.step} steps; volumes that it draws have "
             f"{last[SHARP]:.0%} of people's power at {SHARP_BAND}, {size:.1f} MB; print with it: "
-            f"brainpress generate --model {shlex.quote(str(out / 'model'))} --n 16 --out release"
+            f"brainpress generate --model {shlex.quote(out / MODEL)} --n 16 --out release"
         )
         return 0
 
@@ -161,7 +163,7 @@ def _absolute(source: str) -> str:
 
 
 def _write(
-    out: Path,
+    out: WorkFolder,
     args: argparse.Namespace,
     described: ModelDescription,
     cohort: PreparedCohort,
@@ -196,7 +198,7 @@ def _write(
         brain_size=checks.brain_size,
         bounds_of=checks.bounds_of,
     )
-    return save(out / "model", whole, decoder.put(autoencoder), model.denoiser)
+    return save(out.path / MODEL, whole, decoder.put(autoencoder), model.denoiser)
 
 
 def _checks(

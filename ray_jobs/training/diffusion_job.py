@@ -6,7 +6,6 @@ import argparse
 import math
 import shlex
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from ray_jobs.command_line import command_line
 from ray_jobs.encoding.autoencoder_folder import TrainedAutoencoder
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
-from ray_jobs.files import output_folder
 from ray_jobs.training.conditions import (
     check_missing,
     cohort_distribution,
@@ -30,11 +28,13 @@ from ray_jobs.training.conditions import (
     tell_distribution,
 )
 from ray_jobs.training.fitting.fit import Fitted, fit
-from ray_jobs.training.fitting.identity import is_finished, mark_finished, same_run
+from ray_jobs.training.fitting.identity import claim, is_finished, mark_finished
 from ray_jobs.training.fitting.lease import held
 from ray_jobs.training.options import Keeping, WorkerGroup, about_model, configure
 from ray_jobs.training.start import Start, begin, carried_conditions, denoiser_start
 
+MODEL = "model"
+RESULT = f"{MODEL}/{CONFIG}"
 # Held-out subjects that validation reads at most; samples in a preview and their DDIM steps.
 VALIDATION_SUBJECTS, PREVIEW_SAMPLES, PREVIEW_STEPS = 64, 5, 25
 
@@ -48,13 +48,12 @@ def train_diffusion(args: argparse.Namespace) -> int:
     """
     chosen = with_prediction(preset(args.preset), args.prediction)
     config = configure(chosen.train_diffusion, args)
-    latents = EncodedCohort.open(Path(args.latents).expanduser().absolute())
+    latents = EncodedCohort.open(args.latents)
     trained = latents.autoencoder
     _check_autoencoder(args, chosen, trained)
     rising = preview_covariate(latents.schema, args.preview)
     check_missing(latents, config)
     keeping, group = Keeping.of(args), WorkerGroup.of(args)
-    out = output_folder(args.out, what="a training run")
     network = denoiser_config(chosen, latents, config)
     start = denoiser_start(args.start, network, chosen.schedule) if args.start else None
     if start:
@@ -69,23 +68,23 @@ def train_diffusion(args: argparse.Namespace) -> int:
     }
     cohort_distribution(latents)  # a cohort too small for one is told before the training
     about = about_model(args, latents.source)
+    out, begun = claim(args.out, identity)
     with held(out) as lease:
-        if is_finished(out, identity, out / "model" / CONFIG, config.steps, about, keeping.take):
+        if is_finished(out, RESULT, config.steps, about, keeping.take):
             print(f"{out}: already trained for {config.steps} steps; nothing left to do")
             return 0
-        same_run(out, identity)
         tell_distribution(latents)
         if start:
             start.put(out)
         spec = {
-            "latents": str(latents.folder),
+            "latents": latents.folder.where,
             "preset": chosen.to_json(),
             "config": config.to_json(),
             "network": network.to_json(),
             "started": start is not None,
             "preview": rising,
         }
-        fitted = fit(worker, spec, identity, out, group, keeping, lease)
+        fitted = fit(worker, spec, begun, out, group, keeping, lease)
         from ldm.models.latent_diffusion import save
         from ldm.networks import Denoiser
 
@@ -94,17 +93,18 @@ def train_diffusion(args: argparse.Namespace) -> int:
         told = {"from": start.told()} if start else {}
         card = {**about, "training": {**_training(args, chosen, latents, config, fitted), **told}}
         described = save(
-            out / "model",
+            out.path / MODEL,
             describe_model(args.name, card, chosen, network, latents),
             trained.network(),
             denoiser,
         )
+        out.put_folder(MODEL, last=CONFIG)
         mark_finished(out, fitted.reached, about, keeping.take)
         size = sum(entry["bytes"] for entry in described.files.values()) / 1e6
         print(
-            f"{out / 'model'}: {fitted.step} steps, validation loss "
+            f"{out / MODEL}: {fitted.step} steps, validation loss "
             f"{fitted.history[-1]['loss']:.4f}, {size:.1f} MB; "
-            f"print with it: brainpress generate --model {shlex.quote(str(out / 'model'))} "
+            f"print with it: brainpress generate --model {shlex.quote(out / MODEL)} "
             "--n 16 --out release"
         )
         return 0
@@ -282,7 +282,7 @@ def worker(spec: dict[str, Any]) -> None:
 
     chosen = Preset.from_json(spec["preset"])
     config = TrainingConfig.from_json(spec["config"])
-    latents = EncodedCohort.open(Path(spec["latents"]))
+    latents = EncodedCohort.open(spec["latents"])
     network = DenoiserConfig.from_json(spec["network"])
 
     def task(split: str) -> DiffusionTask:

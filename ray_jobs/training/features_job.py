@@ -8,15 +8,18 @@ from typing import Any
 
 from ldm.errors import LdmError
 from ldm.training.config import TrainingConfig
-from ldm.training.perceptual import COHORT, OFF, open_distance, source_digest
+from ldm.training.perceptual import COHORT, OFF, WEIGHTS, open_distance, source_digest
+from ldm.training.perceptual import CONFIG as RESULT
 from ldm.training.presets import Preset
 from ray_jobs.errors import JobError
+from ray_jobs.files import refuse_other_run
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training.fitting.fit import fit
 from ray_jobs.training.fitting.identity import LAST, is_finished, mark_finished
 from ray_jobs.training.fitting.lease import held
 from ray_jobs.training.inputs import validation_volumes
 from ray_jobs.training.options import Keeping, WorkerGroup
+from ray_jobs.work_folder import RUN, WorkFolder
 
 FOLDER = "perceptual"
 PREVIEW_VOLUMES = 3
@@ -78,12 +81,12 @@ def provide(
     source: str,
     cohort: PreparedCohort,
     seed: int,
-    run: Path,
+    run: WorkFolder,
     group: WorkerGroup,
     keeping: Keeping,
 ) -> str:
-    """What `open_distance` takes: the source itself once it is known to open, or the `perceptual/`
-    of the run in that folder, trained now unless it is there already.
+    """What `here` makes ready for `open_distance`: the source itself once it is known to open, or
+    the `perceptual/` of the run in that folder, trained now unless it is there already.
 
     Raises:
         LdmError: the network cannot be had. JobError: see `fit`.
@@ -93,25 +96,19 @@ def provide(
     if source != COHORT:
         open_distance(source)
         return source
-    out = run / FOLDER
-    out.mkdir(exist_ok=True)
     config = _config(chosen, seed)
-    fields = _identity(chosen, cohort, seed)
-    if is_finished(out, fields, out / "features.json", config.steps, None):
+    out, begun = _below(run, _identity(chosen, cohort, seed))
+    if is_finished(out, RESULT, config.steps, None):
         try:
-            open_distance(str(out))
-            return str(out)
+            open_distance(here(out.where))
+            return out.where
         except LdmError:  # damaged since: its checkpoint has it still
             pass
-    spec = {
-        "cohort": cohort.where,
-        "preset": chosen.to_json(),
-        "config": config.to_json(),
-    }
+    spec = {"cohort": cohort.where, "preset": chosen.to_json(), "config": config.to_json()}
     if config.batch_size < group.workers:
         group = replace(group, workers=1, min_workers=None)
     with held(out) as lease:
-        fitted = fit(worker, spec, fields, out, group, replace(keeping, take=LAST), lease)
+        fitted = fit(worker, spec, begun, out, group, replace(keeping, take=LAST), lease)
     from ldm.training.features import FeatureNetwork
     from ldm.training.perceptual import write_features
 
@@ -119,17 +116,38 @@ def provide(
     network.load_state_dict(fitted.weights)
     last = fitted.history[-1]
     write_features(
-        out,
+        out.path,
         network,
         {"cohort": cohort.source, "steps": fitted.step, "history": fitted.history},
     )
+    for name in (WEIGHTS, RESULT):
+        out.put(name)
     mark_finished(out, fitted.reached, None)
     print(
         f"{out}: features of the perceptual term; held-out pieces with an error of "
         f"{last['l1_spoilt']:.4f} are restored to {last['l1']:.4f}, rising blur is told in "
         f"{last['ordered']:.0%} of them"
     )
-    return str(out)
+    return out.where
+
+
+def _below(run: WorkFolder, identity: dict[str, Any]) -> tuple[WorkFolder, dict[str, Any]]:
+    """The folder of the features in that of the run."""
+    out = run.below(FOLDER)
+    out.path.mkdir(parents=True, exist_ok=True)
+    begun = refuse_other_run(out.fetch(RUN), identity)
+    out.put(RUN)
+    return out, begun
+
+
+def here(source: str) -> str:
+    """The source, on this machine where it is in a bucket."""
+    if "://" not in source:
+        return source
+    run = WorkFolder.read(source)
+    for name in (WEIGHTS, RESULT):
+        run.fetch(name, anew=True)
+    return str(run.path)
 
 
 def worker(spec: dict[str, Any]) -> None:

@@ -16,14 +16,15 @@ from ldm.training.config import TrainingConfig
 from ldm.volumes.quality import Bounds, fit_bounds, measure
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
-from ray_jobs.files import output_folder
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training.fitting.fit import Fitted, fit
-from ray_jobs.training.fitting.identity import is_finished, mark_finished
+from ray_jobs.training.fitting.identity import claim, is_finished, mark_finished
 from ray_jobs.training.fitting.lease import held
 from ray_jobs.training.inputs import training_cohort, validation_volumes
 from ray_jobs.training.options import Keeping, WorkerGroup, about_model, configure
 
+MODEL = "model"
+RESULT = f"{MODEL}/{CONFIG}"
 PREVIEW_SAMPLES, PREVIEW_PAIRS = 6, 3  # the pairs of held-out volumes
 # How far beyond the training volumes' figures a sample's may lie, in ranges of theirs. A baseline
 # is to be printed with its weaknesses; the check keeps out what is no head at all.
@@ -45,7 +46,6 @@ def train_gan(args: argparse.Namespace) -> int:
             "and nobody could tell which contrast it draws; prepare one with --suffix"
         )
     keeping, group = Keeping.of(args), WorkerGroup.of(args)
-    out = output_folder(args.out, what="a training run")
     identity = {
         "kind": args.kind,
         "cohort": cohort.fingerprint,
@@ -55,8 +55,9 @@ def train_gan(args: argparse.Namespace) -> int:
     }
     otherwise = f"Unconditional 3D {args.kind}, a baseline."
     about = about_model(args, cohort.source, otherwise)
+    out, begun = claim(args.out, identity)
     with held(out) as lease:
-        if is_finished(out, identity, out / "model" / CONFIG, config.steps, about, keeping.take):
+        if is_finished(out, RESULT, config.steps, about, keeping.take):
             print(f"{out}: already trained for {config.steps} steps; nothing left to do")
             return 0
         spec = {
@@ -65,7 +66,7 @@ def train_gan(args: argparse.Namespace) -> int:
             "preset": args.preset,
             "config": config.to_json(),
         }
-        fitted = fit(worker, spec, identity, out, group, keeping, lease)
+        fitted = fit(worker, spec, begun, out, group, keeping, lease)
         from ldm.gan.model import save_gan
         from ldm.gan.tasks import network_of
         from ldm.gan.validation import generator_of
@@ -74,14 +75,15 @@ def train_gan(args: argparse.Namespace) -> int:
         network.load_state_dict(fitted.weights)
         card = {**about, "training": _training(args, cohort, config, fitted)}
         described = save_gan(
-            out / "model", describe_model(args.name, card, chosen, cohort), generator_of(network)
+            out.path / MODEL, describe_model(args.name, card, chosen, cohort), generator_of(network)
         )
+        out.put_folder(MODEL, last=CONFIG)
         mark_finished(out, fitted.reached, about, keeping.take)
         size = sum(entry["bytes"] for entry in described.files.values()) / 1e6
         figures = _figures(card["training"]["gan"])
         print(
-            f"{out / 'model'}: {fitted.step} steps, {figures}, {size:.1f} MB; "
-            f"print with it: brainpress generate --model {shlex.quote(str(out / 'model'))} "
+            f"{out / MODEL}: {fitted.step} steps, {figures}, {size:.1f} MB; "
+            f"print with it: brainpress generate --model {shlex.quote(out / MODEL)} "
             "--n 16 --out release"
         )
         return 0

@@ -13,11 +13,13 @@ from torch import nn
 from ldm.covariates import CovariateSchema
 from ldm.diffusion.schedule import Schedule
 from ldm.errors import LdmError
+from ldm.models.description import CONFIG
 from ldm.networks import AutoencoderConfig, Denoiser, DenoiserConfig
 from ldm.networks.weights import load_weights, weight_bytes
 from ray_jobs.encoding import autoencoder_folder
 from ray_jobs.errors import JobError
 from ray_jobs.files import write_bytes
+from ray_jobs.work_folder import WorkFolder
 
 FILE = "from.safetensors"
 # What a U-Net was told of its covariates, which is no part of its weights.
@@ -48,15 +50,16 @@ class Start:
         """For the card and the run's identity."""
         return {"name": self.name, "sha256": self.sha256}
 
-    def put(self, out: Path) -> None:
+    def put(self, out: WorkFolder) -> None:
         """Leave the weights in the run's folder, where every worker finds them."""
-        write_bytes(out / FILE, self.data)
+        write_bytes(out.path / FILE, self.data)
+        out.put(FILE)
 
 
-def begin(network: nn.Module, out: Path, started: bool) -> None:
+def begin(network: nn.Module, out: WorkFolder, started: bool) -> None:
     """Load the weights that `Start.put` left, if the run began with any."""
     if started:
-        load_weights(network, (out / FILE).read_bytes(), str(out / FILE))
+        load_weights(network, out.fetch(FILE).read_bytes(), out / FILE)
 
 
 def autoencoder_start(source: str, wanted: AutoencoderConfig) -> Start:
@@ -65,9 +68,8 @@ def autoencoder_start(source: str, wanted: AutoencoderConfig) -> Start:
     Raises:
         JobError, LdmError: none there, damaged, or of another shape than `wanted`.
     """
-    run = Path(source).expanduser().absolute()
-    if (run / autoencoder_folder.FOLDER / autoencoder_folder.CONFIG).exists():
-        network = autoencoder_folder.open_run(run).network()
+    if autoencoder_folder.is_run(source):
+        network = autoencoder_folder.open_run(source).network()
     else:
         network = _model(source, "train-autoencoder").autoencoder
     _fits(source, "autoencoder", network.config.to_json(), wanted.to_json())
@@ -81,8 +83,7 @@ def denoiser_start(source: str, wanted: DenoiserConfig, schedule: Schedule) -> S
         JobError, LdmError: none there, damaged, of another shape than `wanted`, or trained on
             another schedule.
     """
-    run = Path(source).expanduser().absolute()
-    model = _model(str(run / "model") if (run / "model").is_dir() else source, "train-diffusion")
+    model = _model(_of_run(source), "train-diffusion")
     network: Denoiser = model.denoiser
     _fits(source, "U-Net", _shape(network.config), _shape(wanted))
     trained = replace(model.schedule, truncation=0)  # which is the decoder's, and no training's
@@ -95,6 +96,15 @@ def denoiser_start(source: str, wanted: DenoiserConfig, schedule: Schedule) -> S
         config=network.config,
         schedule=trained,
     )
+
+
+def _of_run(source: str) -> str:
+    """The model in a run of train-diffusion; else `source`, which may be one itself."""
+    if "://" in source:
+        run = WorkFolder.read(source)
+        return run / "model" if run.fetch(f"model/{CONFIG}").exists() else source
+    model = Path(source).expanduser().absolute() / "model"
+    return str(model) if model.is_dir() else source
 
 
 def carried_conditions(

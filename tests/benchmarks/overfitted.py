@@ -23,6 +23,7 @@ import pandas as pd
 
 from ray_jobs.encoding.autoencoder_folder import FOLDER
 from ray_jobs.encoding.latents import ARRAYS, EncodedCohort
+from ray_jobs.work_folder import WorkFolder
 
 COPIES = 5  # volumes asked for of each subject
 
@@ -57,9 +58,9 @@ def few(latents: Path, out: Path, count: int) -> Path:
     folder.mkdir(exist_ok=True)
     for name in (ARRAYS, FOLDER):
         if not (folder / name).exists():
-            (folder / name).symlink_to(whole.folder / name)
+            (folder / name).symlink_to(whole.folder.path / name)
     table = pd.concat([chosen, whole.split("validation")], ignore_index=True)
-    replace(whole, folder=folder, table=table).write()
+    replace(whole, folder=WorkFolder(str(folder)), table=table).write()
     asked = pd.concat([chosen[list(whole.schema.names)]] * COPIES)
     path = out / "asked.csv"
     asked.to_csv(path, index=False)

@@ -26,6 +26,7 @@ from ray_jobs.preparation.bids.subjects import in_validation
 from ray_jobs.preparation.cohort import VOLUMES, PreparedCohort
 from ray_jobs.preparation.options import Work
 from ray_jobs.preparation.subject import prepare_subject
+from ray_jobs.work_folder import WorkFolder
 
 PRESET = tiny()
 SHARE = 0.25
@@ -158,9 +159,11 @@ def write_latents(
     shutil.copytree(run / "autoencoder", folder / "autoencoder")
     (folder / ARRAYS).mkdir()
     table = cohort.table.assign(latent=[f"{ARRAYS}/{n}.npy" for n in cohort.table.participant_id])
-    encoder = Encoder(str(folder), str(cohort.folder), copies, gpu=False, deform=deform)
+    encoder = Encoder(WorkFolder(str(folder)), str(cohort.folder), copies, gpu=False, deform=deform)
     rows = {row["participant_id"]: encoder(row) for row in table.to_dict(orient="records")}
     command = "brainpress encode-latents"
-    encoded = collect(rows, table, cohort, copies, folder, command, deformed=deform)
+    encoded = collect(
+        rows, table, cohort, copies, WorkFolder(str(folder)), command, deformed=deform
+    )
     encoded.write()
     return encoded

@@ -92,7 +92,7 @@ def test_an_output_folder_is_made_with_its_parents(tmp_path: Path) -> None:
 
 def test_an_output_that_cannot_be_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(JobError, match="--out s3://b/x: a run goes to a folder that every machine"):
+    with pytest.raises(JobError, match="--out s3://b/x: a run goes to a folder, not to a bucket"):
         output_folder("s3://b/x", what="a run")
     with pytest.raises(JobError, match=r"file is a file; expected a folder"):
         output_folder(str(tmp_path / "file"), what="a run")

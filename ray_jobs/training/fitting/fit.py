@@ -6,10 +6,9 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any, cast
 
-from ldm.training import checkpoint
 from ldm.training.config import TrainingConfig
 from manifests.changes.lease import Lease
 from ray_jobs import cluster
@@ -17,13 +16,15 @@ from ray_jobs.errors import JobError
 from ray_jobs.files import digest
 from ray_jobs.room import Machine, room_for
 from ray_jobs.setup import set_up
-from ray_jobs.training.fitting import checkpoints, monitor
-from ray_jobs.training.fitting.identity import same_run
+from ray_jobs.training.fitting import monitor
+from ray_jobs.training.fitting.checkpoints import SCORE, Kept
 from ray_jobs.training.fitting.interrupts import Interrupts
 from ray_jobs.training.fitting.record import Record
+from ray_jobs.training.fitting.storage import FOLDER, storage
 from ray_jobs.training.fitting.trackers import open_trackers
 from ray_jobs.training.fitting.worker import Place
 from ray_jobs.training.options import Keeping, WorkerGroup
+from ray_jobs.work_folder import WorkFolder
 
 POLL_SECONDS = 0.2
 
@@ -48,8 +49,8 @@ class Fitted:
 def fit(
     worker: Callable[[dict[str, Any]], None],
     spec: dict[str, Any],
-    identity: dict[str, Any],
-    out: Path,
+    begun: dict[str, Any],
+    out: WorkFolder,
     group: WorkerGroup,
     keeping: Keeping,
     lease: Lease,
@@ -61,37 +62,36 @@ def fit(
 
     Args:
         worker: what every Ray Train worker runs, with `spec` and its `place`.
-        identity: what makes two runs the same; another one in `out` is refused.
+        begun: with what the run was begun, of which its checkpoints have their name.
         lease: of `out`.
 
     Raises:
-        JobError: `out` holds another run, the cluster is too small, the retries are spent, or it
-            was stopped (exit code 130 or 143).
+        JobError: the cluster is too small, the retries are spent, or it was stopped (exit code 130
+            or 143).
         ReleaseError: the lease was lost.
     """
-    begun = same_run(out, identity)
     config = TrainingConfig.from_json(spec["config"])
-    interrupts = Interrupts()
+    interrupts, kept = Interrupts(), Kept(out, f"run-{digest(begun)[:16]}")
     with cluster.session() as found:
         share = _share(found, group)
         record = Record(out, config.steps, open_trackers(keeping.track, out, begun))
         try:
-            with set_up(out, found) as setup:
-                run = _Run(out, f"run-{digest(begun)[:16]}", group, keeping, share)
+            with set_up(out.where, found) as setup:
+                run = _Run(kept, group, keeping, share)
                 trainer, ear = run.trainer(setup.function(worker), spec)
                 with interrupts.caught():
                     last = _watch(trainer, ear, record, lease, interrupts, out)
         finally:
             record.close()
-        reached = int(checkpoint.look(last)["step"])
+        reached = int(kept.look(last)["step"])
         if reached < config.steps:
             raise stopped(
                 interrupts, f"at step {reached} of {config.steps}; its checkpoint is kept"
             )
-        folder, meta = checkpoints.chosen(last.parent, last, keeping.take)
-        groups, _ = checkpoint.read(folder, ("average",))
+        taken = kept.chosen(keeping.take)
+        meta = kept.look(taken)
     return Fitted(
-        weights=groups["average"], step=meta["step"], history=meta["history"], reached=reached
+        weights=kept.weights(taken), step=meta["step"], history=meta["history"], reached=reached
     )
 
 
@@ -106,8 +106,7 @@ def stopped(interrupts: Interrupts, where: str) -> JobError:
 class _Run:
     """A run as Ray Train is told of it."""
 
-    out: Path
-    name: str
+    kept: Kept
     group: WorkerGroup
     keeping: Keeping
     share: int
@@ -119,10 +118,11 @@ class _Run:
         import ray.train
         from ray.train.torch import TorchConfig, TorchTrainer
 
-        checkpoints.drop_torn_list(self.out / "checkpoints" / self.name)
+        self.kept.drop_torn_list()
+        path, filesystem = storage(self.kept.out)
         ear = monitor.start()
         place = Place(
-            out=self.out,
+            kept=self.kept,
             threads=self.share,
             monitor=ear,
             save_seconds=60 * self.keeping.save_minutes,
@@ -140,12 +140,13 @@ class _Run:
                 resources_per_worker={"CPU": self.share, "GPU": int(gpu)},
             ),
             run_config=ray.train.RunConfig(
-                name=self.name,
-                storage_path=str(self.out / "checkpoints"),
+                name=self.kept.name,
+                storage_path=path,
+                storage_filesystem=filesystem,
                 failure_config=ray.train.FailureConfig(max_failures=self.group.retries),
                 checkpoint_config=ray.train.CheckpointConfig(
                     num_to_keep=self.keeping.keep,
-                    checkpoint_score_attribute=checkpoints.SCORE,
+                    checkpoint_score_attribute=SCORE,
                     checkpoint_score_order="min",
                 ),
                 callbacks=[monitor.callback(ear)],
@@ -155,8 +156,8 @@ class _Run:
 
 
 def _watch(
-    trainer: Any, ear: Any, record: Record, lease: Lease, interrupts: Interrupts, out: Path
-) -> Path:
+    trainer: Any, ear: Any, record: Record, lease: Lease, interrupts: Interrupts, out: WorkFolder
+) -> str:
     """Run the trainer beside this thread, which records, renews and hears signals; its last
     checkpoint."""
     import ray
@@ -189,7 +190,7 @@ def _watch(
         if interrupts.count:
             raise stopped(interrupts, "before its first step")
         raise JobError(f"training left no checkpoint in {out}; run the same command", exit_code=1)
-    return Path(ended["result"].checkpoint.path)
+    return PurePosixPath(ended["result"].checkpoint.path).name
 
 
 def _take(ear: Any, record: Record) -> None:
@@ -199,13 +200,13 @@ def _take(ear: Any, record: Record) -> None:
         record.take(told)
 
 
-def _failed(error: Exception, trainer: Any, out: Path) -> JobError:
+def _failed(error: Exception, trainer: Any, out: WorkFolder) -> JobError:
     rank, workers = cluster.failed_worker(error), trainer.scaling_config.max_workers
     who = f"worker {rank} of {workers}: " if rank is not None and workers > 1 else ""
     retries = trainer.run_config.failure_config.max_failures
     return JobError(
         f"training stopped after {retries} retries: {who}{cluster.cause(error)}. Its "
-        f"checkpoints are in {out / 'checkpoints'}; the same command goes on from the last",
+        f"checkpoints are in {out / FOLDER}; the same command goes on from the last",
         exit_code=1,
     )
 

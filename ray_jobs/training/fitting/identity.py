@@ -2,54 +2,46 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from ray_jobs.files import read_json, refuse_other_run, write_json
+from ray_jobs.files import read_json, write_json
+from ray_jobs.work_folder import WorkFolder
 
-RUN, FINISHED = "run.json", "finished.json"
+FINISHED = "finished.json"
 LAST = "last"  # of the checkpoints, the one whose weights the result has by default
 
 Card = dict[str, Any] | None
 
 
-def same_run(out: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    """Record what a run is, or check that the one begun in `out` is this one.
+def claim(text: str, identity: dict[str, Any]) -> tuple[WorkFolder, dict[str, Any]]:
+    """The place that `--out` names, which from now on is of this run, and with what that run was
+    begun: its checkpoints lie under that name.
 
     How many samples a worker computes at once may change: on fewer GPUs it has to, and the step is
     the same but for rounding.
 
-    Returns:
-        With what the run was begun: its checkpoints lie under that name.
-
     Raises:
-        JobError: `out` holds another run.
+        JobError: another run was begun there, or nobody can write there.
     """
-    return refuse_other_run(out / RUN, identity, free=["training.micro_batch"])
+    return WorkFolder.claimed(text, identity, what="a training run", free=["training.micro_batch"])
 
 
-def is_finished(
-    out: Path, identity: dict[str, Any], result: Path, steps: int, card: Card, take: str = LAST
-) -> bool:
-    """Whether this very run already ended at `steps` or later and wrote its result.
+def is_finished(out: WorkFolder, result: str, steps: int, card: Card, take: str = LAST) -> bool:
+    """Whether the run already ended at `steps` or later and wrote its result.
 
     Args:
         result: the file that is written last of the result.
         card: what the result tells of itself; another one has to be written anew.
         take: the checkpoint whose weights the result has, as `--take` says it.
-
-    Raises:
-        JobError: `out` holds another run.
     """
-    if (out / RUN).exists():
-        same_run(out, identity)
-    found = read_json(out / FINISHED)
-    if found is None or not result.exists():
+    found = read_json(out.fetch(FINISHED))
+    if found is None or not out.fetch(result).exists():
         return False
     same = found.get("card", card) == card and found.get("take", LAST) == take
     return same and found["steps"] >= steps
 
 
-def mark_finished(out: Path, steps: int, card: Card, take: str = LAST) -> None:
+def mark_finished(out: WorkFolder, steps: int, card: Card, take: str = LAST) -> None:
     """Say that the run's result is written."""
-    write_json(out / FINISHED, {"steps": steps, "card": card, "take": take})
+    write_json(out.path / FINISHED, {"steps": steps, "card": card, "take": take})
+    out.put(FINISHED)

@@ -10,8 +10,9 @@ from typing import Any, Protocol, TextIO
 from ldm.training.adversarial import CriticWatch
 from ray_jobs.training.fitting.monitor import Told
 from ray_jobs.training.fitting.sentences import sentence
+from ray_jobs.work_folder import WorkFolder
 
-LOG = "log.jsonl"
+LOG, BOARD, PREVIEWS = "log.jsonl", "tensorboard", "previews"
 # Seconds between two lines of the log.
 LOG_EVERY = 5.0
 CRITIC_LOSS = "critic loss"  # among a step's losses, where there is a critic
@@ -36,15 +37,17 @@ class Record:
         curves: beside TensorBoard's.
     """
 
-    def __init__(self, out: Path, steps: int, curves: tuple[Curves, ...] = ()) -> None:
+    def __init__(self, out: WorkFolder, steps: int, curves: tuple[Curves, ...] = ()) -> None:
         self._out, self._steps = out, steps
-        self._previews = out / "previews"
+        self._previews = out.path / PREVIEWS
         self._previews.mkdir(exist_ok=True)
-        self._log = _whole_lines(out / LOG)
+        log = out.fetch(LOG)
+        self._log = _whole_lines(log)
+        self._sent: dict[Path, int] = {}
         self._board: TensorBoard | None = None
         self._curves = curves
         self._since, self._from = 0.0, 0
-        self._watch = None if _has_alarm(out / LOG) else CriticWatch()
+        self._watch = None if _has_alarm(log) else CriticWatch()
 
     def take(self, told: Told) -> None:
         """Record it; say it where it is time."""
@@ -61,12 +64,23 @@ class Record:
         for curves in self._all():
             curves.close()
         self._log.close()
+        self._send()
+
+    def _send(self) -> None:
+        """Send what grew since the last time to a run's bucket."""
+        if not self._out.in_bucket:
+            return
+        root = self._out.path
+        for path in (root / LOG, *(root / BOARD).rglob("*"), *self._previews.glob("*.png")):
+            if path.is_file() and self._sent.get(path) != path.stat().st_size:
+                self._sent[path] = path.stat().st_size
+                self._out.put(path.relative_to(root).as_posix())
 
     def _begun(self, step: int, at: float) -> None:
         """Curves go on after `step`: what came later of an earlier life is not the run's."""
         if self._board is not None:
             self._board.close()
-        self._board = TensorBoard(self._out / "tensorboard", step)
+        self._board = TensorBoard(self._out.path / BOARD, step)
         self._since, self._from = at, step
         if step:
             self._write({"resumed": step, "steps": self._steps})
@@ -92,6 +106,7 @@ class Record:
             curves.scalars({f"validation/{name}": v for name, v in validation.items()}, step)
             curves.preview(path, step)
         self._line(step, {f"validation {k}": v for k, v in validation.items()}, None)
+        self._send()
 
     def _all(self) -> list[Curves]:
         return [*([self._board] if self._board else []), *self._curves]

@@ -12,11 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ray_jobs.errors import JobError
 from ray_jobs.files import read_json, write_json
+from ray_jobs.work_folder import WorkFolder
 
 MLFLOW, WANDB = "mlflow", "wandb"
 PROJECT = "brainpress"  # where MLFLOW_EXPERIMENT_NAME or WANDB_PROJECT names none
@@ -25,7 +26,9 @@ FLUSH_SECONDS = 5.0
 MOST = 500  # metrics in one request, of which MLflow takes 1,000
 
 
-def open_trackers(names: Sequence[str], out: Path, identity: dict[str, Any]) -> tuple[Tracker, ...]:
+def open_trackers(
+    names: Sequence[str], out: WorkFolder, identity: dict[str, Any]
+) -> tuple[Tracker, ...]:
     """The trackers of a run, which go on with what an earlier command began there.
 
     Args:
@@ -35,14 +38,15 @@ def open_trackers(names: Sequence[str], out: Path, identity: dict[str, Any]) -> 
     Raises:
         JobError: one that is not installed or does not answer.
     """
-    begun = read_json(out / FILE) or {}
+    begun = read_json(out.fetch(FILE)) or {}
     opened = []
     for name in dict.fromkeys(names):
         tracker = _asked(name, partial(KINDS[name], out, begun.get(name), identity))
         begun[name] = tracker.run
         opened.append(tracker)
     if opened:
-        write_json(out / FILE, begun)
+        write_json(out.path / FILE, begun)
+        out.put(FILE)
     return tuple(opened)
 
 
@@ -109,7 +113,7 @@ class MLflow(Tracker):
 
     name = "MLflow"
 
-    def __init__(self, out: Path, run: str | None, identity: dict[str, Any]) -> None:
+    def __init__(self, out: WorkFolder, run: str | None, identity: dict[str, Any]) -> None:
         super().__init__()
         from mlflow import MlflowClient
         from mlflow.entities import Param
@@ -119,7 +123,9 @@ class MLflow(Tracker):
             name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
             found = self._client.get_experiment_by_name(name)
             experiment = found.experiment_id if found else self._client.create_experiment(name)
-            run = self._client.create_run(experiment, run_name=out.name).info.run_id
+            run = self._client.create_run(
+                experiment, run_name=PurePosixPath(out.where).name
+            ).info.run_id
             told = [Param(name, text) for name, text in parameters(identity).items()]
             self._client.log_batch(run, params=told)
         self.run = str(run)
@@ -144,7 +150,7 @@ class WeightsAndBiases(Tracker):
 
     name = "Weights & Biases"
 
-    def __init__(self, out: Path, run: str | None, identity: dict[str, Any]) -> None:
+    def __init__(self, out: WorkFolder, run: str | None, identity: dict[str, Any]) -> None:
         super().__init__()
         import wandb
 
@@ -152,10 +158,10 @@ class WeightsAndBiases(Tracker):
         self._wandb: Any = wandb
         self._run: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
-            name=out.name,
+            name=PurePosixPath(out.where).name,
             id=self.run,
             resume="allow",
-            dir=str(out),
+            dir=str(out.path),
             config=parameters(identity),
             settings=wandb.Settings(silent=True, console="off"),
         )

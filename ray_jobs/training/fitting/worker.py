@@ -14,9 +14,10 @@ from torch import nn
 from ldm.networks.precision import PRECISIONS, autocast
 from ldm.training.config import TrainingConfig
 from ldm.training.loop import Step, Task, TrainingState, train
-from ray_jobs.training.fitting.checkpoints import SCORE, last_complete, ordered
+from ray_jobs.training.fitting.checkpoints import SCORE, Kept, ordered
 from ray_jobs.training.fitting.monitor import LOOK, NOTHING, SAVE, STOP, Line
 from ray_jobs.training.fitting.pulse import VALIDATES, Pulse
+from ray_jobs.work_folder import WorkFolder
 
 # (averaged network, rank, world, device) -> sums, among them "count", that add up over workers
 Validate = Callable[[nn.Module, int, int, torch.device], dict[str, float]]
@@ -31,18 +32,23 @@ class Place:
     """What a fit tells each of its workers of itself.
 
     Attributes:
-        out: the run's folder; Ray Train keeps the checkpoints in `checkpoints/`.
+        kept: the run's checkpoints.
         threads: of a worker on CPUs.
         monitor: the driver's ear.
         save_seconds: between two checkpoints, at most.
         patience_seconds: for a step, or a validation.
     """
 
-    out: Path
+    kept: Kept
     threads: int
     monitor: Any
     save_seconds: float
     patience_seconds: float
+
+    @property
+    def out(self) -> WorkFolder:
+        """The run's folder."""
+        return self.kept.out
 
 
 def run_worker(
@@ -71,7 +77,7 @@ def run_worker(
     if device.type == "cpu":
         torch.set_num_threads(place.threads)
     state = TrainingState(network, config, device, critic)
-    history = _resume(state, place.out / "checkpoints" / context.get_experiment_name(), rank)
+    history = _resume(state, place.kept, rank)
     wrapped = {
         name: ray.train.torch.prepare_model(player.network, move_to_device=False)
         for name, player in state.players.items()
@@ -106,7 +112,7 @@ def run_worker(
         line.close()
 
 
-def _resume(state: TrainingState, run: Path, rank: int) -> list[dict[str, float]]:
+def _resume(state: TrainingState, kept: Kept, rank: int) -> list[dict[str, float]]:
     """Go on from the run's last checkpoint, if any; its history."""
     import ray.train
 
@@ -115,11 +121,13 @@ def _resume(state: TrainingState, run: Path, rank: int) -> list[dict[str, float]
     if resumed is not None:
         with resumed.as_directory() as folder:
             history = state.restore(Path(folder))["history"]
-    elif left := last_complete(run):
-        meta = state.restore(left)
+    elif left := kept.last():
+        known = kept.ray(left)
+        with known.as_directory() as folder:
+            meta = state.restore(Path(folder))
         history = meta["history"]
-        known = ray.train.Checkpoint.from_directory(left) if rank == 0 else None
-        ray.train.report({"step": state.step, SCORE: ordered(meta.get(SCORE))}, checkpoint=known)
+        metrics = {"step": state.step, SCORE: ordered(meta.get(SCORE))}
+        ray.train.report(metrics, checkpoint=known if rank == 0 else None)
     return history
 
 

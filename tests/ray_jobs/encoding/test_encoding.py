@@ -28,6 +28,7 @@ from ray_jobs.errors import JobError
 from ray_jobs.files import read_json
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training.conditions import conditions
+from ray_jobs.work_folder import WorkFolder
 from tests.ray_jobs.line import (
     PRESET,
     ended,
@@ -104,12 +105,12 @@ def test_statistics_are_of_the_training_subjects_whatever_order_they_come_in(lin
     assert set(encoded.bounds) == set(FIGURES)
 
     table = cohort(line).table.assign(latent="")
-    encoder = Encoder(str(line / "latents"), str(line / "prepared"), 2, gpu=False)
+    encoder = Encoder(WorkFolder(str(line / "latents")), str(line / "prepared"), 2, gpu=False)
     rows = {
         row["participant_id"]: encoder({**row, "latent": f"latents/{row['participant_id']}.npy"})
         for row in reversed(table.to_dict(orient="records"))
     }
-    again = collect(rows, table, cohort(line), 2, line / "latents", "")
+    again = collect(rows, table, cohort(line), 2, WorkFolder(str(line / "latents")), "")
     assert (again.latent_mean, again.latent_std) == (encoded.latent_mean, encoded.latent_std)
     assert again.bounds == encoded.bounds
 
@@ -117,13 +118,13 @@ def test_statistics_are_of_the_training_subjects_whatever_order_they_come_in(lin
 def test_with_one_scale_for_all_the_channels_keep_their_strength(line: Path) -> None:
     own = EncodedCohort.open(line / "latents")
     table = cohort(line).table
-    encoder = Encoder(str(line / "latents"), str(line / "prepared"), 2, gpu=False)
+    encoder = Encoder(WorkFolder(str(line / "latents")), str(line / "prepared"), 2, gpu=False)
     rows = {
         row["participant_id"]: encoder({**row, "latent": f"latents/{row['participant_id']}.npy"})
         for row in table.to_dict(orient="records")
     }
     told = table.assign(latent=[f"latents/{name}.npy" for name in table["participant_id"]])
-    one = collect(rows, told, cohort(line), 2, line / "one", "", scale="one")
+    one = collect(rows, told, cohort(line), 2, WorkFolder(str(line / "one")), "", scale="one")
     assert one.latent_mean == own.latent_mean
     (std,) = set(one.latent_std)
     assert std == pytest.approx(np.sqrt(np.mean(np.square(own.latent_std))))
@@ -149,7 +150,7 @@ def test_latents_come_back_with_the_cohort_and_the_autoencoder_that_made_them(li
 
 
 def test_a_latent_that_is_there_is_kept_and_one_cut_short_is_encoded_again(copied: Path) -> None:
-    encoder = Encoder(str(copied / "latents"), str(copied / "prepared"), 2, gpu=False)
+    encoder = Encoder(WorkFolder(str(copied / "latents")), str(copied / "prepared"), 2, gpu=False)
     row = {
         "participant_id": "sub-01",
         "volume": "volumes/sub-01.npy",
@@ -175,7 +176,7 @@ def test_copies_made_ahead_on_a_cpu_are_encoded_to_the_same_latents(
     out, row = copied / "latents", cohort(copied).table.iloc[0].to_dict()
     row["latent"] = f"latents/{row['participant_id']}.npy"
     path = out / row["latent"]
-    about = (str(out), str(copied / "prepared"), 4)
+    about = (WorkFolder(str(out)), str(copied / "prepared"), 4)
     path.unlink()
     told = Encoder(*about, gpu=False, deform=deform)(row)
     alone, factors = path.read_bytes(), read_json(path.with_suffix(".json"))
@@ -299,7 +300,6 @@ def test_a_cohort_of_another_grid_is_refused(
         (["--workers", "0"], "--workers 0: expected at least 1"),
         (["--copies", "2", "--deform"], "--deform: of 2 copies none is bent; expected --copies 3"),
         (["--preset", "small"], "preset 'small': expected one of demo, paper, tiny"),
-        (["--out", "s3://bucket/latents"], "goes to a folder that every machine of the cluster"),
         (["--cohort", "nobody"], "holds no complete prepared cohort (no cohort.json)"),
         (["--autoencoder", "nobody"], "holds no trained autoencoder"),
         (["--copy", "3"], "unknown option '--copy'; did you mean '--copies'?"),
@@ -377,11 +377,11 @@ def test_what_the_copies_measure_is_kept_with_the_latents(
 ) -> None:
     written = bent(copied, monkeypatch)
     monkeypatch.setattr(copier, "load_segmenter", None)
-    encoder = Encoder(str(written.folder), str(copied / "prepared"), 4, gpu=False, deform=True)
+    encoder = Encoder(written.folder, str(copied / "prepared"), 4, gpu=False, deform=True)
     row = {**written.split("train").iloc[0]}
     row |= {"volume": f"volumes/{row['participant_id']}.npy", "sha256": ""}
     again = encoder(row)
-    (written.folder / row["latent"]).with_suffix(".json").unlink()
+    (written.folder.path / row["latent"]).with_suffix(".json").unlink()
     monkeypatch.setattr(copier, "load_segmenter", Halves)
     assert encoder(row)[factor_column(CHANGED[0])] == again[factor_column(CHANGED[0])]
     for name in CHANGED:
@@ -391,7 +391,9 @@ def test_what_the_copies_measure_is_kept_with_the_latents(
 
 
 def test_a_head_with_its_skull_is_not_bent(copied: Path) -> None:
-    encoder = Encoder(str(copied / "latents"), str(copied / "prepared"), 3, gpu=False, deform=True)
+    encoder = Encoder(
+        WorkFolder(str(copied / "latents")), str(copied / "prepared"), 3, gpu=False, deform=True
+    )
     (copied / "latents" / "latents" / "sub-01.npy").unlink()
     whole = np.full(PRESET.grid.shape, 3000, dtype=np.uint16)
     whole[0] = 0

@@ -333,7 +333,6 @@ def test_nobody_usable_is_exit_1_with_every_reason(
         (["--out", "p"], "give a BIDS folder, or --cohort virtual without one"),
         (["bids", "--cohort", "virtual", "--out", "p"], "give a BIDS folder, or --cohort virtual"),
         (["nobody", "--out", "p"], "nobody: no such folder; expected a BIDS dataset"),
-        (["bids", "--out", "s3://bucket/p"], "goes to a folder that every machine of the cluster"),
         (["bids", "--out", "bids/participants.tsv"], "is a file; expected a folder"),
         (["bids", "--out", "p", "--preset", "huge"], "preset 'huge': expected one of demo, paper"),
         (["bids", "--out", "p", "--validation", "1"], "--validation 1.0: expected a share from 0"),

@@ -13,12 +13,12 @@ from ldm.training.presets import PRESETS, tiny
 from ray_jobs import cli
 from ray_jobs.cluster import cause, failed_worker
 from ray_jobs.encoding.latents import EncodedCohort
-from ray_jobs.errors import JobError
-from ray_jobs.files import read_json, write_json
+from ray_jobs.files import read_json
 from ray_jobs.training.conditions import cohort_distribution as fit_distribution
 from ray_jobs.training.diffusion_job import preview_covariate, preview_rows
 from ray_jobs.training.fitting.identity import is_finished, mark_finished
 from ray_jobs.training.options import configure
+from ray_jobs.work_folder import WorkFolder
 from tests.ray_jobs.line import (
     ended,
     refused,
@@ -112,7 +112,6 @@ def test_how_long_and_how_often_saved_does_not_make_another_run() -> None:
         (["--learning-rate", "nan"], "learning_rate nan: expected a positive number"),
         (["--precision", "fp16"], "precision 'fp16': expected one of ('bf16', 'fp32')"),
         (["--preset", "large"], "preset 'large': expected one of demo, paper, tiny"),
-        (["--out", "s3://bucket/run"], "--out s3://bucket/run: a training run goes to a folder"),
         (["--batchsize", "4"], "unknown option '--batchsize'; did you mean '--batch-size'?"),
     ],
 )
@@ -238,22 +237,20 @@ def test_a_run_begun_before_the_kl_term_was_a_sum_goes_on_at_its_weight_alone(
 
 
 def test_a_run_is_finished_once_its_result_is_there_for_as_many_steps(tmp_path: Path) -> None:
-    result, card = tmp_path / "model.json", {"license": "CC0-1.0"}
+    out, card = WorkFolder(str(tmp_path)), {"license": "CC0-1.0"}
 
-    def finished(steps: int, told: dict[str, Any] | None = card) -> bool:
-        return is_finished(tmp_path, {"kind": "x"}, result, steps, told)
+    def finished(steps: int, told: dict[str, Any] | None = card, take: str = "last") -> bool:
+        return is_finished(out, "model.json", steps, told, take)
 
     assert not finished(20)
-    mark_finished(tmp_path, 20, card)
+    mark_finished(out, 20, card)
     assert not finished(20)  # the result was removed
-    result.touch()
+    (tmp_path / "model.json").touch()
     assert finished(20)
     assert finished(10)
     assert not finished(21)
     assert not finished(20, {"license": "CC-BY-4.0"})  # the card must say so
-    write_json(tmp_path / "run.json", {"kind": "y"})
-    with pytest.raises(JobError, match="holds another run: kind 'y' -> 'x'"):
-        finished(20)
+    assert not finished(20, take="best")
 
 
 def test_a_finished_run_says_so_without_ray(
@@ -261,7 +258,7 @@ def test_a_finished_run_says_so_without_ray(
 ) -> None:
     out = tmp_path / "run"
     shutil.copytree(line / "autoencoder", out)
-    mark_finished(out, 20, None)
+    mark_finished(WorkFolder(str(out)), 20, None)
     code, said, told = ended(capsys, *command("train-autoencoder", line, out))
     assert (code, told) == (0, "")
     assert said == f"{out}: already trained for 20 steps; nothing left to do\n"

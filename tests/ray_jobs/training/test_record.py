@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ray_jobs.training.fitting.record import CRITIC_LOSS, LOG, Record
+from ray_jobs.work_folder import WorkFolder
 
 FOUND = {"psnr": 30.0, "power_0.26_0.30": 0.5, "kurtosis_0.26_0.30": -0.1, "train_l1": 0.1}
 
@@ -27,7 +28,7 @@ def lines(folder: Path) -> list[dict[str, object]]:
 def test_figures_by_band_are_curves_and_the_rest_is_told_in_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = Record(tmp_path, 10)
+    record = Record(WorkFolder(str(tmp_path)), 10)
     record.take({"begun": 0, "at": 0.0})
     record.take({"validated": 5, "found": FOUND, "image": b"png", "at": 1.0})
     record.close()
@@ -39,7 +40,7 @@ def test_figures_by_band_are_curves_and_the_rest_is_told_in_words(
 def test_after_a_death_curves_go_on_from_the_checkpoint_and_everybody_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = Record(tmp_path, 30)
+    record = Record(WorkFolder(str(tmp_path)), 30)
     record.take({"begun": 0, "at": 0.0})
     for step in (1, 2, 3):
         record.take({"step": step, "losses": {"loss": 0.5}, "at": 2.0 * step})
@@ -59,7 +60,7 @@ def test_after_a_death_curves_go_on_from_the_checkpoint_and_everybody_is_told(
 
 def test_a_critic_that_wins_is_told_once_also_over_restarts(tmp_path: Path) -> None:
     for start in (0, 1_000):
-        record = Record(tmp_path, 5_000)
+        record = Record(WorkFolder(str(tmp_path)), 5_000)
         record.take({"begun": start, "at": 0.0})
         for step in range(start + 1, start + 1_001):
             record.take({"step": step, "losses": {"loss": 0.1, CRITIC_LOSS: 0.001}, "at": 0.0})
@@ -70,7 +71,7 @@ def test_a_critic_that_wins_is_told_once_also_over_restarts(tmp_path: Path) -> N
 
 def test_a_line_that_a_killed_driver_left_unfinished_spoils_no_later_one(tmp_path: Path) -> None:
     (tmp_path / LOG).write_text('{"resumed": 1, "steps": 9}\n{"step": 2, "st')
-    record = Record(tmp_path, 9)
+    record = Record(WorkFolder(str(tmp_path)), 9)
     record.take({"begun": 5, "at": 0.0})
     record.close()
     found = (tmp_path / LOG).read_text().splitlines()

@@ -20,6 +20,7 @@ from ray_jobs.errors import JobError
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training import diffusion_job, features_job
 from ray_jobs.training.start import autoencoder_start, begin, carried_conditions, denoiser_start
+from ray_jobs.work_folder import WorkFolder
 from tests.ldm.tiny_model import networks, working_model
 from tests.ray_jobs.line import (
     PRESET,
@@ -68,16 +69,16 @@ def test_the_weights_of_a_run_or_a_model_are_those_the_new_run_begins_with(
     }
     for name, start in found.items():
         (tmp_path / name).mkdir()
-        start.put(tmp_path / name)
+        start.put(WorkFolder(str(tmp_path / name)))
         fresh = networks(seed=9)[name == "U-Net"]
-        begin(fresh, tmp_path / name, True)
+        begin(fresh, WorkFolder(str(tmp_path / name)), True)
         kept = {k: v.half().float() for k, v in wanted[name].state_dict().items()}
         torch.testing.assert_close(fresh.state_dict(), kept, rtol=0, atol=0)
     assert found["U-Net"].name == "diffusion"
     run = autoencoder_start(str(line / "autoencoder"), PRESET.autoencoder)
     assert run.told()["sha256"] != found["from a model"].told()["sha256"]
     untouched = networks(seed=9)[0]
-    begin(untouched, tmp_path, False)
+    begin(untouched, WorkFolder(str(tmp_path)), False)
     torch.testing.assert_close(untouched.state_dict(), networks(seed=9)[0].state_dict())
 
 

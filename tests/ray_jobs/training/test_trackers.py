@@ -9,6 +9,7 @@ import pytest
 from ray_jobs.errors import JobError
 from ray_jobs.files import read_json
 from ray_jobs.training.fitting.trackers import MLflow, open_trackers, parameters
+from ray_jobs.work_folder import WorkFolder
 from tests.e2e.running import wait_until
 
 IDENTITY = {"kind": "autoencoder", "training": {"seed": 0, "precision": "bf16"}}
@@ -30,7 +31,7 @@ def test_mlflow_has_the_curves_parameters_and_previews_of_a_run_that_went_on(
     preview = tmp_path / "step-000002.png"
     preview.write_bytes(b"png")
     for step in (1, 2):
-        (tracker,) = open_trackers(["mlflow"], tmp_path, IDENTITY)
+        (tracker,) = open_trackers(["mlflow"], WorkFolder(str(tmp_path)), IDENTITY)
         tracker.scalars({"train/loss": 1 / step, "validation/power_0.26_0.30": 0.5}, step)
         tracker.close()
     tracker.preview(preview, 2)
@@ -51,7 +52,7 @@ def test_weights_and_biases_takes_a_run_without_a_network(
     monkeypatch.setenv("WANDB_MODE", "offline")
     for name in ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name))
-    (tracker,) = open_trackers(["wandb"], tmp_path, IDENTITY)
+    (tracker,) = open_trackers(["wandb"], WorkFolder(str(tmp_path)), IDENTITY)
     tracker.scalars({"train/loss": 0.25}, 7)
     tracker.close()
     (written,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
@@ -66,7 +67,7 @@ def test_a_server_that_is_lost_costs_a_line_and_no_training(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tracker,) = open_trackers(["mlflow"], tmp_path, IDENTITY)
+    (tracker,) = open_trackers(["mlflow"], WorkFolder(str(tmp_path)), IDENTITY)
 
     def lost(*_: object) -> None:
         raise ConnectionError("no route to host")
@@ -86,7 +87,7 @@ def test_one_that_cannot_begin_is_refused_before_the_training(
 ) -> None:
     monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE")
     with pytest.raises(JobError, match=r"--track mlflow: .*; set what it needs, or leave it out"):
-        open_trackers(["mlflow"], tmp_path, IDENTITY)
+        open_trackers(["mlflow"], WorkFolder(str(tmp_path)), IDENTITY)
     monkeypatch.setitem(__import__("sys").modules, "wandb", None)
     with pytest.raises(JobError, match="wandb is not installed; pip install 'brainpress"):
-        open_trackers(["wandb"], tmp_path, IDENTITY)
+        open_trackers(["wandb"], WorkFolder(str(tmp_path)), IDENTITY)
