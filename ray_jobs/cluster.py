@@ -26,6 +26,8 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # The paragraph that Ray prints for every lost worker; the jobs tell it in a line.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+    # Of an own Ray's workers, which else let everything on a shared machine run first (15).
+    "RAY_worker_niceness": "0",
 }
 # Of an address that nobody serves; Ray itself would try for 20 minutes without a word.
 PATIENCE_SECONDS = 10.0

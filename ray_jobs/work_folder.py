@@ -55,6 +55,7 @@ class WorkFolder:
             return folder, refuse_other_run(folder.path / RUN, identity, free=free)
         uri = open_to_write(text).uri
         known = cls(uri, f"claim-{digest(uri)[:16]}").fetch(RUN, anew=True)
+        known.parent.mkdir(parents=True, exist_ok=True)
         fresh = not known.exists()
         begun = refuse_other_run(known, identity, free=free, place=uri)
         if fresh:

@@ -14,8 +14,7 @@ from ray_jobs.encoding import autoencoder_folder
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training import features_job
 from ray_jobs.training.fitting.fit import fit
-from ray_jobs.training.fitting.identity import claim, is_finished, mark_finished
-from ray_jobs.training.fitting.lease import held
+from ray_jobs.training.fitting.identity import claim, held, is_finished, mark_finished
 from ray_jobs.training.inputs import training_cohort, validation_volumes
 from ray_jobs.training.options import Keeping, WorkerGroup, configure
 from ray_jobs.training.start import autoencoder_start, begin

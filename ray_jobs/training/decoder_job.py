@@ -25,8 +25,7 @@ from ray_jobs.errors import JobError
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training import draws
 from ray_jobs.training.fitting.fit import Fitted, fit
-from ray_jobs.training.fitting.identity import claim, is_finished, mark_finished
-from ray_jobs.training.fitting.lease import held
+from ray_jobs.training.fitting.identity import claim, held, is_finished, mark_finished
 from ray_jobs.training.inputs import training_cohort, validation_volumes
 from ray_jobs.training.options import Keeping, WorkerGroup, configure
 from ray_jobs.work_folder import WorkFolder

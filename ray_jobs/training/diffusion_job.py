@@ -28,8 +28,7 @@ from ray_jobs.training.conditions import (
     tell_distribution,
 )
 from ray_jobs.training.fitting.fit import Fitted, fit
-from ray_jobs.training.fitting.identity import claim, is_finished, mark_finished
-from ray_jobs.training.fitting.lease import held
+from ray_jobs.training.fitting.identity import claim, held, is_finished, mark_finished
 from ray_jobs.training.options import Keeping, WorkerGroup, about_model, configure
 from ray_jobs.training.start import Start, begin, carried_conditions, denoiser_start
 

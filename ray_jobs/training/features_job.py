@@ -15,8 +15,7 @@ from ray_jobs.errors import JobError
 from ray_jobs.files import refuse_other_run
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training.fitting.fit import fit
-from ray_jobs.training.fitting.identity import LAST, is_finished, mark_finished
-from ray_jobs.training.fitting.lease import held
+from ray_jobs.training.fitting.identity import LAST, held, is_finished, mark_finished
 from ray_jobs.training.inputs import validation_volumes
 from ray_jobs.training.options import Keeping, WorkerGroup
 from ray_jobs.work_folder import RUN, WorkFolder

@@ -16,7 +16,7 @@ from ray_jobs.errors import JobError
 from ray_jobs.files import digest
 from ray_jobs.room import Machine, room_for
 from ray_jobs.setup import set_up
-from ray_jobs.training.fitting import monitor
+from ray_jobs.training.fitting import last_words, monitor
 from ray_jobs.training.fitting.checkpoints import SCORE, Kept
 from ray_jobs.training.fitting.interrupts import Interrupts
 from ray_jobs.training.fitting.record import Record
@@ -175,7 +175,7 @@ def _watch(
     heard = 0
     while thread.is_alive():
         thread.join(POLL_SECONDS)
-        _take(ear, record)
+        _take(ear, record, out)
         lease.check()
         if interrupts.count > heard:
             heard = interrupts.count
@@ -183,7 +183,7 @@ def _watch(
                 raise stopped(interrupts, "at once; steps since the last checkpoint are lost")
             _say("stopping after this step, with a checkpoint; Ctrl-C again stops at once")
             ray.get(ear.ask_to_stop.remote())
-    _take(ear, record)
+    _take(ear, record, out)
     if "error" in ended:
         raise _failed(ended["error"], trainer, out)
     if ended["result"].checkpoint is None:
@@ -193,11 +193,14 @@ def _watch(
     return PurePosixPath(ended["result"].checkpoint.path).name
 
 
-def _take(ear: Any, record: Record) -> None:
+def _take(ear: Any, record: Record, out: WorkFolder) -> None:
     import ray
 
     for told in ray.get(ear.take.remote()):
         record.take(told)
+        if "errors" in told:
+            for line in last_words.keep(out, told["errors"], told["logs"]):
+                _say(line)
 
 
 def _failed(error: Exception, trainer: Any, out: WorkFolder) -> JobError:

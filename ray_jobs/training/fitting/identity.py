@@ -1,9 +1,13 @@
-"""Which run a folder holds, and whether it is finished."""
+"""Which run a folder holds, whether it is finished, and who may train into it now."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from manifests.changes.lease import Lease, acquire
+from manifests.storage import open_to_write
 from ray_jobs.files import read_json, write_json
 from ray_jobs.work_folder import WorkFolder
 
@@ -45,3 +49,18 @@ def mark_finished(out: WorkFolder, steps: int, card: Card, take: str = LAST) -> 
     """Say that the run's result is written."""
     write_json(out.path / FINISHED, {"steps": steps, "card": card, "take": take})
     out.put(FINISHED)
+
+
+@contextmanager
+def held(out: WorkFolder) -> Iterator[Lease]:
+    """The lease of a run's folder for the time of a block; a dead holder's is taken over.
+
+    Raises:
+        ReleaseError: another command trains into it now.
+    """
+    lease = acquire(open_to_write(out.where), "train")
+    try:
+        with lease.beating():
+            yield lease
+    finally:
+        lease.free()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ldm.training.loop import LOADS
+from ray_jobs.training.fitting.last_words import Where
 from ray_jobs.training.fitting.pulse import BEAT_SECONDS
 
 Told = dict[str, Any]
@@ -54,6 +55,11 @@ class Monitor:
         self._told: list[Told] = []
         self._stop = False
         self._signs: dict[int, Sign] = {}
+        self._logs: dict[int, Where] = {}
+
+    def enlist(self, rank: int, log: Where) -> None:
+        """A worker of a new group begins; where its log is."""
+        self._logs[rank] = log
 
     def beat(self, rank: int, step: int, what: str, waited: float) -> None:
         """A worker lives: since when it is at its step, in seconds, and what it does there."""
@@ -65,6 +71,11 @@ class Monitor:
         suspects = suspected(list(self._signs.values()), time.monotonic())
         self._told.append({"hung": [sign.told() for sign in suspects]})
         self._signs = {}
+
+    def failed(self, errors: dict[int, str], why: dict[int, str]) -> None:
+        """Workers failed: their errors in full, and why in a line."""
+        self._told.append({"failed": why, "errors": errors, "logs": self._logs})
+        self._logs = {}
 
     def tell(self, told: list[Told]) -> bool:
         """Add to it; answers whether the run is to stop."""
@@ -150,7 +161,8 @@ def callback(monitor: Any) -> Any:
         def after_exception(
             self, run_context: Any, worker_exceptions: Mapping[int, Exception]
         ) -> None:
-            failed = {rank: cluster.cause(error) for rank, error in worker_exceptions.items()}
-            monitor.tell.remote([{"failed": failed}])
+            errors = {rank: str(error) for rank, error in worker_exceptions.items()}
+            why = {rank: cluster.cause(error) for rank, error in worker_exceptions.items()}
+            monitor.failed.remote(errors, why)
 
     return Failures()

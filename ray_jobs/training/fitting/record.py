@@ -53,7 +53,9 @@ class Record:
         """Record it; say it where it is time."""
         if "begun" in told:
             self._begun(told["begun"], told["at"])
-        elif "failed" in told or "hung" in told:
+        elif "failed" in told:
+            self._write({"failed": told["failed"]})
+        elif "hung" in told:
             self._write(told)
         elif "validated" in told:
             self._validated(told["validated"], told["found"], told["image"])

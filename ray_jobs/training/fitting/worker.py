@@ -15,6 +15,7 @@ from ldm.networks.precision import PRECISIONS, autocast
 from ldm.training.config import TrainingConfig
 from ldm.training.loop import Step, Task, TrainingState, train
 from ray_jobs.training.fitting.checkpoints import SCORE, Kept, ordered
+from ray_jobs.training.fitting.last_words import own
 from ray_jobs.training.fitting.monitor import LOOK, NOTHING, SAVE, STOP, Line
 from ray_jobs.training.fitting.pulse import VALIDATES, Pulse
 from ray_jobs.work_folder import WorkFolder
@@ -85,6 +86,7 @@ def run_worker(
     line = Line(place.monitor, place.save_seconds) if rank == 0 else None
     if line:
         line.tell({"begun": state.step, "device": _name(device), "world": world})
+    place.monitor.enlist.remote(rank, own())
     pulse = Pulse(place.monitor, rank, place.patience_seconds)
     pulse.step(state.step)
     warned = False  # that a machine goes; saved once is enough
