@@ -224,7 +224,8 @@ def _share(found: cluster.Cluster, group: WorkerGroup) -> int:
     asked = f"--workers {group.workers}{' --gpu' if group.gpu else ''}"
     asked += f" --cpus-per-worker {given}" if given else ""
     room = room_for(group.least, Machine(given or 1, gpu), found, asked=asked)
-    return given or room.share(group.least, gpu=group.gpu)
+    together = min(group.workers, room.slots(Machine(given or 1, gpu)))
+    return given or room.share(together, gpu=group.gpu)
 
 
 def _say(text: str) -> None:
