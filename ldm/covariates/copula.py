@@ -9,7 +9,6 @@ from functools import cached_property
 
 import numpy as np
 from scipy.special import betainc, ndtr, ndtri
-from scipy.stats import rankdata
 
 MOST_KNOTS = 33
 SUBJECTS_PER_KNOT = 4
@@ -95,6 +94,8 @@ class Stratum:
     @classmethod
     def fit(cls, levels: tuple[str, ...], probability: float, numbers: np.ndarray) -> Stratum:
         """A stratum from the (C, N) continuous values that it takes."""
+        from scipy.stats import rankdata  # takes half a second to load, and drawing needs it not
+
         ranks = np.array([rankdata(values) for values in numbers]).reshape(numbers.shape)
         centred = ranks - ranks.mean(axis=1, keepdims=True)
         norms = np.sqrt((centred**2).sum(axis=1))

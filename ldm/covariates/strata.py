@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.stats import rankdata
 
 from ldm.covariates.schema import CovariateSchema
 
@@ -83,6 +82,8 @@ def told_share(labels: np.ndarray, numbers: Sequence[np.ndarray]) -> float:
         labels: (N,) names of groups.
         numbers: (N,) each.
     """
+    from scipy.stats import rankdata  # takes half a second to load, and drawing needs it not
+
     groups, place = np.unique(labels.astype(str), return_inverse=True)
     n, k = len(labels), len(groups)
     if k < 2 or n <= k:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from manifests.format.layout import RELEASE_KEY
 from manifests.publish.bucket_policy import PolicyError, read_policy
+from manifests.storage.s3.connection import new_session
 from manifests.storage.s3.errors import code_of
 from manifests.volumes.shard_index import INDEX_KEY
 
@@ -108,11 +109,10 @@ def _still_open(store: S3Store) -> list[str]:
 
 def _told_strangers(store: S3Store) -> tuple[str | None, str | None]:
     """The codes of the refusals to read and to list; None of what is granted, "" of no answer."""
-    import boto3
     from botocore import UNSIGNED
     from botocore.config import Config
 
-    stranger = boto3.session.Session().client(
+    stranger = new_session(signed=False).client(
         "s3",
         endpoint_url=store.client.meta.endpoint_url,
         region_name=store.client.meta.region_name,

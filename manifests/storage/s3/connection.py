@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -61,7 +62,7 @@ def connect(bucket: str, access: Access, *, signed: bool = True) -> Connection:
     from botocore.config import Config
 
     wanted = signed and not access.anonymous
-    session = _session(signed=wanted)
+    session = new_session(signed=wanted)
     signed = wanted and session.get_credentials() is not None
     config = Config(
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
@@ -122,19 +123,30 @@ def region_of(client: Any, bucket: str) -> str:
     return str(headers.get("x-amz-bucket-region") or own)
 
 
-def _session(*, signed: bool) -> Any:
+def new_session(*, signed: bool = True) -> Any:
     """A boto3 session; for one without credentials an AWS_PROFILE need not be there."""
     import boto3
     import botocore.session
     from botocore.exceptions import ProfileNotFound
 
+    bare = botocore.session.Session()
     try:
-        return boto3.session.Session()
+        data_path = bare.get_config_variable("data_path")
     except ProfileNotFound:
         if signed:
             raise
         bare = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
-        return boto3.session.Session(botocore_session=bare)
+        data_path = bare.get_config_variable("data_path")
+    bare.register_component("data_loader", _models(data_path))
+    return boto3.session.Session(botocore_session=bare)
+
+
+@cache
+def _models(data_path: str | None) -> Any:
+    """What botocore knows of S3, read once a process: to read it is most of making a client."""
+    from botocore.loaders import create_loader
+
+    return create_loader(data_path)
 
 
 def _pay(client: Any) -> None:
