@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from manifests.errors import ReleaseError
 from manifests.format.parquet_limits import (
     FOOTER_LIMITS,
     LimitError,
+    budget_of,
     check_claims,
     read_limited,
     text_columns,
@@ -40,6 +42,32 @@ def parquet_bytes(table: pa.Table) -> bytes:
 def parquet_writer(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
     """Writes a Parquet file to a path or file; a row group for each `ROW_GROUP_ROWS` rows."""
     return pq.ParquetWriter(sink, schema, compression="zstd", compression_level=3, version="2.6")
+
+
+def check_written(path: Path, unpacked: int) -> None:
+    """Raise where a manifest that was just written is more than its readers take.
+
+    Args:
+        unpacked: the bytes of its rows in memory.
+
+    Raises:
+        ReleaseError: too many rows or bytes; exit code 1.
+    """
+    size = path.stat().st_size
+    try:
+        if size > MOST_FILE_BYTES:
+            raise LimitError(f"{size:,} bytes, expected at most {MOST_FILE_BYTES:,}")
+        budget = budget_of(size)
+        if unpacked > budget:
+            raise LimitError(f"{unpacked:,} bytes when unpacked, expected at most {budget:,}")
+        with opened(path) as file:
+            check_claims(file, budget)
+    except LimitError as error:
+        raise ReleaseError(
+            f"{path.name} would be more than its readers take ({error}); print fewer samples in a"
+            " release",
+            exit_code=1,
+        ) from None
 
 
 def table_from_bytes(data: bytes, name: str) -> pa.Table:

@@ -18,6 +18,7 @@ MOST_BYTES = 4 * 2**30  # of a table in memory; a million rows of ours take some
 # A table may be so many times larger than its file, and ours are some 5 times. On top, for files
 # in which little is more than the footer:
 MOST_RATIO, FREE_BYTES = 1000, 64 * 2**20
+OUR_RATIO = 8  # at which a large file may pass MOST_BYTES: ten million rows in a file of 1.4 GB
 BATCH_ROWS = 65_536
 _PLAIN = (pa.int64(), pa.int32(), pa.float64(), pa.bool_(), pa.string())
 
@@ -47,7 +48,7 @@ def read_limited(
 
 def budget_of(size: int) -> int:
     """The bytes that a table from a file of `size` bytes may take in memory."""
-    return min(MOST_BYTES, FREE_BYTES + MOST_RATIO * size)
+    return max(min(MOST_BYTES, FREE_BYTES + MOST_RATIO * size), OUR_RATIO * size)
 
 
 def limited_batches(
@@ -76,8 +77,8 @@ def limited_batches(
 
 
 def _schema_of(file: pq.ParquetFile, columns: Sequence[str]) -> pa.Schema:
-    schema = pa.schema([file.schema_arrow.field(name) for name in columns])
-    return schema.with_metadata(file.schema_arrow.metadata)
+    whole = file.schema_arrow  # which Arrow makes anew for each time that it is asked
+    return pa.schema([whole.field(name) for name in columns], metadata=whole.metadata)
 
 
 def check_claims(file: pq.ParquetFile, budget: int | None = None) -> None:

@@ -114,13 +114,23 @@ def participants_lines(table: pa.Table, columns: tuple[Column, ...]) -> bytes:
     """The lines of these manifest rows, without the header."""
     ok = table.filter(pc.equal(table["status"], OK))
     names = _participants_names(columns)
-    cells = [[_cell(value) for value in ok[name].to_pylist()] for name in names]
+    cells = [_cells(ok[name]) for name in names]
     return "".join("\t".join(line) + "\n" for line in zip(*cells, strict=True)).encode()
 
 
 def _participants_names(columns: tuple[Column, ...]) -> list[str]:
     asked = [*(column.name for column in columns), "extrapolated"] if columns else []
     return ["participant_id", *asked]
+
+
+def _cells(column: pa.ChunkedArray) -> list[str]:
+    """A column's values as text; those of a whole column of one kind are not asked for theirs."""
+    values: list[Any] = column.to_pylist()
+    if column.null_count == 0 and pa.types.is_string(column.type):
+        return values
+    if column.null_count == 0 and pa.types.is_floating(column.type):
+        return [repr(value) for value in values]
+    return [_cell(value) for value in values]
 
 
 def _cell(value: object) -> str:

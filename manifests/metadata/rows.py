@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.format.layout import MANIFEST_KEY, PARTICIPANTS_KEY
-from manifests.format.parquet import ROW_GROUP_ROWS, parquet_writer
+from manifests.format.parquet import ROW_GROUP_ROWS, check_written, parquet_writer
 from manifests.format.schema import OK, WITHDRAWN, Column
 from manifests.metadata.bids import participants_header, participants_lines
 
@@ -39,6 +39,7 @@ class RowFiles:
         self._new: list[pa.Table] = []
         self._held: list[pa.Table] = []  # merged
         self._held_rows = 0
+        self._bytes = 0  # of the rows written, in memory
         self._manifest = parquet_writer(self._paths[MANIFEST_KEY], schema)
         self._participants = self._paths[PARTICIPANTS_KEY].open("wb")
         self._participants.write(participants_header(columns))
@@ -53,10 +54,15 @@ class RowFiles:
             self._write_groups()
 
     def close(self) -> dict[str, Path]:
-        """Write what is held; the files, by key. They go when the context ends."""
+        """Write what is held; the files, by key. They go when the context ends.
+
+        Raises:
+            ReleaseError: more rows or bytes than a reader of the manifest takes; exit code 1.
+        """
         self._write_groups(last=True)
         self._manifest.close()
         self._participants.close()
+        check_written(self._paths[MANIFEST_KEY], self._bytes)
         return self._paths
 
     def _merge(self) -> None:
@@ -91,6 +97,7 @@ class RowFiles:
             found["withdrawn"] = withdrawn
         for name, number in found.items():
             self.counts[name] = self.counts.get(name, 0) + number
+        self._bytes += group.nbytes
         self._manifest.write_table(group, row_group_size=ROW_GROUP_ROWS)
         self._participants.write(participants_lines(group, self._columns))
 

@@ -231,7 +231,7 @@ def test_a_plan_of_shards_beyond_number_is_told(
     store.put(TARGET_KEY, b'{"n": 9000000000000000000}')
     with peak() as used:
         assert main(["status", store.uri]) == 2
-    assert "expected at most 2,000,000 shards" in capsys.readouterr().err
+    assert "expected at most 10,000,000 in a release" in capsys.readouterr().err
     assert used.mb < MOST_MB
     assert ShardPlan(1_000_000, 8).count == 125_000
 
