@@ -43,7 +43,7 @@ fast: $(VENV)/.dev  ## the tests that need no Ray; some wait for servers, so thr
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "not e2e and not slow" -n 3 --dist loadfile
 
 e2e: $(VENV)/.dev  ## the tests on real Ray and in fresh environments; they mostly wait, so three at a time
-	$(BIN)/pytest -q -m "e2e and not slow" -n 3 --dist loadfile
+	$(BIN)/pytest -q -m "e2e and not slow" -n 3 --dist loadfile --no-loadscope-reorder
 
 slow: $(VENV)/.dev  ## the longest tests, which `make test` leaves out
 	$(BIN)/pytest -q -m slow

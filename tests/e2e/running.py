@@ -266,7 +266,12 @@ class RayHead:
             "--max-worker-port=0",
             *(f"--{name}={port}" for name, port in ports.items()),
         ]
-        inherited = environment({"PYTHONPATH": str(ROOT), "RAY_memory_monitor_refresh_ms": "0"})
+        settings = {
+            "PYTHONPATH": str(ROOT),
+            "RAY_memory_monitor_refresh_ms": "0",
+            "RAY_DASHBOARD_STARTUP_TIMEOUT_S": str(PATIENCE_SECONDS),  # 60 by itself
+        }
+        inherited = environment(settings)
         del inherited["RAY_ADDRESS"]
         log = (folder / "head.log").open("wb")
         process = subprocess.Popen(

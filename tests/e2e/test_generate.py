@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -129,14 +130,16 @@ def test_a_release_grows_by_a_larger_n_and_keeps_what_it_had(
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "release"
-    assert generate(*words(model, out, n=11), extra=head.environment()).returncode == 0
+    assert (
+        generate(*words(model, out, n=11), "--actors", 1, extra=head.environment()).returncode == 0
+    )
     assert read_release(open_store(out))["counts"]["samples"] == 11
     kept = {
         path: path.stat().st_mtime_ns
         for path in [out / "manifest/part-00000.parquet", *out.glob("sub-*/anat/*.nii.gz")]
     }
     assert len(kept) == 12
-    grown = generate(*words(model, out), extra=head.environment())
+    grown = generate(*words(model, out), "--actors", 1, extra=head.environment())
     assert grown.returncode == 0, grown.stderr
     assert files(out) == files(reference[0])
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
@@ -145,22 +148,37 @@ def test_a_release_grows_by_a_larger_n_and_keeps_what_it_had(
     assert files(out) == files(reference[0])
 
 
-def test_prometheus_is_told_what_was_made_what_it_took_and_what_failed(
-    head: RayHead, tmp_path: Path
-) -> None:
-    """Scraped from Ray's own endpoint once the run is over: not even its last second is missing."""
+@dataclass(frozen=True, kw_only=True)
+class Picky:
+    """A release whose model refuses many of its volumes, as Ray's metrics told of it at its end."""
+
+    out: Path
+    command: list[object]
+    done: subprocess.CompletedProcess[str]
+    seconds: float
+    metrics: str
+
+
+@pytest.fixture(scope="module")
+def picky(head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Picky:
+    folder = tmp_path_factory.mktemp("picky")
     figures = {"foreground_fraction": (0.0, 1.0), "mean_intensity": (0.44, 1.0)}
-    picky = tiny_model(tmp_path / "picky", bounds=figures)
-    out = tmp_path / "release"
-    command = ["--n", 12, "--model", picky, "--steps", 3, "--attempts", 2, "--out", out]
+    model, out = tiny_model(folder / "model", bounds=figures), folder / "release"
+    command = ["--n", 12, "--model", model, "--steps", 3, "--attempts", 2, "--out", out]
     began = time.monotonic()
-    assert generate(*command, "--actors", 1, extra=head.environment()).returncode == 1
+    done = generate(*command, "--actors", 1, extra=head.environment())
     took = time.monotonic() - began
-    rows = pq.read_table(out / "manifest.parquet").to_pylist()
+    with urlopen(head.metrics, timeout=10) as answer:
+        metrics = answer.read().decode()
+    return Picky(out=out, command=command, done=done, seconds=took, metrics=metrics)
+
+
+def test_prometheus_is_told_what_was_made_what_it_took_and_what_failed(picky: Picky) -> None:
+    """Scraped from Ray's own endpoint once the run is over: not even its last second is missing."""
+    rows = pq.read_table(picky.out / "manifest.parquet").to_pylist()
     failed = [row for row in rows if row["status"] == "failed"]
     assert 0 < len(failed) < 12
-    with urlopen(head.metrics, timeout=10) as answer:
-        scraped = scraped_metrics(answer.read().decode(), release=str(out))
+    scraped = scraped_metrics(picky.metrics, release=str(picky.out))
     assert scraped["volumes_total"] == 12 - len(failed)
     assert scraped["bytes_total"] == sum(row["bytes"] or 0 for row in rows)
     assert scraped["failed_volumes_total"] == len(failed)
@@ -168,7 +186,7 @@ def test_prometheus_is_told_what_was_made_what_it_took_and_what_failed(
     assert scraped["wanted_volumes"] == scraped["done_volumes"] == 12
     seconds = {stage: scraped[f"stage_seconds_total {stage}"] for stage in Stage}
     assert all(value > 0 for value in seconds.values())
-    assert 0 < seconds[Stage.DRAW] < scraped["worker_seconds_total"] < took
+    assert 0 < seconds[Stage.DRAW] < scraped["worker_seconds_total"] < picky.seconds
     assert "lost_workers_total" not in scraped
     assert "given_up_shards_total" not in scraped
 
@@ -186,18 +204,13 @@ def scraped_metrics(text: str, *, release: str) -> dict[str, float]:
 
 
 def test_samples_that_fail_for_good_are_told_and_end_the_run_with_exit_1(
-    head: RayHead, tmp_path: Path
+    head: RayHead, picky: Picky
 ) -> None:
-    figures = {"foreground_fraction": (0.0, 1.0), "mean_intensity": (0.44, 1.0)}
-    picky = tiny_model(tmp_path / "picky", bounds=figures)
-    out = tmp_path / "release"
-    command = ["--n", 8, "--model", picky, "--steps", 3, "--attempts", 2, "--out", out]
-    done = generate(*command, extra=head.environment())
-    counts = read_release(open_store(out))["counts"]
-    assert 0 < counts["failed"] < 8
-    assert done.returncode == 1
-    assert f"{counts['failed']} of 8 samples failed the quality check" in done.stderr
-    again = generate(*command, extra=head.environment())
+    counts = read_release(open_store(picky.out))["counts"]
+    assert 0 < counts["failed"] < 12
+    assert picky.done.returncode == 1
+    assert f"{counts['failed']} of 12 samples failed the quality check" in picky.done.stderr
+    again = generate(*picky.command, extra=head.environment())
     assert (again.returncode, "nothing left to do" in again.stdout) == (1, True)
 
 

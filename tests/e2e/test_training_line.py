@@ -20,7 +20,7 @@ from ray_jobs import cli
 from ray_jobs.preparation.bids.subjects import in_validation
 from ray_jobs.preparation.cohort import PreparedCohort
 from tests.e2e.running import ROOT, RayHead, files, job
-from tests.e2e.training import PRESET, TRAIN, document, last_line, on
+from tests.e2e.training import PRESET, TRAIN, document, on
 from tests.ray_jobs.line import head as head_image
 from tests.ray_jobs.line import image_path, people, write_bids, write_image, write_participants
 
@@ -41,6 +41,15 @@ class Line:
 
     def __truediv__(self, name: str) -> Path:
         return self.folder / name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoder:
+    """A run of train-decoder: where it is, its options, and what it said."""
+
+    out: Path
+    words: list[object]
+    said: subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="session")
@@ -76,27 +85,47 @@ def line(head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Line:
 # ------------------------------------------------------------------------------------ the line
 
 
-def test_a_decoder_is_trained_on_what_the_model_draws_and_prints(
-    line: Line, head: RayHead, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def decoder(line: Line, head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Decoder:
+    """A decoder trained on what the line's model draws."""
+    out = tmp_path_factory.mktemp("painted") / "decoder"
     words = ["--model", line / "diffusion" / "model", "--cohort", line / "prepared", *PRESET]
     words += ["--truncation", 300, "--draws", 3, "--cpus-per-worker", 1, "--name", "painted"]
-    words += ["--out", tmp_path / "decoder"]
-    done = job("train-decoder", *words, extra=on(head))
-    assert done.returncode == 0, done.stderr
-    assert "volumes that it draws have" in done.stdout
-    before, model = (ldm.load(run / "model") for run in (line / "diffusion", tmp_path / "decoder"))
+    words += ["--out", out]
+    return Decoder(out=out, words=words, said=job("train-decoder", *words, extra=on(head)))
+
+
+def test_a_decoder_is_trained_on_what_the_model_draws_and_prints(
+    line: Line, decoder: Decoder
+) -> None:
+    assert decoder.said.returncode == 0, decoder.said.stderr
+    assert "volumes that it draws have" in decoder.said.stdout
+    before, model = (ldm.load(run / "model") for run in (line / "diffusion", decoder.out))
     assert (model.schedule.truncation, before.schedule.truncation) == (300, 0)
     row = {"age": 50.0, "sex": "F", "ventricular_volume": 30_000.0, "brain_volume": 1_250_000.0}
-    assert not np.array_equal(model.generate([row], [(0,)]), before.generate([row], [(0,)]))
-    told = document(tmp_path / "decoder" / "model" / "model.json")["card"]["training"]
+    drawn = [each.generate([row], [(0,)], steps=3) for each in (model, before)]
+    assert not np.array_equal(*drawn)
+    told = document(decoder.out / "model" / "model.json")["card"]["training"]
     assert told["decoder"]["history"][-1]["step"] == told["decoder"]["steps"] == 10
     assert told["commands"][-1].startswith("brainpress train-decoder --model model --cohort")
-    again = job("train-decoder", *words, extra=on(head))
-    assert "already trained for 10 steps; nothing left to do" in again.stdout
-    other = job("train-decoder", *words, "--truncation", 200, extra=on(head))
-    assert "truncation 300 -> 200" in last_line(other)
-    further = ["--model", tmp_path / "decoder" / "model", "--cohort", line / "prepared", *PRESET]
+
+
+def test_a_decoder_trained_already_is_left_alone_and_another_truncation_is_told(
+    decoder: Decoder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # Ray is not even asked for
+    words = ["train-decoder", *map(str, decoder.words)]
+    assert cli.main(words) == 0
+    assert "already trained for 10 steps; nothing left to do" in capsys.readouterr().out
+    assert cli.main([*words, "--truncation", "200"]) != 0
+    assert "truncation 300 -> 200" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_decoder_is_trained_further_where_its_model_stops_sampling(
+    line: Line, decoder: Decoder, head: RayHead, tmp_path: Path
+) -> None:
+    further = ["--model", decoder.out / "model", "--cohort", line / "prepared", *PRESET]
     further += ["--draws", 2, "--steps", 2, "--cpus-per-worker", 1, "--out", tmp_path / "further"]
     done = job("train-decoder", *further, extra=on(head))
     assert done.returncode == 0, done.stderr
