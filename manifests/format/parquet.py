@@ -24,7 +24,7 @@ from manifests.storage.base import Store
 from manifests.text import one_line
 
 ROW_GROUP_ROWS = 65_536
-MOST_FILE_BYTES = 2 * 2**30  # of a manifest that is read as a whole; a row of ours has some 80
+MOST_FILE_BYTES = 4 * 2**30  # of a manifest that is read as a whole; a row of ours has some 180
 MOST_PART_BYTES = 256 * 2**20
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -36,23 +35,27 @@ def check_rows(release: Release, table: pa.Table, report: Report) -> None:
         if told != value:
             text = f"the manifest has {value} {name}, release.json says {told}"
             report.error("counts", MANIFEST_KEY, text)
-    indices = table["index"].to_pylist()
-    whole = not release.about.get("source")
-    repeated = [index for index, times in Counter(indices).items() if times > 1]
-    if repeated:
-        text = f"{len(repeated)} samples are there twice or more, first {min(repeated)}"
-        report.error("index-repeated", MANIFEST_KEY, text)
-    elif any(b < a for a, b in pairwise(indices)):
-        report.error("index-order", MANIFEST_KEY, "its rows are not in order of their indices")
-    elif whole and indices != list(range(len(indices))):
-        report.error("index-gap", MANIFEST_KEY, "indices are not 0, 1, 2, ... without a gap")
+    _check_indices(table["index"].to_numpy(), release, report)
     for batch in table.to_batches(max_chunksize=BATCH_ROWS):
         for row in batch.to_pylist():
             _check_row(row, release, report)
-    digests = Counter(digest for digest in table["sha256"].to_pylist() if digest)
-    for digest, times in digests.items():
-        if times > 1:
-            report.error("image-repeated", MANIFEST_KEY, f"{times} images have SHA-256 {digest}")
+    digests = pc.value_counts(table["sha256"].filter(pc.greater(table["sha256"], "")))
+    for found in digests.filter(pc.greater(digests.field("counts"), 1)).to_pylist():
+        text = f"{found['counts']} images have SHA-256 {found['values']}"
+        report.error("image-repeated", MANIFEST_KEY, text)
+
+
+def _check_indices(indices: np.ndarray, release: Release, report: Report) -> None:
+    """Whether the samples are there once each, in order: (N,) int64."""
+    values, times = np.unique(indices, return_counts=True)
+    repeated = values[times > 1]
+    if len(repeated):
+        text = f"{len(repeated)} samples are there twice or more, first {repeated.min()}"
+        report.error("index-repeated", MANIFEST_KEY, text)
+    elif (np.diff(indices) < 0).any():
+        report.error("index-order", MANIFEST_KEY, "its rows are not in order of their indices")
+    elif not release.about.get("source") and not np.array_equal(indices, np.arange(len(indices))):
+        report.error("index-gap", MANIFEST_KEY, "indices are not 0, 1, 2, ... without a gap")
 
 
 def _check_row(row: dict[str, Any], release: Release, report: Report) -> None:
