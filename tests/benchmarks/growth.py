@@ -1,9 +1,11 @@
 """What grows with the number of samples: objects, bytes of the manifest, listing, closing, memory.
 
     python -m tests.benchmarks.growth 1000 10000 100000 1000000
+    python -m tests.benchmarks.growth 10000000 --folder /scratch/growth
 
 The parts are written with the ledger's own `commit`, of made-up rows; listing, reading for resuming
-and closing are the job's own. Images are not written: nothing of the above reads them.
+and closing are the job's own. Images are not written: nothing of the above reads them. In a folder
+the parts that are there already stay, and are not forced to the disk one by one.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -25,8 +28,10 @@ from manifests.format.layout import (
     PARTICIPANTS_KEY,
     RELEASE_KEY,
     image_path,
+    part_key,
     participant_id,
 )
+from manifests.format.parquet import parquet_bytes
 from manifests.format.schema import manifest_schema
 from manifests.ledger import Ledger, ShardPlan
 from manifests.ledger.finalise import finalise
@@ -44,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("n", type=int, nargs="+")
     parser.add_argument("--shard-size", type=int, default=64)
+    parser.add_argument("--folder", type=Path, help="where, in place of a server of its own")
     parser.add_argument("--out", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.out:  # in a process of its own, whose peak of memory counts
@@ -56,22 +62,44 @@ def main() -> None:
         "most |\n|---|---|---|---|---|---|---|---|---|---|",
         flush=True,
     )
+    if args.folder:
+        for n in args.n:
+            put_parts(args.folder / f"{n}", ShardPlan(n, args.shard_size))
+            measured(n, args.shard_size, str(args.folder / f"{n}"))
+        return
     with S3Server.running("growth") as (server, _):
         for n in args.n:
             out = f"s3://{server.make_bucket()}/release"
             commit_parts(open_store(out), ShardPlan(n, args.shard_size))
-            command = [sys.executable, "-m", "tests.benchmarks.growth", str(n)]
-            command += ["--shard-size", str(args.shard_size), "--out", out]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            print(done.stdout, end="", flush=True)
+            measured(n, args.shard_size, out)
 
 
-def commit_parts(store: Store, plan: ShardPlan) -> None:
-    """What the workers leave, but for the images."""
+def measured(n: int, shard_size: int, out: str) -> None:
+    command = [sys.executable, "-m", "tests.benchmarks.growth", str(n)]
+    command += ["--shard-size", str(shard_size), "--out", out]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    print(done.stdout, end="", flush=True)
+
+
+def put_parts(folder: Path, plan: ShardPlan) -> None:
+    """What `commit_parts` leaves in a folder."""
+    begun(open_store(folder), plan)
+    for shard in range(plan.count):
+        path = folder / part_key(shard)
+        if not path.exists():
+            path.write_bytes(parquet_bytes(made_up(plan.indices(shard))))
+
+
+def begun(store: Store, plan: ShardPlan) -> None:
     about = document()
     Ledger(store).begin(
         {"fingerprint": about.fingerprint, "fields": {}, "shard_size": plan.shard_size}, n=plan.n
     )
+
+
+def commit_parts(store: Store, plan: ShardPlan) -> None:
+    """What the workers leave, but for the images."""
+    begun(store, plan)
 
     def commit(shard: int) -> None:
         indices = plan.indices(shard)
