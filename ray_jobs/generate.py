@@ -16,7 +16,8 @@ EXAMPLES = """examples:
   ray job submit --working-dir . -- python ray_jobs/generate.py --n 100000 \\
       --model s3://bucket/model --out s3://bucket/release
 
-To resume, run the same command again."""
+To resume, run the same command again. Exit code 0: complete; 1: something failed; 130 and 143:
+stopped by Ctrl-C or SIGTERM."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -139,6 +140,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default 300)",
     )
     work.add_argument(
+        "--grace",
+        type=float,
+        metavar="SECONDS",
+        help="from SIGTERM until the run has ended: shards in hand are worked on, and what is "
+        "stored of those that are not finished by then is kept, not drawn again (default 2, as "
+        "`ray job stop` kills after 3; with RAY_JOB_STOP_WAIT_TIME_S, that less one)",
+    )
+    work.add_argument(
         "--dry-run",
         action="store_true",
         help="make nothing: say how many shards and bytes, and how long, timed on one batch",
@@ -180,6 +189,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ray_jobs.errors import JobError
+    from ray_jobs.generation.driving.interrupts import usual_grace
     from ray_jobs.generation.job import generate
     from ray_jobs.generation.options import Device, Options
 
@@ -221,6 +231,7 @@ def run(args: argparse.Namespace) -> int:
         writers=args.writers,
         worker_patience=args.worker_patience,
         storage_patience=args.storage_patience,
+        grace=usual_grace() if args.grace is None else args.grace,
         name=args.name,
         license=args.license,
         authors=tuple(args.author),

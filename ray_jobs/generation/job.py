@@ -39,10 +39,11 @@ def generate(options: Options, *, dry_run: bool = False) -> int:
 
     Raises:
         JobError, LdmError, ReleaseError: in one line, what is wrong with the options, the
-            model, the store or the cluster, or why the release is not complete.
+            model, the store or the cluster, or why the release is not complete; after a signal
+            with exit code 130 (Ctrl-C) or 143 (SIGTERM).
     """
     started = time.monotonic()
-    interrupts = Interrupts()
+    interrupts = Interrupts(options.grace)
     with interrupts.caught():
         request = check(options)
         if not dry_run:
@@ -112,7 +113,8 @@ def drive(
         again: what of those shards is drawn again, where they are printed already.
 
     Raises:
-        JobError: some shards are not done (exit code 1).
+        JobError: some shards are not done: exit code 1, or where a signal stopped the run 128 and
+            its number.
     """
     from ray_jobs.generation.driving.actors import room_for
     from ray_jobs.generation.driving.driver import Driver
@@ -160,6 +162,9 @@ def drive(
     reports = list(driver.reports.values())
     if end.outcome is not Outcome.COMPLETE:
         done = already + sum(report.rows for report in reports)
-        why = why_incomplete(end, driver.policy, work, done, total)
-        raise JobError(why, exit_code=INCOMPLETE)
+        why = why_incomplete(
+            end, driver.policy, work, done, total, by=interrupts.name, kept=driver.kept
+        )
+        stopped = end.outcome is Outcome.STOPPED
+        raise JobError(why, exit_code=interrupts.exit_code if stopped else INCOMPLETE)
     return reports

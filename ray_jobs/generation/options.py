@@ -50,6 +50,7 @@ class Options:
         compile: "on", "off", or "auto": on a GPU, for releases that are worth it.
         writers: threads of a worker that compress and upload; None takes the device's default.
         worker_patience: seconds of silence after which a worker is replaced, see `Vigil`.
+        grace: seconds from SIGTERM until a run must have ended.
         storage_patience: seconds that a run waits for an S3 server that is away.
         name, license, authors: what the release says of itself; empty takes the model's.
         loader: what a worker loads the model with, "module:function", called as `ldm.loading.load`
@@ -79,6 +80,7 @@ class Options:
     writers: int | None = None
     worker_patience: float = 120.0
     storage_patience: float = 300.0
+    grace: float = 2.0
     name: str | None = None
     license: str | None = None
     authors: tuple[str, ...] = ()
@@ -90,7 +92,7 @@ class Options:
             if value is not None and value < 1:
                 option = name.replace("_", "-")
                 raise JobError(f"--{option} {value}: expected at least 1")
-        for name, least in (("worker_patience", 5.0), ("storage_patience", 0.0)):
+        for name, least in (("worker_patience", 5.0), ("storage_patience", 0.0), ("grace", 0.0)):
             if not getattr(self, name) >= least:
                 option = name.replace("_", "-")
                 raise JobError(f"--{option} {getattr(self, name)}: expected {least:g} s or more")

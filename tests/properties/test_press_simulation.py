@@ -34,6 +34,7 @@ def test_three_thousand_schedules_of_faults_lose_nothing_and_end() -> None:
         "put refused",
         "conditional put done, answer lost",
         "machine lost",
+        "machine drains",
         "device no numbers",
         "device raises",
         "device hangs",
@@ -43,6 +44,7 @@ def test_three_thousand_schedules_of_faults_lose_nothing_and_end() -> None:
     ):
         assert faults[kind] > 100, kind
     assert faults["another writer in between"] > 30
+    assert faults["begun shard kept"] > 30
     assert faults["(a sick sample, and not two right devices to tell)"] < 30
     assert faults["(compared after the real finalise)"] == 3
 
@@ -137,6 +139,7 @@ PLANTED = {
     "a ledger that keeps short parts": Parts(ledger=KeepsShortParts),
     "a ledger that counts parts only": Parts(ledger=CountsPartsOnly),
     "a worker that commits before it stores": Parts(volumes_first=False),
+    "a worker that keeps what nobody looks for": Parts(distrusting=False),
 }
 
 

@@ -99,6 +99,22 @@ def room_for(reserve: Mapping[str, Any], *, without: Collection[str] = ()) -> tu
     return room, devices
 
 
+def draining() -> dict[str, float]:
+    """The nodes that Ray drains (a spot notice, a pod that goes), and when each will be gone: Unix
+    seconds; 0 where nobody knows.
+
+    Ray has no public name for it; this is what its own Train asks. Where it is not there, nobody
+    drains.
+    """
+    try:
+        from ray._private.state import state
+
+        found: dict[str, int] = state.get_draining_nodes()
+        return {node: milliseconds / 1000 for node, milliseconds in found.items()}
+    except Exception:
+        return {}
+
+
 def went_with_its_machine(error: RayError, place: Place | None) -> bool:
     """Whether a worker was lost because its machine was."""
     if place is None or not isinstance(error, RayActorError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from manifests.errors import StorageError
 from manifests.numbers import counted, human_seconds
 from ray_jobs.generation.driving.actors import (
     PATIENCE_SECONDS,
+    draining,
     in_one_line,
     room_for,
     start_worker,
@@ -22,6 +24,7 @@ from ray_jobs.generation.driving.actors import (
 )
 from ray_jobs.generation.driving.events import (
     Decision,
+    Draining,
     End,
     Event,
     GiveUp,
@@ -56,6 +59,8 @@ from ray_jobs.reach import Reached
 POLL_SECONDS = 0.5
 WATCH_SECONDS = 1.0
 ROOM_SECONDS = 10.0  # between two looks at how large the cluster is
+# Before a machine is gone, what is stored of its shards in hand is kept.
+BEFORE_IT_GOES_SECONDS = 5.0
 
 
 class Driver:
@@ -99,26 +104,26 @@ class Driver:
         self._resting: dict[Place, float] = {}  # until when
         self._next_watch = self._next_look = 0.0
         self._patient_until = time.monotonic() + PATIENCE_SECONDS
+        self._leaving: dict[str, float] = {}  # node -> when it goes, on the monotonic clock
         self._end: End | None = None
+        self.kept: dict[int, int] = {}  # shard -> samples, of those that were not finished
         self.reports: dict[int, ShardReport] = {}
 
     def run(self) -> End:
-        """Print until the policy says it is over, or until somebody wants it to stop at once."""
+        """Print until the policy says it is over, or until whoever stops it waits no longer."""
         told = False
         try:
             with self.interrupts.watched():
                 self._obey(self.policy.begin())
                 while self._end is None:
-                    if self.interrupts.now:
-                        return End(outcome=Outcome.STOPPED)
                     if self.interrupts.finish and not told:
                         told = True
-                        self.progress.say(
-                            f"stopping after the shards in hand{self._usual()}; "
-                            "Ctrl-C again stops at once"
-                        )
+                        self.progress.say(self._stopping())
                         self._obey(self.policy.on(StopAsked()))
                         continue
+                    if self.interrupts.over:
+                        self._keep(set(self._actors), self.interrupts.keeping_seconds)
+                        return End(outcome=Outcome.STOPPED)
                     self._turn()
                 return self._end
         finally:
@@ -150,12 +155,13 @@ class Driver:
             self._obey(self.policy.on(Rested(place=place)))
         if now >= self._next_look:
             self._next_look = now + ROOM_SECONDS
-            without = self._folder.left_out if self._folder else ()
+            without = {*self._leaving, *(self._folder.left_out if self._folder else ())}
             workers, devices = room_for(self._reserve, without=without)
             self._obey(self.policy.on(Room(workers=workers, devices=devices)))
         if now >= self._next_watch:
             self._next_watch = now + WATCH_SECONDS
             self._watch()
+            self._see_off(now)
             for worker, reason in self.vigil.hung().items():
                 self.metrics.lost_worker(self._places.get(worker))
                 self._drop(worker)
@@ -311,6 +317,50 @@ class Driver:
             method = self._actors[worker].progress.options(concurrency_group="watch")
             self._watching[method.remote()] = worker
             self.vigil.asked(worker)
+
+    def _see_off(self, now: float) -> None:
+        """Machines that are about to go get no other shard, and what they hold is kept in time."""
+        for node, when in draining().items():
+            if node not in self._leaving:
+                left = when - time.time() if when else math.inf
+                self._leaving[node] = now + left - BEFORE_IT_GOES_SECONDS
+                if any(place.node == node for place in self._places.values()):
+                    host = next(p.host for p in self._places.values() if p.node == node)
+                    told = f" in {human_seconds(max(0.0, left))}" if when else ""
+                    self.progress.say(f"machine {host} (node {node[:8]}) goes{told}")
+                self._obey(self.policy.on(Draining(node=node)))
+        gone = {node for node, until in self._leaving.items() if now >= until}
+        workers = {w for w, place in self._places.items() if place.node in gone}
+        self._keep(workers, BEFORE_IT_GOES_SECONDS / 2)
+        for worker in workers:
+            self._drop(worker)
+            reason = "its machine goes"
+            self._obey(
+                self.policy.on(WorkerDied(worker=worker, reason=reason, with_its_machine=True))
+            )
+
+    def _keep(self, workers: set[int], seconds: float) -> None:
+        """Have workers commit what is stored of their shards in hand, as far as they can by then.
+
+        What one that does not answer in time has stored is drawn again.
+        """
+        busy = workers & {worker for worker, _ in self._printing.values()}
+        if not busy:
+            return
+        actors = [self._actors[worker] for worker in busy]
+        keeping = [actor.keep.options(concurrency_group="watch").remote() for actor in actors]
+        came, _ = ray.wait(keeping, num_returns=len(keeping), timeout=seconds)
+        for ref in came:
+            with suppress(RayError):
+                self.kept |= ray.get(ref)
+
+    def _stopping(self) -> str:
+        """What becomes of the shards in hand, once somebody has asked for an end."""
+        left = self.interrupts.seconds_left
+        if left is None:
+            return f"stopping after the shards in hand{self._usual()}; Ctrl-C again stops at once"
+        until = f"are worked on for {human_seconds(left)} more{self._usual()}" if left else "end"
+        return f"stopping: the shards in hand {until}; what is stored of them is kept"
 
     def _usual(self) -> str:
         """What a shard has taken so far, for whoever waits for the last ones."""

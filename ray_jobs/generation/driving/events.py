@@ -84,6 +84,14 @@ class Room:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Draining:
+    """A machine is about to go (a spot notice): shards in hand there may be finished, no other is
+    begun."""
+
+    node: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StopAsked:
     """Somebody asked for an end: shards in hand are finished, no other is begun."""
 
@@ -96,6 +104,7 @@ Event = (
     | WorkerDied
     | Rested
     | Room
+    | Draining
     | StopAsked
 )
 

@@ -15,6 +15,7 @@ from itertools import chain
 from ray_jobs.generation.driving.blame import Blame
 from ray_jobs.generation.driving.events import (
     Decision,
+    Draining,
     End,
     Event,
     GiveUp,
@@ -96,6 +97,9 @@ class Policy:
     went, or its storage failed, none does. Once the storage has failed every worker, with no commit
     between, the run ends.
 
+    A machine that is about to go gets no other shard; its workers end as they become idle, and
+    others are started elsewhere.
+
     Events may come late, twice, or from workers long replaced: what is committed stays committed,
     and is neither handed out again nor given up.
     """
@@ -115,6 +119,7 @@ class Policy:
         self._given_up_in_a_row = 0
         self._storage_failures_in_a_row = 0
         self._last_reason = ""
+        self._leaving: set[str] = set()  # nodes
         self._stopping = False
         self._ended = False
         self.committed: set[int] = set()
@@ -152,6 +157,9 @@ class Policy:
                     self._most = max(self._most, workers)
                 self._room, self._places.there = workers, devices
                 return self._fill()
+            case Draining(node=node):
+                self._leaving.add(node)
+                return self._fill()
             case StopAsked():
                 self._stopping = True
                 return self._fill()
@@ -164,6 +172,8 @@ class Policy:
             return []
         self._place_of[number] = worker.place = place
         self._unplaced_in_a_row = 0
+        if self._leaves(worker):
+            return self._fill()
         decisions = self._rest(place, reason) if (reason := self._places.seen(place)) else []
         worker.parked = place in self._places.resting
         if worker.parked:
@@ -173,9 +183,24 @@ class Policy:
     def _forget(self, worker: int) -> list[int]:
         return self._workers.pop(worker).held
 
+    def _leaves(self, worker: _Worker) -> bool:
+        """Whether its machine is about to go."""
+        return worker.place is not None and worker.place.node in self._leaving
+
+    def _let_leave(self) -> list[Decision]:
+        """End the workers of machines about to go that hold nothing."""
+        idle = [n for n, w in self._workers.items() if self._leaves(w) and not w.held]
+        for number in idle:
+            self._forget(number)
+        busy = {w.place.node for w in self._workers.values() if w.place is not None}
+        for node in self._leaving - busy:
+            self._places.gone(node)
+        return [Retire(worker=number) for number in idle]
+
     def _at_work(self) -> set[Place]:
         """The devices of workers that have a model, or will."""
-        return {w.place for w in self._workers.values() if w.place is not None and not w.parked}
+        staying = (w for w in self._workers.values() if not w.parked and not self._leaves(w))
+        return {worker.place for worker in staying if worker.place is not None}
 
     # ------------------------------------------------------------------------------- shards
 
@@ -308,12 +333,13 @@ class Policy:
         decisions: list[Decision] = []
         if self._stopping:
             self._queue.clear()
+        decisions += self._let_leave()
         if self._is_hopeless():
-            return self._stuck(self._last_reason)
-        in_hand = sum(len(worker.held) for worker in self._workers.values())
+            return [*decisions, *self._stuck(self._last_reason)]
+        in_hand = sum(len(w.held) for w in self._workers.values() if not self._leaves(w))
         need = min(self._most, in_hand + len(self._queue))
         decisions += self._wake(need)
-        while self._active() < need and len(self._workers) < self._limit:
+        while self._active() < need and self._staying() < self._limit:
             self._workers[self._next_worker] = _Worker()
             decisions.append(Start(worker=self._next_worker))
             self._next_worker += 1
@@ -347,7 +373,7 @@ class Policy:
     def _hand_out(self) -> list[Decision]:
         """Shards for those that are ready: one each, before anybody gets a second."""
         decisions: list[Decision] = []
-        ready = sorted(number for number, worker in self._workers.items() if worker.ready)
+        ready = sorted(n for n, w in self._workers.items() if w.ready and not self._leaves(w))
         for depth in range(self.config.in_hand):
             for number in ready:
                 worker = self._workers[number]
@@ -379,7 +405,10 @@ class Policy:
         return max(self._most, self._room)
 
     def _active(self) -> int:
-        return sum(not worker.parked for worker in self._workers.values())
+        return sum(not w.parked and not self._leaves(w) for w in self._workers.values())
+
+    def _staying(self) -> int:
+        return sum(not self._leaves(worker) for worker in self._workers.values())
 
     def _is_hopeless(self) -> bool:
         """Whether work is left and nothing is expected of any device that there is. Where workers

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from ldm.volumes.conversion import to_nifti_bytes
 from manifests.format.layout import part_key
 from manifests.format.parquet import table_from_bytes
-from manifests.format.schema import FAILED, manifest_schema, rows_table
+from manifests.format.schema import FAILED, OK, manifest_schema, rows_table
 from manifests.ledger import Ledger
 from manifests.storage import open_to_write
 from manifests.storage.base import Store
@@ -58,6 +59,7 @@ class Worker:
         self._place = locate(assignment.device)
         self._drawing, self._counting = threading.Lock(), threading.Lock()
         self._stored: dict[int, int] = {}  # shard in hand -> volumes stored so far
+        self._rows: dict[int, dict[int, dict[str, Any]]] = {}  # and their rows, with earlier ones
         self._store: Store | None = None
         self._model: LoadedModel | None = None
 
@@ -97,6 +99,28 @@ class Worker:
         """Volumes stored by now of each shard in hand."""
         return dict(self._stored)
 
+    def keep(self) -> dict[int, int]:
+        """Commit what is stored by now of each shard in hand, so that nobody draws it again; how
+        many samples of each. Whoever works on the shard may go on.
+
+        A part that is short of rows is what a smaller plan leaves behind, and completed likewise:
+        so only the samples from the shard's first on are kept, up to the first that is not stored.
+        """
+        kept: dict[int, int] = {}
+        with self._counting:
+            begun = {shard: dict(rows) for shard, rows in self._rows.items()}
+        for shard, rows in begun.items():
+            indices = self.assignment.shards.indices(shard)
+            first = [rows[index] for index in takewhile(rows.__contains__, indices)]
+            if not any(row["status"] == OK for row in first):
+                continue  # else a shard of nothing that passed could be the first of a release
+            assert self._store is not None
+            ledger = Ledger(self._store)
+            ledger.distrust()  # before there is a short part that nobody would look for
+            ledger.commit(shard, rows_table(first, self.row_schema), len(first))
+            kept[shard] = len(first)
+        return kept
+
     def print_shard(self, shard: int, settled: Draws = frozenset()) -> ShardReport:
         """Draw and store every volume of a shard that no row tells of yet, then commit the rows.
 
@@ -113,7 +137,8 @@ class Worker:
         ledger, told = Ledger(self._store), self.assignment
         indices = told.shards.indices(shard)
         rows = {row["index"]: row for row in self._rows_of(shard) if row["index"] in indices}
-        self._stored[shard] = 0
+        with self._counting:
+            self._stored[shard], self._rows[shard] = 0, dict(rows)
         rejected: list[tuple[int, np.ndarray]] = []
         tally = self._tally()
         try:
@@ -127,7 +152,8 @@ class Worker:
             with tally.stage(Stage.COMMIT):
                 ledger.commit(shard, table, len(indices))
         finally:
-            del self._stored[shard]
+            with self._counting:
+                del self._stored[shard], self._rows[shard]
         return ShardReport(
             shard=shard,
             rows=len(rows),
@@ -240,6 +266,7 @@ class Worker:
         row = manifest_row(draw, stored, schema=recipe.source.schema, seed=recipe.seed)
         with self._counting:
             self._stored[shard] += 1
+            self._rows.get(shard, {})[draw.index] = row
         return row
 
     def _put(self, index: int, stored: Stored, data: bytes) -> None:

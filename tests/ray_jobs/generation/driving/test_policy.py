@@ -6,6 +6,7 @@ import pytest
 
 from ray_jobs.generation.driving.events import (
     Decision,
+    Draining,
     End,
     GiveUp,
     Load,
@@ -125,6 +126,31 @@ def test_a_stop_that_comes_during_the_last_shard_still_ends_as_complete() -> Non
     start_all(policy)
     assert policy.on(StopAsked()) == []
     assert policy.on(ShardCommitted(worker=0, shard=0))[-1] == End(outcome=Outcome.COMPLETE)
+
+
+def test_a_machine_about_to_go_finishes_what_it_holds_and_gets_nothing_more() -> None:
+    policy = gpus(6, count=4)  # two on each of two machines
+    assert policy.on(ShardCommitted(worker=2, shard=2)) == [Submit(worker=2, shard=4)]
+    assert policy.on(Draining(node="n0")) == [Start(worker=4)]  # for shard 5, if there is room
+    assert policy.on(ShardCommitted(worker=0, shard=0)) == [Retire(worker=0)]
+    late = policy.on(WorkerPlaced(worker=4, place=GPUS[0]))  # it was on its way there
+    assert late == [Retire(worker=4), Start(worker=5)]
+    assert policy.on(ShardCommitted(worker=3, shard=3)) == [
+        Submit(worker=3, shard=5),
+        Retire(worker=5),
+    ]
+    gone = WorkerDied(worker=1, reason="its machine goes", with_its_machine=True)
+    assert next(d for d in policy.on(gone) if isinstance(d, Retry)).attempt == 1
+
+
+def test_the_last_shard_of_a_machine_about_to_go_starts_nobody_elsewhere() -> None:
+    policy = gpus(2)
+    policy.on(ShardCommitted(worker=0, shard=0))
+    assert policy.on(Draining(node="n0")) == []
+    assert policy.on(ShardCommitted(worker=1, shard=1)) == [
+        Retire(worker=1),
+        End(outcome=Outcome.COMPLETE),
+    ]
 
 
 def test_machines_that_join_get_workers_where_their_number_was_left_open() -> None:

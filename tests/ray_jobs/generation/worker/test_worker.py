@@ -6,6 +6,7 @@ import math
 import pickle
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -149,6 +150,43 @@ def test_growing_brings_no_withdrawn_sample_back(model: Path, tmp_path: Path) ->
     assert not (tmp_path / "sub-000005").exists()
 
 
+def test_what_is_stored_of_a_begun_shard_is_kept_found_again_and_not_drawn_twice(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, out = assignment(model, tmp_path / "whole"), tmp_path / "kept"
+    loaded(whole).print_shard(1)
+    worker, ledger = loaded(assignment(model, out)), Ledger(open_store(out))
+    ledger.begin({"fingerprint": "f" * 64, "shard_size": 4}, n=10)
+    second, drew = threading.Event(), worker._draw
+
+    def stops_before_the_second_batch(*args: Any) -> Iterator[Any]:
+        for number, draw in enumerate(drew(*args)):
+            if number == 2:
+                while worker.progress() != {1: 2}:
+                    time.sleep(0.01)
+                second.set()
+                raise OSError("the machine goes")
+            yield draw
+
+    assert worker.keep() == {}
+    monkeypatch.setattr(worker, "_draw", stops_before_the_second_batch)
+    monkeypatch.setattr(second, "set", lambda: kept.update(worker.keep()))
+    kept: dict[int, int] = {}
+    with pytest.raises(OSError, match="goes"):
+        worker.print_shard(1)
+    assert kept == {1: 2}
+    assert ledger.pending(ShardPlan(10, 4)) == [0, 1, 2]
+    assert [row["index"] for row in rows(out, 1)] == [4, 5]
+
+    another = loaded(assignment(model, out))
+    drawn: list[int] = []
+    monkeypatch.setattr(another, "_put", lambda index, stored, data: drawn.append(index))
+    another.print_shard(1)
+    assert sorted(drawn) == [6, 7]
+    assert Ledger(open_store(out)).pending(ShardPlan(10, 4)) == [0, 2]
+    assert rows(out, 1) == rows(tmp_path / "whole", 1)
+
+
 def test_two_workers_on_one_shard_commit_it_once(model: Path, tmp_path: Path) -> None:
     first, second = loaded(assignment(model, tmp_path)), loaded(assignment(model, tmp_path))
     first.print_shard(0)
@@ -176,10 +214,17 @@ def test_a_sample_that_fails_every_attempt_is_a_failed_row_without_a_file(
 
 
 def test_where_nothing_of_the_first_shard_passes_the_run_ends_with_reasons_and_pictures(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     strict = tiny_model(tmp_path / "strict", bounds={**LOOSE, "mean_intensity": (0.9, 1.0)})
     worker = loaded(assignment(strict, tmp_path / "out"))
+    refuse, kept = worker._refuse_hopeless, []
+
+    def refuse_later(*told: Any) -> None:
+        kept.append(worker.keep())
+        refuse(*told)
+
+    monkeypatch.setattr(worker, "_refuse_hopeless", refuse_later)
     with pytest.raises(NothingPassedError) as caught:
         worker.print_shard(0)
     line = str(caught.value)
@@ -191,6 +236,7 @@ def test_where_nothing_of_the_first_shard_passes_the_run_ends_with_reasons_and_p
     assert str(pickle.loads(pickle.dumps(caught.value))) == line, "Ray carries it to the driver"
     assert list(files(tmp_path / "out")) == ["previews/rejected.png"]
     assert worker.progress() == {}
+    assert kept == [{}], "a run that is stopped then would never say so"
 
 
 def test_less_of_the_bounds_lets_more_through(tmp_path: Path) -> None:
