@@ -117,6 +117,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     work.add_argument("--actors", type=int, help="workers; by default one a GPU, or one a core")
     work.add_argument("--device", choices=("cpu", "cuda"), help="by default cuda where there is")
     work.add_argument(
+        "--accelerator-type",
+        metavar="TYPE",
+        help="take GPUs of this kind alone, by Ray's name (A100, H100, L4); bytes are equal "
+        "within one kind",
+    )
+    work.add_argument(
         "--gpus-per-actor", type=float, default=1.0, help="share of a GPU for each (default 1)"
     )
     work.add_argument("--batch-size", type=int, help="volumes drawn at once; part of the plan")
@@ -225,6 +231,7 @@ def run(args: argparse.Namespace) -> int:
         compile=args.compile,
         actors=args.actors,
         device=Device(args.device) if args.device else None,
+        accelerator_type=args.accelerator_type,
         gpus_per_actor=args.gpus_per_actor,
         batch_size=args.batch_size,
         shard_size=args.shard_size,

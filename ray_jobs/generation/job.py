@@ -19,16 +19,18 @@ from ray_jobs.generation.driving.resources import (
     actor_options,
     connect,
     device_of,
+    gpus_by_kind,
+    kinds_told,
     workers_of,
 )
 from ray_jobs.generation.driving.shared_folder import SharedFolder
 from ray_jobs.generation.driving.vigil import Vigil, first_seconds
 from ray_jobs.generation.finish import COMPLETE, INCOMPLETE, finish, nothing_left
 from ray_jobs.generation.options import IN_HAND, Device, Options
+from ray_jobs.generation.plan import kind_in
 from ray_jobs.generation.start import Request, Work, assignment, begin, check, fields_of
-from ray_jobs.generation.words import announce, why_incomplete
+from ray_jobs.generation.words import announce, say, why_incomplete
 from ray_jobs.generation.worker.assignment import Again, ShardReport
-from ray_jobs.generation.worker.environment import Native
 
 
 def generate(options: Options, *, dry_run: bool = False) -> int:
@@ -84,19 +86,37 @@ def new_fields(request: Request, cluster: Cluster) -> dict[str, Any]:
     options = request.options
     device = device_of(cluster, options.device)
     on_gpu = device is Device.CUDA
+    if options.device is None and not cluster.own:
+        say_what_it_is_pinned_to(device)
     compiling = options.compile == "on" or (options.compile == "auto" and on_gpu)
-    native = Native()
-    if options.precision == "auto" or compiling or (on_gpu and options.batch_size is None):
-        from ray_jobs.generation.driving.actors import look_at_device
+    from ray_jobs.generation.driving.actors import look_at_device
 
-        reserve = actor_options(options, device)
-        native = look_at_device(device, reserve, aws_environment(), compiling=compiling)
+    reserve = actor_options(options, device)
+    native = look_at_device(device, reserve, aws_environment(), compiling=compiling)
     if options.compile == "on" and native.not_compiled:
         raise JobError(
             f"--compile on: torch.compile does not work on a worker ({native.not_compiled}); "
             "install what it needs, or leave --compile out"
         )
     return fields_of(request, device=device, native=native)
+
+
+def say_what_it_is_pinned_to(device: Device) -> None:
+    """Of a new release on a cluster without a GPU now, whose device nobody asked for."""
+    import ray
+
+    if gpus_by_kind(ray.nodes()):
+        return
+    if device is Device.CUDA:
+        say(
+            "no GPU is there yet, and the cluster's autoscaler can bring some: this release is "
+            "computed on GPUs (--device cpu for CPUs)"
+        )
+    else:
+        say(
+            "the cluster has no GPU: all of this release is computed on CPUs, as its plan says; "
+            "for GPUs that join later, begin it with --device cuda and --actors"
+        )
 
 
 def drive(
@@ -116,12 +136,16 @@ def drive(
         JobError: some shards are not done: exit code 1, or where a signal stopped the run 128 and
             its number.
     """
+    import ray
+
     from ray_jobs.generation.driving.actors import room_for
     from ray_jobs.generation.driving.driver import Driver
 
     options = request.options
     workers = min(workers_of(cluster, options, work.device), len(work.pending))
     announce(request, work, workers, again)
+    if work.device is Device.CUDA and (line := kinds_told(gpus_by_kind(ray.nodes()), options)):
+        say(line)
     reserve = actor_options(options, work.device)
     room, devices = room_for(reserve)
     config = PolicyConfig(
@@ -142,6 +166,7 @@ def drive(
         environment=aws_environment(),
         progress=progress,
         interrupts=interrupts,
+        kind=kind_in(work.fields),
         vigil=Vigil(
             options.worker_patience,
             first_seconds=first_seconds(

@@ -44,6 +44,8 @@ from ray_jobs.generation.driving.events import (
     End,
     Event,
     GiveUp,
+    HandBack,
+    HandedBack,
     Load,
     Outcome,
     Rest,
@@ -143,6 +145,7 @@ class Worker:
     loaded: bool = False
     steps: Iterator[None] | None = None
     stored: int = 0  # volumes of the first of its shards
+    leaves: set[int] = field(default_factory=set)  # shards that it is to hand back
     hung: bool = False
     running: bool = False
 
@@ -373,17 +376,21 @@ class World:
         if worker.running:
             return
         self.faults["begun shard kept"] += 1
-        shard, _ = worker.shards[0]
-        ledger, indices = self.parts.ledger(self.store), worker.driver.plan.indices(shard)
         worker.running = True  # nobody else moves it meanwhile
         try:
-            if self.parts.distrusting:
-                ledger.distrust()
-            ledger.commit(shard, rows_of(indices.start, worker.stored), worker.stored)
+            self._commit_begun(worker)
         except StorageError:
             pass
         finally:
             worker.running = False
+
+    def _commit_begun(self, worker: Worker) -> None:
+        shard, _ = worker.shards[0]
+        ledger, indices = self.parts.ledger(self.store), worker.driver.plan.indices(shard)
+        if worker.stored:
+            if self.parts.distrusting:
+                ledger.distrust()
+            ledger.commit(shard, rows_of(indices.start, worker.stored), worker.stored)
 
     def _node_of(self, worker: Worker) -> str | None:
         return worker.device.place.node if worker.device else None
@@ -437,11 +444,15 @@ class World:
             worker.steps, worker.stored = self._print(worker), 0
         shard, _ = worker.shards[0]
         worker.running = True
+        event: Event = HandedBack(worker=worker.number, shard=shard)
         try:
-            next(worker.steps)
-            return
+            if shard not in worker.leaves:
+                next(worker.steps)
+                return
+            self.faults["shard handed back"] += 1
+            self._commit_begun(worker)
         except StopIteration:
-            event: Event = ShardCommitted(worker=worker.number, shard=shard)
+            event = ShardCommitted(worker=worker.number, shard=shard)
         except StorageError:
             event = ShardFailed(
                 worker=worker.number,
@@ -464,6 +475,7 @@ class World:
             event = WorkerDied(worker=worker.number, reason=str(error))
         finally:
             worker.running = False
+        worker.leaves.discard(shard)
         worker.shards.pop(0)
         worker.steps = None
         driver.mail.append(event)
@@ -606,6 +618,8 @@ class World:
                     if self._node_of(driver.workers[number]) in driver.leaving:
                         raise BrokenLaw(f"shard {shard} handed to a machine that is about to go")
                     driver.workers[number].shards.append((shard, settled))
+                case HandBack(worker=number, shard=shard):
+                    driver.workers[number].leaves.add(shard)
                 case Retire(worker=number):
                     retired = driver.workers.pop(number, None)
                     if retired in self.processes and self.chance.random() < 0.8:

@@ -13,12 +13,14 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from ray_jobs.credentials import Secrets
 from ray_jobs.errors import JobError
+from ray_jobs.generation.driving.resources import ACCELERATOR
 from ray_jobs.generation.worker.again import kind_of_worker
 from ray_jobs.generation.worker.assignment import Assignment
 from ray_jobs.generation.worker.environment import Native, Place, native
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 20.0
+LITTLE = 0.001  # what Ray takes of a machine's accelerator type for each worker
 # Ray's decorators make types that mypy cannot follow.
 _remote: Any = ray.remote
 
@@ -73,7 +75,7 @@ def look_at_device(
     device: str, reserve: Mapping[str, Any], environment: Mapping[str, str], *, compiling: bool
 ) -> Native:
     """What a worker's device offers, found out on a machine where a worker can run."""
-    share = {name: reserve[name] for name in ("num_cpus", "num_gpus")}
+    share = {name: reserve[name] for name in reserve if not name.startswith("max_")}
     task = _remote(max_retries=2, **share)(native)
     found: Native = answer(task.remote(device, Secrets(environment), compiling=compiling))
     return found
@@ -88,6 +90,8 @@ def room_for(reserve: Mapping[str, Any], *, without: Collection[str] = ()) -> tu
         without: nodes that are left out.
     """
     wanted = {"CPU": reserve["num_cpus"], "GPU": reserve["num_gpus"]}
+    if "accelerator_type" in reserve:
+        wanted[ACCELERATOR + reserve["accelerator_type"]] = LITTLE
     room = devices = 0
     for node in ray.nodes():
         has = node["Resources"] if node["Alive"] and node["NodeID"] not in without else {}

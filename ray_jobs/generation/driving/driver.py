@@ -28,6 +28,8 @@ from ray_jobs.generation.driving.events import (
     End,
     Event,
     GiveUp,
+    HandBack,
+    HandedBack,
     Load,
     Outcome,
     Rest,
@@ -50,6 +52,7 @@ from ray_jobs.generation.driving.policy import Policy
 from ray_jobs.generation.driving.progress import Progress
 from ray_jobs.generation.driving.shared_folder import SharedFolder
 from ray_jobs.generation.driving.vigil import Vigil
+from ray_jobs.generation.options import Kind
 from ray_jobs.generation.worker.assignment import Assignment, ShardReport
 from ray_jobs.generation.worker.doubts import DoubtfulError
 from ray_jobs.generation.worker.environment import Place
@@ -74,6 +77,7 @@ class Driver:
         progress: the bar.
         interrupts: the wishes of whoever watches.
         vigil: finds the workers that hang.
+        kind: that the plan was begun on; None where it does not tell.
         folder: of the release, where machines must share one.
     """
 
@@ -87,6 +91,7 @@ class Driver:
         progress: Progress,
         interrupts: Interrupts,
         vigil: Vigil,
+        kind: Kind | None = None,
         folder: SharedFolder | None = None,
     ) -> None:
         self.policy, self.assignment = policy, assignment
@@ -98,6 +103,8 @@ class Driver:
         self._loading: dict[Any, int] = {}
         self._printing: dict[Any, tuple[int, int]] = {}
         self._watching: dict[Any, int] = {}
+        self._asking: dict[Any, int] = {}  # of what kind they are
+        self._begun_on, self._kinds = kind, {str(kind)}
         self._ready: set[int] = set()
         self._partial: dict[int, int] = {}  # worker -> volumes stored of its shards in hand
         self._places: dict[int, Place] = {}
@@ -136,7 +143,8 @@ class Driver:
 
     def _turn(self) -> None:
         """Wait a little; take in whatever came."""
-        waiting = [*self._placing, *self._loading, *self._printing, *self._watching]
+        asked = (self._placing, self._loading, self._printing, self._watching, self._asking)
+        waiting = [ref for refs in asked for ref in refs]
         came, _ = ray.wait(waiting, num_returns=1, timeout=POLL_SECONDS)
         for ref in came:
             event = self._event(ref)
@@ -196,12 +204,15 @@ class Driver:
                 self._drop(worker)
                 return WorkerDied(worker=worker, reason=refusal, fatal=True)
             self._ready.add(worker)
+            if self.assignment.tells_kind:
+                asking = self._actors[worker].kind.options(concurrency_group="watch").remote()
+                self._asking[asking] = worker
             self.vigil.loaded(worker)
             return WorkerReady(worker=worker)
         if ref in self._printing:
             worker, shard = self._printing.pop(ref)
             try:
-                self.reports[shard] = ray.get(ref)
+                report: ShardReport = ray.get(ref)
             except RayTaskError as error:
                 doubted = error.cause
                 return ShardFailed(
@@ -216,9 +227,16 @@ class Driver:
             except RayError as error:
                 return self._lost(worker, error)
             self._partial.pop(worker, None)
-            self.vigil.committed(self.reports[shard].seconds)
-            self.metrics.committed(self.reports[shard].tally)
+            self.metrics.committed(report.tally)
+            if report.handed_back:
+                self.kept[shard] = report.rows
+                return HandedBack(worker=worker, shard=shard)
+            self.reports[shard] = report
+            self.vigil.committed(report.seconds)
             return ShardCommitted(worker=worker, shard=shard)
+        if ref in self._asking:
+            self._told_kind(self._asking.pop(ref), ref)
+            return None
         worker = self._watching.pop(ref)
         try:
             shown: dict[int, int] = ray.get(ref)
@@ -228,6 +246,18 @@ class Driver:
         held = [shard for holder, shard in self._printing.values() if holder == worker]
         self._partial[worker] = sum(shown.get(shard, 0) for shard in held)
         return None
+
+    def _told_kind(self, worker: int, ref: Any) -> None:
+        """Say it where a worker is of another kind than the plan was begun on, once a kind."""
+        with suppress(RayError):
+            kind = str(ray.get(ref))
+            if kind not in self._kinds:
+                self._kinds.add(kind)
+                self.progress.say(
+                    f"{self._places[worker]} computes on {kind}, this release was begun on "
+                    f"{self._begun_on}: an image's bytes are the same within one kind alone; "
+                    "column made_on tells which made each"
+                )
 
     def _lost(self, worker: int, error: RayError) -> WorkerDied:
         """What it means that a worker's process is gone."""
@@ -248,6 +278,8 @@ class Driver:
                 case Submit(worker=worker, shard=shard, settled=settled):
                     method = self._actors[worker].print_shard.options(concurrency_group="work")
                     self._printing[method.remote(shard, settled)] = (worker, shard)
+                case HandBack(worker=worker, shard=shard):
+                    self._actors[worker].leave.options(concurrency_group="watch").remote(shard)
                 case Retire(worker=worker):
                     self._drop(worker)
                 case Retry(shard=shard, attempt=attempt, of=of, reason=reason, place=place):
@@ -309,6 +341,7 @@ class Driver:
         self._partial.pop(worker, None)
         self._loading = {ref: w for ref, w in self._loading.items() if w != worker}
         self._watching = {ref: w for ref, w in self._watching.items() if w != worker}
+        self._asking = {ref: w for ref, w in self._asking.items() if w != worker}
         self._printing = {ref: held for ref, held in self._printing.items() if held[0] != worker}
 
     def _watch(self) -> None:
@@ -370,4 +403,6 @@ class Driver:
         return f" (one takes some {human_seconds(mean)})"
 
     def _done(self) -> int:
-        return sum(report.rows for report in self.reports.values()) + sum(self._partial.values())
+        committed = sum(report.rows for report in self.reports.values())
+        begun = sum(count for shard, count in self.kept.items() if shard not in self.reports)
+        return committed + begun + sum(self._partial.values())

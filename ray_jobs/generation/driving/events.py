@@ -35,6 +35,14 @@ class ShardCommitted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HandedBack:
+    """A worker that was asked to has left a shard: what it made of it is committed."""
+
+    worker: int
+    shard: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShardFailed:
     """A worker raised an error over a shard and is still alive.
 
@@ -100,6 +108,7 @@ Event = (
     WorkerPlaced
     | WorkerReady
     | ShardCommitted
+    | HandedBack
     | ShardFailed
     | WorkerDied
     | Rested
@@ -132,6 +141,14 @@ class Submit:
     worker: int
     shard: int
     settled: Draws = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandBack:
+    """Have the worker leave this shard after the batch that it draws, for another to finish."""
+
+    worker: int
+    shard: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,4 +206,4 @@ class End:
     reason: str = ""
 
 
-Decision = Start | Load | Submit | Retire | Retry | Rest | GiveUp | End
+Decision = Start | Load | Submit | HandBack | Retire | Retry | Rest | GiveUp | End

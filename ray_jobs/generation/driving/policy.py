@@ -8,7 +8,7 @@ numbers that are never used twice.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -19,6 +19,8 @@ from ray_jobs.generation.driving.events import (
     End,
     Event,
     GiveUp,
+    HandBack,
+    HandedBack,
     Load,
     Outcome,
     Rest,
@@ -37,6 +39,11 @@ from ray_jobs.generation.driving.events import (
 )
 from ray_jobs.generation.driving.places import Places
 from ray_jobs.generation.worker.environment import Place
+
+# At the end a worker of at least two commits takes over from one that has this times fewer: where
+# all are alike, two and one are no sign. So often a shard may be taken over.
+TAKEN_FROM, TELLING_COMMITS = 1.35, 2
+MOST_TAKEN = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +89,7 @@ class _Worker:
     place: Place | None = None
     parked: bool = False
     ready: bool = False
+    commits: int = 0
     held: list[int] = field(default_factory=list)
 
 
@@ -96,6 +104,9 @@ class Policy:
     worker held only the oldest was being worked on and counts an attempt; where its whole machine
     went, or its storage failed, none does. Once the storage has failed every worker, with no commit
     between, the run ends.
+
+    At the end, where no shard waits, those of slower workers are handed back half made, and
+    finished by workers that have nothing else to do.
 
     A machine that is about to go gets no other shard; its workers end as they become idle, and
     others are started elsewhere.
@@ -120,6 +131,8 @@ class Policy:
         self._storage_failures_in_a_row = 0
         self._last_reason = ""
         self._leaving: set[str] = set()  # nodes
+        self._asked: dict[int, int] = {}  # shard to be handed back -> worker that takes it
+        self._taken: dict[int, int] = {}  # shard -> how often it was
         self._stopping = False
         self._ended = False
         self.committed: set[int] = set()
@@ -143,6 +156,10 @@ class Policy:
                 return self._fill()
             case ShardCommitted(worker=worker, shard=shard):
                 return self._committed(worker, shard)
+            case HandedBack(worker=worker, shard=shard):
+                if shard not in (self._workers[worker].held if worker in self._workers else ()):
+                    return []
+                return self._handed_back(worker, shard)
             case ShardFailed(worker=worker, shard=shard):
                 if shard not in (self._workers[worker].held if worker in self._workers else ()):
                     return []
@@ -207,8 +224,10 @@ class Policy:
     def _committed(self, worker: int, shard: int) -> list[Decision]:
         if worker in self._workers and shard in self._workers[worker].held:
             self._workers[worker].held.remove(shard)
+            self._workers[worker].commits += 1
         elif shard in self._queue:  # committed just before its worker was given up
             self._queue.remove(shard)
+        self._asked.pop(shard, None)
         if shard not in self.committed:
             self.committed.add(shard)
             self.given_up.pop(shard, None)
@@ -217,6 +236,17 @@ class Policy:
             if (place := self._place_of.get(worker)) is not None:
                 self._places.worked(place)
         return self._fill()
+
+    def _handed_back(self, number: int, shard: int) -> list[Decision]:
+        self._workers[number].held.remove(shard)
+        taker = self._asked.pop(shard, None)
+        self._taken[shard] = self._taken.get(shard, 0) + 1
+        if shard in self.committed:
+            return self._fill()
+        if taker not in self._workers or self._stopping or self._leaves(self._workers[taker]):
+            self._put_back([shard])
+            return self._fill()
+        return [self._submit(taker, shard), *self._fill()]
 
     def _shard_failed(self, event: ShardFailed) -> list[Decision]:
         number, shard, reason = event.worker, event.shard, event.reason
@@ -324,6 +354,8 @@ class Policy:
         return [Rest(place=place, failures=failures, seconds=seconds, reason=reason)]
 
     def _put_back(self, shards: list[int]) -> None:
+        for shard in shards:
+            self._asked.pop(shard, None)
         self._queue.extendleft(s for s in reversed(shards) if s not in self.committed)
 
     # --------------------------------------------------------------------------- what is next
@@ -336,8 +368,8 @@ class Policy:
         decisions += self._let_leave()
         if self._is_hopeless():
             return [*decisions, *self._stuck(self._last_reason)]
-        in_hand = sum(len(w.held) for w in self._workers.values() if not self._leaves(w))
-        need = min(self._most, in_hand + len(self._queue))
+        busy = sum(bool(w.held) and not self._leaves(w) for w in self._workers.values())
+        need = min(self._most, busy + len(self._queue))
         decisions += self._wake(need)
         while self._active() < need and self._staying() < self._limit:
             self._workers[self._next_worker] = _Worker()
@@ -345,7 +377,9 @@ class Policy:
             self._next_worker += 1
         decisions += self._hand_out()
         if not self._queue:
-            for number in [n for n, worker in self._workers.items() if not worker.held]:
+            decisions += [] if self._stopping else self._take_over()
+            idle = [n for n, w in self._workers.items() if not (w.held or self._waits(n))]
+            for number in idle:
                 self._forget(number)
                 decisions.append(Retire(worker=number))
             if not self._workers:
@@ -377,13 +411,47 @@ class Policy:
         for depth in range(self.config.in_hand):
             for number in ready:
                 worker = self._workers[number]
+                if depth and len(self._queue) < len(ready):
+                    continue  # near the end it would wait here, and others soon do nothing
                 if len(worker.held) != depth or (shard := self._next_for(worker)) is None:
                     continue
                 self._queue.remove(shard)
-                worker.held.append(shard)
-                settled = self._blame.settled(shard)
-                decisions.append(Submit(worker=number, shard=shard, settled=settled))
+                decisions.append(self._submit(number, shard))
         return decisions
+
+    def _submit(self, number: int, shard: int) -> Submit:
+        self._workers[number].held.append(shard)
+        return Submit(worker=number, shard=shard, settled=self._blame.settled(shard))
+
+    def _take_over(self) -> list[Decision]:
+        """At the end, have slower workers hand back what those that have nothing left to do would
+        finish sooner."""
+        decisions: list[Decision] = []
+        for number, worker in self._workers.items():
+            if worker.held or not worker.ready or self._leaves(worker) or self._waits(number):
+                continue
+            found = max(self._takeable(worker), default=None)
+            if found is not None:
+                *_, holder, shard = found
+                self._asked[shard] = number
+                decisions.append(HandBack(worker=holder, shard=shard))
+        return decisions
+
+    def _takeable(self, worker: _Worker) -> Iterator[tuple[int, int, int, int]]:
+        """Shards that a worker could take over, with their holders, the best ones greatest."""
+        for number, holder in self._workers.items():
+            least = max(TELLING_COMMITS, TAKEN_FROM * (holder.commits + 0.5))
+            slower = worker.commits >= least
+            if not holder.held or not (slower or len(holder.held) > 1):
+                continue
+            shard = holder.held[-1]
+            known = shard in self._asked or self._taken.get(shard, 0) >= MOST_TAKEN
+            if not known and worker.place and not self._blame.avoids(shard, worker.place):
+                yield len(holder.held), -holder.commits, number, shard
+
+    def _waits(self, number: int) -> bool:
+        """Whether a shard is about to be handed back for this worker."""
+        return number in self._asked.values()
 
     def _next_for(self, worker: _Worker) -> int | None:
         """The first shard that has not failed on the worker's device; failing that, the first that

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -121,6 +122,17 @@ def test_a_row_tells_what_was_asked_and_what_was_stored(model: Path, tmp_path: P
     assert row["sex_scaled"] in (0.0, 1.0)
 
 
+def test_a_row_tells_what_made_it_where_the_plan_does(model: Path, tmp_path: Path) -> None:
+    worker = loaded(assignment(model, tmp_path / "new", tells_kind=True))
+    worker.print_shard(0)
+    assert {row["made_on"] for row in rows(tmp_path / "new", 0)} == {worker.kind()}
+    assert re.fullmatch(r"\w+ \w+, torch \d+\.\d+\S*", worker.kind())
+    loaded(assignment(model, tmp_path / "old")).print_shard(0)
+    assert "made_on" not in rows(tmp_path / "old", 0)[0]
+    images = [{k: v for k, v in files(tmp_path / o).items() if "sub" in k} for o in ("new", "old")]
+    assert images[0] == images[1]
+
+
 def test_growing_completes_the_last_part_and_rewrites_no_volume(
     model: Path, tmp_path: Path
 ) -> None:
@@ -185,6 +197,28 @@ def test_what_is_stored_of_a_begun_shard_is_kept_found_again_and_not_drawn_twice
     assert sorted(drawn) == [6, 7]
     assert Ledger(open_store(out)).pending(ShardPlan(10, 4)) == [0, 2]
     assert rows(out, 1) == rows(tmp_path / "whole", 1)
+
+
+def test_a_shard_that_is_left_is_finished_by_another_worker(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, out = assignment(model, tmp_path / "whole"), tmp_path / "left"
+    loaded(whole).print_shard(1)
+    worker = loaded(assignment(model, out))
+    generate = worker._model.generate  # type: ignore[union-attr]
+
+    def told_meanwhile(*args: Any, **options: Any) -> Any:
+        worker.leave(1)
+        return generate(*args, **options)
+
+    monkeypatch.setattr(worker._model, "generate", told_meanwhile)
+    report = worker.print_shard(1)
+    assert (report.rows, report.handed_back, report.tally.volumes) == (2, True, 2)
+    rest = loaded(assignment(model, out)).print_shard(1)
+    assert (rest.rows, rest.handed_back, rest.tally.volumes) == (4, False, 2)
+    assert rows(out, 1) == rows(tmp_path / "whole", 1)
+    monkeypatch.undo()
+    assert not worker.print_shard(2).handed_back
 
 
 def test_two_workers_on_one_shard_commit_it_once(model: Path, tmp_path: Path) -> None:
