@@ -168,7 +168,8 @@ def help_text() -> str:
         members = [(name, verb) for name, verb in VERBS.items() if verb.group == group]
         lines += [f"  {name:<{width}}  {verb.help}" for name, verb in members]
         lines.append("")
-    lines.append("Exit codes: 0 complete, 1 incomplete or a check failed, 2 wrong usage.")
+    lines.append("Exit codes: 0 complete, 1 incomplete or a check failed, 2 wrong usage,")
+    lines.append("130 and 143 stopped by Ctrl-C or SIGTERM: the same command goes on.")
     return "\n".join(lines) + "\n"
 
 

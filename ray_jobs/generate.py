@@ -16,7 +16,8 @@ EXAMPLES = """examples:
   ray job submit --working-dir . -- python ray_jobs/generate.py --n 100000 \\
       --model s3://bucket/model --out s3://bucket/release
 
-To resume, run the same command again."""
+To resume, run the same command again. Exit code 0: complete; 1: something failed; 130 and 143:
+stopped by Ctrl-C or SIGTERM."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,6 +117,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     work.add_argument("--actors", type=int, help="workers; by default one a GPU, or one a core")
     work.add_argument("--device", choices=("cpu", "cuda"), help="by default cuda where there is")
     work.add_argument(
+        "--accelerator-type",
+        metavar="TYPE",
+        help="take GPUs of this kind alone, by Ray's name (A100, H100, L4); bytes are equal "
+        "within one kind",
+    )
+    work.add_argument(
         "--gpus-per-actor", type=float, default=1.0, help="share of a GPU for each (default 1)"
     )
     work.add_argument("--batch-size", type=int, help="volumes drawn at once; part of the plan")
@@ -137,6 +144,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long a run that is under way waits for an S3 server that is away or broken "
         "(default 300)",
+    )
+    work.add_argument(
+        "--grace",
+        type=float,
+        metavar="SECONDS",
+        help="from SIGTERM until the run has ended: shards in hand are worked on, and what is "
+        "stored of those that are not finished by then is kept, not drawn again (default 2, as "
+        "`ray job stop` kills after 3; with RAY_JOB_STOP_WAIT_TIME_S, that less one)",
     )
     work.add_argument(
         "--dry-run",
@@ -180,6 +195,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ray_jobs.errors import JobError
+    from ray_jobs.generation.driving.interrupts import usual_grace
     from ray_jobs.generation.job import generate
     from ray_jobs.generation.options import Device, Options
 
@@ -215,12 +231,14 @@ def run(args: argparse.Namespace) -> int:
         compile=args.compile,
         actors=args.actors,
         device=Device(args.device) if args.device else None,
+        accelerator_type=args.accelerator_type,
         gpus_per_actor=args.gpus_per_actor,
         batch_size=args.batch_size,
         shard_size=args.shard_size,
         writers=args.writers,
         worker_patience=args.worker_patience,
         storage_patience=args.storage_patience,
+        grace=usual_grace() if args.grace is None else args.grace,
         name=args.name,
         license=args.license,
         authors=tuple(args.author),

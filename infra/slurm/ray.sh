@@ -27,7 +27,7 @@ on_ray() {
         code=1
     fi
     _end_ray
-    if [[ -n $_told ]] && ((code != 0 && code != 2)) && _may_go_on; then
+    if [[ -n $_told ]] && _was_stopped "$code" && _may_go_on; then
         echo "$(date -Is) ended early, $_told: job $SLURM_JOB_ID goes back into the queue, and then on"
         scontrol requeue "$SLURM_JOB_ID"
         sleep 60 # until SLURM ends this script, which is no failure of the job
@@ -139,6 +139,11 @@ _tell_command() {
     if [[ -n $_command ]]; then
         kill -TERM "$_command" 2>/dev/null || true
     fi
+}
+
+# Whether a command's exit code says that it can go on: 1 and 2 are for a person, unless its Ray died.
+_was_stopped() {
+    (($1 != 0 && $1 != 2)) && { (($1 != 1)) || [[ $_told != "by SLURM" ]]; }
 }
 
 # Whether the job was told because its time is nearly up: `scancel` tells it with the same signal.

@@ -86,7 +86,7 @@ class ReleaseDocument:
             check_date(self.date)
         if not set(self.chosen) <= set(CHOOSABLE):
             raise ReleaseError(f"release document: chosen is {self.chosen!a:.80}")
-        manifest_schema(self.columns, self.quality)
+        _ = self.schema
         self._check_suffixes()
 
     def _check_suffixes(self) -> None:
@@ -117,7 +117,8 @@ class ReleaseDocument:
     @property
     def schema(self) -> pa.Schema:
         """The Arrow schema of the release's manifest."""
-        return manifest_schema(self.columns, self.quality)
+        told = "accelerator" in self.fields
+        return manifest_schema(self.columns, self.quality, made_on=told)
 
     def grown_from(self, before: ReleaseDocument) -> ReleaseDocument:
         """This document, for the release that `before` tells of and that has grown.

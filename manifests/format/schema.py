@@ -21,6 +21,7 @@ OK, FAILED, WITHDRAWN = "ok", "failed", "withdrawn"
 QUALITY_PREFIX = "quality_"
 SCALED_SUFFIX = "_scaled"
 ONE_HOT = "one-hot"
+MADE_ON = "made_on"
 
 Kind = Literal["continuous", "categorical"]
 
@@ -137,10 +138,15 @@ class Column:
         return cls(**{**fields, "levels": tuple(fields["levels"])})
 
 
-def manifest_schema(columns: Sequence[Column], quality: Sequence[Column] = ()) -> pa.Schema:
+def manifest_schema(
+    columns: Sequence[Column], quality: Sequence[Column] = (), *, made_on: bool = False
+) -> pa.Schema:
     """The Arrow schema of a manifest with these covariates and quality figures.
 
     Fields carry unit and description; the schema carries its version and the columns themselves.
+
+    Args:
+        made_on: whether rows tell what they were computed on; those of older releases do not.
 
     Raises:
         ReleaseError: a name that is taken.
@@ -172,6 +178,9 @@ def manifest_schema(columns: Sequence[Column], quality: Sequence[Column] = ()) -
         ),
         _field("error", pa.string(), "why it failed or was withdrawn; else null", null=True),
     ]
+    if made_on:
+        text = "what computed it: the accelerator and the version of PyTorch"
+        fields.append(_field(MADE_ON, pa.string(), text))
     for column in quality:
         name = QUALITY_PREFIX + column.name
         fields.append(_field(name, pa.float64(), column.description, column.unit, null=True))

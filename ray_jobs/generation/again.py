@@ -69,7 +69,7 @@ def repair(options: Options, *, dry_run: bool = False) -> int:
         JobError, LdmError, ReleaseError: in one line, what is wrong with options, model, store or
             cluster; a plan that the options contradict; images that are not done yet.
     """
-    started, interrupts = time.monotonic(), Interrupts()
+    started, interrupts = time.monotonic(), Interrupts(options.grace)
     with interrupts.caught():
         request, work = _begun(options)
         with _right_to_change(request.store, dry_run=dry_run) as right:
@@ -109,7 +109,7 @@ def recheck(options: Options, count: int, *, dry_run: bool = False) -> int:
     Raises:
         JobError, LdmError, ReleaseError: as of `repair`.
     """
-    started, interrupts = time.monotonic(), Interrupts()
+    started, interrupts = time.monotonic(), Interrupts(options.grace)
     with interrupts.caught():
         request, work = _begun(options)
         chosen = _some(Release.at(request.store), count)
@@ -140,7 +140,7 @@ def redraw(options: Options, *, more: int | None = None, dry_run: bool = False) 
     Raises:
         JobError, LdmError, ReleaseError: as of `repair`.
     """
-    started, interrupts = time.monotonic(), Interrupts()
+    started, interrupts = time.monotonic(), Interrupts(options.grace)
     with interrupts.caught():
         request, work = _begun(replace(options, attempts=Options.attempts))
         with _right_to_change(request.store, dry_run=dry_run) as right:

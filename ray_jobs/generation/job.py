@@ -19,16 +19,18 @@ from ray_jobs.generation.driving.resources import (
     actor_options,
     connect,
     device_of,
+    gpus_by_kind,
+    kinds_told,
     workers_of,
 )
 from ray_jobs.generation.driving.shared_folder import SharedFolder
 from ray_jobs.generation.driving.vigil import Vigil, first_seconds
 from ray_jobs.generation.finish import COMPLETE, INCOMPLETE, finish, nothing_left
 from ray_jobs.generation.options import IN_HAND, Device, Options
+from ray_jobs.generation.plan import kind_in
 from ray_jobs.generation.start import Request, Work, assignment, begin, check, fields_of
-from ray_jobs.generation.words import announce, why_incomplete
+from ray_jobs.generation.words import announce, say, why_incomplete
 from ray_jobs.generation.worker.assignment import Again, ShardReport
-from ray_jobs.generation.worker.environment import Native
 
 
 def generate(options: Options, *, dry_run: bool = False) -> int:
@@ -39,10 +41,11 @@ def generate(options: Options, *, dry_run: bool = False) -> int:
 
     Raises:
         JobError, LdmError, ReleaseError: in one line, what is wrong with the options, the
-            model, the store or the cluster, or why the release is not complete.
+            model, the store or the cluster, or why the release is not complete; after a signal
+            with exit code 130 (Ctrl-C) or 143 (SIGTERM).
     """
     started = time.monotonic()
-    interrupts = Interrupts()
+    interrupts = Interrupts(options.grace)
     with interrupts.caught():
         request = check(options)
         if not dry_run:
@@ -83,19 +86,37 @@ def new_fields(request: Request, cluster: Cluster) -> dict[str, Any]:
     options = request.options
     device = device_of(cluster, options.device)
     on_gpu = device is Device.CUDA
+    if options.device is None and not cluster.own:
+        say_what_it_is_pinned_to(device)
     compiling = options.compile == "on" or (options.compile == "auto" and on_gpu)
-    native = Native()
-    if options.precision == "auto" or compiling or (on_gpu and options.batch_size is None):
-        from ray_jobs.generation.driving.actors import look_at_device
+    from ray_jobs.generation.driving.actors import look_at_device
 
-        reserve = actor_options(options, device)
-        native = look_at_device(device, reserve, aws_environment(), compiling=compiling)
+    reserve = actor_options(options, device)
+    native = look_at_device(device, reserve, aws_environment(), compiling=compiling)
     if options.compile == "on" and native.not_compiled:
         raise JobError(
             f"--compile on: torch.compile does not work on a worker ({native.not_compiled}); "
             "install what it needs, or leave --compile out"
         )
     return fields_of(request, device=device, native=native)
+
+
+def say_what_it_is_pinned_to(device: Device) -> None:
+    """Of a new release on a cluster without a GPU now, whose device nobody asked for."""
+    import ray
+
+    if gpus_by_kind(ray.nodes()):
+        return
+    if device is Device.CUDA:
+        say(
+            "no GPU is there yet, and the cluster's autoscaler can bring some: this release is "
+            "computed on GPUs (--device cpu for CPUs)"
+        )
+    else:
+        say(
+            "the cluster has no GPU: all of this release is computed on CPUs, as its plan says; "
+            "for GPUs that join later, begin it with --device cuda and --actors"
+        )
 
 
 def drive(
@@ -112,14 +133,19 @@ def drive(
         again: what of those shards is drawn again, where they are printed already.
 
     Raises:
-        JobError: some shards are not done (exit code 1).
+        JobError: some shards are not done: exit code 1, or where a signal stopped the run 128 and
+            its number.
     """
+    import ray
+
     from ray_jobs.generation.driving.actors import room_for
     from ray_jobs.generation.driving.driver import Driver
 
     options = request.options
     workers = min(workers_of(cluster, options, work.device), len(work.pending))
     announce(request, work, workers, again)
+    if work.device is Device.CUDA and (line := kinds_told(gpus_by_kind(ray.nodes()), options)):
+        say(line)
     reserve = actor_options(options, work.device)
     room, devices = room_for(reserve)
     config = PolicyConfig(
@@ -140,6 +166,7 @@ def drive(
         environment=aws_environment(),
         progress=progress,
         interrupts=interrupts,
+        kind=kind_in(work.fields),
         vigil=Vigil(
             options.worker_patience,
             first_seconds=first_seconds(
@@ -160,6 +187,9 @@ def drive(
     reports = list(driver.reports.values())
     if end.outcome is not Outcome.COMPLETE:
         done = already + sum(report.rows for report in reports)
-        why = why_incomplete(end, driver.policy, work, done, total)
-        raise JobError(why, exit_code=INCOMPLETE)
+        why = why_incomplete(
+            end, driver.policy, work, done, total, by=interrupts.name, kept=driver.kept
+        )
+        stopped = end.outcome is Outcome.STOPPED
+        raise JobError(why, exit_code=interrupts.exit_code if stopped else INCOMPLETE)
     return reports

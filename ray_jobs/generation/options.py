@@ -20,6 +20,22 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What a worker computes on. Within one kind the same draw has the same bytes.
+
+    Attributes:
+        accelerator: the GPU's model; of a CPU its architecture and vector instructions.
+        torch: the version of PyTorch.
+    """
+
+    accelerator: str
+    torch: str
+
+    def __str__(self) -> str:
+        return f"{self.accelerator}, torch {self.torch}"
+
+
 WRITERS = {Device.CPU: 2, Device.CUDA: 8}
 # Shards in a worker's hands: with two, a GPU draws on while the last one's volumes are uploaded.
 IN_HAND = {Device.CPU: 1, Device.CUDA: 2}
@@ -43,6 +59,7 @@ class Options:
         actors: worker processes; None takes one for each GPU, or each core.
         gpus_per_actor: share of a GPU that a worker reserves.
         device: None takes the GPUs where the cluster has any.
+        accelerator_type: which of the cluster's GPUs to take, by Ray's name; None takes any.
         batch_size, shard_size: None takes the stored plan's, else the device's default.
         attempts: draws of a sample before it is recorded as failed.
         quality: how much of the model's bounds a volume has to keep: "model", "loose" or "off".
@@ -50,6 +67,7 @@ class Options:
         compile: "on", "off", or "auto": on a GPU, for releases that are worth it.
         writers: threads of a worker that compress and upload; None takes the device's default.
         worker_patience: seconds of silence after which a worker is replaced, see `Vigil`.
+        grace: seconds from SIGTERM until a run must have ended.
         storage_patience: seconds that a run waits for an S3 server that is away.
         name, license, authors: what the release says of itself; empty takes the model's.
         loader: what a worker loads the model with, "module:function", called as `ldm.loading.load`
@@ -70,6 +88,7 @@ class Options:
     actors: int | None = None
     gpus_per_actor: float = 1.0
     device: Device | None = None
+    accelerator_type: str | None = None
     batch_size: int | None = None
     shard_size: int | None = None
     attempts: int = 3
@@ -79,6 +98,7 @@ class Options:
     writers: int | None = None
     worker_patience: float = 120.0
     storage_patience: float = 300.0
+    grace: float = 2.0
     name: str | None = None
     license: str | None = None
     authors: tuple[str, ...] = ()
@@ -90,10 +110,12 @@ class Options:
             if value is not None and value < 1:
                 option = name.replace("_", "-")
                 raise JobError(f"--{option} {value}: expected at least 1")
-        for name, least in (("worker_patience", 5.0), ("storage_patience", 0.0)):
+        for name, least in (("worker_patience", 5.0), ("storage_patience", 0.0), ("grace", 0.0)):
             if not getattr(self, name) >= least:
                 option = name.replace("_", "-")
                 raise JobError(f"--{option} {getattr(self, name)}: expected {least:g} s or more")
+        if self.accelerator_type is not None and self.device is Device.CPU:
+            raise JobError(f"--accelerator-type {self.accelerator_type} with --device cpu")
         for author in self.authors:
             check_author(author)
         if not 0 <= self.seed <= LARGEST_SEED:

@@ -6,9 +6,10 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from ray_jobs.generation.options import Device, Options
+from ray_jobs.generation.options import Device, Kind, Options
 from ray_jobs.generation.recipe import Recipe
 
 # Volumes a forward pass and a shard, where the user does not say. A shard is the unit that is
@@ -61,8 +62,14 @@ def plan_fields(
     precision: str,
     compiled: bool = False,
     shard_size: int,
+    kind: Kind | None = None,
 ) -> dict[str, Any]:
-    """Everything on which the bytes of a release depend, apart from how many samples it has."""
+    """Everything on which the bytes of a release depend, apart from how many samples it has.
+
+    Args:
+        kind: of the devices that it is begun on; None of a release that does not tell it. Another
+            kind may go on with it, and its rows say so.
+    """
     return {
         "model": model_name,
         "model_fingerprint": model_fingerprint,
@@ -71,9 +78,17 @@ def plan_fields(
         "device": str(device),
         "precision": precision,
         **({"compiled": True} if compiled else {}),
+        **(asdict(kind) if kind else {}),
         "batch_size": recipe.batch_size,
         "shard_size": shard_size,
     }
+
+
+def kind_in(fields: Mapping[str, Any]) -> Kind | None:
+    """The kind that a plan was begun on; None of one that does not tell."""
+    if "accelerator" not in fields:
+        return None
+    return Kind(accelerator=fields["accelerator"], torch=fields["torch"])
 
 
 def fingerprint(fields: Mapping[str, Any]) -> str:

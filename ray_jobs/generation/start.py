@@ -23,7 +23,7 @@ from manifests.storage.base import Store
 from ray_jobs.errors import JobError
 from ray_jobs.generation.covariates import CovariateSource, covariate_source
 from ray_jobs.generation.options import WRITERS, Device, Options
-from ray_jobs.generation.plan import fingerprint, plan_fields, sizes
+from ray_jobs.generation.plan import fingerprint, kind_in, plan_fields, sizes
 from ray_jobs.generation.recipe import Recipe, sampling_in, settled
 from ray_jobs.generation.worker.assignment import Again, Assignment
 from ray_jobs.generation.worker.environment import Native
@@ -132,11 +132,12 @@ def fields_of(request: Request, *, device: Device, native: Native | None = None)
         device, native: in a new place, what the cluster offers.
     """
     options, stored, native = request.options, request.stored, native or Native()
-    precision = native.precision
+    precision, kind = native.precision, native.kind
     compiled = options.n >= COMPILED_FROM and device is Device.CUDA and not native.not_compiled
     if stored is not None:
         device = options.device or Device(stored["device"])
         precision, compiled = stored["precision"], stored.get("compiled", False)
+        kind = kind_in(stored)
     if options.precision != "auto":
         precision = options.precision
     if options.compile != "auto":
@@ -164,6 +165,7 @@ def fields_of(request: Request, *, device: Device, native: Native | None = None)
         precision=precision,
         compiled=compiled and not one_pass,
         shard_size=shard_size,
+        kind=kind,
     )
 
 
@@ -222,6 +224,7 @@ def assignment(request: Request, work: Work, again: Again | None = None) -> Assi
         storage_patience_seconds=options.storage_patience,
         loader=options.loader,
         again=again,
+        tells_kind=kind_in(fields) is not None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 
 from manifests.ledger import ShardPlan
 from manifests.numbers import counted, ranges
@@ -15,18 +16,32 @@ from ray_jobs.generation.worker.assignment import Again, Why
 GO_ON = "run the same command to go on"
 
 
-def why_incomplete(end: End, policy: Policy, work: Work, done: int, of: int) -> str:
+def why_incomplete(
+    end: End,
+    policy: Policy,
+    work: Work,
+    done: int,
+    of: int,
+    *,
+    by: str = "",
+    kept: Mapping[int, int] | None = None,
+) -> str:
     """The line that a run ends with when shards are left.
 
     Args:
         done, of: volumes.
+        by: what it was stopped by.
+        kept: samples of shards that were not finished, which nobody draws again; by shard.
     """
     missing = [shard for shard in work.pending if shard not in policy.committed]
+    begun = {shard: count for shard, count in (kept or {}).items() if shard in missing}
     state = f"{done} of {of} volumes are done"
+    if begun:
+        state += f" and {sum(begun.values())} more, of {counted(len(begun), 'shard')} begun, kept"
     if missing:
         state += f", {shards_in_words(missing, work.shards)} missing"
     if end.outcome is Outcome.STOPPED:
-        return f"stopped; {state}; {GO_ON}"
+        return f"stopped by {by}; {state}; {GO_ON}"
     if end.outcome is Outcome.STUCK:
         return f"{end.reason} ({state}; when that is mended, {GO_ON})"
     reasons = "; ".join(f"shard {s}: {why}" for s, why in sorted(policy.given_up.items())[:3])

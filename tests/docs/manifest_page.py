@@ -12,6 +12,7 @@ import pyarrow as pa
 from ldm.covariates import PAPER_SCHEMA
 from manifests.format.measured import MEASURED_VERSION, measured_schema
 from manifests.format.schema import (
+    MADE_ON,
     QUALITY_PREFIX,
     SCALED_SUFFIX,
     SCHEMA_VERSION,
@@ -52,6 +53,15 @@ says so: among the `columns` in the schema's metadata under `brainpress` such a 
 "one-hot"`. Without that its levels are spread evenly from 0 to 1, as they are for models trained
 earlier."""
 
+_MADE_ON = """\
+## What it was made on
+
+What computed each image; releases begun before there was this column have none. Images are equal
+byte for byte within one such kind, at the batch size that stands among the `fields` of
+`release.json`; another kind rounds otherwise.
+
+"""
+
 _MEASURED = f"""\
 ## What was measured afterwards: `measured.parquet`
 
@@ -75,13 +85,14 @@ the report in `evaluation/` says by how much on real people.
 
 def manifest_page(columns: Sequence[Column], quality: Sequence[Column]) -> str:
     """The page for manifests with these covariates and quality figures, as Markdown."""
-    schema = manifest_schema(columns, quality)
+    schema = manifest_schema(columns, quality, made_on=True)
     asked = [name for column in columns for name in (column.name, column.name + SCALED_SUFFIX)]
     measured = [QUALITY_PREFIX + column.name for column in quality]
-    every = [name for name in schema.names if name not in {*asked, *measured}]
+    every = [name for name in schema.names if name not in {*asked, *measured, MADE_ON}]
     sections = [
         _HEAD,
         "## In every manifest\n\n" + _table(schema, every),
+        _MADE_ON + _table(schema, [MADE_ON]),
         "## Covariates: what an image was asked to show\n\nThose of the model; these are the"
         " paper's. A model with others has others, and one without conditioning has none.\n\n"
         + _table(schema, asked)

@@ -221,6 +221,11 @@ def own_disk_at(folder: Path) -> list[str]:
     return command
 
 
+def gpus_of(kind: str) -> list[str]:
+    """What has Ray believe that a machine's GPUs are of a kind."""
+    return [f'--resources={{"accelerator_type:{kind}": 1}}'] if kind else []
+
+
 @dataclass(kw_only=True)
 class RayHead:
     """A Ray begun with `ray start --head`, on ports of its own."""
@@ -232,11 +237,12 @@ class RayHead:
     folder: Path
 
     @classmethod
-    def start(cls, *, cpus: int, cwd: Path, gpus: int = 0) -> RayHead:
+    def start(cls, *, cpus: int, cwd: Path, gpus: int = 0, kind: str = "") -> RayHead:
         """Start one and wait until it takes jobs.
 
         Args:
             gpus: how many Ray is to believe in.
+            kind: of these, by Ray's name.
         """
         folder = Path(tempfile.mkdtemp(prefix="bp-ray-"))  # a socket's path must be short
         names = (
@@ -260,6 +266,7 @@ class RayHead:
             "--include-dashboard=true",
             f"--num-cpus={cpus}",
             f"--num-gpus={gpus}",
+            *gpus_of(kind),
             f"--object-store-memory={100 * 1024**2}",
             f"--temp-dir={folder}",
             "--min-worker-port=0",

@@ -66,6 +66,47 @@ def test_a_worker_killed_and_one_that_hangs_are_replaced_and_not_a_byte_differs(
     assert f"{N} samples" in said
 
 
+def volumes(out: Path) -> dict[Path, int]:
+    """When each volume of a release was written last."""
+    return {path: path.stat().st_mtime_ns for path in out.glob("sub-*/anat/*.nii.gz")}
+
+
+def test_what_a_shard_in_hand_has_when_sigterm_comes_is_kept_and_drawn_once(
+    model: Path, tmp_path: Path
+) -> None:
+    out, whole = tmp_path / "release", tmp_path / "whole"
+    about: list[object] = ["--n", N, "--model", model, "--steps", 40, "--batch-size", 2]
+    about += ["--shard-size", N // 2, "--actors", 1, "--out"]
+    plan, ledger = ShardPlan(N, N // 2), Ledger(open_store(out))
+
+    with started(*about, out) as run:
+        wait_until(lambda: len(volumes(out)) >= 6, "three batches")
+        os.kill(run.pid, signal.SIGTERM)
+        _, told = run.communicate(timeout=300)
+    assert run.returncode == 143, told
+    kept = re.search(r"stopped by SIGTERM; 0 of 48 .* and (\d+) more, of 1 shard begun", told)
+    assert kept, told
+    assert 4 <= int(kept[1]) < N // 2
+    assert ledger.pending(plan) == [0, 1]
+    before = dict(sorted(volumes(out).items())[: int(kept[1])])
+
+    # With time enough a shard in hand is finished, and no other is begun.
+    with started(*about, out, "--grace", 300) as run:
+        wait_until(lambda: len(volumes(out)) > int(kept[1]) + 4, "more batches")
+        os.kill(run.pid, signal.SIGTERM)
+        _, told = run.communicate(timeout=300)
+    assert run.returncode == 143, told
+    assert "stopping: the shards in hand are worked on for " in told
+    assert "24 of 48 volumes are done, shard 1 (samples 24-47) missing; run the same" in told
+    assert ledger.pending(plan) == [1]
+
+    for place in (out, whole):
+        done = generate(*about, place)
+        assert done.returncode == 0, done.stderr
+    assert files(out) == files(whole)
+    assert before.items() <= volumes(out).items(), "kept, and drawn again"
+
+
 def test_a_run_ended_by_ctrl_c_by_sigterm_and_by_kill_9_goes_on_to_the_same_bytes(
     model: Path, reference: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -77,7 +118,7 @@ def test_a_run_ended_by_ctrl_c_by_sigterm_and_by_kill_9_goes_on_to_the_same_byte
         wait_until(lambda: parts(out), "a first shard")
         os.killpg(run.pid, signal.SIGINT)
         _, told = run.communicate(timeout=300)
-    assert run.returncode == 1, told
+    assert run.returncode == 130, told
     assert re.search(
         r"stopping after the shards in hand( \(one takes some .* s\))?; Ctrl-C again stops at once",
         told,
@@ -93,8 +134,8 @@ def test_a_run_ended_by_ctrl_c_by_sigterm_and_by_kill_9_goes_on_to_the_same_byte
         wait_until(lambda: len(parts(out)) > done, "another shard")
         os.kill(run.pid, signal.SIGTERM)
         _, told = run.communicate(timeout=300)
-    assert run.returncode == 1, told
-    assert "stopped; " in told.splitlines()[-1]
+    assert run.returncode == 143, told
+    assert "stopped by SIGTERM; " in told.splitlines()[-1]
     assert "Traceback" not in told
     done = len(parts(out))
 

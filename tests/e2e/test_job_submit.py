@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ray_jobs import cli
-from tests.e2e.running import ROOT, RayHead, environment, files, generate
+from tests.e2e.running import ROOT, RayHead, environment, files, generate, wait_until
 from tests.servers import SECRET_KEY, S3Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -23,14 +24,16 @@ def submit(
     head: RayHead, cwd: Path, variables: dict[str, str], *words: object
 ) -> subprocess.CompletedProcess[str]:
     """`ray job submit` as a user types it, with the job's AWS settings in its environment."""
-    command = [
-        str(Path(sys.executable).with_name("ray")),
-        "job",
-        "submit",
-        f"--address={head.dashboard}",
-        f"--runtime-env-json={json.dumps({'env_vars': variables})}",
-        *map(str, words),
-    ]
+    about = f"--runtime-env-json={json.dumps({'env_vars': variables})}"
+    return ray_job(head, cwd, "submit", about, *words)
+
+
+def ray_job(
+    head: RayHead, cwd: Path, what: str, *words: object
+) -> subprocess.CompletedProcess[str]:
+    """`ray job submit`, `stop` or `logs`."""
+    ray = str(Path(sys.executable).with_name("ray"))
+    command = [ray, "job", what, f"--address={head.dashboard}", *map(str, words)]
     own = environment()
     del own["RAY_ADDRESS"]
     return subprocess.run(
@@ -112,6 +115,28 @@ def test_a_relative_folder_in_a_job_with_working_dir_is_refused(
     done = submit(head, tmp_path, {}, "--working-dir", ".", *script(model, "release"))
     assert done.returncode != 0
     assert "--out release would lie in Ray's temporary copy" in done.stdout
+
+
+def test_a_job_that_is_stopped_keeps_what_it_has_within_rays_three_seconds_and_goes_on(
+    head: RayHead, model: Path, tmp_path: Path
+) -> None:
+    out, whole = tmp_path / "release", tmp_path / "whole"
+    about: list[object] = ["--n", 64, "--model", model, "--steps", 40, "--batch-size", 2]
+    about += ["--shard-size", 32, "--actors", 1, "--out"]
+    program = ["--", sys.executable, "ray_jobs/generate.py", *about, out]
+    submit(head, ROOT, {}, "--no-wait", "--submission-id=stopped", *program)
+    wait_until(lambda: len(list(out.glob("sub-*/anat/*.nii.gz"))) > 5, "three batches")
+    stopped = ray_job(head, ROOT, "stop", "stopped")
+    assert "was stopped" in stopped.stdout, stopped.stdout + stopped.stderr
+    told = ray_job(head, ROOT, "logs", "stopped").stdout
+    kept = re.search(r"stopped by SIGTERM; 0 of 64 volumes are done and (\d+) more, of 1", told)
+    assert kept, told
+    assert int(kept[1]) >= 4
+
+    done = submit(head, ROOT, {}, *program)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert generate(*about, whole).returncode == 0
+    assert files(out) == files(whole)
 
 
 @pytest.mark.slow

@@ -44,6 +44,8 @@ PROGRESS_SECONDS = 20.0
 ENDINGS = {
     0: "exit 0",
     1: "exit 1",
+    130: "exit 130",
+    143: "exit 143",
     -signal.SIGKILL: "killed",
     -signal.SIGINT: "a signal while it was ending",
     -signal.SIGTERM: "a signal while it was ending",

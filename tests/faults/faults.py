@@ -7,6 +7,7 @@ release is not the undisturbed one, or a run that could not finish does not say 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -198,7 +199,7 @@ def ctrl_c(stage: Stage) -> str:
     with started(*stage.words, "--out", out, "--actors", 2) as run:
         wait_until(lambda: stage.parts(out), "a first shard")
         os.killpg(run.pid, signal.SIGINT)
-        told = ended(run, 1)
+        told = ended(run, 130)
     volumes = sum(name.endswith(".nii.gz") for name in files(out))
     assert volumes == 4 * stage.parts(out), "a shard was broken off"
     last = told.splitlines()[-1]
@@ -206,22 +207,59 @@ def ctrl_c(stage: Stage) -> str:
     assert "run the same command to go on" in last, last
     goes_on(stage, out)
     stage.check_same(files(out))
-    return f"{volumes} volumes, all in whole shards; exit 1 says how to go on; then same bytes"
+    return f"{volumes} volumes, all in whole shards; exit 130 says how to go on; then same bytes"
 
 
 def terminated(stage: Stage) -> str:
-    """SIGTERM, as a cluster sends it: an end at once, nothing half-written counts."""
+    """SIGTERM, as a cluster sends it: an end within its grace, and what is stored is kept."""
     out = stage.place()
     with started(*stage.words, "--out", out, "--actors", 2) as run:
         wait_until(lambda: stage.parts(out), "a first shard")
         asked = time.monotonic()
         os.kill(run.pid, signal.SIGTERM)
-        told = ended(run, 1)
+        told = ended(run, 143)
         took = time.monotonic() - asked
-    assert "run the same command to go on" in told.splitlines()[-1]
+    last = told.splitlines()[-1]
+    assert "run the same command to go on" in last
     goes_on(stage, out)
     stage.check_same(files(out))
-    return f"exit 1 after {took:.1f} s; then same bytes"
+    kept = re.search(r"and (\d+) more", last)
+    return f"exit 143 after {took:.1f} s, {kept[1] if kept else 0} volumes kept; then same bytes"
+
+
+def terminated_in_time(stage: Stage) -> str:
+    """SIGTERM with a long grace, as SLURM gives it: the shards in hand are finished."""
+    out = stage.place()
+    with started(*stage.words, "--out", out, "--actors", 2, "--grace", 120) as run:
+        wait_until(lambda: stage.parts(out), "a first shard")
+        os.kill(run.pid, signal.SIGTERM)
+        ended(run, 143)
+    volumes = sum(name.endswith(".nii.gz") for name in files(out))
+    assert volumes == 4 * stage.parts(out), "a shard was broken off"
+    goes_on(stage, out)
+    stage.check_same(files(out))
+    return f"{volumes} volumes, all in whole shards; exit 143; then same bytes"
+
+
+def machine_drained(stage: Stage) -> str:
+    """SIGTERM to a machine's `ray start`, as of a pod that goes: Ray drains it for 30 s."""
+    out = stage.place()
+    head = RayHead.start(cpus=1, cwd=ROOT)
+    machine = Machine(head)
+    try:
+        wait_until(lambda: head.machines() == 2, "a second machine")
+        with started(*stage.words, "--out", out, "--actors", 2, extra=head.environment()) as run:
+            working = f"{WORKER}.print_shard"
+            wait_until(lambda: named(descendants(machine.node.pid), working), "work there")
+            machine.node.terminate()
+            told = ended(run, 0)
+        assert re.search(r"machine \S+ \(node \w+\) goes in \d+ s", told), told
+        assert "worker lost" not in told, told
+    finally:
+        machine.kill()
+        head.stop()
+    stage.check_same(files(out))
+    return "its shard was finished, no other begun there; exit 0, same bytes"
 
 
 FAULTS: dict[str, Callable[[Stage], str]] = {
@@ -239,6 +277,8 @@ FAULTS: dict[str, Callable[[Stage], str]] = {
         two_drivers,
         ctrl_c,
         terminated,
+        terminated_in_time,
+        machine_drained,
     )
 }
 

@@ -6,14 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.e2e.running import ROOT, RayHead, descendants, environment, kill
+from tests.e2e.running import ROOT, RayHead, descendants, environment, gpus_of, kill
 
 
 class Machine:
     """Its processes are real: what Ray takes for a machine of its own."""
 
-    def __init__(self, head: RayHead, *, cpus: int = 1, gpus: int = 0) -> None:
-        self.head, self.cpus, self.gpus = head, cpus, gpus
+    def __init__(self, head: RayHead, *, cpus: int = 1, gpus: int = 0, kind: str = "") -> None:
+        self.head, self.cpus, self.gpus, self.kind = head, cpus, gpus, kind
         self.node = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -24,6 +24,7 @@ class Machine:
             f"--address={self.head.address}",
             f"--num-cpus={self.cpus}",
             f"--num-gpus={self.gpus}",
+            *gpus_of(self.kind),
             f"--object-store-memory={100 * 1024**2}",
             "--min-worker-port=0",
             "--max-worker-port=0",

@@ -4,12 +4,12 @@
 
 A schedule is a function of its seed. It drives the real `Policy` and the real `Ledger` over a
 `MemoryStore`: workers crash at any step, hang and wake up long after they were replaced, machines
-go, devices draw no numbers, raise, cannot load or hang, messages come late, twice, out of order or
-from the dead, the storage refuses or loses answers, drivers are killed between two volumes, two
-drivers work on one release, the release grows. Some samples are no numbers at their first attempt
-on any device. At the end come a life whose only faults are wrong devices, half of them right,
-and a life without faults: both must complete the release, as an operator runs the same command
-until it says that it is done.
+go, at once or after a notice, devices draw no numbers, raise, cannot load or hang, begun shards are
+kept, messages come late, twice, out of order or from the dead, the storage refuses or loses
+answers, drivers are killed between two volumes, two drivers work on one release, the release grows.
+Some samples are no numbers at their first attempt on any device. At the end come a life whose only
+faults are wrong devices, half of them right, and a life without faults: both must complete the
+release, as an operator runs the same command until it says that it is done.
 
 Three pure functions of the ledger are replaced by faster equals: Parquet bytes are kept by table,
 tables and row counts by bytes, and `in_threads` runs one after the other, which also makes a
@@ -40,9 +40,12 @@ from manifests.ledger.finalise import finalise
 from ray_jobs.generation.driving.blame import most_attempts
 from ray_jobs.generation.driving.events import (
     Decision,
+    Draining,
     End,
     Event,
     GiveUp,
+    HandBack,
+    HandedBack,
     Load,
     Outcome,
     Rest,
@@ -93,6 +96,7 @@ class Parts:
     policy: Callable[..., Policy] = Policy
     ledger: Callable[..., Ledger] = Ledger
     volumes_first: bool = True
+    distrusting: bool = True
 
 
 def is_sick(index: int) -> bool:
@@ -140,6 +144,8 @@ class Worker:
     told_to_load: bool = False
     loaded: bool = False
     steps: Iterator[None] | None = None
+    stored: int = 0  # volumes of the first of its shards
+    leaves: set[int] = field(default_factory=set)  # shards that it is to hand back
     hung: bool = False
     running: bool = False
 
@@ -153,6 +159,7 @@ class Driver:
     mail: list[Event] = field(default_factory=list)
     workers: dict[int, Worker] = field(default_factory=dict)
     resting: list[tuple[float, int, Place]] = field(default_factory=list)  # until when
+    leaving: set[str] = field(default_factory=set)  # nodes of which it knows that they drain
     clock: float = 0.0
     end: End | None = None
     stop_asked: bool = False
@@ -177,6 +184,7 @@ class World:
             Device(Place(node=str(i // 2), host=f"machine {i // 2}", device=name), not gpus)
             for i, name in enumerate(names)
         ]
+        self.draining: set[str] = set()  # nodes
         self.steps = 0
 
     # -------------------------------------------------------------------------- lives
@@ -231,7 +239,7 @@ class World:
         self.last: End | None = None
         if drivers == 2:
             self.faults["two drivers at once"] += 1
-        self.drivers = []
+        self.drivers, self.draining = [], set()
         for number in range(drivers):  # the second may want more, or less
             self._begin(n if number == 0 else self.chance.randint(1, self.n))
             for _ in range(self.chance.randint(0, 10) if drivers == 2 else 0):
@@ -281,7 +289,7 @@ class World:
         elif driver.resting and self._strikes(0.1):  # else steps are quicker than rests
             self._end_rest(driver)
         elif self.chance.random() < 0.02:
-            self._obey(driver, driver.policy.on(self._room()))
+            self._look(driver)
         else:
             ready = [w for w in self.processes if not w.hung and self._can_move(w)]
             if ready:
@@ -306,7 +314,7 @@ class World:
         kind = self.chance.choice(
             (
                 *("crash", "crash", "crash", "hang", "hang", "partition", "machine"),
-                *("driver", "stop", "duplicate"),
+                *("driver", "stop", "duplicate", "drain", "keep"),
             )
         )
         living = [w for w in driver.workers.values() if w in self.processes]
@@ -331,6 +339,16 @@ class World:
                     self._end_process(worker)
                     gone = WorkerDied(worker=worker.number, reason=kind, with_its_machine=True)
                     driver.mail.append(gone)
+        elif kind == "drain" and living:
+            node = self._node_of(self.chance.choice(living))
+            staying = [d for d in self.devices if d.place.node not in {*self.draining, node}]
+            alone = len(staying) == 1 and "no numbers" in staying[0].wrong  # nobody could tell
+            if node is not None and staying and not alone:
+                self.faults["machine drains"] += 1
+                self.draining.add(node)
+        elif kind == "keep":
+            if begun := [w for w in self.processes if w.steps is not None and w.stored]:
+                self._keep(self.chance.choice(begun))
         elif kind in ("crash", "hang", "partition") and living:
             worker = self.chance.choice(living)
             self.faults[
@@ -344,6 +362,35 @@ class World:
                 self._end_process(worker)
             worker.hung = kind == "hang"
             driver.mail.append(WorkerDied(worker=worker.number, reason=kind))
+
+    def _look(self, driver: Driver) -> None:
+        """The driver sees how large the cluster is, and what drains."""
+        for node in sorted(self.draining - driver.leaving):
+            driver.leaving.add(node)
+            self._obey(driver, driver.policy.on(Draining(node=node)))
+        if driver.end is None:
+            self._obey(driver, driver.policy.on(self._room()))
+
+    def _keep(self, worker: Worker) -> None:
+        """What is stored of the shard it works on is committed; it may work on."""
+        if worker.running:
+            return
+        self.faults["begun shard kept"] += 1
+        worker.running = True  # nobody else moves it meanwhile
+        try:
+            self._commit_begun(worker)
+        except StorageError:
+            pass
+        finally:
+            worker.running = False
+
+    def _commit_begun(self, worker: Worker) -> None:
+        shard, _ = worker.shards[0]
+        ledger, indices = self.parts.ledger(self.store), worker.driver.plan.indices(shard)
+        if worker.stored:
+            if self.parts.distrusting:
+                ledger.distrust()
+            ledger.commit(shard, rows_of(indices.start, worker.stored), worker.stored)
 
     def _node_of(self, worker: Worker) -> str | None:
         return worker.device.place.node if worker.device else None
@@ -394,14 +441,18 @@ class World:
                     self._end_process(worker)  # nobody will ask it anything any more
                 return
             assert worker.device is not None
-            worker.steps = self._print(*worker.shards[0], driver.plan, worker.device)
+            worker.steps, worker.stored = self._print(worker), 0
         shard, _ = worker.shards[0]
         worker.running = True
+        event: Event = HandedBack(worker=worker.number, shard=shard)
         try:
-            next(worker.steps)
-            return
+            if shard not in worker.leaves:
+                next(worker.steps)
+                return
+            self.faults["shard handed back"] += 1
+            self._commit_begun(worker)
         except StopIteration:
-            event: Event = ShardCommitted(worker=worker.number, shard=shard)
+            event = ShardCommitted(worker=worker.number, shard=shard)
         except StorageError:
             event = ShardFailed(
                 worker=worker.number,
@@ -424,6 +475,7 @@ class World:
             event = WorkerDied(worker=worker.number, reason=str(error))
         finally:
             worker.running = False
+        worker.leaves.discard(shard)
         worker.shards.pop(0)
         worker.steps = None
         driver.mail.append(event)
@@ -450,7 +502,8 @@ class World:
         for device in self.devices:
             if device.holder not in self.processes:
                 device.holder = None
-        return [device for device in self.devices if device.shared or device.holder is None]
+        staying = (device for device in self.devices if device.place.node not in self.draining)
+        return [device for device in staying if device.shared or device.holder is None]
 
     def _place(self, worker: Worker) -> None:
         """The cluster gives it a device, if one is free."""
@@ -510,10 +563,12 @@ class World:
     def _end_process(self, worker: Worker) -> None:
         self.processes.remove(worker)
 
-    def _print(self, shard: int, settled: Draws, plan: ShardPlan, device: Device) -> Iterator[None]:
+    def _print(self, worker: Worker) -> Iterator[None]:
         """What a worker does of a shard; it may die, or be overtaken, at each `yield`."""
-        indices = plan.indices(shard)
-        drawn = self._draw(indices, settled, device)
+        assert worker.device is not None
+        shard, settled = worker.shards[0]
+        indices = worker.driver.plan.indices(shard)
+        drawn = self._draw(indices, settled, worker.device)
         ledger = self.parts.ledger(self.store)
         table = rows_of(indices.start, len(indices))
         put, write = self.store.put, ledger.commit
@@ -523,6 +578,7 @@ class World:
         commit: Callable[[], Any] = functools.partial(write, shard, table, len(indices))
         for step in [*steps, commit] if self.parts.volumes_first else [commit, *steps]:
             step()
+            worker.stored += step is not commit
             if step is not commit or not self.parts.volumes_first:
                 yield
 
@@ -559,7 +615,11 @@ class World:
                 case Submit(worker=number, shard=shard, settled=settled):
                     if shard in driver.policy.committed:
                         raise BrokenLaw(f"shard {shard} handed out after its commit")
+                    if self._node_of(driver.workers[number]) in driver.leaving:
+                        raise BrokenLaw(f"shard {shard} handed to a machine that is about to go")
                     driver.workers[number].shards.append((shard, settled))
+                case HandBack(worker=number, shard=shard):
+                    driver.workers[number].leaves.add(shard)
                 case Retire(worker=number):
                     retired = driver.workers.pop(number, None)
                     if retired in self.processes and self.chance.random() < 0.8:
@@ -616,8 +676,8 @@ class World:
             raise BrokenLaw(f"samples {indices} in the manifest of {n}")
 
     def _room(self) -> Room:
-        workers = 4 if self.devices[0].shared else len(self.devices)
-        return Room(workers=workers, devices=len(self.devices))
+        there = [device for device in self.devices if device.place.node not in self.draining]
+        return Room(workers=4 if there[0].shared else len(there), devices=len(there))
 
     def _wrong(self) -> bool:
         return any(device.wrong for device in self.devices)

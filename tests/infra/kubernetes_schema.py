@@ -55,6 +55,7 @@ CONTAINER = strict(
         )
     ),
     volumeMounts=several(strict("name mountPath", name=NAME, mountPath=STRING)),
+    env=several(strict("name value", name=STRING, value=STRING)),
     envFrom=several(strict("secretRef", secretRef=strict("name", name=NAME, optional=TRUTH))),
     resources=strict("requests limits", requests=RESOURCES, limits=RESOURCES),
 )
@@ -65,6 +66,7 @@ POD_TEMPLATE = strict(
         "containers",
         serviceAccountName=NAME,
         automountServiceAccountToken=TRUTH,
+        terminationGracePeriodSeconds=COUNT,
         restartPolicy={"enum": ["Always", "OnFailure", "Never"]},
         volumes=several(
             strict(

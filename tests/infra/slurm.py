@@ -161,6 +161,7 @@ def printing(out: Path, n: int) -> list[object]:
     if not model.exists():
         tiny_model(model)
     drawn = ["--steps", 20, "--shard-size", 4, "--quality", "off", "--device", "cpu"]
+    drawn += ["--grace", 15]
     return ["--n", n, "--model", model, *drawn]
 
 
@@ -180,7 +181,7 @@ def time_is_up(out: Path, n: int) -> None:
     print(log.read_text())
     print(f"job {job}: {state} after {field(job, 'Restarts')} restarts")
     assert (state, field(job, "Restarts")) == ("COMPLETED", "1"), "done before: a larger --n"
-    assert "stopped; " in log.read_text(), "the driver was not told"
+    assert "stopped by SIGTERM; " in log.read_text(), "the driver was not told"
     done = at_once(*options, "--out", out / "whole")
     assert done.returncode == 0, done.stderr
     assert files(out / "cut") == files(out / "whole")

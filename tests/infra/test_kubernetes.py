@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from ray_jobs.cli import parser_of
+from ray_jobs.generation.driving.interrupts import usual_grace
 from tests.infra.files import IMAGE, load, pin, project, text
 from tests.infra.kubernetes_schema import SCHEMAS
 
@@ -94,6 +95,19 @@ def test_the_head_stays_the_workers_are_on_spot_and_each_actor_has_a_gpu() -> No
     assert resources["limits"]["nvidia.com/gpu"] == resources["requests"]["nvidia.com/gpu"] == "1"
 
 
+def test_a_pod_that_goes_has_time_to_drain_and_a_stopped_driver_to_keep_what_it_has() -> None:
+    head, worker = (pod["spec"] for pod in templates(RELEASE))
+    variables = {e["name"]: float(e["value"]) for e in head["containers"][0]["env"]}
+    drain = variables["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"]
+    assert worker["containers"][0]["env"] == [
+        {"name": "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "value": f"{drain:g}"}
+    ]
+    for pod in (head, worker):
+        assert drain + 10 <= pod["terminationGracePeriodSeconds"] < 120  # AWS's notice
+    grace = usual_grace({name: str(value) for name, value in variables.items()})
+    assert 30 <= grace < drain
+
+
 def test_training_has_a_job_a_step_each_with_its_gpus_on_a_volume_that_all_share() -> None:
     claim, *jobs = TRAINING
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
@@ -129,7 +143,7 @@ def test_pods_are_not_root_gain_nothing_and_get_credentials_by_reference() -> No
         for container in spec["containers"]:
             assert container["securityContext"]["allowPrivilegeEscalation"] is False
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-            assert "env" not in container
+            assert all(e["name"].startswith("RAY_") for e in container.get("env", []))
     (_, worker), *others = (list(templates(job)) for job in JOBS)
     for pod in (worker, *(pod for pods in others for pod in pods)):  # all but the autoscaler's
         assert pod["spec"]["automountServiceAccountToken"] is False

@@ -83,6 +83,10 @@ def test_a_job_hears_of_its_end_in_time_and_goes_back_into_the_queue(path: Path)
     assert "requeue" in head
     assert head["open-mode"] == "append"  # a second run does not begin its log anew
     assert head["ntasks-per-node"] == "1"  # one Ray a node
+    if grace := re.search(r"--grace (\d+) ", path.read_text()):
+        assert int(grace[1]) + 60 <= int(seconds)
+    else:
+        assert "generate" not in path.name
 
 
 def test_the_image_stands_on_the_dockerfiles_base_and_packages() -> None:

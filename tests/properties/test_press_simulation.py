@@ -13,7 +13,7 @@ import pytest
 import manifests.ledger.ledger as ledger_module
 from manifests.format.layout import part_key
 from manifests.ledger import Ledger, ShardPlan
-from ray_jobs.generation.driving.events import End, Outcome
+from ray_jobs.generation.driving.events import Decision, End, Outcome
 from ray_jobs.generation.driving.policy import Policy
 from ray_jobs.generation.worker.doubts import Draws
 from tests.faults.simulation import BrokenLaw, Parts, many, simulate
@@ -34,6 +34,7 @@ def test_three_thousand_schedules_of_faults_lose_nothing_and_end() -> None:
         "put refused",
         "conditional put done, answer lost",
         "machine lost",
+        "machine drains",
         "device no numbers",
         "device raises",
         "device hangs",
@@ -43,6 +44,8 @@ def test_three_thousand_schedules_of_faults_lose_nothing_and_end() -> None:
     ):
         assert faults[kind] > 100, kind
     assert faults["another writer in between"] > 30
+    assert faults["begun shard kept"] > 30
+    assert faults["shard handed back"] > 60
     assert faults["(a sick sample, and not two right devices to tell)"] < 30
     assert faults["(compared after the real finalise)"] == 3
 
@@ -76,6 +79,13 @@ class AlwaysComplete(Policy):
 
     def _end(self) -> End:
         return End(outcome=Outcome.COMPLETE)
+
+
+class BelievesTheHandedBack(Policy):
+    """A shard that was handed back is taken for a finished one."""
+
+    def _handed_back(self, number: int, shard: int) -> list[Decision]:
+        return self._committed(number, shard)
 
 
 class TakesOneDevicesWord(Policy):
@@ -131,12 +141,14 @@ PLANTED = {
     "a policy that forgets shards": Parts(policy=ForgetsTheUnharmed),
     "a policy that hands out what is committed": Parts(policy=RetriesTheCommitted),
     "a policy that calls every end complete": Parts(policy=AlwaysComplete),
+    "a policy that believes the handed back": Parts(policy=BelievesTheHandedBack),
     "a policy that takes one device's word": Parts(policy=TakesOneDevicesWord),
     "a policy that blames shards for devices": Parts(policy=BlamesTheShard),
     "a ledger that overwrites parts": Parts(ledger=OverwritesParts),
     "a ledger that keeps short parts": Parts(ledger=KeepsShortParts),
     "a ledger that counts parts only": Parts(ledger=CountsPartsOnly),
     "a worker that commits before it stores": Parts(volumes_first=False),
+    "a worker that keeps what nobody looks for": Parts(distrusting=False),
 }
 
 

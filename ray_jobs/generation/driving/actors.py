@@ -13,12 +13,14 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from ray_jobs.credentials import Secrets
 from ray_jobs.errors import JobError
+from ray_jobs.generation.driving.resources import ACCELERATOR
 from ray_jobs.generation.worker.again import kind_of_worker
 from ray_jobs.generation.worker.assignment import Assignment
 from ray_jobs.generation.worker.environment import Native, Place, native
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 20.0
+LITTLE = 0.001  # what Ray takes of a machine's accelerator type for each worker
 # Ray's decorators make types that mypy cannot follow.
 _remote: Any = ray.remote
 
@@ -73,7 +75,7 @@ def look_at_device(
     device: str, reserve: Mapping[str, Any], environment: Mapping[str, str], *, compiling: bool
 ) -> Native:
     """What a worker's device offers, found out on a machine where a worker can run."""
-    share = {name: reserve[name] for name in ("num_cpus", "num_gpus")}
+    share = {name: reserve[name] for name in reserve if not name.startswith("max_")}
     task = _remote(max_retries=2, **share)(native)
     found: Native = answer(task.remote(device, Secrets(environment), compiling=compiling))
     return found
@@ -88,6 +90,8 @@ def room_for(reserve: Mapping[str, Any], *, without: Collection[str] = ()) -> tu
         without: nodes that are left out.
     """
     wanted = {"CPU": reserve["num_cpus"], "GPU": reserve["num_gpus"]}
+    if "accelerator_type" in reserve:
+        wanted[ACCELERATOR + reserve["accelerator_type"]] = LITTLE
     room = devices = 0
     for node in ray.nodes():
         has = node["Resources"] if node["Alive"] and node["NodeID"] not in without else {}
@@ -97,6 +101,22 @@ def room_for(reserve: Mapping[str, Any], *, without: Collection[str] = ()) -> tu
             each = max(1, math.ceil(wanted["GPU"]))  # GPUs that a worker's place is made of
             devices += min(here, int(has["GPU"]) // each) if wanted["GPU"] else 1
     return room, devices
+
+
+def draining() -> dict[str, float]:
+    """The nodes that Ray drains (a spot notice, a pod that goes), and when each will be gone: Unix
+    seconds; 0 where nobody knows.
+
+    Ray has no public name for it; this is what its own Train asks. Where it is not there, nobody
+    drains.
+    """
+    try:
+        from ray._private.state import state
+
+        found: dict[str, int] = state.get_draining_nodes()
+        return {node: milliseconds / 1000 for node, milliseconds in found.items()}
+    except Exception:
+        return {}
 
 
 def went_with_its_machine(error: RayError, place: Place | None) -> bool:

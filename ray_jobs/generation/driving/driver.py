@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from manifests.errors import StorageError
 from manifests.numbers import counted, human_seconds
 from ray_jobs.generation.driving.actors import (
     PATIENCE_SECONDS,
+    draining,
     in_one_line,
     room_for,
     start_worker,
@@ -22,9 +24,12 @@ from ray_jobs.generation.driving.actors import (
 )
 from ray_jobs.generation.driving.events import (
     Decision,
+    Draining,
     End,
     Event,
     GiveUp,
+    HandBack,
+    HandedBack,
     Load,
     Outcome,
     Rest,
@@ -47,6 +52,7 @@ from ray_jobs.generation.driving.policy import Policy
 from ray_jobs.generation.driving.progress import Progress
 from ray_jobs.generation.driving.shared_folder import SharedFolder
 from ray_jobs.generation.driving.vigil import Vigil
+from ray_jobs.generation.options import Kind
 from ray_jobs.generation.worker.assignment import Assignment, ShardReport
 from ray_jobs.generation.worker.doubts import DoubtfulError
 from ray_jobs.generation.worker.environment import Place
@@ -56,6 +62,8 @@ from ray_jobs.reach import Reached
 POLL_SECONDS = 0.5
 WATCH_SECONDS = 1.0
 ROOM_SECONDS = 10.0  # between two looks at how large the cluster is
+# Before a machine is gone, what is stored of its shards in hand is kept.
+BEFORE_IT_GOES_SECONDS = 5.0
 
 
 class Driver:
@@ -69,6 +77,7 @@ class Driver:
         progress: the bar.
         interrupts: the wishes of whoever watches.
         vigil: finds the workers that hang.
+        kind: that the plan was begun on; None where it does not tell.
         folder: of the release, where machines must share one.
     """
 
@@ -82,6 +91,7 @@ class Driver:
         progress: Progress,
         interrupts: Interrupts,
         vigil: Vigil,
+        kind: Kind | None = None,
         folder: SharedFolder | None = None,
     ) -> None:
         self.policy, self.assignment = policy, assignment
@@ -93,32 +103,34 @@ class Driver:
         self._loading: dict[Any, int] = {}
         self._printing: dict[Any, tuple[int, int]] = {}
         self._watching: dict[Any, int] = {}
+        self._asking: dict[Any, int] = {}  # of what kind they are
+        self._begun_on, self._kinds = kind, {str(kind)}
         self._ready: set[int] = set()
         self._partial: dict[int, int] = {}  # worker -> volumes stored of its shards in hand
         self._places: dict[int, Place] = {}
         self._resting: dict[Place, float] = {}  # until when
         self._next_watch = self._next_look = 0.0
         self._patient_until = time.monotonic() + PATIENCE_SECONDS
+        self._leaving: dict[str, float] = {}  # node -> when it goes, on the monotonic clock
         self._end: End | None = None
+        self.kept: dict[int, int] = {}  # shard -> samples, of those that were not finished
         self.reports: dict[int, ShardReport] = {}
 
     def run(self) -> End:
-        """Print until the policy says it is over, or until somebody wants it to stop at once."""
+        """Print until the policy says it is over, or until whoever stops it waits no longer."""
         told = False
         try:
             with self.interrupts.watched():
                 self._obey(self.policy.begin())
                 while self._end is None:
-                    if self.interrupts.now:
-                        return End(outcome=Outcome.STOPPED)
                     if self.interrupts.finish and not told:
                         told = True
-                        self.progress.say(
-                            f"stopping after the shards in hand{self._usual()}; "
-                            "Ctrl-C again stops at once"
-                        )
+                        self.progress.say(self._stopping())
                         self._obey(self.policy.on(StopAsked()))
                         continue
+                    if self.interrupts.over:
+                        self._keep(set(self._actors), self.interrupts.keeping_seconds)
+                        return End(outcome=Outcome.STOPPED)
                     self._turn()
                 return self._end
         finally:
@@ -131,7 +143,8 @@ class Driver:
 
     def _turn(self) -> None:
         """Wait a little; take in whatever came."""
-        waiting = [*self._placing, *self._loading, *self._printing, *self._watching]
+        asked = (self._placing, self._loading, self._printing, self._watching, self._asking)
+        waiting = [ref for refs in asked for ref in refs]
         came, _ = ray.wait(waiting, num_returns=1, timeout=POLL_SECONDS)
         for ref in came:
             event = self._event(ref)
@@ -150,12 +163,13 @@ class Driver:
             self._obey(self.policy.on(Rested(place=place)))
         if now >= self._next_look:
             self._next_look = now + ROOM_SECONDS
-            without = self._folder.left_out if self._folder else ()
+            without = {*self._leaving, *(self._folder.left_out if self._folder else ())}
             workers, devices = room_for(self._reserve, without=without)
             self._obey(self.policy.on(Room(workers=workers, devices=devices)))
         if now >= self._next_watch:
             self._next_watch = now + WATCH_SECONDS
             self._watch()
+            self._see_off(now)
             for worker, reason in self.vigil.hung().items():
                 self.metrics.lost_worker(self._places.get(worker))
                 self._drop(worker)
@@ -190,12 +204,15 @@ class Driver:
                 self._drop(worker)
                 return WorkerDied(worker=worker, reason=refusal, fatal=True)
             self._ready.add(worker)
+            if self.assignment.tells_kind:
+                asking = self._actors[worker].kind.options(concurrency_group="watch").remote()
+                self._asking[asking] = worker
             self.vigil.loaded(worker)
             return WorkerReady(worker=worker)
         if ref in self._printing:
             worker, shard = self._printing.pop(ref)
             try:
-                self.reports[shard] = ray.get(ref)
+                report: ShardReport = ray.get(ref)
             except RayTaskError as error:
                 doubted = error.cause
                 return ShardFailed(
@@ -210,9 +227,16 @@ class Driver:
             except RayError as error:
                 return self._lost(worker, error)
             self._partial.pop(worker, None)
-            self.vigil.committed(self.reports[shard].seconds)
-            self.metrics.committed(self.reports[shard].tally)
+            self.metrics.committed(report.tally)
+            if report.handed_back:
+                self.kept[shard] = report.rows
+                return HandedBack(worker=worker, shard=shard)
+            self.reports[shard] = report
+            self.vigil.committed(report.seconds)
             return ShardCommitted(worker=worker, shard=shard)
+        if ref in self._asking:
+            self._told_kind(self._asking.pop(ref), ref)
+            return None
         worker = self._watching.pop(ref)
         try:
             shown: dict[int, int] = ray.get(ref)
@@ -222,6 +246,18 @@ class Driver:
         held = [shard for holder, shard in self._printing.values() if holder == worker]
         self._partial[worker] = sum(shown.get(shard, 0) for shard in held)
         return None
+
+    def _told_kind(self, worker: int, ref: Any) -> None:
+        """Say it where a worker is of another kind than the plan was begun on, once a kind."""
+        with suppress(RayError):
+            kind = str(ray.get(ref))
+            if kind not in self._kinds:
+                self._kinds.add(kind)
+                self.progress.say(
+                    f"{self._places[worker]} computes on {kind}, this release was begun on "
+                    f"{self._begun_on}: an image's bytes are the same within one kind alone; "
+                    "column made_on tells which made each"
+                )
 
     def _lost(self, worker: int, error: RayError) -> WorkerDied:
         """What it means that a worker's process is gone."""
@@ -242,6 +278,8 @@ class Driver:
                 case Submit(worker=worker, shard=shard, settled=settled):
                     method = self._actors[worker].print_shard.options(concurrency_group="work")
                     self._printing[method.remote(shard, settled)] = (worker, shard)
+                case HandBack(worker=worker, shard=shard):
+                    self._actors[worker].leave.options(concurrency_group="watch").remote(shard)
                 case Retire(worker=worker):
                     self._drop(worker)
                 case Retry(shard=shard, attempt=attempt, of=of, reason=reason, place=place):
@@ -303,6 +341,7 @@ class Driver:
         self._partial.pop(worker, None)
         self._loading = {ref: w for ref, w in self._loading.items() if w != worker}
         self._watching = {ref: w for ref, w in self._watching.items() if w != worker}
+        self._asking = {ref: w for ref, w in self._asking.items() if w != worker}
         self._printing = {ref: held for ref, held in self._printing.items() if held[0] != worker}
 
     def _watch(self) -> None:
@@ -312,6 +351,50 @@ class Driver:
             self._watching[method.remote()] = worker
             self.vigil.asked(worker)
 
+    def _see_off(self, now: float) -> None:
+        """Machines that are about to go get no other shard, and what they hold is kept in time."""
+        for node, when in draining().items():
+            if node not in self._leaving:
+                left = when - time.time() if when else math.inf
+                self._leaving[node] = now + left - BEFORE_IT_GOES_SECONDS
+                if any(place.node == node for place in self._places.values()):
+                    host = next(p.host for p in self._places.values() if p.node == node)
+                    told = f" in {human_seconds(max(0.0, left))}" if when else ""
+                    self.progress.say(f"machine {host} (node {node[:8]}) goes{told}")
+                self._obey(self.policy.on(Draining(node=node)))
+        gone = {node for node, until in self._leaving.items() if now >= until}
+        workers = {w for w, place in self._places.items() if place.node in gone}
+        self._keep(workers, BEFORE_IT_GOES_SECONDS / 2)
+        for worker in workers:
+            self._drop(worker)
+            reason = "its machine goes"
+            self._obey(
+                self.policy.on(WorkerDied(worker=worker, reason=reason, with_its_machine=True))
+            )
+
+    def _keep(self, workers: set[int], seconds: float) -> None:
+        """Have workers commit what is stored of their shards in hand, as far as they can by then.
+
+        What one that does not answer in time has stored is drawn again.
+        """
+        busy = workers & {worker for worker, _ in self._printing.values()}
+        if not busy:
+            return
+        actors = [self._actors[worker] for worker in busy]
+        keeping = [actor.keep.options(concurrency_group="watch").remote() for actor in actors]
+        came, _ = ray.wait(keeping, num_returns=len(keeping), timeout=seconds)
+        for ref in came:
+            with suppress(RayError):
+                self.kept |= ray.get(ref)
+
+    def _stopping(self) -> str:
+        """What becomes of the shards in hand, once somebody has asked for an end."""
+        left = self.interrupts.seconds_left
+        if left is None:
+            return f"stopping after the shards in hand{self._usual()}; Ctrl-C again stops at once"
+        until = f"are worked on for {human_seconds(left)} more{self._usual()}" if left else "end"
+        return f"stopping: the shards in hand {until}; what is stored of them is kept"
+
     def _usual(self) -> str:
         """What a shard has taken so far, for whoever waits for the last ones."""
         if not self.reports:
@@ -320,4 +403,6 @@ class Driver:
         return f" (one takes some {human_seconds(mean)})"
 
     def _done(self) -> int:
-        return sum(report.rows for report in self.reports.values()) + sum(self._partial.values())
+        committed = sum(report.rows for report in self.reports.values())
+        begun = sum(count for shard, count in self.kept.items() if shard not in self.reports)
+        return committed + begun + sum(self._partial.values())

@@ -35,6 +35,14 @@ class ShardCommitted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HandedBack:
+    """A worker that was asked to has left a shard: what it made of it is committed."""
+
+    worker: int
+    shard: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShardFailed:
     """A worker raised an error over a shard and is still alive.
 
@@ -84,6 +92,14 @@ class Room:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Draining:
+    """A machine is about to go (a spot notice): shards in hand there may be finished, no other is
+    begun."""
+
+    node: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StopAsked:
     """Somebody asked for an end: shards in hand are finished, no other is begun."""
 
@@ -92,10 +108,12 @@ Event = (
     WorkerPlaced
     | WorkerReady
     | ShardCommitted
+    | HandedBack
     | ShardFailed
     | WorkerDied
     | Rested
     | Room
+    | Draining
     | StopAsked
 )
 
@@ -123,6 +141,14 @@ class Submit:
     worker: int
     shard: int
     settled: Draws = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandBack:
+    """Have the worker leave this shard after the batch that it draws, for another to finish."""
+
+    worker: int
+    shard: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,4 +206,4 @@ class End:
     reason: str = ""
 
 
-Decision = Start | Load | Submit | Retire | Retry | Rest | GiveUp | End
+Decision = Start | Load | Submit | HandBack | Retire | Retry | Rest | GiveUp | End

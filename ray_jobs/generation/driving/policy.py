@@ -8,16 +8,19 @@ numbers that are never used twice.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
 from ray_jobs.generation.driving.blame import Blame
 from ray_jobs.generation.driving.events import (
     Decision,
+    Draining,
     End,
     Event,
     GiveUp,
+    HandBack,
+    HandedBack,
     Load,
     Outcome,
     Rest,
@@ -36,6 +39,11 @@ from ray_jobs.generation.driving.events import (
 )
 from ray_jobs.generation.driving.places import Places
 from ray_jobs.generation.worker.environment import Place
+
+# At the end a worker of at least two commits takes over from one that has this times fewer: where
+# all are alike, two and one are no sign. So often a shard may be taken over.
+TAKEN_FROM, TELLING_COMMITS = 1.35, 2
+MOST_TAKEN = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +89,7 @@ class _Worker:
     place: Place | None = None
     parked: bool = False
     ready: bool = False
+    commits: int = 0
     held: list[int] = field(default_factory=list)
 
 
@@ -95,6 +104,12 @@ class Policy:
     worker held only the oldest was being worked on and counts an attempt; where its whole machine
     went, or its storage failed, none does. Once the storage has failed every worker, with no commit
     between, the run ends.
+
+    At the end, where no shard waits, those of slower workers are handed back half made, and
+    finished by workers that have nothing else to do.
+
+    A machine that is about to go gets no other shard; its workers end as they become idle, and
+    others are started elsewhere.
 
     Events may come late, twice, or from workers long replaced: what is committed stays committed,
     and is neither handed out again nor given up.
@@ -115,6 +130,9 @@ class Policy:
         self._given_up_in_a_row = 0
         self._storage_failures_in_a_row = 0
         self._last_reason = ""
+        self._leaving: set[str] = set()  # nodes
+        self._asked: dict[int, int] = {}  # shard to be handed back -> worker that takes it
+        self._taken: dict[int, int] = {}  # shard -> how often it was
         self._stopping = False
         self._ended = False
         self.committed: set[int] = set()
@@ -138,6 +156,10 @@ class Policy:
                 return self._fill()
             case ShardCommitted(worker=worker, shard=shard):
                 return self._committed(worker, shard)
+            case HandedBack(worker=worker, shard=shard):
+                if shard not in (self._workers[worker].held if worker in self._workers else ()):
+                    return []
+                return self._handed_back(worker, shard)
             case ShardFailed(worker=worker, shard=shard):
                 if shard not in (self._workers[worker].held if worker in self._workers else ()):
                     return []
@@ -152,6 +174,9 @@ class Policy:
                     self._most = max(self._most, workers)
                 self._room, self._places.there = workers, devices
                 return self._fill()
+            case Draining(node=node):
+                self._leaving.add(node)
+                return self._fill()
             case StopAsked():
                 self._stopping = True
                 return self._fill()
@@ -164,6 +189,8 @@ class Policy:
             return []
         self._place_of[number] = worker.place = place
         self._unplaced_in_a_row = 0
+        if self._leaves(worker):
+            return self._fill()
         decisions = self._rest(place, reason) if (reason := self._places.seen(place)) else []
         worker.parked = place in self._places.resting
         if worker.parked:
@@ -173,17 +200,34 @@ class Policy:
     def _forget(self, worker: int) -> list[int]:
         return self._workers.pop(worker).held
 
+    def _leaves(self, worker: _Worker) -> bool:
+        """Whether its machine is about to go."""
+        return worker.place is not None and worker.place.node in self._leaving
+
+    def _let_leave(self) -> list[Decision]:
+        """End the workers of machines about to go that hold nothing."""
+        idle = [n for n, w in self._workers.items() if self._leaves(w) and not w.held]
+        for number in idle:
+            self._forget(number)
+        busy = {w.place.node for w in self._workers.values() if w.place is not None}
+        for node in self._leaving - busy:
+            self._places.gone(node)
+        return [Retire(worker=number) for number in idle]
+
     def _at_work(self) -> set[Place]:
         """The devices of workers that have a model, or will."""
-        return {w.place for w in self._workers.values() if w.place is not None and not w.parked}
+        staying = (w for w in self._workers.values() if not w.parked and not self._leaves(w))
+        return {worker.place for worker in staying if worker.place is not None}
 
     # ------------------------------------------------------------------------------- shards
 
     def _committed(self, worker: int, shard: int) -> list[Decision]:
         if worker in self._workers and shard in self._workers[worker].held:
             self._workers[worker].held.remove(shard)
+            self._workers[worker].commits += 1
         elif shard in self._queue:  # committed just before its worker was given up
             self._queue.remove(shard)
+        self._asked.pop(shard, None)
         if shard not in self.committed:
             self.committed.add(shard)
             self.given_up.pop(shard, None)
@@ -192,6 +236,17 @@ class Policy:
             if (place := self._place_of.get(worker)) is not None:
                 self._places.worked(place)
         return self._fill()
+
+    def _handed_back(self, number: int, shard: int) -> list[Decision]:
+        self._workers[number].held.remove(shard)
+        taker = self._asked.pop(shard, None)
+        self._taken[shard] = self._taken.get(shard, 0) + 1
+        if shard in self.committed:
+            return self._fill()
+        if taker not in self._workers or self._stopping or self._leaves(self._workers[taker]):
+            self._put_back([shard])
+            return self._fill()
+        return [self._submit(taker, shard), *self._fill()]
 
     def _shard_failed(self, event: ShardFailed) -> list[Decision]:
         number, shard, reason = event.worker, event.shard, event.reason
@@ -299,6 +354,8 @@ class Policy:
         return [Rest(place=place, failures=failures, seconds=seconds, reason=reason)]
 
     def _put_back(self, shards: list[int]) -> None:
+        for shard in shards:
+            self._asked.pop(shard, None)
         self._queue.extendleft(s for s in reversed(shards) if s not in self.committed)
 
     # --------------------------------------------------------------------------- what is next
@@ -308,18 +365,21 @@ class Policy:
         decisions: list[Decision] = []
         if self._stopping:
             self._queue.clear()
+        decisions += self._let_leave()
         if self._is_hopeless():
-            return self._stuck(self._last_reason)
-        in_hand = sum(len(worker.held) for worker in self._workers.values())
-        need = min(self._most, in_hand + len(self._queue))
+            return [*decisions, *self._stuck(self._last_reason)]
+        busy = sum(bool(w.held) and not self._leaves(w) for w in self._workers.values())
+        need = min(self._most, busy + len(self._queue))
         decisions += self._wake(need)
-        while self._active() < need and len(self._workers) < self._limit:
+        while self._active() < need and self._staying() < self._limit:
             self._workers[self._next_worker] = _Worker()
             decisions.append(Start(worker=self._next_worker))
             self._next_worker += 1
         decisions += self._hand_out()
         if not self._queue:
-            for number in [n for n, worker in self._workers.items() if not worker.held]:
+            decisions += [] if self._stopping else self._take_over()
+            idle = [n for n, w in self._workers.items() if not (w.held or self._waits(n))]
+            for number in idle:
                 self._forget(number)
                 decisions.append(Retire(worker=number))
             if not self._workers:
@@ -347,17 +407,51 @@ class Policy:
     def _hand_out(self) -> list[Decision]:
         """Shards for those that are ready: one each, before anybody gets a second."""
         decisions: list[Decision] = []
-        ready = sorted(number for number, worker in self._workers.items() if worker.ready)
+        ready = sorted(n for n, w in self._workers.items() if w.ready and not self._leaves(w))
         for depth in range(self.config.in_hand):
             for number in ready:
                 worker = self._workers[number]
+                if depth and len(self._queue) < len(ready):
+                    continue  # near the end it would wait here, and others soon do nothing
                 if len(worker.held) != depth or (shard := self._next_for(worker)) is None:
                     continue
                 self._queue.remove(shard)
-                worker.held.append(shard)
-                settled = self._blame.settled(shard)
-                decisions.append(Submit(worker=number, shard=shard, settled=settled))
+                decisions.append(self._submit(number, shard))
         return decisions
+
+    def _submit(self, number: int, shard: int) -> Submit:
+        self._workers[number].held.append(shard)
+        return Submit(worker=number, shard=shard, settled=self._blame.settled(shard))
+
+    def _take_over(self) -> list[Decision]:
+        """At the end, have slower workers hand back what those that have nothing left to do would
+        finish sooner."""
+        decisions: list[Decision] = []
+        for number, worker in self._workers.items():
+            if worker.held or not worker.ready or self._leaves(worker) or self._waits(number):
+                continue
+            found = max(self._takeable(worker), default=None)
+            if found is not None:
+                *_, holder, shard = found
+                self._asked[shard] = number
+                decisions.append(HandBack(worker=holder, shard=shard))
+        return decisions
+
+    def _takeable(self, worker: _Worker) -> Iterator[tuple[int, int, int, int]]:
+        """Shards that a worker could take over, with their holders, the best ones greatest."""
+        for number, holder in self._workers.items():
+            least = max(TELLING_COMMITS, TAKEN_FROM * (holder.commits + 0.5))
+            slower = worker.commits >= least
+            if not holder.held or not (slower or len(holder.held) > 1):
+                continue
+            shard = holder.held[-1]
+            known = shard in self._asked or self._taken.get(shard, 0) >= MOST_TAKEN
+            if not known and worker.place and not self._blame.avoids(shard, worker.place):
+                yield len(holder.held), -holder.commits, number, shard
+
+    def _waits(self, number: int) -> bool:
+        """Whether a shard is about to be handed back for this worker."""
+        return number in self._asked.values()
 
     def _next_for(self, worker: _Worker) -> int | None:
         """The first shard that has not failed on the worker's device; failing that, the first that
@@ -379,7 +473,10 @@ class Policy:
         return max(self._most, self._room)
 
     def _active(self) -> int:
-        return sum(not worker.parked for worker in self._workers.values())
+        return sum(not w.parked and not self._leaves(w) for w in self._workers.values())
+
+    def _staying(self) -> int:
+        return sum(not self._leaves(worker) for worker in self._workers.values())
 
     def _is_hopeless(self) -> bool:
         """Whether work is left and nothing is expected of any device that there is. Where workers

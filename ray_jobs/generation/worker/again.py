@@ -24,6 +24,9 @@ class AgainWorker(Worker):
         assert self.assignment.again is not None
         return self.assignment.again
 
+    def leave(self, shard: int) -> None:
+        """Not of what is drawn again: there is no part that another worker could complete."""
+
     def print_shard(self, shard: int, settled: Draws = frozenset()) -> ShardReport:
         """Draw again what is asked for of a shard.
 

@@ -57,6 +57,7 @@ class Assignment:
         storage_patience_seconds: how long to wait for a storage that is away.
         loader: what loads the model, "module:function"; see `Options`.
         again: which samples are drawn again; None where shards are printed.
+        tells_kind: whether rows tell what they were made on.
         note: what the driver left in a folder that machines must share; None where they need not.
     """
 
@@ -73,6 +74,7 @@ class Assignment:
     storage_patience_seconds: float = 0.0
     loader: str = LOADER
     again: Again | None = None
+    tells_kind: bool = False
     note: Note | None = None
 
 
@@ -81,6 +83,7 @@ class ShardReport:
     """What became of a shard: rows committed, of them failed, and what that took.
 
     Attributes:
+        handed_back: whether it was left half made, as asked; `rows` of it are committed.
         unlike: samples that did not come out again as they were.
     """
 
@@ -89,4 +92,5 @@ class ShardReport:
     failed: int
     seconds: float
     tally: Tally
+    handed_back: bool = False
     unlike: tuple[int, ...] = ()

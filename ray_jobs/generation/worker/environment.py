@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from ray_jobs.generation.options import Kind
 
 # One thread a worker on a CPU: how sums are split over threads must never change a bit.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -62,6 +65,16 @@ def here(device: str) -> Place:
     return Place(host=socket.gethostname(), device="CPU" if device == "cpu" else "GPU")
 
 
+def kind_of(device: str) -> Kind:
+    """The kind of this process's device."""
+    import torch
+
+    accelerator = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    if device == "cuda":
+        accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "GPU"
+    return Kind(accelerator=accelerator, torch=str(torch.__version__))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Native:
     """What a worker's device offers.
@@ -69,12 +82,14 @@ class Native:
     Attributes:
         precision: the number format that it computes in natively.
         memory_bytes: of a GPU; None of a CPU.
+        kind: what it is; None where nobody looked.
         not_compiled: why `torch.compile` does not work there; None where it does, or where nobody
             asked.
     """
 
     precision: str = ""
     memory_bytes: int | None = None
+    kind: Kind | None = None
     not_compiled: str | None = None
 
 
@@ -94,5 +109,6 @@ def native(device: str, environment: Mapping[str, str], *, compiling: bool) -> N
     return Native(
         precision=resolve("auto", device),
         memory_bytes=torch.cuda.mem_get_info()[1] if there else None,
+        kind=kind_of(device),
         not_compiled=why_not_compiled(device) if compiling else None,
     )

@@ -13,7 +13,7 @@ from ldm.contrasts import T1W
 from ldm.covariates import Covariate, CovariateSchema, Value
 from ldm.volumes.quality import ALL_FIGURES
 from manifests.format.layout import image_path, participant_id
-from manifests.format.schema import FAILED, OK, QUALITY_PREFIX, SCALED_SUFFIX, Column
+from manifests.format.schema import FAILED, MADE_ON, OK, QUALITY_PREFIX, SCALED_SUFFIX, Column
 from ray_jobs.generation.worker.drawing import Draw
 
 QUALITY_COLUMNS = tuple(Column(name=name, description=text) for name, text in ALL_FIGURES.items())
@@ -52,9 +52,15 @@ def covariate_columns(schema: CovariateSchema) -> tuple[Column, ...]:
 
 
 def manifest_row(
-    draw: Draw, stored: Stored | None, *, schema: CovariateSchema, seed: int
+    draw: Draw,
+    stored: Stored | None,
+    *,
+    schema: CovariateSchema,
+    seed: int,
+    made_on: str | None = None,
 ) -> dict[str, Any]:
-    """The manifest's row of one sample; `stored` is None where every attempt failed."""
+    """The manifest's row of one sample; `stored` is None where every attempt failed, `made_on`
+    where the release does not tell it."""
     row: dict[str, Any] = {
         "index": draw.index,
         "participant_id": participant_id(draw.index),
@@ -66,6 +72,7 @@ def manifest_row(
         "attempt": draw.attempt,
         "status": OK if stored else FAILED,
         "error": None if stored else draw.quality.error,
+        **({MADE_ON: made_on} if made_on else {}),
     }
     for covariate in schema.covariates:
         value = draw.covariates[covariate.name]

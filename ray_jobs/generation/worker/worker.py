@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from functools import partial
+from functools import cached_property, partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from ldm.volumes.conversion import to_nifti_bytes
 from manifests.format.layout import part_key
 from manifests.format.parquet import table_from_bytes
-from manifests.format.schema import FAILED, manifest_schema, rows_table
+from manifests.format.schema import FAILED, OK, manifest_schema, rows_table
 from manifests.ledger import Ledger
 from manifests.storage import open_to_write
 from manifests.storage.base import Store
@@ -20,7 +21,13 @@ from ray_jobs.generation.plan import batches
 from ray_jobs.generation.worker.assignment import Assignment, ShardReport
 from ray_jobs.generation.worker.doubts import Draws
 from ray_jobs.generation.worker.drawing import Draw, check_asked, draw_batch, volumes_of
-from ray_jobs.generation.worker.environment import Place, here, one_thread, prepare_process
+from ray_jobs.generation.worker.environment import (
+    Place,
+    here,
+    kind_of,
+    one_thread,
+    prepare_process,
+)
 from ray_jobs.generation.worker.loading import load_model
 from ray_jobs.generation.worker.rejected import PICTURED, PREVIEW_KEY, nothing_passed, picture
 from ray_jobs.generation.worker.rows import (
@@ -58,12 +65,22 @@ class Worker:
         self._place = locate(assignment.device)
         self._drawing, self._counting = threading.Lock(), threading.Lock()
         self._stored: dict[int, int] = {}  # shard in hand -> volumes stored so far
+        self._rows: dict[int, dict[int, dict[str, Any]]] = {}  # and their rows, with earlier ones
+        self._leaves: set[int] = set()  # shards to be handed back
         self._store: Store | None = None
         self._model: LoadedModel | None = None
 
     def where(self) -> Place:
         """The machine and the device that it computes on."""
         return self._place
+
+    @cached_property
+    def _kind(self) -> str:
+        return str(kind_of(self.assignment.device))
+
+    def kind(self) -> str:
+        """What it computes on: the accelerator and the version of PyTorch."""
+        return self._kind
 
     def reach(self) -> Reached:
         """Whether the folder of the release is the driver's, on this machine; before `load`."""
@@ -91,14 +108,31 @@ class Worker:
     def row_schema(self) -> pa.Schema:
         """Of the rows that it makes."""
         columns = covariate_columns(self.assignment.recipe.source.schema)
-        return manifest_schema(columns, QUALITY_COLUMNS)
+        return manifest_schema(columns, QUALITY_COLUMNS, made_on=self.assignment.tells_kind)
 
     def progress(self) -> dict[int, int]:
         """Volumes stored by now of each shard in hand."""
         return dict(self._stored)
 
+    def keep(self) -> dict[int, int]:
+        """Commit what is stored by now of each shard in hand, so that nobody draws it again; how
+        many samples of each. Whoever works on the shard may go on.
+
+        A part that is short of rows is what a smaller plan leaves behind, and completed likewise:
+        so only the samples from the shard's first on are kept, up to the first that is not stored.
+        """
+        with self._counting:
+            begun = {shard: dict(rows) for shard, rows in self._rows.items()}
+        kept = {shard: self._commit_begun(shard, rows) for shard, rows in begun.items()}
+        return {shard: count for shard, count in kept.items() if count}
+
+    def leave(self, shard: int) -> None:
+        """Have the shard in hand end, as handed back, after the batch that is drawn now."""
+        self._leaves.add(shard)
+
     def print_shard(self, shard: int, settled: Draws = frozenset()) -> ShardReport:
-        """Draw and store every volume of a shard that no row tells of yet, then commit the rows.
+        """Draw and store every volume of a shard that no row tells of yet, then commit the rows;
+        only those up to a batch where it is to be left meanwhile.
 
         Args:
             settled: draws that are known to fail on whatever device.
@@ -113,7 +147,9 @@ class Worker:
         ledger, told = Ledger(self._store), self.assignment
         indices = told.shards.indices(shard)
         rows = {row["index"]: row for row in self._rows_of(shard) if row["index"] in indices}
-        self._stored[shard] = 0
+        with self._counting:
+            self._stored[shard], self._rows[shard] = 0, dict(rows)
+        self._leaves.discard(shard)
         rejected: list[tuple[int, np.ndarray]] = []
         tally = self._tally()
         try:
@@ -122,19 +158,47 @@ class Worker:
             for row in self._print(wanted, settled, shard, tally, rejected):
                 rows[row["index"]] = row
                 tally.add_row(row)
+            if len(rows) < len(indices):
+                kept = self._commit_begun(shard, rows)
+                return self._report(shard, list(rows.values())[:kept], started, tally, whole=False)
             self._refuse_hopeless(list(rows.values()), rejected, ledger)
             table = rows_table(rows.values(), self.row_schema)
             with tally.stage(Stage.COMMIT):
                 ledger.commit(shard, table, len(indices))
         finally:
-            del self._stored[shard]
+            with self._counting:
+                del self._stored[shard], self._rows[shard]
+        return self._report(shard, list(rows.values()), started, tally)
+
+    def _report(
+        self,
+        shard: int,
+        rows: list[dict[str, Any]],
+        started: float,
+        tally: Tally,
+        *,
+        whole: bool = True,
+    ) -> ShardReport:
         return ShardReport(
             shard=shard,
             rows=len(rows),
-            failed=sum(row["status"] == FAILED for row in rows.values()),
+            failed=sum(row["status"] == FAILED for row in rows),
             seconds=time.monotonic() - started,
             tally=tally,
+            handed_back=not whole,
         )
+
+    def _commit_begun(self, shard: int, rows: Mapping[int, dict[str, Any]]) -> int:
+        """Commit what a shard has of rows from its first on; how many."""
+        indices = self.assignment.shards.indices(shard)
+        first = [rows[index] for index in takewhile(rows.__contains__, indices)]
+        if not any(row["status"] == OK for row in first):
+            return 0  # else a shard of nothing that passed could be the first of a release
+        assert self._store is not None
+        ledger = Ledger(self._store)
+        ledger.distrust()  # before there is a short part that nobody would look for
+        ledger.commit(shard, rows_table(first, self.row_schema), len(first))
+        return len(first)
 
     def time_batch(self, steps: int) -> tuple[float, float]:
         """Seconds of one full batch at so many steps, and the mean bytes of its volumes."""
@@ -194,7 +258,7 @@ class Worker:
         with Writers[dict[str, Any]](threads=told.writers, waiting=waiting) as writers:
             futures: list[Future[dict[str, Any]]] = []
             with one_thread(told.device):
-                for draw in self._draw(wanted, settled, tally):
+                for draw in self._draw(wanted, settled, shard, tally):
                     if draw.rejected is not None and len(rejected) < PICTURED:
                         rejected.append((draw.index, draw.rejected))
                     with tally.stage(Stage.WAIT):
@@ -203,11 +267,15 @@ class Worker:
             for future in futures:
                 yield future.result()
 
-    def _draw(self, wanted: Mapping[int, range], settled: Draws, tally: Tally) -> Iterator[Draw]:
+    def _draw(
+        self, wanted: Mapping[int, range], settled: Draws, shard: int, tally: Tally
+    ) -> Iterator[Draw]:
         assert self._model is not None
         recipe = self.assignment.recipe
         judge = partial(check_asked, self._model.description, recipe.quality)
         for batch in batches(range(min(wanted), max(wanted) + 1), recipe.batch_size):
+            if shard in self._leaves:
+                return
             if wanted.keys().isdisjoint(batch):
                 continue
             yield from draw_batch(
@@ -237,9 +305,16 @@ class Worker:
             with tally.stage(Stage.UPLOAD):
                 self._put(draw.index, stored, data)
         recipe = self.assignment.recipe
-        row = manifest_row(draw, stored, schema=recipe.source.schema, seed=recipe.seed)
+        row = manifest_row(
+            draw,
+            stored,
+            schema=recipe.source.schema,
+            seed=recipe.seed,
+            made_on=self._kind if self.assignment.tells_kind else None,
+        )
         with self._counting:
             self._stored[shard] += 1
+            self._rows.get(shard, {})[draw.index] = row
         return row
 
     def _put(self, index: int, stored: Stored, data: bytes) -> None:

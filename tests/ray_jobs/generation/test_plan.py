@@ -11,8 +11,8 @@ from ldm.covariates import PAPER_SCHEMA
 from ldm.diffusion.config import Sampler, Sampling
 from ldm.loading import describe
 from ray_jobs.generation.covariates import CovariateSource
-from ray_jobs.generation.options import Device, Options
-from ray_jobs.generation.plan import batches, fingerprint, plan_fields, sizes
+from ray_jobs.generation.options import Device, Kind, Options
+from ray_jobs.generation.plan import batches, fingerprint, kind_in, plan_fields, sizes
 from ray_jobs.generation.recipe import Recipe, settled
 
 
@@ -29,6 +29,7 @@ def fields(**changes: Any) -> dict[str, Any]:
         "precision": "float32",
         "shard_size": 8,
     }
+    begun_on = changes.pop("begun_on", None)
     source = {"kind": "cohort", "schema": PAPER_SCHEMA, "fixed": {}}
     here = {name: value for name, value in changes.items() if name in source}
     pinned = {name: value for name, value in changes.items() if name in plan}
@@ -43,7 +44,15 @@ def fields(**changes: Any) -> dict[str, Any]:
         batch_size=size,
         source=CovariateSource(**{**source, **here}, distribution=distribution),
     )
-    return plan_fields(recipe, **{**plan, **pinned})
+    return plan_fields(recipe, **{**plan, **pinned}, kind=begun_on)
+
+
+def test_a_plan_keeps_the_kind_that_it_was_begun_on_and_an_older_one_none() -> None:
+    kind = Kind(accelerator="NVIDIA A100-SXM4-80GB", torch="2.9.1")
+    assert kind_in(fields(begun_on=kind)) == kind
+    assert str(kind) == "NVIDIA A100-SXM4-80GB, torch 2.9.1"
+    assert kind_in(fields()) is None
+    assert fingerprint(fields(begun_on=kind)) != fingerprint(fields())
 
 
 def test_sizes_left_out_are_the_devices_defaults() -> None:

@@ -6,8 +6,11 @@ import pytest
 
 from ray_jobs.generation.driving.events import (
     Decision,
+    Draining,
     End,
     GiveUp,
+    HandBack,
+    HandedBack,
     Load,
     Outcome,
     Rest,
@@ -27,6 +30,7 @@ from ray_jobs.generation.driving.events import (
 from ray_jobs.generation.driving.policy import Policy, PolicyConfig
 from ray_jobs.generation.worker.doubts import Draws
 from ray_jobs.generation.worker.environment import Place
+from tests.benchmarks.tail import utilisation
 
 CPU = Place(node="n0", host="one", device="CPU")
 GPUS = [Place(node=f"n{i // 2}", host=f"host{i // 2}", device=f"GPU {i % 2}") for i in range(4)]
@@ -92,11 +96,55 @@ def test_shards_are_handed_out_in_order_as_workers_become_ready() -> None:
     assert policy.on(ShardCommitted(worker=0, shard=1)) == [Submit(worker=0, shard=2)]
 
 
-def test_each_worker_gets_one_shard_before_any_gets_a_second() -> None:
-    policy = policy_of(4, in_hand=2)
+def test_each_worker_gets_one_shard_before_any_gets_a_second_and_none_near_the_end() -> None:
+    policy = policy_of(5, in_hand=2)
     policy.begin()
     assert placed(policy, 0) == [Submit(worker=0, shard=0), Submit(worker=0, shard=1)]
     assert placed(policy, 1) == [Submit(worker=1, shard=2), Submit(worker=1, shard=3)]
+    assert policy.on(ShardCommitted(worker=0, shard=0)) == []
+
+
+def test_at_the_end_an_idle_worker_takes_over_from_one_that_is_slower() -> None:
+    policy = policy_of(4)
+    start_all(policy)
+    for shard in (0, 2):
+        policy.on(ShardCommitted(worker=0, shard=shard))
+    assert policy.on(ShardCommitted(worker=0, shard=3)) == [HandBack(worker=1, shard=1)]
+    assert policy.on(HandedBack(worker=1, shard=1)) == [
+        Submit(worker=0, shard=1),
+        Retire(worker=1),
+    ]
+    assert policy.on(ShardCommitted(worker=0, shard=1)) == [
+        Retire(worker=0),
+        End(outcome=Outcome.COMPLETE),
+    ]
+
+
+def test_gpus_of_unequal_speed_are_kept_busy_to_the_end() -> None:
+    busy, times_the_least = utilisation([1.0] * 4 + [0.25] * 4, 1_000)
+    assert busy > 0.8  # 0.60 where nobody hands back
+    assert times_the_least < 1.3  # 2.56
+
+
+def test_a_shard_that_is_done_before_it_is_left_is_taken_over_by_nobody() -> None:
+    policy = policy_of(4)
+    start_all(policy)
+    for shard in (0, 2, 3):
+        policy.on(ShardCommitted(worker=0, shard=shard))
+    assert policy.on(ShardCommitted(worker=1, shard=1)) == [
+        Retire(worker=0),
+        Retire(worker=1),
+        End(outcome=Outcome.COMPLETE),
+    ]
+
+
+def test_a_worker_that_dies_before_it_hands_back_loses_no_shard() -> None:
+    policy = policy_of(4)
+    start_all(policy)
+    for shard in (0, 2, 3):
+        policy.on(ShardCommitted(worker=0, shard=shard))
+    told = policy.on(WorkerDied(worker=1, reason="OOM"))
+    assert Submit(worker=0, shard=1) in told
 
 
 def test_an_idle_worker_is_retired_once_no_shard_waits_and_the_last_commit_ends_the_run() -> None:
@@ -125,6 +173,31 @@ def test_a_stop_that_comes_during_the_last_shard_still_ends_as_complete() -> Non
     start_all(policy)
     assert policy.on(StopAsked()) == []
     assert policy.on(ShardCommitted(worker=0, shard=0))[-1] == End(outcome=Outcome.COMPLETE)
+
+
+def test_a_machine_about_to_go_finishes_what_it_holds_and_gets_nothing_more() -> None:
+    policy = gpus(6, count=4)  # two on each of two machines
+    assert policy.on(ShardCommitted(worker=2, shard=2)) == [Submit(worker=2, shard=4)]
+    assert policy.on(Draining(node="n0")) == [Start(worker=4)]  # for shard 5, if there is room
+    assert policy.on(ShardCommitted(worker=0, shard=0)) == [Retire(worker=0)]
+    late = policy.on(WorkerPlaced(worker=4, place=GPUS[0]))  # it was on its way there
+    assert late == [Retire(worker=4), Start(worker=5)]
+    assert policy.on(ShardCommitted(worker=3, shard=3)) == [
+        Submit(worker=3, shard=5),
+        Retire(worker=5),
+    ]
+    gone = WorkerDied(worker=1, reason="its machine goes", with_its_machine=True)
+    assert next(d for d in policy.on(gone) if isinstance(d, Retry)).attempt == 1
+
+
+def test_the_last_shard_of_a_machine_about_to_go_starts_nobody_elsewhere() -> None:
+    policy = gpus(2)
+    policy.on(ShardCommitted(worker=0, shard=0))
+    assert policy.on(Draining(node="n0")) == []  # worker 0 has ended already
+    assert policy.on(ShardCommitted(worker=1, shard=1)) == [
+        Retire(worker=1),
+        End(outcome=Outcome.COMPLETE),
+    ]
 
 
 def test_machines_that_join_get_workers_where_their_number_was_left_open() -> None:

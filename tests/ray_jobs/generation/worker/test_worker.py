@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +122,17 @@ def test_a_row_tells_what_was_asked_and_what_was_stored(model: Path, tmp_path: P
     assert row["sex_scaled"] in (0.0, 1.0)
 
 
+def test_a_row_tells_what_made_it_where_the_plan_does(model: Path, tmp_path: Path) -> None:
+    worker = loaded(assignment(model, tmp_path / "new", tells_kind=True))
+    worker.print_shard(0)
+    assert {row["made_on"] for row in rows(tmp_path / "new", 0)} == {worker.kind()}
+    assert re.fullmatch(r"\w+ \w+, torch \d+\.\d+\S*", worker.kind())
+    loaded(assignment(model, tmp_path / "old")).print_shard(0)
+    assert "made_on" not in rows(tmp_path / "old", 0)[0]
+    images = [{k: v for k, v in files(tmp_path / o).items() if "sub" in k} for o in ("new", "old")]
+    assert images[0] == images[1]
+
+
 def test_growing_completes_the_last_part_and_rewrites_no_volume(
     model: Path, tmp_path: Path
 ) -> None:
@@ -149,6 +162,65 @@ def test_growing_brings_no_withdrawn_sample_back(model: Path, tmp_path: Path) ->
     assert not (tmp_path / "sub-000005").exists()
 
 
+def test_what_is_stored_of_a_begun_shard_is_kept_found_again_and_not_drawn_twice(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, out = assignment(model, tmp_path / "whole"), tmp_path / "kept"
+    loaded(whole).print_shard(1)
+    worker, ledger = loaded(assignment(model, out)), Ledger(open_store(out))
+    ledger.begin({"fingerprint": "f" * 64, "shard_size": 4}, n=10)
+    second, drew = threading.Event(), worker._draw
+
+    def stops_before_the_second_batch(*args: Any) -> Iterator[Any]:
+        for number, draw in enumerate(drew(*args)):
+            if number == 2:
+                while worker.progress() != {1: 2}:
+                    time.sleep(0.01)
+                second.set()
+                raise OSError("the machine goes")
+            yield draw
+
+    assert worker.keep() == {}
+    monkeypatch.setattr(worker, "_draw", stops_before_the_second_batch)
+    monkeypatch.setattr(second, "set", lambda: kept.update(worker.keep()))
+    kept: dict[int, int] = {}
+    with pytest.raises(OSError, match="goes"):
+        worker.print_shard(1)
+    assert kept == {1: 2}
+    assert ledger.pending(ShardPlan(10, 4)) == [0, 1, 2]
+    assert [row["index"] for row in rows(out, 1)] == [4, 5]
+
+    another = loaded(assignment(model, out))
+    drawn: list[int] = []
+    monkeypatch.setattr(another, "_put", lambda index, stored, data: drawn.append(index))
+    another.print_shard(1)
+    assert sorted(drawn) == [6, 7]
+    assert Ledger(open_store(out)).pending(ShardPlan(10, 4)) == [0, 2]
+    assert rows(out, 1) == rows(tmp_path / "whole", 1)
+
+
+def test_a_shard_that_is_left_is_finished_by_another_worker(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, out = assignment(model, tmp_path / "whole"), tmp_path / "left"
+    loaded(whole).print_shard(1)
+    worker = loaded(assignment(model, out))
+    generate = worker._model.generate  # type: ignore[union-attr]
+
+    def told_meanwhile(*args: Any, **options: Any) -> Any:
+        worker.leave(1)
+        return generate(*args, **options)
+
+    monkeypatch.setattr(worker._model, "generate", told_meanwhile)
+    report = worker.print_shard(1)
+    assert (report.rows, report.handed_back, report.tally.volumes) == (2, True, 2)
+    rest = loaded(assignment(model, out)).print_shard(1)
+    assert (rest.rows, rest.handed_back, rest.tally.volumes) == (4, False, 2)
+    assert rows(out, 1) == rows(tmp_path / "whole", 1)
+    monkeypatch.undo()
+    assert not worker.print_shard(2).handed_back
+
+
 def test_two_workers_on_one_shard_commit_it_once(model: Path, tmp_path: Path) -> None:
     first, second = loaded(assignment(model, tmp_path)), loaded(assignment(model, tmp_path))
     first.print_shard(0)
@@ -176,10 +248,17 @@ def test_a_sample_that_fails_every_attempt_is_a_failed_row_without_a_file(
 
 
 def test_where_nothing_of_the_first_shard_passes_the_run_ends_with_reasons_and_pictures(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     strict = tiny_model(tmp_path / "strict", bounds={**LOOSE, "mean_intensity": (0.9, 1.0)})
     worker = loaded(assignment(strict, tmp_path / "out"))
+    refuse, kept = worker._refuse_hopeless, []
+
+    def refuse_later(*told: Any) -> None:
+        kept.append(worker.keep())
+        refuse(*told)
+
+    monkeypatch.setattr(worker, "_refuse_hopeless", refuse_later)
     with pytest.raises(NothingPassedError) as caught:
         worker.print_shard(0)
     line = str(caught.value)
@@ -191,6 +270,7 @@ def test_where_nothing_of_the_first_shard_passes_the_run_ends_with_reasons_and_p
     assert str(pickle.loads(pickle.dumps(caught.value))) == line, "Ray carries it to the driver"
     assert list(files(tmp_path / "out")) == ["previews/rejected.png"]
     assert worker.progress() == {}
+    assert kept == [{}], "a run that is stopped then would never say so"
 
 
 def test_less_of_the_bounds_lets_more_through(tmp_path: Path) -> None:
