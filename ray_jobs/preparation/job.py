@@ -173,6 +173,11 @@ def _find(
                 "a virtual cohort's table is known: leave --column, --levels, --units and "
                 "--missing out"
             )
+        if "://" in args.out:
+            raise JobError(
+                f"--out {args.out}: the images of a virtual cohort are made in a folder; give one, "
+                "and copy what is prepared there"
+            )
         out = _claim(args, grid, options, seed=args.seed)
         bids = _virtual(out.path, args.n, args.seed, grid, options.choice.suffixes)
         source |= {"subjects": args.n, "seed": args.seed}

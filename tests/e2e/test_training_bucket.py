@@ -11,6 +11,7 @@ import pytest
 from manifests.storage import open_store
 from tests.e2e.running import job, started
 from tests.e2e.training import PROMPT, TRAIN, last_line
+from tests.ray_jobs.line import write_bids
 from tests.servers import S3Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -28,13 +29,13 @@ def test_the_line_works_in_a_bucket_alone_and_goes_on_from_another_machine(
 
     words: dict[str, list[object]] = {
         "prepare": [
-            *("--cohort", "virtual", "--n", 8, "--preset", "tiny"),
-            *("--validation", 0.25),
+            write_bids(tmp_path / "bids", 12),
+            *("--preset", "tiny", "--placement", "centre", "--validation", 0.25),
         ],
         "train-autoencoder": ["--cohort", f"{place}/prepare", *TRAIN, "--save-every", 2000],
         "encode-latents": [
             *("--cohort", f"{place}/prepare", "--autoencoder", f"{place}/train-autoencoder"),
-            *("--preset", "tiny", "--copies", 3, "--deform"),
+            *("--preset", "tiny"),
         ],
         "train-diffusion": [
             *("--latents", f"{place}/encode-latents", "--preset", "tiny", "--license", "CC0-1.0"),
@@ -55,8 +56,10 @@ def test_the_line_works_in_a_bucket_alone_and_goes_on_from_another_machine(
         *words["train-autoencoder"], verb="train-autoencoder", extra=on_machine("one")
     ) as training:
         assert training.stderr is not None
-        while "steps/s" not in training.stderr.readline():
-            assert training.poll() is None
+        lines = []
+        while "steps/s" not in (line := training.stderr.readline()):
+            assert line, "".join(lines)
+            lines.append(line)
         training.send_signal(signal.SIGTERM)
         _, told = training.communicate(timeout=200)
         assert training.returncode == 143, told
@@ -74,8 +77,8 @@ def test_the_line_works_in_a_bucket_alone_and_goes_on_from_another_machine(
 
     words["train-autoencoder"] += ["--steps", reached + 10]
     again = {verb: run(verb, "three") for verb in words}
-    assert again["prepare"].splitlines()[0].startswith("8 subjects: 0 prepared now, 8 already")
-    assert "8 subjects already encoded; nothing left to do" in again["encode-latents"]
+    assert again["prepare"].splitlines()[0].startswith("12 subjects: 0 prepared now, 12 already")
+    assert "12 subjects already encoded; nothing left to do" in again["encode-latents"]
     for verb in ("train-autoencoder", "train-diffusion"):
         assert "nothing left to do" in again[verb]
     for key in ("log.jsonl", "finished.json", "model/model.json", "previews/step-000030.png"):

@@ -329,6 +329,10 @@ def test_nobody_usable_is_exit_1_with_every_reason(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (
+            ["--cohort", "virtual", "--n", "3", "--out", "s3://bucket/p"],
+            "--out s3://bucket/p: the images of a virtual cohort are made in a folder",
+        ),
         ([], "the following arguments are required: --out"),
         (["--out", "p"], "give a BIDS folder, or --cohort virtual without one"),
         (["bids", "--cohort", "virtual", "--out", "p"], "give a BIDS folder, or --cohort virtual"),
