@@ -102,13 +102,17 @@ def native(device: str, environment: Mapping[str, str], *, compiling: bool) -> N
     prepare_process(device, environment)
     import torch
 
-    from ldm.models.inference import why_not_compiled
     from ldm.networks.precision import resolve
 
+    not_compiled = None
+    if compiling:  # which brings MONAI
+        from ldm.models.inference import why_not_compiled
+
+        not_compiled = why_not_compiled(device)
     there = device == "cuda" and torch.cuda.is_available()
     return Native(
         precision=resolve("auto", device),
         memory_bytes=torch.cuda.mem_get_info()[1] if there else None,
         kind=kind_of(device),
-        not_compiled=why_not_compiled(device) if compiling else None,
+        not_compiled=not_compiled,
     )

@@ -194,9 +194,22 @@ def _watch(
 
 
 def _take(ear: Any, record: Record, out: WorkFolder) -> None:
+    """Record what was told since the last time.
+
+    Raises:
+        JobError: Ray is gone.
+    """
     import ray
 
-    for told in ray.get(ear.take.remote()):
+    try:
+        came = ray.get(ear.take.remote())
+    except ray.exceptions.RayError as error:
+        raise JobError(
+            f"Ray went away ({cluster.cause(error)}); the same command goes on from the last "
+            "checkpoint",
+            exit_code=1,
+        ) from error
+    for told in came:
         record.take(told)
         if "errors" in told:
             for line in last_words.keep(out, told["errors"], told["logs"]):
