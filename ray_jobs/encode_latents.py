@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--autoencoder",
         required=True,
         metavar="FOLDER",
-        help="the --out of a brainpress train-autoencoder that ended",
+        help="the --out of a brainpress train-autoencoder that ended: a folder, or s3://",
     )
     add_run(parser, folder="folder for the latents")
     parser.add_argument(

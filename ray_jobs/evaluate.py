@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--real",
         required=True,
         metavar="FOLDER",
-        help="what brainpress prepare wrote; also where it was copied to, s3://bucket/prefix",
+        help="what brainpress prepare wrote: a folder, or s3://bucket/prefix",
     )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder for the report")
     parser.add_argument(

@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         required=True,
         metavar="FOLDER",
-        help="folder for the prepared cohort, seen by every machine of the cluster",
+        help="folder for the prepared cohort, seen by every machine of the cluster, or "
+        "s3://bucket/prefix",
     )
     parser.add_argument(
         "--preset",

@@ -13,7 +13,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from ray_jobs.training.options import DIFFUSION, add_about, add_options, add_run, add_start
 
     parser.add_argument(
-        "--latents", required=True, metavar="FOLDER", help="what brainpress encode-latents wrote"
+        "--latents",
+        required=True,
+        metavar="FOLDER",
+        help="what brainpress encode-latents wrote: a folder, or s3://bucket/prefix",
     )
     add_run(parser)
     parser.add_argument(

@@ -153,7 +153,7 @@ def add_cohort(parser: argparse.ArgumentParser) -> None:
         "--cohort",
         required=True,
         metavar="FOLDER",
-        help="what brainpress prepare wrote; also where it was copied to, s3://bucket/prefix",
+        help="what brainpress prepare wrote: a folder, or s3://bucket/prefix",
     )
 
 
@@ -169,7 +169,7 @@ def add_run(
         "--out",
         required=True,
         metavar="FOLDER",
-        help=f"{folder}, seen by every machine of the cluster",
+        help=f"{folder}, seen by every machine of the cluster, or s3://bucket/prefix",
     )
     known = "demo (default), paper, tiny or a file" if files else "demo (default), paper or tiny"
     made = ", as brainpress preset writes it" if files else ""
