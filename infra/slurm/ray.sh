@@ -70,6 +70,7 @@ print(*(one.getsockname()[1] for one in free))')
     export BRAINPRESS_PORT BRAINPRESS_CLIENT_PORT
     export RAY_AUTH_MODE RAY_AUTH_TOKEN RAY_ADDRESS PYTHONUNBUFFERED=1
     export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0 # nobody is left to be waited for
+    export RAY_worker_niceness=0           # the nodes are this job's alone
 }
 
 # This node's IPv4 address: of the name that SLURM knows it by, else of its own, but not loopback.
