@@ -10,7 +10,13 @@ import pytest
 from tests.e2e.running import ROOT, RayHead, tiny_model
 
 # The files that take longest begin, so that none of them is left when the others have ended.
-LONGEST = ("test_training_deaths.py", "test_training_line.py", "test_generate.py")
+LONGEST = (
+    "test_training_deaths.py",
+    "test_training_line.py",
+    "test_training_stops.py",
+    "test_generate.py",
+    "test_training_bucket.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

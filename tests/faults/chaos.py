@@ -1,5 +1,7 @@
 """One run of 2,000 volumes under 60 random faults, ended by the same command again and again.
 
+Of some a process, a machine or the storage dies; of others a device is wrong for some seconds.
+
     python -m tests.faults.chaos --seed 0
 
 On a Ray cluster of two machines, into a real S3 server behind a proxy. Faults come in an order
@@ -10,6 +12,7 @@ must be the undisturbed one, byte for byte.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -20,23 +23,37 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.e2e.running import ROOT, RayHead, descendants, environment, kill, named, script
+from tests.e2e.running import ROOT, RayHead, descendants, environment, kill, named
 from tests.faults.machine import Machine
 from tests.faults.proxy import FaultyProxy, shown
 from tests.faults.stage import Stage
+from tests.faults.wrong_devices import WRONG_JSON
 
-DECK = {
-    "worker killed (kill -9)": 14,
-    "worker stopped (SIGSTOP)": 6,
+DEAD = {
+    "worker killed (kill -9)": 8,
+    "worker stopped (SIGSTOP)": 4,
     "machine killed (kill -9 of its raylet and workers)": 3,
-    "driver killed (kill -9)": 6,
-    "driver interrupted (SIGINT)": 4,
-    "driver terminated (SIGTERM)": 4,
-    "a second driver on the same release": 4,
-    "S3 server killed, back after 3 to 8 s": 6,
-    "S3 breaks half of all requests for 4 s": 10,
-    "S3 leaves a request without an answer": 3,
+    "driver killed (kill -9)": 4,
+    "driver interrupted (SIGINT)": 3,
+    "driver terminated (SIGTERM)": 3,
+    "a second driver on the same release": 3,
+    "S3 server killed, back after 3 to 8 s": 4,
+    "S3 breaks half of all requests for 4 s": 6,
+    "S3 leaves a request without an answer": 2,
 }
+WRONG = {
+    "no numbers": 5,
+    "raises": 4,
+    "out of memory": 3,
+    "cannot load": 3,
+    "hangs": 2,
+    "slow": 1,
+    "damaged model": 2,
+}
+WRONG_SECONDS = (3.0, 8.0)
+AT_LOADING = ("cannot load", "damaged model")
+DEVICE = "device wrong: "
+DECK = {**DEAD, **{f"{DEVICE}{kind}": count for kind, count in WRONG.items()}}
 FEWEST = 50  # of 60, where the machine is quick
 PAUSE_SECONDS = (0.0, 2.0)
 # The next fault waits until a shard more is committed, or so long.
@@ -60,6 +77,7 @@ class Chaos:
         self.stage, self.proxy, self.head = stage, proxy, head
         self.chance = random.Random(seed)
         self.uri = f"s3://{stage.server.make_bucket()}/release"
+        os.environ["MACHINE"] = "1"  # devices of the head's, "0", are the wrong ones
         self.machine = Machine(head)
         self.runs: list[subprocess.Popen[str]] = []
         self.struck: Counter[str] = Counter()
@@ -121,8 +139,9 @@ class Chaos:
         self.begun += 1
         self.runs.append(
             subprocess.Popen(
-                [sys.executable, script("generate"), *map(str, words)],
+                [sys.executable, "-m", "tests.faults.wrong_devices", *map(str, words)],
                 env=environment({**self.stage.through(self.proxy), **self.head.environment()}),
+                cwd=ROOT,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -132,11 +151,25 @@ class Chaos:
 
     def _workers(self) -> list[int]:
         tree = descendants(self.head.process.pid) + descendants(self.machine.node.pid)
-        return named(tree, "ray::Worker")
+        return named(tree, "ray::WrongWorker")
+
+    def _go_wrong(self, kind: str) -> bool:
+        """A device of the head's is wrong for some seconds; whether it is used."""
+        workers = named(descendants(self.head.process.pid), "ray::WrongWorker")
+        if not workers:
+            return False
+        write_wrong(self.stage.folder, {"0/CPU": kind})
+        if kind in AT_LOADING:
+            kill(self.chance.choice(workers))
+        time.sleep(self.chance.uniform(*WRONG_SECONDS))
+        write_wrong(self.stage.folder, {})
+        return True
 
     def _strike(self, kind: str) -> bool:
         """Do it; whether there was somebody to do it to."""
         run = self.chance.choice(self.runs)
+        if kind.startswith(DEVICE):
+            return self._go_wrong(kind.removeprefix(DEVICE))
         if kind.startswith("worker"):
             workers = self._workers()
             if not workers:
@@ -172,6 +205,13 @@ class Chaos:
         self.machine.kill()
 
 
+def write_wrong(folder: Path, told: dict[str, str]) -> None:
+    """What is wrong from now on; written whole, for workers read it all the time."""
+    side = folder / f".{WRONG_JSON}"
+    side.write_text(json.dumps(told))
+    side.replace(folder / WRONG_JSON)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seed", type=int, default=0)
@@ -184,6 +224,8 @@ def main() -> None:
     )
     calm = time.monotonic() - started
     print(f"undisturbed: {len(stage.reference)} files in {calm:.0f} s", flush=True)
+    write_wrong(stage.folder, {})
+    os.environ["WRONG_FOLDER"] = str(stage.folder)
     head = RayHead.start(cpus=1, cwd=ROOT)
     chaos = None
     try:

@@ -2,9 +2,10 @@
 
     python -m tests.faults.wrong_devices --n 48 ... --device cuda --precision fp32
 
-What is wrong with which stands in `wrong.json` beside the release: `{"0": "no numbers"}`, by the
-number of a GPU, or of a machine and a GPU, "1/0". Where a device is wrong once, a file there keeps
-that it was.
+What is wrong with which stands in `wrong.json` beside the release, or in the folder `WRONG_FOLDER`
+where that is in a bucket: `{"0": "no numbers"}`, by the number of a GPU, or of a machine and a GPU,
+"1/0", or of a machine alone, "0/CPU". It is read before each batch. Where a device is wrong once, a
+file there keeps that it was.
 """
 
 from __future__ import annotations
@@ -41,11 +42,15 @@ class WrongWorker(Worker):
         super().__init__(assignment, environment, locate)
         prepare_process("cpu", {})
         self.assignment = replace(assignment, device="cpu")
-        self._folder = Path(assignment.out).parent
+        self._folder = Path(os.environ.get("WRONG_FOLDER") or Path(assignment.out).parent)
+
+    @property
+    def _wrong(self) -> str:
         told = json.loads((self._folder / WRONG_JSON).read_text())
-        number = self._place.device.removeprefix("GPU ")
+        device = self._place.device.removeprefix("GPU ")
         machine = os.environ.get("MACHINE", "0")
-        self._wrong = told.get(f"{machine}/{number}", told.get(number, ""))
+        kind: str = told.get(f"{machine}/{device}", told.get(device, ""))
+        return kind
 
     def load(self) -> str | None:
         if self._wrong == "cannot load":
