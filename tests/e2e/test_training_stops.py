@@ -143,6 +143,7 @@ def test_a_checkpoint_is_saved_by_time_between_validations(
     assert any("resumed" in json.loads(line) for line in log(out).splitlines())
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_named_and_the_workers_start_again(
     head: RayHead, prepared: Path, tmp_path: Path
 ) -> None:

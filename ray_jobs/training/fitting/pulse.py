@@ -47,10 +47,12 @@ class Pulse:
     def _beat(self) -> None:
         import ray
 
-        while not self._ended.wait(min(BEAT_SECONDS, self._patience / 2)):
+        while True:
             waited = time.monotonic() - self._since
             sign = (self._rank, self._step, self._what, waited)
             self._monitor.beat.remote(*sign)
             if waited > self._patience:
                 ray.get(self._monitor.hung.remote(*sign), timeout=BEAT_SECONDS)
                 os._exit(EXIT_CODE)
+            if self._ended.wait(min(BEAT_SECONDS, self._patience / 2)):
+                return
