@@ -14,8 +14,8 @@ LONGEST = (
     "test_training_deaths.py",
     "test_training_line.py",
     "test_training_stops.py",
+    "test_generate_kills.py",
     "test_generate.py",
-    "test_training_bucket.py",
 )
 
 

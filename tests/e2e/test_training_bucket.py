@@ -14,7 +14,7 @@ from tests.e2e.training import PROMPT, TRAIN, last_line
 from tests.ray_jobs.line import write_bids
 from tests.servers import S3Server
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_the_line_works_in_a_bucket_alone_and_goes_on_from_another_machine(

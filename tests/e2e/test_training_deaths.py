@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -100,26 +101,35 @@ def test_a_driver_that_died_before_the_result_was_written_writes_it_without_trai
     assert history(out) == history(trained / "autoencoder")
 
 
-def test_two_workers_that_read_a_bucket_give_the_losses_of_one_and_one_goes_on(
+def test_two_workers_in_a_bucket_give_the_losses_of_one_and_one_goes_on(
     head: RayHead, trained: Path, tmp_path: Path, s3: S3Server
 ) -> None:
-    """On half the workers each has more samples, and computes fewer at once."""
-    out, store = tmp_path / "run", open_store(f"s3://{s3.make_bucket()}/prepared")
+    """On half the workers each has more samples, and computes fewer at once; it is on another
+    machine too, for all that is kept is in the bucket."""
+    place = f"s3://{s3.make_bucket()}/lab"
+    store = open_store(place)
     for path in (trained / "prepared").rglob("*.*"):
-        store.put_file(path.relative_to(trained / "prepared").as_posix(), path)
-    words = training(store.uri, out)
+        store.put_file(f"prepared/{path.relative_to(trained / 'prepared').as_posix()}", path)
+    words = training(f"{place}/prepared", f"{place}/run")
     variables = {**on(head), **s3.environment()}
+
+    def kept() -> list[dict[str, float]]:
+        told = json.loads(store.get("run/autoencoder/autoencoder.json"))
+        found: list[dict[str, float]] = told["training"]["history"]
+        return found
+
     done = job("train-autoencoder", *words, "--steps", 30, "--workers", 2, extra=variables)
     assert done.returncode == 0, done.stderr
-    alone = history(trained / "autoencoder")[:2]
-    together = history(out)
+    alone, together = history(trained / "autoencoder")[:2], kept()
     assert [entry["step"] for entry in together] == [15, 30]
     for one, two in zip(alone, together, strict=True):
         assert one == pytest.approx(two, rel=1e-3)
+    assert store.look("run/previews/step-000030.png") is not None
+    variables |= {"BRAINPRESS_CACHE": str(tmp_path / "another")}
     done = job("train-autoencoder", *words, "--steps", 32, "--micro-batch", 1, extra=variables)
     assert done.returncode == 0, done.stderr
     assert "goes on from step 30/32" in done.stderr
-    assert history(out)[:2] == together
+    assert kept()[:2] == together
 
 
 @pytest.mark.slow

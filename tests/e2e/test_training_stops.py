@@ -97,6 +97,7 @@ def test_of_two_commands_into_one_folder_the_second_is_refused(
     assert done.returncode == 0, done.stderr  # a dead one's claim is nobody's
 
 
+@pytest.mark.slow
 def test_the_best_checkpoints_are_kept_and_any_of_them_becomes_the_result(
     head: RayHead, prepared: Path, tmp_path: Path
 ) -> None:

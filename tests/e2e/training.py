@@ -57,7 +57,7 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr.splitlines()[-1]
 
 
-def training(cohort: Path | str, out: Path, *words: object) -> list[object]:
+def training(cohort: Path | str, out: Path | str, *words: object) -> list[object]:
     """The options of a short train-autoencoder of `cohort` into `out`."""
     return ["--cohort", cohort, *TRAIN, "--out", out, *words]
 
