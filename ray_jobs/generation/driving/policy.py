@@ -198,7 +198,10 @@ class Policy:
         return [Load(worker=number)]
 
     def _forget(self, worker: int) -> list[int]:
-        return self._workers.pop(worker).held
+        held = self._workers.pop(worker).held
+        for shard in held:  # which it does not hand back any more
+            self._asked.pop(shard, None)
+        return held
 
     def _leaves(self, worker: _Worker) -> bool:
         """Whether its machine is about to go."""
@@ -261,6 +264,7 @@ class Policy:
         ):
             # Its device is not to blame: the next that takes the shard knows that those draws fail.
             self._workers[number].held.remove(shard)
+            self._asked.pop(shard, None)
             self._put_back([shard])
             self._places.forgive(shard)
             self._blame.clear(shard)
@@ -354,8 +358,6 @@ class Policy:
         return [Rest(place=place, failures=failures, seconds=seconds, reason=reason)]
 
     def _put_back(self, shards: list[int]) -> None:
-        for shard in shards:
-            self._asked.pop(shard, None)
         self._queue.extendleft(s for s in reversed(shards) if s not in self.committed)
 
     # --------------------------------------------------------------------------- what is next

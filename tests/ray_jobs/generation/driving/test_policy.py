@@ -120,6 +120,20 @@ def test_at_the_end_an_idle_worker_takes_over_from_one_that_is_slower() -> None:
     ]
 
 
+def test_nobody_waits_for_a_shard_that_is_given_up_before_it_is_left() -> None:
+    policy = policy_of(4, max_attempts=1)
+    start_all(policy)
+    for shard in (0, 2):
+        policy.on(ShardCommitted(worker=0, shard=shard))
+    assert policy.on(ShardCommitted(worker=0, shard=3)) == [HandBack(worker=1, shard=1)]
+    decisions = policy.on(WorkerDied(worker=1, reason="killed"))
+    assert decisions == [
+        GiveUp(shard=1, attempts=1, reason="killed"),
+        Retire(worker=0),
+        End(outcome=Outcome.INCOMPLETE),
+    ]
+
+
 def test_gpus_of_unequal_speed_are_kept_busy_to_the_end() -> None:
     busy, times_the_least = utilisation([1.0] * 4 + [0.25] * 4, 1_000)
     assert busy > 0.8  # 0.60 where nobody hands back
