@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -95,7 +96,8 @@ class WorkFolder:
 
     @property
     def store(self) -> Store:
-        return open_store(self.where)
+        """Of the bucket, with the connections that this process has already."""
+        return _opened(self.where)
 
     def fetch(self, key: str, *, anew: bool = False) -> Path:
         """A file as one of this machine: as it is in the bucket, or not there.
@@ -124,12 +126,6 @@ class WorkFolder:
         """Several files, a few at a time, in order."""
         return in_threads(self.fetch, keys) if self.in_bucket else [self.path / k for k in keys]
 
-    def fetch_folder(self, key: str) -> Path:
-        """All files below `key`."""
-        if self.in_bucket:
-            self.fetch_all([entry.key for entry in self.store.list(f"{key}/")])
-        return self.path / key
-
     def keys(self, prefix: str) -> set[str]:
         """Those of all files below a folder."""
         if self.in_bucket:
@@ -143,9 +139,9 @@ class WorkFolder:
             return
         path = self.path / key
         if path.exists():
-            open_to_write(self.where).put_file(key, path)
+            self.store.put_file(key, path)
         else:
-            open_to_write(self.where).delete(key)
+            self.store.delete(key)
 
     def put_folder(self, key: str, *, last: str) -> None:
         """Send a folder, its file `last` at the end: it says that the others are there."""
@@ -169,3 +165,8 @@ class WorkFolder:
 
     def __str__(self) -> str:
         return self.where
+
+
+@lru_cache(maxsize=8)
+def _opened(uri: str) -> Store:
+    return open_store(uri)

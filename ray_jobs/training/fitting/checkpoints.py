@@ -80,11 +80,10 @@ class Kept:
 
     def weights(self, name: str) -> dict[str, Any]:
         """The averaged weights of one."""
-        meta = self.look(name)
-        folder = self.out.path / self._key / name
-        for file in (checkpoint.META, *checkpoint.files({**meta, "groups": [AVERAGE]})):
-            self.out.fetch(f"{self._key}/{name}/{file}")
-        return checkpoint.read(folder, (AVERAGE,))[0][AVERAGE]
+        key = f"{self._key}/{name}"
+        for file in (checkpoint.META, *checkpoint.files({"groups": [AVERAGE]})):
+            self.out.fetch(f"{key}/{file}")
+        return checkpoint.read(self.out.path / key, (AVERAGE,))[0][AVERAGE]
 
     def ray(self, name: str) -> Any:
         """As Ray Train has it."""

@@ -10,6 +10,7 @@ import hashlib
 import os
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -50,7 +51,7 @@ def open_trackers(
     return tuple(opened)
 
 
-class Tracker:
+class Tracker(ABC):
     """Sends what it is told every few seconds; says once where it fails.
 
     Attributes:
@@ -78,15 +79,17 @@ class Tracker:
         self._flush()
         self._try(self.end)
 
+    @abstractmethod
     def send(self, held: list[tuple[str, float, int]]) -> None:
         """Send (name, value, step)s."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send_preview(self, path: Path, step: int) -> None:
-        raise NotImplementedError
+        """Send the picture of a step."""
 
+    @abstractmethod
     def end(self) -> None:
-        raise NotImplementedError
+        """The run is over, or stopped."""
 
     def _flush(self) -> None:
         self._next = time.monotonic() + FLUSH_SECONDS
