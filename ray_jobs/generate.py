@@ -195,9 +195,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ray_jobs.errors import JobError
-    from ray_jobs.generation.driving.interrupts import usual_grace
     from ray_jobs.generation.job import generate
     from ray_jobs.generation.options import Device, Options
+    from ray_jobs.interrupts import usual_grace
 
     again = "--repair" if args.repair else "--redraw" if args.redraw else None
     if args.recheck is not None:

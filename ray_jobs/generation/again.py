@@ -34,13 +34,13 @@ from manifests.verify.findings import REMADE, Report
 from manifests.verify.images import check_images
 from manifests.verify.release import CONNECTIONS
 from ray_jobs.errors import JobError
-from ray_jobs.generation.driving.interrupts import Interrupts
 from ray_jobs.generation.finish import COMPLETE, INCOMPLETE, finish, software_version
 from ray_jobs.generation.job import drive, ray_cluster
 from ray_jobs.generation.options import Device, Options
 from ray_jobs.generation.start import Request, Work, check, fields_of, planned
 from ray_jobs.generation.words import say
 from ray_jobs.generation.worker.assignment import Again, ShardReport, Why
+from ray_jobs.interrupts import Interrupts
 
 SHOWN = 10
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from ray_jobs.cli import parser_of
-from ray_jobs.generation.driving.interrupts import usual_grace
+from ray_jobs.interrupts import usual_grace
 from tests.infra.files import IMAGE, load, pin, project, text
 from tests.infra.kubernetes_schema import SCHEMAS
 

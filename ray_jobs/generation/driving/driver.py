@@ -46,7 +46,6 @@ from ray_jobs.generation.driving.events import (
     WorkerPlaced,
     WorkerReady,
 )
-from ray_jobs.generation.driving.interrupts import Interrupts
 from ray_jobs.generation.driving.metrics import RunMetrics
 from ray_jobs.generation.driving.policy import Policy
 from ray_jobs.generation.driving.progress import Progress
@@ -57,6 +56,7 @@ from ray_jobs.generation.worker.assignment import Assignment, ShardReport
 from ray_jobs.generation.worker.doubts import DoubtfulError
 from ray_jobs.generation.worker.environment import Place
 from ray_jobs.generation.worker.rejected import NothingPassedError
+from ray_jobs.interrupts import Interrupts
 from ray_jobs.reach import Reached
 
 POLL_SECONDS = 0.5

@@ -14,11 +14,11 @@ from manifests.changes.lease import Lease
 from ray_jobs import cluster
 from ray_jobs.errors import JobError
 from ray_jobs.files import digest
+from ray_jobs.interrupts import Interrupts
 from ray_jobs.room import Machine, room_for
 from ray_jobs.setup import set_up
 from ray_jobs.training.fitting import last_words, monitor
 from ray_jobs.training.fitting.checkpoints import SCORE, Kept
-from ray_jobs.training.fitting.interrupts import Interrupts
 from ray_jobs.training.fitting.record import Record
 from ray_jobs.training.fitting.storage import FOLDER, storage
 from ray_jobs.training.fitting.trackers import open_trackers
@@ -79,7 +79,7 @@ def fit(
             with set_up(out.where, found) as setup:
                 run = _Run(kept, group, keeping, share)
                 trainer, ear = run.trainer(setup.function(worker), spec)
-                with interrupts.caught():
+                with interrupts.caught(), interrupts.watched():
                     last = _watch(trainer, ear, record, lease, interrupts, out)
         finally:
             record.close()
@@ -172,22 +172,22 @@ def _watch(
 
     thread = threading.Thread(target=work, daemon=True)  # Ray Train takes SIGINT in a main one
     thread.start()
-    heard = 0
+    told = False
     while thread.is_alive():
         thread.join(POLL_SECONDS)
         _take(ear, record, out)
         lease.check()
-        if interrupts.count > heard:
-            heard = interrupts.count
-            if heard > 1:
-                raise stopped(interrupts, "at once; steps since the last checkpoint are lost")
+        if interrupts.now:
+            raise stopped(interrupts, "at once; steps since the last checkpoint are lost")
+        if interrupts.finish and not told:
+            told = True
             _say("stopping after this step, with a checkpoint; Ctrl-C again stops at once")
             ray.get(ear.ask_to_stop.remote())
     _take(ear, record, out)
     if "error" in ended:
         raise _failed(ended["error"], trainer, out)
     if ended["result"].checkpoint is None:
-        if interrupts.count:
+        if interrupts.finish:
             raise stopped(interrupts, "before its first step")
         raise JobError(f"training left no checkpoint in {out}; run the same command", exit_code=1)
     return PurePosixPath(ended["result"].checkpoint.path).name

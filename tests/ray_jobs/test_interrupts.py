@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
+from ray_jobs import interrupts as module
 from ray_jobs.errors import JobError
-from ray_jobs.generation.driving import interrupts as module
-from ray_jobs.generation.driving.interrupts import Interrupts, usual_grace
+from ray_jobs.interrupts import Interrupts, usual_grace
 
 
 @pytest.fixture

@@ -44,9 +44,9 @@ class Interrupts:
         grace_seconds: from SIGTERM until the run must have ended.
 
     Attributes:
-        finish: begin no other shard (the first signal).
+        finish: begin no other shard or step (the first signal).
         now: end at once (the second).
-        patient: whether the code that runs looks at `finish` and `over`. Where nobody does, a
+        patient: whether the code that runs looks at them. Where nobody does, a
             signal raises JobError, with the exit code.
     """
 
@@ -107,7 +107,7 @@ class Interrupts:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Within, the caller looks at `finish` and `over` itself."""
+        """Within, the caller looks at them itself."""
         self.patient = True
         try:
             yield
