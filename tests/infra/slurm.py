@@ -114,10 +114,13 @@ def said(*words: str) -> str:
     return done.stdout.strip()
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float) -> None:
+def wait_until(
+    condition: Callable[[], object], what: str, seconds: float, log: Path | None = None
+) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        told = "" if log is None else f":\n{log.read_text()}"
+        assert time.monotonic() < deadline, f"waited in vain for {what}{told}"
         time.sleep(1)
 
 
@@ -174,7 +177,7 @@ def time_is_up(out: Path, n: int) -> None:
     job = submit(log, LIMIT, "generate.sbatch", *options, "--out", out / "cut")
     wait_until(lambda: len(parts(out / "cut")) > 3, "the first shards", 1200)
     cut_short(job)
-    wait_until(lambda: field(job, "Restarts") == "1", "its going back into the queue", 300)
+    wait_until(lambda: field(job, "Restarts") == "1", "its going back into the queue", 300, log)
     print(f"{len(parts(out / 'cut'))} of {n // 4} shards are done where its time was up")
     said("scontrol", "update", f"JobId={job}", "TimeLimit=30")
     state = ended(job, 30)
@@ -254,7 +257,7 @@ def training(out: Path, n: int) -> None:
     job = submit(log, limit, "train.sbatch", *words, *steps)
     wait_until(lambda: checkpoints(run) > 1, "two checkpoints", 1200)
     cut_short(job)
-    wait_until(lambda: field(job, "Restarts") == "1", "its going back into the queue", 300)
+    wait_until(lambda: field(job, "Restarts") == "1", "its going back into the queue", 300, log)
     print(f"{checkpoints(run)} checkpoints were there when its time was up")
     said("scontrol", "update", f"JobId={job}", "TimeLimit=30")
     state = ended(job, 30)

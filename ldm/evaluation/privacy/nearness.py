@@ -16,6 +16,28 @@ FEWEST_HELD_OUT = 10
 
 
 @dataclass(frozen=True, kw_only=True)
+class Matches:
+    """Of each of N volumes, how far it is from each of K candidates.
+
+    Attributes:
+        people: (N, K) row numbers of the people.
+        distances: (N, K) 1 less the mean correlation of folds: 0 of a copy, about 0.3 of two people
+            of one cohort.
+    """
+
+    people: np.ndarray
+    distances: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: list[Matches]) -> Matches:
+        """Of the volumes of all parts, in order."""
+        return cls(
+            people=np.concatenate([part.people for part in parts]),
+            distances=np.concatenate([part.distances for part in parts]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Nearness:
     """Of each of N volumes, its nearest training subject.
 
@@ -73,7 +95,45 @@ def _of_persons(distances: np.ndarray, whose: np.ndarray) -> np.ndarray:
     return np.sort(np.where(again, np.inf, distances), axis=1)
 
 
-def copy_threshold(held_out: np.ndarray, count: int, level: float) -> float:
+def matched_nearness(
+    matches: Matches, persons: Sequence[str], trained: np.ndarray, own: Sequence[str] | None = None
+) -> Nearness:
+    """Of N matched volumes to the training subjects among their candidates.
+
+    Args:
+        matches: with P people.
+        persons: (P,) whose each row of them is.
+        trained: (P,) bool, whether it was trained on.
+        own: (N,) who each volume shows, whose own rows do not count; None: somebody else.
+
+    Raises:
+        LdmError: a volume with fewer than 3 training subjects among its candidates.
+    """
+    names, whose = np.unique(list(persons), return_inverse=True)
+    there = whose[matches.people]
+    barred = ~np.asarray(trained)[matches.people]
+    if own is not None:
+        place = {name: number for number, name in enumerate(names)}
+        barred |= there == np.array([place.get(name, -1) for name in own])[:, None]
+    order = np.argsort(np.where(barred, np.inf, matches.distances), axis=1, kind="stable")
+    distances = np.take_along_axis(np.where(barred, np.inf, matches.distances), order, axis=1)
+    distances = _of_persons(distances.astype(np.float64), np.take_along_axis(there, order, axis=1))
+    others = distances[:, 1 : OTHERS + 1]
+    known = np.isfinite(others)
+    if len(others) and known.sum(axis=1).min() < 2:
+        raise LdmError("a volume is matched with fewer than 3 training subjects: expected more")
+    rest = np.where(known, others, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    first = distances[:, 0]
+    return Nearness(
+        distance=first,
+        relative=np.divide(first, rest, out=np.zeros(len(first)), where=rest > 0),
+        subject=np.take_along_axis(matches.people, order[:, :1], axis=1)[:, 0],
+    )
+
+
+def copy_threshold(
+    held_out: np.ndarray, count: int, level: float, ceiling: float = CEILING
+) -> float:
     """The relative distance below which none of `count` new volumes should fall.
 
     Nearest distances are minima, so their logarithm has an exponential lower tail, at a rate that
@@ -82,11 +142,12 @@ def copy_threshold(held_out: np.ndarray, count: int, level: float) -> float:
     as its rate is estimated from h of them, a further volume lies x beyond the median with
     probability (1 + x / S)^-h / 2, S the sum of their excesses (the predictive distribution of
     Lomax). The threshold is where that probability is level / count (Bonferroni); never above
-    the nearest held-out subject, nor above `CEILING`.
+    the nearest held-out subject, nor above `ceiling`.
 
     Args:
         held_out: (H,) relative distances of real subjects that were not trained on.
         level: the probability that any of `count` like them falls below.
+        ceiling: what is no nearer than this is no copy, whatever people do.
 
     Raises:
         LdmError: fewer than 10 held-out subjects, or one that is itself a training subject.
@@ -103,9 +164,9 @@ def copy_threshold(held_out: np.ndarray, count: int, level: float) -> float:
     median = float(np.median(nearer))
     excess = nearer[nearer > median] - median
     if not len(excess):
-        return min(CEILING, float(held_out.min()))
+        return min(ceiling, float(held_out.min()))
     reach = float(excess.sum()) * ((count / (2 * level)) ** (1 / len(excess)) - 1)
-    return min(CEILING, float(np.exp(-median - reach)), float(held_out.min()))
+    return min(ceiling, float(np.exp(-median - reach)), float(held_out.min()))
 
 
 def crowding_p(below: int, count: int, rank: int, held_out: int) -> float:

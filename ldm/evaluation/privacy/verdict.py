@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ldm.evaluation.privacy.power import Power
 from ldm.evaluation.statistics.intervals import Estimate
+
+PASSED, FAILED, INCONCLUSIVE = "passed", "failed", "inconclusive"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,28 +78,54 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Alike:
+    """Two real subjects who may be one person: the participant_ids, and how near they are."""
+
+    one: str
+    other: str
+    relative: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields."""
+        return {"one": self.one, "other": self.other, "relative": float(f"{self.relative:.4g}")}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Audit:
     """The verdict of `audit`.
 
     Attributes:
-        passed: whether no rule failed in any space. It does not prove privacy: it says that these
-            three tests, of the power stated in the findings, found nothing.
-        reasons: one line for each rule that failed; empty when passed.
+        verdict: `failed` where a rule failed in any space; `inconclusive` where none did and leaks
+            could have passed unseen; else `passed`. That does not prove privacy: it says that these
+            tests, of the power stated, found nothing.
+        reasons: one line for each rule that failed, or for what could have passed; empty when
+            passed.
         rule: the rules, in words. level: the chance that a model that memorised nothing fails.
+        power: what would have been caught; None where no leaks were planted.
+        alike: pairs of real subjects who may be one person.
     """
 
-    passed: bool
+    verdict: str
     reasons: tuple[str, ...]
     rule: str
     level: float
     findings: tuple[Finding, ...]
+    power: Power | None = None
+    alike: tuple[Alike, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict == PASSED
 
     def to_json(self) -> dict[str, Any]:
         """The verdict, its rule, and every figure."""
         return {
             "passed": self.passed,
+            "verdict": self.verdict,
             "reasons": list(self.reasons),
             "rule": self.rule,
             "level": self.level,
             "spaces": [finding.to_json() for finding in self.findings],
+            "power": None if self.power is None else self.power.to_json(),
+            "alike": [pair.to_json() for pair in self.alike],
         }

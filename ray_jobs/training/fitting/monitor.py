@@ -20,6 +20,8 @@ Told = dict[str, Any]
 TELL_EVERY = 1.0
 # After so long without one a worker gives no sign of life.
 SILENT_SECONDS = 4 * BEAT_SECONDS
+# Ray Train takes about a report in so many seconds; more waiting reports are too many.
+TAKES_SECONDS, MOST_WAITING = 2.0, 3
 NOTHING, LOOK, SAVE, STOP = range(4)  # what a worker is to do after a step; the largest wins
 
 
@@ -114,6 +116,7 @@ class Line:
         self._asked: Any = None
         self._next = 0.0
         self._saved = time.monotonic()
+        self._waiting = 0.0  # reports that Ray Train has not taken yet, about
         self._stop = False
 
     def tell(self, told: Told) -> None:
@@ -139,9 +142,19 @@ class Line:
             return SAVE
         return LOOK if due else NOTHING
 
+    @property
+    def calm(self) -> bool:
+        """Whether Ray Train keeps up with the checkpoints."""
+        return self._left() < MOST_WAITING
+
     def saved(self) -> None:
         """A checkpoint was saved just now."""
+        self._waiting = self._left() + 1
         self._saved = time.monotonic()
+
+    def _left(self) -> float:
+        gone = (time.monotonic() - self._saved) / TAKES_SECONDS
+        return max(0.0, self._waiting - gone)
 
     def close(self) -> None:
         """Send what is left, and wait until it is there."""

@@ -155,9 +155,12 @@ def _save(
 ) -> None:
     """Worker 0 writes a checkpoint; Ray Train moves it into the run's folder beside the training.
 
-    One that was not validated has no score, and is kept while it is the last.
+    One that was not validated has no score, and is kept while it is the last. Ray Train takes about
+    one report in two seconds: where they come faster the training waits for it, or a run that is
+    told to stop would go on with what has piled up.
     """
     import ray.train
+    from ray.train import CheckpointUploadMode as Upload
 
     scored = None if found is None or score is None else score(found)
     metrics = {"step": state.step, SCORE: ordered(scored), **(found or {})}
@@ -169,7 +172,7 @@ def _save(
     ray.train.report(
         metrics,
         checkpoint=ray.train.Checkpoint.from_directory(folder),
-        checkpoint_upload_mode=ray.train.CheckpointUploadMode.ASYNC,
+        checkpoint_upload_mode=Upload.ASYNC if line.calm else Upload.SYNC,
     )
     line.saved()
 

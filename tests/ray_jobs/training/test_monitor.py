@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ldm.training.loop import COMPUTES, LOADS
-from ray_jobs.training.fitting.monitor import Monitor, Sign, suspected
+from ray_jobs.training.fitting.monitor import Line, Monitor, Sign, suspected
 from ray_jobs.training.fitting.sentences import sentence
 
 
@@ -29,3 +29,18 @@ def test_a_group_that_hangs_is_told_once_in_words() -> None:
     monitor.hung(0, 119, COMPUTES, 61.0)
     (told,) = monitor.take()
     assert sentence(told) == "no worker comes further: worker 1 loads samples at step 120 for 40 s"
+
+
+def test_checkpoints_that_come_too_fast_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports pile up where a worker does not wait: a stop then took minutes to be seen."""
+    now = [100.0]
+    monkeypatch.setattr("ray_jobs.training.fitting.monitor.time.monotonic", lambda: now[0])
+    line = Line(None, save_seconds=900)
+    seen = []
+    for _ in range(5):
+        seen.append(line.calm)
+        line.saved()
+        now[0] += 0.1
+    assert seen == [True, True, True, False, False]
+    now[0] += 5
+    assert line.calm
