@@ -41,6 +41,6 @@ def test_checkpoints_that_come_too_fast_are_waited_for(monkeypatch: pytest.Monke
         seen.append(line.calm)
         line.saved()
         now[0] += 0.1
-    assert seen == [True, True, True, False, False]
+    assert seen == [True, True, True, True, False]
     now[0] += 5
     assert line.calm
