@@ -96,7 +96,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--despite-failed-audit",
         action="store_true",
-        help="publish though the privacy audit of the evaluation failed; the data card says so",
+        help="publish though the privacy audit of the evaluation failed or was inconclusive; the"
+        " data card says so",
     )
     parser.add_argument(
         "--viewer",

@@ -14,6 +14,7 @@ from manifests.text import is_plain, one_line
 
 REPORT_KEY = f"{EVALUATION}/report.html"
 MOST_FIGURES, LONGEST = 100, 2000
+PASSED, FAILED, INCONCLUSIVE = VERDICTS = ("passed", "failed", "inconclusive")
 _COUNTS = ("samples", "images", "measured", "refused")
 
 
@@ -63,8 +64,9 @@ class Evaluation:
         measured, refused: images of it that were measured, and that the tools refused.
         reference: how many real people it was held against.
         figures: for the data card.
-        passed: whether the privacy audit found nothing.
-        reasons: why it failed, a line each.
+        verdict: of the privacy audit: "passed" where it found nothing and could have, "failed", or
+            "inconclusive" where a leak could have passed unseen.
+        reasons: why it failed or could not tell, a line each.
         rule: of the audit, in words.
     """
 
@@ -75,7 +77,7 @@ class Evaluation:
     refused: int
     reference: int
     figures: tuple[Figure, ...]
-    passed: bool
+    verdict: str
     reasons: tuple[str, ...]
     rule: str
 
@@ -87,7 +89,7 @@ class Evaluation:
         if not self.measured + self.refused <= self.images <= self.samples:
             counts = ", ".join(f"{getattr(self, name)} {name}" for name in _COUNTS)
             raise ReleaseError(f"evaluation: its counts contradict each other: {counts}")
-        if not isinstance(self.passed, bool) or self.passed is bool(self.reasons):
+        if self.verdict not in VERDICTS or self.passed is bool(self.reasons):
             raise ReleaseError("evaluation: its verdict and the reasons contradict each other")
         if len(self.figures) > MOST_FIGURES or len(self.reasons) > MOST_FIGURES:
             raise ReleaseError(f"evaluation: more than {MOST_FIGURES} figures or reasons")
@@ -97,6 +99,7 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         return {
             **vars(self),
+            "passed": self.passed,
             "figures": [figure.to_json() for figure in self.figures],
             "reasons": list(self.reasons),
         }
@@ -110,6 +113,8 @@ class Evaluation:
         figures = document.get("figures") if isinstance(document, Mapping) else None
         if not isinstance(figures, list) or not isinstance(document.get("reasons"), list):
             raise ReleaseError(f"evaluation is {document!a:.60}")
+        if "verdict" not in document:  # of a release before 0.2, which knew two verdicts
+            document = {**document, "verdict": _of_two(document.get("passed"))}
         if absent := names - set(document):
             raise ReleaseError(f"evaluation: no {min(absent)}")
         fields: dict[str, Any] = {name: document[name] for name in names}
@@ -119,13 +124,27 @@ class Evaluation:
     @property
     def told(self) -> str:
         """On one line: of what, and the verdict."""
-        verdict = "passed" if self.passed else "FAILED"
-        return f"of {self.measured:,} images; its privacy audit {verdict}"
+        return f"of {self.measured:,} images; its privacy audit {self.said}"
+
+    @property
+    def passed(self) -> bool:
+        """Whether the audit found nothing and could have."""
+        return self.verdict == PASSED
+
+    @property
+    def said(self) -> str:
+        """The verdict as a predicate: `passed`, `FAILED`, `was inconclusive`."""
+        return {PASSED: "passed", FAILED: "FAILED"}.get(self.verdict, "was inconclusive")
 
 
 def is_evaluation(key: str) -> bool:
     """Whether a file of a release is of its evaluation."""
     return key == MEASURED_KEY or key.startswith(f"{EVALUATION}/")
+
+
+def _of_two(passed: Any) -> str | None:
+    """A verdict of `passed` alone; None of anything but a truth value."""
+    return {True: PASSED, False: FAILED}[passed] if isinstance(passed, bool) else None
 
 
 def _figure(document: Any) -> Figure:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from manifests.format.evaluation import REPORT_KEY, Evaluation
+from manifests.format.evaluation import FAILED, INCONCLUSIVE, PASSED, REPORT_KEY, Evaluation
 from manifests.format.layout import MEASURED_KEY
 from manifests.text import markdown
+
+_FOUND = {
+    PASSED: "found nothing",
+    FAILED: "of this release **FAILED**",
+    INCONCLUSIVE: "of this release was **inconclusive**",
+}
 
 
 def privacy_told(evaluation: Evaluation | None, *, samples: int, one: bool = False) -> str:
@@ -16,6 +22,11 @@ def privacy_told(evaluation: Evaluation | None, *, samples: int, one: bool = Fal
     """
     if evaluation is None:
         return "Whether any shows a person whom the model was trained on was not audited."
+    if evaluation.verdict == INCONCLUSIVE:
+        return (
+            "The privacy audit was inconclusive: whether any shows a person whom the model was"
+            " trained on is not known."
+        )
     if not evaluation.passed:
         return "The privacy audit FAILED: some may show a person whom the model was trained on."
     measured, audited = evaluation.measured, evaluation.samples
@@ -65,8 +76,7 @@ def quality_section(evaluation: Evaluation, *, samples: int, images: int, part: 
     blocks = [
         "## Quality and privacy\n\n" + "".join(lines),
         "\n".join(rows) if one.figures else "",
-        f"The privacy audit {'found nothing' if one.passed else 'of this release **FAILED**'}."
-        f" Its rule: {markdown(one.rule)}",
+        f"The privacy audit {_FOUND[one.verdict]}. Its rule: {markdown(one.rule)}",
         "**It was published in spite of that:**\n\n"
         + "\n".join(f"- {markdown(reason)}" for reason in one.reasons)
         if one.reasons

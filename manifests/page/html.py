@@ -149,7 +149,7 @@ def _audit(release: Release) -> str:
     evaluation = release.document.evaluation
     if evaluation is None:
         return "not audited"
-    verdict = "passed" if evaluation.passed else "FAILED"
+    verdict = evaluation.said.removeprefix("was ")
     if REPORT_KEY not in release.about["files"]:
         return verdict
     return f'<a href="{REPORT_KEY}">{verdict}</a>'

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from manifests.digests import sha256
 from manifests.errors import ReleaseError
-from manifests.format.evaluation import Evaluation, is_evaluation
+from manifests.format.evaluation import FAILED, Evaluation, is_evaluation
 from manifests.format.json_text import MOST_JSON_BYTES, parse_json
 from manifests.format.layout import EVALUATION, MEASURED_KEY
 from manifests.format.measured import same_measures, without
@@ -23,8 +23,10 @@ from manifests.metadata.pictures import without_pictures
 from manifests.query.release import Release
 
 FORMAT, JSON_KEY = "brainpress-evaluation", "evaluation.json"
+IMAGES_KEY = "images.parquet"  # which images were seen, by digest; not carried
 PUBLIC = "public"  # what is in there is for everyone; what is beside it may show real people
 MOST_FILES, MOST_BYTES = 100, 2**30
+_IMAGES = (("index", pa.int64()), ("sha256", pa.string()))
 _NAME = re.compile(r"public/[A-Za-z0-9_-]{1,80}\.(png|md|html|json)")
 AGAIN = "run the same `brainpress evaluate` again"
 
@@ -36,6 +38,7 @@ class EvaluationFolder:
     Attributes:
         fingerprint: of the release that was evaluated.
         measured: a row for each image.
+        images: the SHA-256 of each that was seen, by index.
         files: of `evaluation/`, by their key in the release.
     """
 
@@ -43,6 +46,7 @@ class EvaluationFolder:
     fingerprint: str
     evaluation: Evaluation
     measured: pa.Table
+    images: dict[int, str]
     files: dict[str, bytes]
 
 
@@ -77,7 +81,7 @@ def read_evaluation(folder: Path) -> EvaluationFolder:
         raise ReleaseError(f"--evaluation {folder} is of an earlier brainpress: {AGAIN}")
     found = {name: _read(folder, name, digest) for name, digest in _checked(folder, files)}
     try:
-        data = found.pop(MEASURED_KEY)
+        data, seen = found.pop(MEASURED_KEY), found.pop(IMAGES_KEY)
         public = found[f"{PUBLIC}/{JSON_KEY}"]
         about = {**release["evaluation"], "sha256": sha256(public)}
         evaluation = Evaluation.from_json(about)
@@ -97,6 +101,7 @@ def read_evaluation(folder: Path) -> EvaluationFolder:
         fingerprint=fingerprint,
         evaluation=evaluation,
         measured=measured,
+        images=_images(seen, f"{folder}/{IMAGES_KEY}"),
         files={f"{EVALUATION}/{name.removeprefix(f'{PUBLIC}/')}": b for name, b in found.items()},
     )
 
@@ -123,6 +128,7 @@ def check_belongs(found: EvaluationFolder, release: Release) -> None:
     indices = found.measured["index"].to_pylist()
     if len(set(indices)) < len(indices) or not set(indices) <= set(range(one.samples)):
         raise ReleaseError(f"{where}: {MEASURED_KEY} has a row twice, or of no sample: {AGAIN}")
+    _check_images(found, release)
     images = one.samples - sum(index < one.samples for index in gone)
     if images > one.images:
         raise ReleaseError(
@@ -131,14 +137,45 @@ def check_belongs(found: EvaluationFolder, release: Release) -> None:
         )
 
 
-def refuse_failed(found: EvaluationFolder) -> None:
-    """Raise where the privacy audit failed, with its reasons (exit code 1)."""
-    if not found.evaluation.passed:
+def refuse_not_passed(found: EvaluationFolder) -> None:
+    """Raise where the privacy audit failed or was inconclusive, with its reasons (exit code 1)."""
+    one = found.evaluation
+    if one.passed:
+        return
+    what, instead = (
+        ("failed", "withdraw these samples and evaluate again")
+        if one.verdict == FAILED
+        else ("was inconclusive", "evaluate more volumes, or against more people")
+    )
+    raise ReleaseError(
+        f"its privacy audit {what}: {'; '.join(one.reasons)}. Nothing was written; {instead}, or"
+        " publish with --despite-failed-audit, which the data card will say",
+        exit_code=1,
+    )
+
+
+def images_file(digests: Mapping[int, str]) -> bytes:
+    """images.parquet of the images that were seen, by index."""
+    columns = {"index": list(digests), "sha256": list(digests.values())}
+    return parquet_bytes(pa.table(columns, pa.schema(_IMAGES)))
+
+
+def _images(data: bytes, name: str) -> dict[int, str]:
+    table = table_from_bytes(data, name)
+    if table.schema.names != [column for column, _ in _IMAGES]:
+        raise ReleaseError(f"{name}: not the images of an evaluation: {AGAIN}")
+    return dict(zip(table["index"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+
+
+def _check_images(found: EvaluationFolder, release: Release) -> None:
+    """Raise where an image is not the one that was seen: an audit speaks of no other."""
+    table = release.query(f"status = '{OK}'", columns=["index", "sha256"])
+    now = dict(zip(table["index"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+    other = [index for index, seen in found.images.items() if now.get(index, seen) != seen]
+    if other:
         raise ReleaseError(
-            f"its privacy audit failed: {'; '.join(found.evaluation.reasons)}. Nothing was"
-            " written; withdraw these samples and evaluate again, or publish with"
-            " --despite-failed-audit, which the data card will say",
-            exit_code=1,
+            f"--evaluation {found.folder} saw other images: {len(other):,} of {release.store.uri}"
+            f" were made anew since, sample {min(other)} among them: {AGAIN}"
         )
 
 
@@ -180,7 +217,7 @@ def _checked(folder: Path, files: dict[str, Any]) -> list[tuple[str, str]]:
     if len(files) > MOST_FILES:
         raise ReleaseError(f"--evaluation {folder}: {len(files)} files, expected fewer")
     for name, digest in files.items():
-        if name != MEASURED_KEY and not _NAME.fullmatch(name):
+        if name not in (MEASURED_KEY, IMAGES_KEY) and not _NAME.fullmatch(name):
             raise ReleaseError(f"--evaluation {folder}: {name!a:.60} is no file of a report")
         if not isinstance(digest, str):
             raise ReleaseError(f"--evaluation {folder}: {JSON_KEY} is damaged: {AGAIN}")

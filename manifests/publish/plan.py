@@ -42,7 +42,8 @@ class PublishOptions:
         private: leave the bucket's policy alone.
         viewer: as of `manifests.page.page_files`.
         evaluation: the folder of an evaluation that it is to carry.
-        despite_failed_audit: whether that may be one whose privacy audit failed.
+        despite_failed_audit: whether that may be one whose privacy audit failed or was
+            inconclusive.
     """
 
     date: str

@@ -33,7 +33,7 @@ from manifests.publish.evaluation import (
     carried_files,
     check_belongs,
     read_evaluation,
-    refuse_failed,
+    refuse_not_passed,
 )
 from manifests.publish.files import (
     MakePage,
@@ -133,7 +133,7 @@ def _publish(
         evaluated = read_evaluation(options.evaluation)
         check_belongs(evaluated, release)
         if not options.despite_failed_audit:
-            refuse_failed(evaluated)
+            refuse_not_passed(evaluated)
         document = replace(document, evaluation=evaluated.evaluation)
     report = check(release)
     mended = work.mended.told if work and work.mended else ""

@@ -10,7 +10,7 @@ from manifests.format.evaluation import Evaluation, Figure
 from manifests.format.measured import measured_table
 from manifests.format.parquet import parquet_bytes
 from ray_jobs.evaluation.measured import Measured
-from ray_jobs.evaluation.sources import REAL
+from ray_jobs.evaluation.sources import REAL, Source
 from ray_jobs.evaluation.spectra import BLURRED
 
 
@@ -46,7 +46,7 @@ class EvaluatedRelease:
             **counts[self.label],
             reference=counts[REAL]["measured"],
             figures=tuple(_figures(findings, self.label)),
-            passed=audit["passed"],
+            verdict=audit["verdict"],
             reasons=tuple(audit["reasons"]),
             rule=audit["rule"],
         )
@@ -77,6 +77,13 @@ def measured_file(found: Measured) -> bytes:
     return parquet_bytes(measured_table(rows))
 
 
+def seen(found: Measured, source: Source) -> dict[int, str]:
+    """The SHA-256 of each image that was looked at, by index."""
+    digests = {item["name"]: item["sha256"] for item in source.items}
+    names = found.rows["name"]
+    return {int(name.removeprefix("sub-")): digests[name] for name in names}
+
+
 def for_everyone(findings: dict[str, Any]) -> dict[str, Any]:
     """The findings without what they tell of single people: who was nearest to which volume."""
     privacy = {
@@ -86,6 +93,7 @@ def for_everyone(findings: dict[str, Any]) -> dict[str, Any]:
                 {name: value for name, value in space.items() if name != "closest"}
                 for space in audit["spaces"]
             ],
+            "alike": len(audit["alike"]),
         }
         for label, audit in findings["privacy"].items()
     }

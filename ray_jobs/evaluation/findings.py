@@ -23,6 +23,7 @@ from ldm.evaluation.statistics import intervals
 from ldm.evaluation.transfer import FOLDS, transfer
 from ldm.split import person_of
 from ray_jobs.errors import JobError
+from ray_jobs.evaluation.folds import Matched
 from ray_jobs.evaluation.measured import HELD_OUT, TRAIN, Measured
 from ray_jobs.evaluation.pairs import SIMILARITIES
 from ray_jobs.evaluation.sources import REAL
@@ -93,9 +94,17 @@ def in_the_cohorts_convention(measured: dict[str, Measured]) -> float | None:
 
 
 def reckon(
-    measured: dict[str, Measured], schema: CovariateSchema, command: str, *, seed: int
+    measured: dict[str, Measured],
+    matched: Matched | None,
+    schema: CovariateSchema,
+    command: str,
+    *,
+    seed: int,
 ) -> dict[str, Any]:
     """All figures of an evaluation, as JSON holds them.
+
+    Args:
+        matched: the volumes' folds with the people's; without them no audit passes.
 
     Raises:
         JobError: a source of which nearly every volume was refused.
@@ -145,7 +154,10 @@ def reckon(
             if _asked(measured[label].whole, "age")
         },
         "privacy": {
-            label: audit(*privacy_spaces(measured, features[0], label)).to_json()
+            label: audit(
+                *privacy_spaces(measured, features[0], label),
+                *([] if matched is None else [matched.folds(measured, label)]),
+            ).to_json()
             for label in releases
         },
     }

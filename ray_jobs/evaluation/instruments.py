@@ -9,14 +9,16 @@ import numpy as np
 
 from ldm.errors import LdmError
 from ldm.evaluation.features import image_vectors, mirror
+from ldm.evaluation.privacy.pattern import pattern
 from ldm.evaluation.spectrum import as_row
 from ldm.volumes.grid import Grid
 from ldm.volumes.spectrum import spectrum
+from ray_jobs.evaluation.folds import patterns_of
 from ray_jobs.evaluation.sources import Source
 from ray_jobs.evaluation.spectra import COLUMN
 from ray_jobs.evaluation.tables import write_part
 
-MEASURES = 2  # goes up when a volume is measured in more ways, or others
+MEASURES = 3  # goes up when a volume is measured in more ways, or others
 # mm3 by the segmenter; `normalised_brain_volume` is brain_volume at the template's head size.
 VOLUMES = (
     "ventricular_volume",
@@ -63,7 +65,9 @@ class Instruments:
         source = self._sources[block["source"]]
         items = source.items[block["start"] : block["stop"]]
         rows = [self._row(source, item) for item in items]
-        write_part(self._out, block["source"], block["number"], rows)
+        patterns = [{"pattern": row.pop("pattern", b"")} for row in rows]
+        write_part(self._out, patterns_of(block["source"]), block["number"], patterns)
+        write_part(self._out, block["source"], block["number"], rows)  # last: it tells all is there
         return {"rows": len(rows), "refused": sum(bool(row["error"]) for row in rows)}
 
     def _row(self, source: Source, item: dict[str, Any]) -> dict[str, Any]:
@@ -81,6 +85,7 @@ class Instruments:
         except LdmError as error:
             return {**row, "error": str(error)}
         row |= {"measured_age": person.age, "measured_male": person.male}
+        row["pattern"] = pattern(volume, self._grid.spacing).tobytes()
         row["features"] = found.features.astype(np.float32).tobytes()
         if self._medicalnet is not None:
             features = self._medicalnet.features(volume)

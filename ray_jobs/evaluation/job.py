@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm.covariates import CovariateSchema
+from ldm.evaluation.privacy.verdict import INCONCLUSIVE
 from ldm.evaluation.similarity import draw_pairs
 from ldm.measuring.people import load_people
 from ldm.measuring.segmenter import load_segmenter
@@ -18,6 +19,13 @@ from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.carried import EvaluatedRelease
 from ray_jobs.evaluation.findings import reckon
+from ray_jobs.evaluation.folds import (
+    FoldMatcher,
+    Matched,
+    PlantedLeaks,
+    blocks_to_match,
+    people_patterns,
+)
 from ray_jobs.evaluation.instruments import MEASURES, Instruments
 from ray_jobs.evaluation.measured import Measured
 from ray_jobs.evaluation.pairs import PairMeter
@@ -98,15 +106,18 @@ def evaluate(args: argparse.Namespace) -> int:
         with set_up(out, found) as setup:
             slots = room.slots(Machine(1))
             measured = _measure(sources, cohort, out, medicalnet, args, slots, setup)
+            matched = _match(sources, measured[REAL], cohort, out, args.workers or slots, setup)
         sweeps = _sweeps(args, sources[REAL], schema, gpu=found.gpus > 0)
-    findings = reckon(measured, schema, command_line("evaluate", args), seed=args.seed)
+    findings = reckon(measured, matched, schema, command_line("evaluate", args), seed=args.seed)
     for release in releases:
         if line := not_audited(release):
             privacy = findings["privacy"][release.label]
-            privacy |= {"passed": False, "reasons": [*privacy["reasons"], line]}
+            if privacy["passed"]:
+                privacy |= {"passed": False, "verdict": INCONCLUSIVE}
+            privacy["reasons"] = [*privacy["reasons"], line]
     sweeps = [sweep.normalised(findings["head_size_factor"]) for sweep in sweeps]
     findings["sweeps"] = [sweep.to_json() for sweep in sweeps]
-    report = write_report(out, findings, measured, sources, schema, sweeps, main)
+    report = write_report(out, findings, measured, sources, schema, sweeps, main, matched)
     print(report.summary)
     return 0 if report.passed else 1
 
@@ -164,6 +175,32 @@ def _measure(
         )
         for label, source in sources.items()
     }
+
+
+def _match(
+    sources: dict[str, Source],
+    people: Measured,
+    cohort: PreparedCohort,
+    out: Path,
+    workers: int,
+    setup: Setup,
+) -> Matched | None:
+    """Match what is not matched yet with the people; None where that cannot be done."""
+    from ldm.evaluation.privacy.matching import brain_of, middles
+
+    leaks = PlantedLeaks.of(sources[REAL], cohort.grid.spacing)
+    if leaks is None or len(people.whole) < FEWEST:
+        return None
+    work = list(blocks_to_match(out, sources, leaks))
+    if work:
+        import ray
+
+        patterns = people_patterns(out, sources[REAL], people.rows, cohort.grid)
+        if not len(middles(brain_of(patterns))):
+            return None
+        first = (ray.put(patterns), leaks, cohort.grid, str(out))
+        _run(setup.actor(FoldMatcher), first, work, workers, "matching folds")
+    return Matched.read(out, sources, leaks)
 
 
 def _run(

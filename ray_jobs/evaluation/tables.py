@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,22 @@ def blocks(out: Path, kind: str, count: int, size: int = BLOCK) -> Iterator[dict
             }
 
 
-def read_parts(out: Path, kind: str, count: int, size: int = BLOCK) -> pd.DataFrame:
-    """All rows of the parts of `count` items, in order.
+def read_part(out: Path, kind: str, number: int) -> pd.DataFrame:
+    """The rows of one part. Raises JobError where it is missing or damaged."""
+    return read_table(part_path(out, kind, number), made_by="brainpress evaluate")
+
+
+def read_parts(
+    out: Path,
+    kind: str,
+    count: int,
+    size: int = BLOCK,
+    numbers: Iterable[int] | None = None,
+) -> pd.DataFrame:
+    """All rows of the parts of `count` items, or of those `numbers`, in order.
 
     Raises:
         JobError: a part is missing or damaged.
     """
-    numbers = range((count + size - 1) // size)
-    paths = [part_path(out, kind, number) for number in numbers]
-    tables = [read_table(path, made_by="brainpress evaluate") for path in paths]
-    return pd.concat(tables, ignore_index=True)
+    numbers = range((count + size - 1) // size) if numbers is None else numbers
+    return pd.concat([read_part(out, kind, number) for number in numbers], ignore_index=True)

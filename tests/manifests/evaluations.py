@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from manifests.digests import sha256
-from manifests.format.evaluation import Evaluation, Figure
+from manifests.format.evaluation import PASSED, Evaluation, Figure
 from manifests.format.json_text import json_bytes
 from manifests.format.layout import MEASURED_KEY, participant_id
 from manifests.format.measured import MEASURES, PREFIX, measured_table
 from manifests.format.parquet import parquet_bytes
+from manifests.publish.evaluation import IMAGES_KEY, images_file
 from manifests.query.release import Release
 
 FIGURES = (
@@ -49,7 +50,7 @@ def evaluation(release: Release, **changes: Any) -> Evaluation:
         "refused": 0,
         "reference": 75,
         "figures": FIGURES,
-        "passed": True,
+        "verdict": PASSED,
         "reasons": (),
         "rule": "no synthetic volume is a near-copy",
     }
@@ -60,7 +61,7 @@ def evaluate(
     folder: Path,
     uri: str | Path,
     *,
-    failed: bool = False,
+    verdict: str = PASSED,
     refused: tuple[int, ...] = (),
     limit: int | None = None,
     report: str = "report",
@@ -73,10 +74,12 @@ def evaluate(
         pictures: names of pictures of its report, and whom each shows; None: it does not tell.
     """
     release = Release.open(uri)
-    indices = release.query("status = 'ok'", columns=["index"])["index"].to_pylist()[:limit]
-    verdict = {"passed": False, "reasons": (WHY,)} if failed else {}
+    images = release.query("status = 'ok'", columns=["index", "sha256"]).slice(0, limit)
+    indices = images["index"].to_pylist()
+    seen = dict(zip(indices, images["sha256"].to_pylist(), strict=True))
+    why = {} if verdict == PASSED else {"verdict": verdict, "reasons": (WHY,)}
     counts = {"measured": len(indices) - len(refused), "refused": len(refused)}
-    told = evaluation(release, **counts, **verdict).to_json()
+    told = evaluation(release, **counts, **why).to_json()
     told.pop("sha256")
     about: dict[str, Any] = {
         "format": "brainpress-evaluation",
@@ -96,6 +99,7 @@ def evaluate(
     links = "".join(f"\n\n![x]({name})\n\n{name}" for name in shown)
     files = {
         **{f"public/{name}": data for name, data in shown.items()},
+        IMAGES_KEY: images_file(seen),
         MEASURED_KEY: parquet_bytes(measured_table(measured_rows(indices, refused=refused))),
         "public/report.html": f"<!doctype html><title>{report}</title>{figures}".encode(),
         "public/report.md": f"{report}{links}".encode(),

@@ -44,7 +44,7 @@ RULE = (
     "many real subjects who are not that one; (2) no more synthetic volumes than chance allows "
     "fall below those subjects' {quantile:g} quantile of that relative distance; (3) training "
     "subjects are not nearer to the synthetic volumes than held-out subjects are (one-sided "
-    "Mann-Whitney test). And leaks that are planted, a twentieth of the volumes, are caught nine "
+    "Mann-Whitney test). And leaks that are planted, a twentieth of the volumes, are caught eight "
     "times in ten: else nothing was found because nothing could be, and the verdict is "
     "inconclusive."
 )
@@ -62,8 +62,8 @@ class Told(Protocol):
             volumes.
     """
 
-    name: str
-
+    @property
+    def name(self) -> str: ...
     @property
     def mirrored(self) -> bool: ...
     @property
@@ -277,7 +277,7 @@ def audit(*spaces: Told, level: float = LEVEL) -> Audit:
     findings = tuple(one.finding() for one in measured)
     reasons = tuple(reason for found in findings for reason in _reasons(found, level / tests))
     power = next((one.power(one.space) for one in measured if isinstance(one.space, Folds)), None)
-    doubts = (NOT_PLANTED,) if power is None else power.doubts
+    doubts = power.doubts if power is not None and power.caught else (NOT_PLANTED,)
     return Audit(
         verdict=FAILED if reasons else INCONCLUSIVE if doubts else PASSED,
         reasons=reasons or doubts,

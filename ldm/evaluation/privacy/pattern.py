@@ -51,14 +51,20 @@ def pattern(volume: np.ndarray, spacing: float) -> np.ndarray:
     return np.clip(np.rint(_STEPS * even), -_LARGEST, _LARGEST).astype(np.int8)
 
 
+def pattern_shape(shape: tuple[int, ...], spacing: float) -> tuple[int, ...]:
+    """The sides of the pattern of a volume of `shape`, `spacing` mm between its voxels."""
+    if spacing > 0.9 * SPACING:
+        return tuple(shape)
+    return tuple(max(1, round(side * spacing / SPACING)) for side in shape)
+
+
 def coarser(volume: np.ndarray, spacing: float) -> np.ndarray:
     """A volume (X, Y, Z) of `spacing` mm at `SPACING` mm, or as it is where that is finer."""
     if spacing > 0.9 * SPACING:
         return volume
     from scipy.ndimage import zoom
 
-    sigma = 0.5 * SPACING / spacing
-    sides = [max(1, round(side * spacing / SPACING)) for side in volume.shape]
+    sigma, sides = 0.5 * SPACING / spacing, pattern_shape(volume.shape, spacing)
     factors = [new / old for new, old in zip(sides, volume.shape, strict=True)]
     smooth = blurred(volume, sigma, mode="constant")
     return np.asarray(zoom(smooth, factors, order=1, grid_mode=True, mode="grid-constant"))

@@ -14,7 +14,7 @@ from ldm.evaluation.privacy.nearness import crowding_p
 SHARES = (0.01, 0.02, 0.05, 0.2, 1.0)  # of a release that are leaks, at least one volume
 # What an audit must be able to find before its silence means anything: this share of leaks of any
 # make, this often.
-WANTED, OFTEN = 0.05, 0.9
+WANTED, OFTEN = 0.05, 0.8
 _TRIES = 400
 
 

@@ -15,8 +15,14 @@ from typing import Any
 from ldm.covariates import CovariateSchema
 from manifests.digests import sha256
 from manifests.format.layout import MEASURED_KEY
-from manifests.publish.evaluation import JSON_KEY, PUBLIC
-from ray_jobs.evaluation.carried import EvaluatedRelease, for_everyone, measured_file
+from manifests.publish.evaluation import IMAGES_KEY, JSON_KEY, PUBLIC, images_file
+from ray_jobs.evaluation.carried import (
+    EvaluatedRelease,
+    for_everyone,
+    measured_file,
+    seen,
+)
+from ray_jobs.evaluation.folds import Matched
 from ray_jobs.evaluation.measured import Measured
 from ray_jobs.evaluation.report.page import Block, Picture, to_html, to_markdown
 from ray_jobs.evaluation.report.sections import MOSAIC, headlines, mosaic, sections
@@ -41,9 +47,10 @@ def write_report(
     schema: CovariateSchema,
     sweeps: list[Sweep],
     release: EvaluatedRelease,
+    matched: Matched | None,
 ) -> Report:
     """Write the report; evaluation.json last, with the digests of what a release may carry."""
-    blocks = list(sections(findings, measured, sources, schema, sweeps))
+    blocks = list(sections(findings, measured, sources, schema, sweeps, matched))
     pictures = [block for block in blocks if isinstance(block, Picture)]
     findings = {
         **findings,
@@ -54,7 +61,10 @@ def write_report(
         **_files([_without_real(block, sources) for block in blocks]),
         JSON_KEY: json_bytes(for_everyone(findings)),
     }
-    carried = {MEASURED_KEY: measured_file(measured[release.label])}
+    carried = {
+        MEASURED_KEY: measured_file(measured[release.label]),
+        IMAGES_KEY: images_file(seen(measured[release.label], sources[release.label])),
+    }
     carried |= {f"{PUBLIC}/{name}": data for name, data in public.items()}
     digests = {name: sha256(data) for name, data in sorted(carried.items())}
     (out / PUBLIC).mkdir(exist_ok=True)
@@ -62,12 +72,11 @@ def write_report(
         write_bytes(out / name, data)
     write_bytes(out / JSON_KEY, json_bytes({**findings, "files": digests}))
     main = release.label
-    audit = findings["privacy"][main]
     lines = [
         *(f"{name}: {text}" for name, text in headlines(findings, main)),
         f"report: {out / 'report.html'}",
     ]
-    return Report("\n".join(lines), bool(audit["passed"]))
+    return Report("\n".join(lines), bool(findings["privacy"][main]["passed"]))
 
 
 def _files(blocks: list[Block]) -> dict[str, bytes]:

@@ -56,16 +56,16 @@ def spreads(panels: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def nearest(panels: Sequence[Mapping[str, Any]]) -> bytes:
-    """Distances to the nearest training subject, of held-out people and of synthetic volumes.
+    """Distances to the nearest training subject, of other people and of synthetic volumes.
 
     Args:
-        panels: each with `name`, `held_out` (M,), `synthetic` (N,) and `threshold`.
+        panels: each with `name`, `real` (M,), `synthetic` (N,) and `threshold`.
     """
     figure, axes = _figure(len(panels))
     for axis, panel in zip(axes, panels, strict=True):
-        both = np.concatenate([panel["held_out"], panel["synthetic"]])
+        both = np.concatenate([panel["real"], panel["synthetic"]])
         edges = np.linspace(min(0.0, both.min()), both.max(), 36)
-        for place, (name, key) in enumerate((("held-out people", "held_out"),
+        for place, (name, key) in enumerate((("other people", "real"),
                                              ("synthetic", "synthetic"))):  # fmt: skip
             axis.hist(panel[key], edges, density=True, alpha=0.5, color=_colour(place), label=name)
         axis.axvline(panel["threshold"], color=INK, linewidth=1, linestyle=(0, (4, 3)))

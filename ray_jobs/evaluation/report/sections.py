@@ -9,11 +9,12 @@ import numpy as np
 
 from ldm.covariates import CovariateSchema
 from ldm.volumes import previews
+from ray_jobs.evaluation.folds import Matched
 from ray_jobs.evaluation.measured import Measured
 from ray_jobs.evaluation.report.answers import conditioning, one_varied
 from ray_jobs.evaluation.report.likeness import covariates, diversity, morphometry
 from ray_jobs.evaluation.report.page import Block, Heading, Picture, Table, Text
-from ray_jobs.evaluation.report.privacy import privacy
+from ray_jobs.evaluation.report.privacy import privacy, verdict
 from ray_jobs.evaluation.report.sharpness import sharpness, told
 from ray_jobs.evaluation.report.shown import shown
 from ray_jobs.evaluation.sources import REAL, Source
@@ -48,9 +49,7 @@ def headlines(findings: dict[str, Any], main: str) -> Iterator[tuple[str, str]]:
             )
         else:
             yield f"{name} classified as asked", shown(relation["accuracy"])
-    audit = findings["privacy"][main]
-    verdict = "passed" if audit["passed"] else "FAILED: " + "; ".join(audit["reasons"])
-    yield "privacy audit", verdict
+    yield "privacy audit", verdict(findings["privacy"][main])
 
 
 def sections(
@@ -59,6 +58,7 @@ def sections(
     sources: dict[str, Source],
     schema: CovariateSchema,
     sweeps: list[Sweep],
+    matched: Matched | None,
 ) -> Iterator[Block]:
     """The whole report; the first source after the real one is its subject."""
     releases = [label for label in sources if label != REAL]
@@ -84,7 +84,7 @@ def sections(
     yield from morphometry(findings, measured, releases)
     yield from diversity(findings, releases)
     yield from covariates(findings, releases)
-    yield from privacy(findings, measured, releases)
+    yield from privacy(findings, measured, matched, releases)
     yield Heading("How")
     yield Text(f"Seed {findings['seed']}: {findings['command']}")
 

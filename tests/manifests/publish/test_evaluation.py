@@ -11,11 +11,13 @@ import mlcroissant
 import pytest
 
 from manifests.changes.holder import Holder
+from manifests.digests import sha256
 from manifests.errors import ReleaseError
-from manifests.format.evaluation import Evaluation
+from manifests.format.evaluation import FAILED, INCONCLUSIVE, Evaluation
 from manifests.format.layout import CROISSANT_KEY, MEASURED_KEY, participant_id
 from manifests.format.measured import MEASURES, PREFIX
 from manifests.format.release_json import read_release
+from manifests.publish.evaluation import IMAGES_KEY, images_file
 from manifests.publish.plan import PublishOptions
 from manifests.publish.publication import Publication, publish
 from manifests.publish.withdrawal import withdraw
@@ -26,7 +28,7 @@ from manifests.verify import verify
 from manifests.volumes.download import download
 from ray_jobs.cli import main
 from tests.manifests.dying_store import Died, DyingStore
-from tests.manifests.evaluations import WHY, evaluate
+from tests.manifests.evaluations import WHY, evaluate, evaluation
 from tests.manifests.ledger.test_finalise import bids_errors, everything
 from tests.manifests.publish.test_kill import small_page
 from tests.manifests.publish.test_publication import etags, grow
@@ -124,7 +126,7 @@ def test_a_failed_audit_is_refused_unless_told_in_so_many_words(
 ) -> None:
     uri = str(tmp_path / "r")
     store = make_release(uri, N)
-    failed = evaluate(tmp_path / "e", uri, failed=True)
+    failed = evaluate(tmp_path / "e", uri, verdict=FAILED)
     before = etags(store)
     command = [
         "publish",
@@ -150,6 +152,49 @@ def test_a_failed_audit_is_refused_unless_told_in_so_many_words(
     assert findings(tmp_path / "r") == []
     with pytest.raises(ReleaseError, match="--despite-failed-audit goes with --evaluation"):
         PublishOptions(date=DAY, despite_failed_audit=True)
+
+
+def test_an_inconclusive_audit_is_refused_like_a_failed_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri = str(tmp_path / "r")
+    store = make_release(uri, N)
+    unclear = evaluate(tmp_path / "e", uri, verdict=INCONCLUSIVE)
+    command = ["publish", uri, "--license", "CC0-1.0", "--author", "A. Lab"]
+    command += ["--evaluation", str(unclear)]
+    assert main(command) == 1
+    told = capsys.readouterr().err
+    assert f"privacy audit was inconclusive: {WHY}. Nothing was written; evaluate more" in told
+    assert main([*command, "--despite-failed-audit"]) == 0
+    card = store.get("README.md").decode()
+    assert "The privacy audit was inconclusive: whether any shows a person" in card
+    assert "of this release was **inconclusive**" in card
+    assert '">inconclusive</a>' in store.get("index.html").decode()
+    told_of = Release.open(uri).document.evaluation
+    assert told_of is not None
+    assert told_of == evaluation(
+        Release.open(uri), verdict=INCONCLUSIVE, reasons=(WHY,), sha256=told_of.sha256
+    )
+
+
+def test_an_evaluation_that_saw_other_images_is_refused(folder: Path) -> None:
+    """Made anew on another device, say: an audit speaks of the images that it saw alone."""
+    other = evaluate(folder / "o", folder / "r")
+    seen = images_file(dict.fromkeys(range(N), "0" * 64))
+    (other / IMAGES_KEY).write_bytes(seen)
+    about = json.loads((other / "evaluation.json").read_text())
+    about["files"][IMAGES_KEY] = sha256(seen)
+    (other / "evaluation.json").write_text(json.dumps(about))
+    with pytest.raises(ReleaseError, match=r"saw other images: 6 of .* sample 0 among them"):
+        publishes(folder / "r", other)
+
+
+def test_the_verdict_of_an_older_release_is_read(made: Path) -> None:
+    about = read_release(open_store(made / "r"))
+    older = {k: v for k, v in about["evaluation"].items() if k != "verdict"}
+    found = Release(open_store(made / "r"), {**about, "evaluation": older}).document.evaluation
+    assert found is not None
+    assert found.verdict == "passed"
 
 
 def test_an_evaluation_of_anything_else_is_refused_in_one_line(folder: Path) -> None:
@@ -300,8 +345,8 @@ def test_what_release_json_tells_of_an_evaluation_may_be_anybodys(made: Path) ->
     about = read_release(open_store(made / "r"))
     evaluation = about["evaluation"]
     for changes in (
-        {"passed": "yes"},
-        {"passed": False},
+        {"verdict": "yes"},
+        {"verdict": "failed"},
         {"figures": [{"name": "a\x1b[31m", "value": 1, "n": 1}]},
         {"figures": [{"name": "a", "value": "1", "n": 1}]},
         {"figures": [3]},

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from manifests.format.evaluation import FAILED
 from manifests.publish.plan import PublishOptions
 from manifests.publish.publication import publish
 from manifests.query.release import Release
@@ -86,7 +87,7 @@ def test_an_audit_of_some_says_of_how_many(tmp_path: Path, options: Any) -> None
 
 def test_a_failed_one_says_so_at_the_top(tmp_path: Path) -> None:
     make_release(tmp_path / "r", 3)
-    evaluation = evaluate(tmp_path / "e", tmp_path / "r", failed=True)
+    evaluation = evaluate(tmp_path / "e", tmp_path / "r", verdict=FAILED)
     publishes(tmp_path / "r", evaluation, despite_failed_audit=True)
     for text in wherever_it_is_told(tmp_path / "r").values():
         assert "The privacy audit FAILED" in text

@@ -12,9 +12,9 @@ from scipy.spatial.distance import cdist
 
 from ldm.errors import LdmError
 from ldm.evaluation.features import image_vectors, mirror
-from ldm.evaluation.privacy.audit import Space, audit
+from ldm.evaluation.privacy.audit import NOT_PLANTED, Space, audit
 from ldm.evaluation.privacy.nearness import copy_threshold, crowding_p, nearness
-from ldm.evaluation.privacy.verdict import Audit
+from ldm.evaluation.privacy.verdict import FAILED, INCONCLUSIVE, Audit
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -39,7 +39,7 @@ def draw_audit(draw: Draw, seed: int, copied: int = 0, noise: float = 0.03) -> A
 def test_a_model_that_copied_nobody_fails_about_as_often_as_the_level_says(
     population: str,
 ) -> None:
-    failed = [not draw_audit(POPULATIONS[population], seed).passed for seed in range(100)]
+    failed = [draw_audit(POPULATIONS[population], seed).verdict == FAILED for seed in range(100)]
     assert sum(failed) <= 4  # a level of 0.01: more than 4 in 100 has a probability of 0.003
 
 
@@ -88,7 +88,7 @@ def test_an_image_that_is_a_flipped_copy_is_caught_where_flips_are_looked_for() 
     assert not found.passed
     assert found.findings[0].near_copies.value == pytest.approx(0.1)
     assert found.findings[0].mirrored
-    assert image_audit(made, flips=False).passed
+    assert image_audit(made, flips=False).verdict != FAILED
 
 
 def test_copies_are_caught_at_another_brightness_and_contrast_and_blurred() -> None:
@@ -99,7 +99,8 @@ def test_copies_are_caught_at_another_brightness_and_contrast_and_blurred() -> N
 
 
 def test_new_images_pass_and_so_does_a_blurred_mean_of_everybody() -> None:
-    assert image_audit(heads(2, 90)).passed
+    found = image_audit(heads(2, 90))
+    assert (found.verdict, found.reasons) == (INCONCLUSIVE, (NOT_PLANTED,))
     average = heads(0, 60).mean(axis=0)  # near to every training subject, a copy of none
     blurred = average + 0.1 * (heads(2, 90) - heads(2, 90).mean(axis=0))
     found = image_audit(blurred).findings[0]
