@@ -38,7 +38,7 @@ def report(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shrunk = 0.5 * brain + 620_000 - (ventricles - ventricles.mean())
     release["measured_normalised_brain_volume"] = 1.3 * shrunk
     rows = measured(release)
-    findings = reckon(rows, PAPER_SCHEMA, "brainpress evaluate made", seed=0)
+    findings = reckon(rows, None, PAPER_SCHEMA, "brainpress evaluate made", seed=0)
     findings["sweeps"] = []
     sources: Any = {REAL: Pictured(75), "made": Pictured(300)}
     about = EvaluatedRelease(
@@ -49,7 +49,7 @@ def report(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         model=describe(model).fingerprint,
         sampling=GUIDED.options(),
     )
-    write_report(out, findings, rows, sources, PAPER_SCHEMA, [], about)
+    write_report(out, findings, rows, sources, PAPER_SCHEMA, [], about, None)
     return out
 
 

@@ -132,7 +132,7 @@ def test_the_pictures_are_the_same_bytes_for_the_same_figures() -> None:
     asked = rng.normal(size=60)
     panel = {"name": "age", "unit": "years", "asked": asked, "measured": asked + 1, "caption": ""}
     many = {"name": "a", "unit": "mL", "values": {"real": asked, "release": asked * 2}}
-    near = {"name": "b", "held_out": asked + 5, "synthetic": asked + 6, "threshold": 4.0}
+    near = {"name": "b", "real": asked + 5, "synthetic": asked + 6, "threshold": 4.0}
     for draw, panels in ((scatters, [panel, panel]), (spreads, [many]), (nearest, [near])):
         picture = draw(panels)  # type: ignore[operator]
         assert picture.startswith(b"\x89PNG")

@@ -12,16 +12,20 @@ import pandas as pd
 import pytest
 
 from ldm.covariates import PAPER_SCHEMA, Covariate, CovariateSchema
+from ldm.evaluation.privacy.audit import NOT_PLANTED
+from ldm.evaluation.privacy.planted import EACH, MAKES
 from ldm.volumes.spectrum import BANDS
+from manifests.digests import sha256
 from manifests.errors import ReleaseError
 from manifests.format.measured import MEASURES
 from manifests.metadata.pictures import without_pictures
-from manifests.publish.evaluation import read_evaluation, refuse_failed
+from manifests.publish.evaluation import read_evaluation, refuse_not_passed
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.carried import EvaluatedRelease
 from ray_jobs.evaluation.findings import REGIONS, reckon
+from ray_jobs.evaluation.folds import LEAKS, Matched, PlantedLeaks
 from ray_jobs.evaluation.instruments import PEOPLE, VOLUMES
-from ray_jobs.evaluation.measured import Measured
+from ray_jobs.evaluation.measured import TRAIN, Measured
 from ray_jobs.evaluation.report.documents import write_report
 from ray_jobs.evaluation.sources import REAL
 from ray_jobs.evaluation.sweeps import MEASURE_OF, Sweep, middle
@@ -41,7 +45,7 @@ def people(count: int, seed: int, *, group: bool = False) -> pd.DataFrame:
     brain = 1.35e6 - 2000 * (age - 20) + rng.normal(0, 2e4, count)
     rows = pd.DataFrame(
         {
-            "name": [f"sub-{i:03d}" for i in range(count)],
+            "name": [f"sub-{i:06d}" for i in range(count)],
             "group": np.where(np.arange(count) % 5 == 0, "validation", "train") if group else "",
             "sex": sex,
             "age": age,
@@ -82,11 +86,14 @@ class Pictured:
     """A source whose volumes are blobs."""
 
     def __init__(self, count: int) -> None:
-        self.items: list[dict[str, Any]] = [{"name": str(i)} for i in range(count)]
+        names = [f"sub-{i:06d}" for i in range(count)]
+        self.items: list[dict[str, Any]] = [
+            {"name": name, "sha256": sha256(name.encode()), "group": TRAIN} for name in names
+        ]
 
     def read(self, item: dict[str, Any]) -> np.ndarray:
         volume = np.zeros(SHAPE, np.float32)
-        volume[2:8, 2:10, 2:8] = 0.5 + 0.004 * int(item["name"])
+        volume[2:8, 2:10, 2:8] = 0.5 + 0.004 * int(item["name"].removeprefix("sub-"))
         return volume
 
 
@@ -97,11 +104,48 @@ def measured(release: pd.DataFrame, count: int = 75) -> dict[str, Measured]:
     }
 
 
+def matched(rows: dict[str, Measured], *, near: float = 0.1, twice: bool = False) -> Matched:
+    """Folds of volumes that are as far from everybody as people are from each other.
+
+    Args:
+        near: how far planted leaks are from the two people they were made of.
+        twice: the first two real people are one.
+    """
+    rng = np.random.default_rng(2)
+    count = len(rows[REAL].rows)
+
+    def table(distances: np.ndarray) -> pd.DataFrame:
+        found = pd.DataFrame({"distances": [d.astype("<f4").tobytes() for d in distances]})
+        people = np.arange(len(rows[REAL].whole)).astype("<i4").tobytes()
+        return found.assign(people=people, row=np.arange(len(found)))
+
+    def strangers(number: int) -> np.ndarray:
+        return rng.normal(0.3, 0.01, (number, len(rows[REAL].whole)))
+
+    leaks = PlantedLeaks(
+        real=Pictured(count),  # type: ignore[arg-type]
+        spacing=2.5,
+        items=[
+            {"make": make, "key": key, "of": (key + 1, key + 2)}
+            for make in MAKES
+            for key in range(EACH)
+        ],
+    )
+    planted, real = strangers(len(leaks.items)), strangers(count)
+    for one, item in zip(planted, leaks.items, strict=True):
+        one[list(item["of"])] = near, near + 0.01
+    if twice:
+        real[0, 1] = real[1, 0] = 0.05
+    tables = {label: table(strangers(len(found.rows))) for label, found in rows.items()}
+    return Matched(tables={**tables, REAL: table(real), LEAKS: table(planted)}, leaks=leaks)
+
+
 def test_what_shows_what_was_asked_is_told_with_interval_and_number(tmp_path: Path) -> None:
     release = people(60, 1)
     release.loc[3, "error"] = "no brain"
     rows = measured(release)
-    findings = reckon(rows, PAPER_SCHEMA, "brainpress evaluate made", seed=0)
+    folds = matched(rows)
+    findings = reckon(rows, folds, PAPER_SCHEMA, "brainpress evaluate made", seed=0)
     assert findings["volumes"] == {
         "real": {"measured": 75, "refused": 0},
         "made": {"measured": 59, "refused": 1},
@@ -114,18 +158,21 @@ def test_what_shows_what_was_asked_is_told_with_interval_and_number(tmp_path: Pa
     assert made["sex"]["accuracy"]["value"] == 1
     assert findings["conditioning"][REAL]["age"]["n"] == 15  # of the held-out alone
     assert findings["transfer"]["made"]["synthetic"]["value"] < 15
-    assert findings["privacy"]["made"]["passed"]
+    assert (findings["privacy"]["made"]["verdict"], findings["privacy"]["made"]["reasons"]) == (
+        "passed",
+        [],
+    )
     assert set(findings["morphometry"]["made"]["regions"]) == set(REGIONS)
     sweep = Sweep(
         covariate="ventricular_volume",
         asked=(5000.0, 9000.0),
         measured=(5100.0, float("nan")),
         extrapolated=(False, True),
-        volumes=np.stack([Pictured(1).read({"name": "0"})] * 2),
+        volumes=np.stack([Pictured(1).read({"name": "sub-000000"})] * 2),
     )
     findings["sweeps"] = [sweep.to_json()]
     sources: Any = {REAL: Pictured(75), "made": Pictured(60)}
-    report = write_report(tmp_path, findings, rows, sources, PAPER_SCHEMA, [sweep], RELEASE)
+    report = write_report(tmp_path, findings, rows, sources, PAPER_SCHEMA, [sweep], RELEASE, folds)
     assert report.passed
     assert "ventricular_volume measured against asked: r 0.99" in report.summary
     written = json.loads((tmp_path / "evaluation.json").read_text())
@@ -186,7 +233,7 @@ def what_a_release_carries(out: Path, release: pd.DataFrame) -> None:
     about = json.loads(carried.files["evaluation/evaluation.json"])
     pictures = {name for name in carried.files if name.endswith(".png")}
     assert {f"evaluation/{name}" for name in about["pictured"]} == pictures
-    assert about["pictured"]["volumes.png"] == ["0", "11", "23", "35", "47", "59"]
+    assert about["pictured"]["volumes.png"] == [f"sub-{i:06d}" for i in (0, 11, 23, 35, 47, 59)]
     assert not any(about["pictured"][name] for name in about["pictured"] if name != "volumes.png")
     files = {name.removeprefix("evaluation/"): data for name, data in carried.files.items()}
     assert without_pictures({**files}, [7])[1] == set()
@@ -206,28 +253,86 @@ def test_copies_of_training_subjects_fail_the_audit(tmp_path: Path) -> None:
     for name in ("image", "mirrored", "features"):
         release.loc[:9, name] = trained.loc[:9, name]
     found = measured(release)
-    findings = reckon(found, PAPER_SCHEMA, "brainpress evaluate made", seed=0)
+    findings = reckon(found, None, PAPER_SCHEMA, "brainpress evaluate made", seed=0)
     findings["sweeps"] = []
     sources: Any = {REAL: Pictured(75), "made": Pictured(60)}
-    report = write_report(tmp_path, findings, found, sources, PAPER_SCHEMA, [], RELEASE)
+    report = write_report(tmp_path, findings, found, sources, PAPER_SCHEMA, [], RELEASE, None)
     assert not report.passed
     assert "privacy audit: FAILED: features: 10 of 60" in report.summary
     assert "near-copies" in report.summary
     with pytest.raises(
         ReleaseError, match=r"privacy audit failed: features: 10 of 60 .*near-copies"
     ):
-        refuse_failed(read_evaluation(tmp_path))
+        refuse_not_passed(read_evaluation(tmp_path))
+
+
+def audited(out: Path, folds: Matched | None = None, **changes: Any) -> tuple[Any, str]:
+    """Evaluate volumes of nobody: what publish reads of it, and what a terminal is told."""
+    rows = measured(people(60, 1))
+    findings = {**reckon(rows, folds, PAPER_SCHEMA, "", seed=0), "sweeps": []}
+    findings["privacy"]["made"] |= changes
+    sources: Any = {REAL: Pictured(75), "made": Pictured(60)}
+    report = write_report(out, findings, rows, sources, PAPER_SCHEMA, [], RELEASE, folds)
+    assert report.passed == (findings["privacy"]["made"]["verdict"] == "passed")
+    return read_evaluation(out), report.summary
+
+
+def test_without_planted_leaks_nothing_is_told_of_privacy(tmp_path: Path) -> None:
+    carried, summary = audited(tmp_path)
+    assert carried.evaluation.verdict == "inconclusive"
+    assert f"privacy audit: INCONCLUSIVE: {NOT_PLANTED}" in summary
+    with pytest.raises(ReleaseError, match="privacy audit was inconclusive: no leaks were planted"):
+        refuse_not_passed(carried)
+
+
+def test_leaks_that_would_have_passed_leave_the_verdict_open(tmp_path: Path) -> None:
+    carried, summary = audited(tmp_path, matched(measured(people(60, 1)), near=0.3))
+    assert carried.evaluation.verdict == "inconclusive"
+    assert len(carried.evaluation.reasons) == len(MAKES)
+    assert "INCONCLUSIVE: 3 leaks among 60 volumes (moved) would be caught in" in summary
+
+
+def test_leaks_that_would_have_been_caught_are_told_with_shares_and_source(tmp_path: Path) -> None:
+    carried, _ = audited(tmp_path, matched(measured(people(60, 1))))
+    assert carried.evaluation.verdict == "passed"
+    for text in (tmp_path / "report.md", tmp_path / "public" / "report.md"):
+        told = text.read_text()
+        assert "| planted leaks | 1% | 2% | 5% | 20% | 100% | source found |" in told
+        for make in MAKES:
+            assert f"| {make} | 100% | 100% | 100% | 100% | 100% | 100% |" in told
+    public = json.loads((tmp_path / "public" / "evaluation.json").read_text())
+    assert set(public["privacy"]["made"]["power"]["caught"]) == set(MAKES)
+
+
+def test_nobody_of_the_cohort_is_named_to_everyone(tmp_path: Path) -> None:
+    """Not who was nearest to which volume, nor who seems to be there under two names."""
+    audited(tmp_path, matched(measured(people(60, 1)), twice=True))
+    own = json.loads((tmp_path / "evaluation.json").read_text())["privacy"]["made"]
+    (pair,) = own["alike"]
+    assert {pair["one"], pair["other"]} == {"sub-000000", "sub-000001"}
+    assert "sub-000000 and sub-000001" in unescaped((tmp_path / "report.md").read_text())
+    public = json.loads((tmp_path / "public" / "evaluation.json").read_text())["privacy"]["made"]
+    assert public["alike"] == 1
+    assert not any("closest" in space for space in public["spaces"])
+    for name in ("report.md", "report.html"):
+        told = unescaped((tmp_path / "public" / name).read_text())
+        assert "have the folds of another" in told
+        assert "sub-0" not in told
+
+
+def unescaped(text: str) -> str:
+    return text.replace("\\", "")
 
 
 def test_volumes_that_nobody_can_measure_are_told() -> None:
     release = people(60, 1).assign(error="the image is empty")
     with pytest.raises(JobError, match=r"made: 0 of 60 volumes could be measured \(the image is e"):
-        reckon(measured(release), PAPER_SCHEMA, "", seed=0)
+        reckon(measured(release), None, PAPER_SCHEMA, "", seed=0)
 
 
 def test_a_model_without_covariates_has_no_conditioning() -> None:
     release = people(60, 1).drop(columns=["age", "sex", "ventricular_volume", "brain_volume"])
-    findings = reckon(measured(release), PAPER_SCHEMA, "", seed=0)
+    findings = reckon(measured(release), None, PAPER_SCHEMA, "", seed=0)
     assert findings["conditioning"]["made"] == {}
     assert findings["transfer"] == {}
     assert findings["morphometry"]["made"]["adjusted"] == []
@@ -241,7 +346,7 @@ def test_subjects_who_lack_a_covariate_count_in_all_that_does_not_need_it() -> N
     real.loc[2, "sex"] = None
     real.loc[3, "brain_volume"] = np.nan
     found[REAL] = Measured(rows=real, pairs=pairs(75))
-    findings = reckon(found, PAPER_SCHEMA, "", seed=0)
+    findings = reckon(found, None, PAPER_SCHEMA, "", seed=0)
     assert findings["volumes"][REAL] == {"measured": 75, "refused": 0}
     assert findings["head_size_factor"] == pytest.approx(1 / 1.3)
     assert findings["conditioning"][REAL]["age"]["n"] == 14
@@ -264,13 +369,13 @@ def test_what_levels_move_is_told_against_the_first(tmp_path: Path) -> None:
     }
     rows["made"].loc[rows["made"]["dx"] == "AD", "measured_ventricular_volume"] += 9_000
     found = {label: Measured(rows=table, pairs=pairs(len(table))) for label, table in rows.items()}
-    findings = reckon(found, schema, "", seed=0)
+    findings = reckon(found, None, schema, "", seed=0)
     effects = findings["responses"]["made"]["ventricular_volume"]["effects"]
     assert list(effects) == [*PAPER_SCHEMA.names, "dx=MCI", "dx=AD"]
     assert effects["dx=AD"]["value"] == pytest.approx(9_000, abs=300)
     assert effects["dx=MCI"]["low"] < 0 < effects["dx=MCI"]["high"]
     sources: Any = {label: Pictured(len(table)) for label, table in rows.items()}
     whole = replace(RELEASE, samples=120, images=120)
-    write_report(tmp_path, {**findings, "sweeps": []}, found, sources, schema, [], whole)
+    write_report(tmp_path, {**findings, "sweeps": []}, found, sources, schema, [], whole, None)
     report = (tmp_path / "report.md").read_text()
     assert "asked dx, CN to MCI | asked dx, CN to AD | scatter about it" in report

@@ -33,10 +33,10 @@ def with_power(rows: pd.DataFrame, ratio: float) -> pd.DataFrame:
 
 def report_of(release: pd.DataFrame, out: Path) -> tuple[dict[str, Any], str, str]:
     rows = measured(release)
-    findings = reckon(rows, PAPER_SCHEMA, "brainpress evaluate made", seed=0)
+    findings = reckon(rows, None, PAPER_SCHEMA, "brainpress evaluate made", seed=0)
     findings["sweeps"] = []
     sources: Any = {REAL: Pictured(75), "made": Pictured(60)}
-    written = write_report(out, findings, rows, sources, PAPER_SCHEMA, [], RELEASE)
+    written = write_report(out, findings, rows, sources, PAPER_SCHEMA, [], RELEASE, None)
     return findings, (out / "report.md").read_text(), written.summary
 
 
