@@ -4,9 +4,12 @@ Table 1 of the paper (FID, MS-SSIM, 4-G-R-SSIM), how well volumes follow what wa
 morphometry, coverage, and a privacy audit: as JSON, and as a report with pictures in Markdown and
 HTML. Run the same command again to go on where it stopped.
 
+The audit passes where it found no copy of a training subject and would have found one: leaks that
+it plants itself tell. Else it fails, or is inconclusive: too few volumes or people to tell by.
+
 What a release may carry of it (`brainpress publish RELEASE --evaluation FOLDER`): measured.parquet,
 with what was measured on each image of the first release, and public/, the report without a picture
-of any real person.
+or a name of any real person. It holds for the very images that were looked at (images.parquet).
 """
 
 from __future__ import annotations
@@ -52,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 the paper's table, each row a release:
   brainpress evaluate ldm=ldm ddim=ddim lsgan=lsgan --real prepared --out table1
 
-Exit code 1 where the privacy audit fails."""
+Exit code 1 where the privacy audit of the first release failed or was inconclusive; the last lines
+and the report say why."""
 
 
 def run(args: argparse.Namespace) -> int:

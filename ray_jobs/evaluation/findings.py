@@ -153,13 +153,7 @@ def reckon(
             for label in releases
             if _asked(measured[label].whole, "age")
         },
-        "privacy": {
-            label: audit(
-                *privacy_spaces(measured, features[0], label),
-                *([] if matched is None else [matched.folds(measured, label)]),
-            ).to_json()
-            for label in releases
-        },
+        "privacy": {label: _privacy(measured, matched, features[0], label) for label in releases},
     }
 
 
@@ -311,6 +305,23 @@ def _transfer(
         seed=seed,
     )
     return found.to_json()
+
+
+def _privacy(
+    measured: dict[str, Measured], matched: Matched | None, features: Features, label: str
+) -> dict[str, Any]:
+    """The audit of a release, the nearest volumes and subjects by name."""
+    folds = [] if matched is None else [matched.folds(measured, label)]
+    found = audit(*privacy_spaces(measured, features, label), *folds).to_json()
+    volumes, people = measured[label].whole["name"], measured[REAL].whole["name"]
+    trained = measured[REAL].of(TRAIN)["name"]
+    for space in found["spaces"]:
+        subjects = people if folds and space["name"] == folds[0].name else trained
+        space["closest"] = [
+            {**near, "volume": volumes[near["synthetic"]], "subject": subjects[near["training"]]}
+            for near in space["closest"]
+        ]
+    return found
 
 
 def privacy_spaces(

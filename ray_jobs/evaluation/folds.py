@@ -112,18 +112,22 @@ class FoldMatcher:
     """Matches a block of volumes with the people a call, and writes its part.
 
     Args:
-        people: (P, x, y, z) int8.
+        people: (P, x, y, z) int8, or where Ray holds them: once a machine, for all actors of it.
         leaks: to be made and matched.
         grid: of the volumes.
         out: the evaluation's folder.
     """
 
-    def __init__(self, people: np.ndarray, leaks: PlantedLeaks, grid: Grid, out: str) -> None:
+    def __init__(self, people: Any, leaks: PlantedLeaks, grid: Grid, out: str) -> None:
         import torch
 
         from ldm.evaluation.privacy.matching import Matcher
 
         torch.set_num_threads(1)
+        if not isinstance(people, np.ndarray):
+            import ray
+
+            people = ray.get(people)
         self._matcher = Matcher(people)
         self._leaks, self._grid, self._out = leaks, grid, Path(out)
 
@@ -150,10 +154,15 @@ class FoldMatcher:
         """Of the block's volumes; empty of one that could not be measured."""
         if block["source"] == LEAKS:
             items = self._leaks.items[block["start"] : block["stop"]]
-            made = (self._leaks.read(item) for item in items)
-            return [pattern(volume, self._grid.spacing).tobytes() for volume in made]
+            return [self._of_leak(item) for item in items]
         part = read_part(self._out, patterns_of(block["source"]), block["number"])
         return list(part["pattern"])
+
+    def _of_leak(self, item: dict[str, Any]) -> bytes:
+        try:
+            return pattern(self._leaks.read(item), self._grid.spacing).tobytes()
+        except LdmError:  # of a subject in whom nothing can be seen, who was refused too
+            return b""
 
 
 @dataclass(kw_only=True)
@@ -191,12 +200,13 @@ class Matched:
         persons = tuple(person_of(name) for name in people["name"])
         real = self._of(REAL, measured)
         names = measured[REAL].rows["name"]
-        leaks = self.tables[LEAKS]
-        makes = np.array([item["make"] for item in self.leaks.items])
-        of = [
-            tuple(person_of(self.leaks.real.items[place]["name"]) for place in item["of"])
-            for item in self.leaks.items
-        ]
+        # Of whoever could not be measured no leak could be found either.
+        there = (measured[REAL].rows["error"] == "").to_numpy()
+        found = [all(there[place] for place in item["of"]) for item in self.leaks.items]
+        leaks = self.tables[LEAKS][found]
+        items = [item for item, kept in zip(self.leaks.items, found, strict=True) if kept]
+        makes = np.array([item["make"] for item in items])
+        of = [tuple(person_of(names[place]) for place in item["of"]) for item in items]
         return Folds(
             persons=persons,
             trained=(people["group"] == TRAIN).to_numpy(),

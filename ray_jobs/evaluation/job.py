@@ -53,7 +53,7 @@ FEWEST = 10  # volumes of a source: below that no figure means anything
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """Evaluate releases against a cohort; 1 where the privacy audit of the first one fails.
+    """Evaluate releases against a cohort; 1 where the privacy audit of the first did not pass.
 
     Raises:
         JobError: a wrong option, too few subjects held out, volumes on another grid, or another

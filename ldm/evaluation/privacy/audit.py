@@ -406,8 +406,8 @@ def _reasons(found: Finding, level: float) -> Sequence[str]:
     if copies:
         reasons.append(
             f"{found.name}: {copies} of {found.n_synthetic} synthetic volumes are near-copies of a "
-            f"training subject (relative distance below {found.threshold:.3g}; nearest: volume "
-            f"{found.closest[0].synthetic}, subject {found.closest[0].training})"
+            f"training subject (relative distance below {found.threshold:.3g}; the nearest at "
+            f"{found.closest[0].relative:.3g})"
         )
     if found.crowding_p < level:
         reasons.append(

@@ -96,7 +96,7 @@ class Matcher:
         projection = torch.randn(width, _WIDTH, generator=generator) / _WIDTH**0.5
         found = []
         for start in range(0, len(patterns), 64):
-            some = torch.from_numpy(np.ascontiguousarray(patterns[start : start + 64])).float()
+            some = torch.from_numpy(np.array(patterns[start : start + 64])).float()
             found.append(avg_pool3d(some[:, None], 2)[:, 0][:, inside] @ projection)
         vectors = torch.cat(found)
         return np.asarray((vectors / (vectors.norm(dim=1, keepdim=True) + _NOTHING)).numpy())

@@ -24,7 +24,7 @@ from ray_jobs.evaluation.carried import (
 )
 from ray_jobs.evaluation.folds import Matched
 from ray_jobs.evaluation.measured import Measured
-from ray_jobs.evaluation.report.page import Block, Picture, to_html, to_markdown
+from ray_jobs.evaluation.report.page import Block, Picture, Table, to_html, to_markdown
 from ray_jobs.evaluation.report.sections import MOSAIC, headlines, mosaic, sections
 from ray_jobs.evaluation.sources import REAL, Source
 from ray_jobs.evaluation.sweeps import Sweep
@@ -58,7 +58,7 @@ def write_report(
         "pictured": {picture.name: list(picture.shows) for picture in pictures},
     }
     public = {
-        **_files([_without_real(block, sources) for block in blocks]),
+        **_files([_without_real(block, sources) for block in blocks if not _names_people(block)]),
         JSON_KEY: json_bytes(for_everyone(findings)),
     }
     carried = {
@@ -87,6 +87,10 @@ def _files(blocks: list[Block]) -> dict[str, bytes]:
         "report.md": to_markdown(blocks).encode(),
         "report.html": to_html(blocks, "Evaluation").encode(),
     }
+
+
+def _names_people(block: Block) -> bool:
+    return isinstance(block, Table) and block.names_people
 
 
 def _without_real(block: Block, sources: dict[str, Source]) -> Block:

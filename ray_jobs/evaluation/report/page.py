@@ -25,9 +25,14 @@ class Text:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text, the first row the header."""
+    """Cells as text, the first row the header.
+
+    Attributes:
+        names_people: whether it says who of the cohort something is about: not for everyone.
+    """
 
     rows: Sequence[Sequence[str]]
+    names_people: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def to_markdown(blocks: Sequence[Block]) -> str:
                 parts.append(f"{'#' * level} {markdown(text)}")
             case Text(text):
                 parts.append(markdown(text))
-            case Table(rows):
+            case Table(rows, _):
                 lines = ["| " + " | ".join(markdown(cell) for cell in row) + " |" for row in rows]
                 lines.insert(1, "|---" * len(rows[0]) + "|")
                 parts.append("\n".join(lines))
@@ -102,7 +107,7 @@ def _html(block: Block) -> str:
             return f"<h{level}>{html.escape(text)}</h{level}>"
         case Text(text):
             return f"<p>{html.escape(text)}</p>"
-        case Table(rows):
+        case Table(rows, _):
             head, *body = rows
             lines = ["<tr>" + "".join(f"<th>{html.escape(c)}</th>" for c in head) + "</tr>"]
             lines += ["<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in r) + "</tr>"

@@ -14,6 +14,9 @@ from ray_jobs.evaluation.report.pictures import nearest
 from ray_jobs.evaluation.report.shown import shown
 from ray_jobs.evaluation.sources import REAL
 
+MOST = 10  # pairs of real subjects that are named
+FEWEST = 3  # volumes nearest to a training subject that are named in every space
+
 
 def verdict(audit: dict[str, Any]) -> str:
     """An audit's verdict with its reasons, on a line."""
@@ -50,6 +53,7 @@ def privacy(
         "about 1 for somebody new. In folds, parts of 25 mm of a volume are moved to where they "
         "fit a subject best: a copy lies near 0, one bent by 3 mm at about 0.65."
     )
+    yield from _closest(findings["privacy"][releases[0]])
     panels = []
     spaces: list[Told] = [*privacy_spaces(measured, own_features(measured), releases[0])]
     if matched is not None:
@@ -72,6 +76,22 @@ def privacy(
     )
 
 
+def _closest(audit: dict[str, Any]) -> Iterator[Block]:
+    """Who is nearest to whom, for the cohort's owner alone."""
+    rows: list[tuple[str, ...]] = [
+        ("space", "volume", "nearest training subject", "relative distance", "near-copy")
+    ]
+    for found in audit["spaces"]:
+        for place, near in enumerate(found["closest"]):
+            copy = near["relative"] < found["threshold"]
+            if copy or place < FEWEST:
+                told = f"{near['relative']:.3g}"
+                rows.append(
+                    (found["name"], near["volume"], near["subject"], told, "yes" if copy else "no")
+                )
+    yield Table(rows, names_people=True)
+
+
 def _power(audit: dict[str, Any], label: str) -> Iterator[Block]:
     """What would have been caught."""
     if power := audit["power"]:
@@ -88,8 +108,11 @@ def _power(audit: dict[str, Any], label: str) -> Iterator[Block]:
             "subjects and matched."
         )
     if alike := audit["alike"]:
-        pairs = ", ".join(f"{pair['one']} and {pair['other']}" for pair in alike[:10])
         yield Text(
-            f"{len(alike)} real subjects have the folds of another ({pairs}): one person under two "
-            "names, or twins? They do not count among those who tell what is near."
+            f"{len(alike)} real subjects have the folds of another: one person under two names, or "
+            "twins? They do not count among those who tell what is near."
+        )
+        pairs = [(pair["one"], pair["other"], f"{pair['relative']:.3g}") for pair in alike[:MOST]]
+        yield Table(
+            [("real subject", "has the folds of", "relative distance"), *pairs], names_people=True
         )

@@ -260,6 +260,10 @@ def test_copies_of_training_subjects_fail_the_audit(tmp_path: Path) -> None:
     assert not report.passed
     assert "privacy audit: FAILED: features: 10 of 60" in report.summary
     assert "near-copies" in report.summary
+    told = (tmp_path / "report.md").read_text()
+    for place in range(10):  # who was copied, to withdraw it
+        name = trained["name"][place]
+        assert f"| images | sub-{place:06d} | {name} | " in told
     with pytest.raises(
         ReleaseError, match=r"privacy audit failed: features: 10 of 60 .*near-copies"
     ):
@@ -310,7 +314,14 @@ def test_nobody_of_the_cohort_is_named_to_everyone(tmp_path: Path) -> None:
     own = json.loads((tmp_path / "evaluation.json").read_text())["privacy"]["made"]
     (pair,) = own["alike"]
     assert {pair["one"], pair["other"]} == {"sub-000000", "sub-000001"}
-    assert "sub-000000 and sub-000001" in unescaped((tmp_path / "report.md").read_text())
+    (near,) = (space["closest"][0] for space in own["spaces"] if space["name"] == "folds")
+    assert (near["volume"], near["subject"]) == (
+        f"sub-{near['synthetic']:06d}",
+        f"sub-{near['training']:06d}",
+    )
+    report = unescaped((tmp_path / "report.md").read_text())
+    assert f"| {pair['one']} | {pair['other']} | 0.1" in report
+    assert f"| folds | {near['volume']} | {near['subject']} | {near['relative']:.3g} | no" in report
     public = json.loads((tmp_path / "public" / "evaluation.json").read_text())["privacy"]["made"]
     assert public["alike"] == 1
     assert not any("closest" in space for space in public["spaces"])
