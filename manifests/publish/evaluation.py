@@ -77,7 +77,7 @@ def read_evaluation(folder: Path) -> EvaluationFolder:
     """
     document = read_document(folder)
     release, files = document.get("release"), document.get("files")
-    if not isinstance(release, dict) or not isinstance(files, dict):
+    if not isinstance(release, dict) or not isinstance(files, dict) or IMAGES_KEY not in files:
         raise ReleaseError(f"--evaluation {folder} is of an earlier brainpress: {AGAIN}")
     found = {name: _read(folder, name, digest) for name, digest in _checked(folder, files)}
     try:

@@ -79,7 +79,7 @@ def privacy(
 def _closest(audit: dict[str, Any]) -> Iterator[Block]:
     """Who is nearest to whom, for the cohort's owner alone."""
     rows: list[tuple[str, ...]] = [
-        ("space", "volume", "nearest training subject", "relative distance", "near-copy")
+        ("nearest by", "volume", "training subject", "relative distance", "near-copy")
     ]
     for found in audit["spaces"]:
         for place, near in enumerate(found["closest"]):
@@ -105,7 +105,8 @@ def _power(audit: dict[str, Any], label: str) -> Iterator[Block]:
             f"How often {label} would fail by its folds if that share of its {power['volumes']:,} "
             f"volumes, one at least, were leaks of that make, at a false alarm rate of "
             f"{power['level']:.2g}: {power['planted']} leaks of each were made of training "
-            "subjects and matched."
+            "subjects and matched. Source found: how many of them are nearest to a subject that "
+            "they were made of."
         )
     if alike := audit["alike"]:
         yield Text(

@@ -225,6 +225,9 @@ def test_a_folder_that_is_no_whole_evaluation_is_refused_in_one_line(folder: Pat
         "is of an earlier brainpress": lambda e: (e / "evaluation.json").write_text(
             '{"format": "brainpress-evaluation"}'
         ),
+        "broken is of an earlier brainpress": lambda e: (e / "evaluation.json").write_text(
+            (e / "evaluation.json").read_text().replace(IMAGES_KEY, "report.md")
+        ),
         "no evaluation.json there": lambda e: (e / "evaluation.json").unlink(),
         "'../../secret' is no file of a report": lambda e: (e / "evaluation.json").write_text(
             (e / "evaluation.json").read_text().replace("public/report.md", "../../secret")
