@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from ldm.evaluation.privacy.planted import EACH, MAKES
 from ldm.loading import describe
+from manifests.publish.evaluation import read_evaluation
 from tests.e2e.running import ROOT, RayHead, environment, generate
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -23,6 +25,11 @@ SUBJECTS = 70
 
 def words(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "ray_jobs.cli", *map(str, arguments)]
+
+
+def images_seen(out: Path) -> int:
+    """Of how many images the evaluation has the digests, as `publish` reads it."""
+    return len(read_evaluation(out).images)
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +71,19 @@ def test_a_killed_evaluation_goes_on_and_ends_in_a_report(made: Path, head: RayH
     assert set(findings["responses"]["release"]["brain_volume"]["effects"]) == set(SCHEMA)
     assert findings["release"]["model"] == describe("demo").fingerprint
     assert findings["release"]["sampling"]["steps"] == 5
-    assert findings["privacy"]["release"]["passed"] == (done.returncode == 0)
+    audit = findings["privacy"]["release"]
+    assert audit["passed"] == (audit["verdict"] == "passed") == (done.returncode == 0)
+    assert audit["passed"] is not bool(audit["reasons"])
+    # All people of a virtual cohort are bends of one anatomy: leaks may be told, or not.
+    assert [space["name"] for space in audit["spaces"]] == ["features", "images", "folds"]
+    assert audit["spaces"][2]["n_training"] + audit["spaces"][2]["n_held_out"] == SUBJECTS
+    assert set(audit["power"]["caught"]) == set(MAKES)
+    assert audit["power"]["planted"] == EACH
+    assert all(0 <= share <= 1 for found in audit["power"]["caught"].values() for share in found)
     page = (out / "report.html").read_text()
+    assert "<th>planted leaks</th>" in page
+    assert f"{EACH} leaks of each were made of training subjects" in page
+    assert images_seen(out) == N
     assert page.count("data:image/png") >= 4
     assert "Pinaya et al. 2022" in page
     assert "report: " in done.stdout
