@@ -31,7 +31,7 @@ from ldm.evaluation.privacy.matching import CANDIDATES, Matcher
 from ldm.evaluation.privacy.nearness import Matches
 from ldm.evaluation.privacy.pattern import pattern
 from ldm.evaluation.privacy.planted import MAKES, displaced
-from ldm.evaluation.privacy.power import SHARES
+from ldm.evaluation.privacy.power import SHARES, WANTED
 from ldm.evaluation.privacy.verdict import FAILED, Audit
 from ldm.evaluation.statistics.intervals import proportion
 from ldm.measuring.segmenter import load_segmenter
@@ -85,6 +85,7 @@ def main() -> None:
     ground.costs()
     ground.innocent(args.seeds)
     ground.power()
+    ground.conclusive()
     ground.others()
 
 
@@ -200,6 +201,18 @@ class Ground:
                         failed += one.verdict == FAILED
                     cells.append(f"{failed / TRIES:.0%}")
                 print(f"| {make} | {count:,} | {' | '.join(cells)} | {source:.0%} |", flush=True)
+
+    def conclusive(self) -> None:
+        """From how many volumes on a release without leaks passes."""
+        print(
+            "\n| volumes | verdict | a twentieth caught, of the make that is hardest |\n|---|---|---|"
+        )
+        rng = np.random.default_rng(0)
+        for count in (20, 50, 100, 150, 200, 300, 1000):
+            found = self.mixed(self.folds.synthetic, 0, count, rng, planted=True)
+            assert found.power is not None
+            least = min(one[SHARES.index(WANTED)] for one in found.power.caught.values())
+            print(f"| {count:,} | {found.verdict} | {least:.0%} |", flush=True)
 
     def others(self) -> None:
         """Which verdicts releases with other leaks get."""
