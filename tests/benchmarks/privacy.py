@@ -204,9 +204,7 @@ class Ground:
 
     def conclusive(self) -> None:
         """From how many volumes on a release without leaks passes."""
-        print(
-            "\n| volumes | verdict | a twentieth caught, of the make that is hardest |\n|---|---|---|"
-        )
+        print("\n| volumes | verdict | a twentieth of the hardest make caught |\n|---|---|---|")
         rng = np.random.default_rng(0)
         for count in (20, 50, 100, 150, 200, 300, 1000):
             found = self.mixed(self.folds.synthetic, 0, count, rng, planted=True)
