@@ -111,15 +111,19 @@ def evaluate(args: argparse.Namespace) -> int:
     findings = reckon(measured, matched, schema, command_line("evaluate", args), seed=args.seed)
     for release in releases:
         if line := not_audited(release):
-            privacy = findings["privacy"][release.label]
-            if privacy["passed"]:
-                privacy |= {"passed": False, "verdict": INCONCLUSIVE}
-            privacy["reasons"] = [*privacy["reasons"], line]
+            leave_open(findings["privacy"][release.label], line)
     sweeps = [sweep.normalised(findings["head_size_factor"]) for sweep in sweeps]
     findings["sweeps"] = [sweep.to_json() for sweep in sweeps]
     report = write_report(out, findings, measured, sources, schema, sweeps, main, matched)
     print(report.summary)
     return 0 if report.passed else 1
+
+
+def leave_open(privacy: dict[str, Any], why: str) -> None:
+    """No audit passes that did not see the whole release."""
+    if privacy["passed"]:
+        privacy |= {"passed": False, "verdict": INCONCLUSIVE}
+    privacy["reasons"] = [*privacy["reasons"], why]
 
 
 def labelled(words: list[str]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from ray_jobs.evaluation.carried import EvaluatedRelease
 from ray_jobs.evaluation.findings import REGIONS, reckon
 from ray_jobs.evaluation.folds import LEAKS, Matched, PlantedLeaks
 from ray_jobs.evaluation.instruments import PEOPLE, VOLUMES
+from ray_jobs.evaluation.job import leave_open
 from ray_jobs.evaluation.measured import TRAIN, Measured
 from ray_jobs.evaluation.report.documents import write_report
 from ray_jobs.evaluation.sources import REAL
@@ -306,6 +307,16 @@ def test_leaks_that_would_have_been_caught_are_told_with_shares_and_source(tmp_p
             assert f"| {make} | 100% | 100% | 100% | 100% | 100% | 100% |" in told
     public = json.loads((tmp_path / "public" / "evaluation.json").read_text())
     assert set(public["privacy"]["made"]["power"]["caught"]) == set(MAKES)
+
+
+def test_images_that_were_not_looked_at_leave_the_verdict_open_and_clear_no_failed_one() -> None:
+    passed: dict[str, Any] = {"passed": True, "verdict": "passed", "reasons": []}
+    failed: dict[str, Any] = {"passed": False, "verdict": "failed", "reasons": ["a copy"]}
+    for audit in (passed, failed):
+        leave_open(audit, "9 FLAIR images are neither measured nor audited")
+    why = "9 FLAIR images are neither measured nor audited"
+    assert passed == {"passed": False, "verdict": "inconclusive", "reasons": [why]}
+    assert failed == {"passed": False, "verdict": "failed", "reasons": ["a copy", why]}
 
 
 def test_nobody_of_the_cohort_is_named_to_everyone(tmp_path: Path) -> None:
