@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 # The first integer of a key says what the noise is for, so that no two uses share a stream.
-COVARIATES, LATENT, STEP, TRAINING, ORDER, AUGMENT, SLICES, EVALUATION = range(8)
+COVARIATES, LATENT, STEP, TRAINING, ORDER, AUGMENT, SLICES, EVALUATION, REFINE = range(9)
 
 
 def generator(*key: int) -> np.random.Generator:

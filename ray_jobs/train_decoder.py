@@ -1,10 +1,11 @@
-"""Train the decoder of a finished model to paint what its denoiser leaves out, with Ray Train.
+"""Give a finished model a refiner, which draws the fine structure of its volumes, with Ray Train.
 
 Of fine structure a diffusion model that saw few people knows little: its last steps mottle. Here
-sampling ends at the time step --truncation, and the decoder, trained against a critic on the images
-that the denoiser has there, paints the rest: of people, whose volumes it gives back, and of latents
-that the model drew itself. Leaves in --out: model/ (give it to generate --model), tensorboard/
-(curves), previews/, checkpoints/, draws/. To resume, run the same command again.
+sampling ends at the time step --truncation; its image is decoded, blurred as it is, and a second,
+local diffusion model draws what it lacks. It is trained on people: the denoiser's image of each
+near that time step, decoded, and what the person has beyond it. Leaves in --out: model/ (give it to
+generate --model), tensorboard/ (curves), previews/, checkpoints/. To resume, run the same command
+again.
 """
 
 from __future__ import annotations
@@ -28,14 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="T",
         help="time step at which sampling ends; by default the model's own, or a quarter "
-        "of its schedule: the higher, the more is the decoder's",
-    )
-    parser.add_argument(
-        "--draws",
-        type=int,
-        default=512,
-        metavar="N",
-        help="latents that the model draws first, which the decoder has to paint too (default 512)",
+        "of its schedule: the higher, the more is the refiner's",
     )
     parser.add_argument("--name", help="the new model's name in releases; by default the model's")
     add_options(parser, DECODER)

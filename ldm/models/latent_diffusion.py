@@ -25,6 +25,7 @@ from ldm.models.folder import write
 from ldm.models.inference import Ahead, attend_to_one_token, on_host
 from ldm.networks import Autoencoder, Denoiser, channels_last
 from ldm.networks.precision import PRECISIONS, autocast, cast
+from ldm.networks.refiner import noise_shape
 from ldm.networks.weights import weight_bytes
 from ldm.volumes.conversion import to_image
 
@@ -55,9 +56,14 @@ class Model(LoadedModel):
             attend_to_one_token(self.denoiser)
         self._denoise: Callable[..., Tensor] = self.denoiser
         self._decoded: Callable[[Tensor], Tensor] = self.autoencoder.decode
+        self._refiner: Callable[..., Tensor] | None = None
+        if self.autoencoder.config.refiner.channels:
+            self._refiner = self.autoencoder.refiner
         if compiled:
             self._denoise = torch.compile(self.denoiser, dynamic=False)
             self._decoded = torch.compile(self.autoencoder.decode, dynamic=False)
+            if self._refiner is not None:
+                self._refiner = torch.compile(self.autoencoder.refiner, dynamic=False)
         self._latent_mean = self._per_channel(description.latent_mean)
         self._latent_std = self._per_channel(description.latent_std)
 
@@ -95,7 +101,7 @@ class Model(LoadedModel):
         latents = self.sample_latents(
             covariates, noise_keys, steps=steps, sampler=sampler, eta=eta, guidance=guidance
         )
-        return self._levels(latents)
+        return self._levels(latents, noise_keys)
 
     @torch.inference_mode()
     def sample_latents(
@@ -117,11 +123,7 @@ class Model(LoadedModel):
         conditions = torch.from_numpy(rows).to(self.device)
 
         on_gpu = torch.device(self.device).type == "cuda"
-
-        def draw(*purpose: int) -> Tensor:
-            drawn = [noise.normal(self.latent_shape, *purpose, *key) for key in noise_keys]
-            array = torch.from_numpy(np.stack(drawn))
-            return (array.pin_memory() if on_gpu else array).to(self.device, non_blocking=on_gpu)
+        draw = partial(self._drawn, self.latent_shape, noise_keys)
 
         def predict(latent: Tensor, times: Tensor, dropped: Tensor | None = None) -> Tensor:
             with autocast(self.device, self._dtype):
@@ -148,7 +150,8 @@ class Model(LoadedModel):
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> np.ndarray:
-        """Volumes (B, X, Y, Z) float32 of latents in the autoencoder's scale; not clipped."""
+        """Volumes (B, X, Y, Z) float32 of latents in the autoencoder's scale, before any refiner;
+        not clipped."""
         return np.asarray(self._decode(latents).cpu().numpy())
 
     def _decode(self, latents: Tensor) -> Tensor:
@@ -156,11 +159,30 @@ class Model(LoadedModel):
             volumes = self._decoded(latents.to(self.device))
         return volumes[:, 0].float()
 
-    def _levels(self, latents: Tensor) -> np.ndarray:
+    def _levels(self, latents: Tensor, noise_keys: Sequence[tuple[int, ...]]) -> np.ndarray:
         """12-bit volumes (B, X, Y, Z) uint16, decoded one at a time: at full size one layer of a
         single volume takes 3 GB."""
-        decoded = (self._decode(latent[None])[0] for latent in latents)
-        return on_host(decoded, len(latents), self.grid.shape)
+        pairs = zip(latents, noise_keys, strict=True)
+        finished = (self._finished(latent[None], key) for latent, key in pairs)
+        return on_host(finished, len(latents), self.grid.shape)
+
+    def _finished(self, latent: Tensor, key: tuple[int, ...]) -> Tensor:
+        """The volume (X, Y, Z) of a latent (1, C, x, y, z), with fine structure of its own key."""
+        volume = self._decode(latent)
+        if self._refiner is None:
+            return volume[0]
+        drawn = self._drawn(noise_shape(self.grid.shape), [key], noise.REFINE)
+        with autocast(self.device, self._dtype):
+            fine = self.autoencoder.refine(volume[:, None], latent, drawn, self._refiner)
+        return fine[0, 0]
+
+    def _drawn(
+        self, shape: Sequence[int], keys: Sequence[tuple[int, ...]], *purpose: int
+    ) -> Tensor:
+        """N(0, 1) of `shape` for each key, on the device."""
+        on_gpu = torch.device(self.device).type == "cuda"
+        array = torch.from_numpy(np.stack([noise.normal(shape, *purpose, *key) for key in keys]))
+        return (array.pin_memory() if on_gpu else array).to(self.device, non_blocking=on_gpu)
 
     @torch.inference_mode()
     def reconstruct(self, volumes: np.ndarray) -> np.ndarray:

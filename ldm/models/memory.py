@@ -13,6 +13,7 @@ LARGEST_BATCH = 16
 SHARE = 0.8
 # Tensors of the widest kind that a block holds beside what is kept for later.
 AT_ONCE = 4
+CELL = 2  # voxels a side of a refiner's cells
 
 
 def batch_size(description: ModelDescription, memory_bytes: int) -> int:
@@ -49,10 +50,13 @@ def sampling_bytes(description: ModelDescription) -> int:
 
 
 def decoding_bytes(description: ModelDescription) -> int:
-    """What decoding one volume holds, at full resolution with the width of the level below."""
+    """What decoding one volume holds, at full resolution with the width of the level below, or its
+    refiner at half of that, with what is kept for the way up."""
     config: Any = description.autoencoder
-    voxels = math.prod(description.grid.shape) // config["patch"] ** 3
-    return int(AT_ONCE * 4 * max(config["channels"][:2]) * voxels)
+    voxels = math.prod(description.grid.shape)
+    decoding = AT_ONCE * 4 * max(config["channels"][:2]) * (voxels // config["patch"] ** 3)
+    widths = config.get("refiner", {}).get("channels") or [0]
+    return int(max(decoding, (AT_ONCE + 1) * 4 * widths[0] * (voxels // CELL**3)))
 
 
 def _factor(autoencoder: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,37 +11,46 @@ from torch import Tensor, nn
 
 from ldm.errors import LdmError
 from ldm.networks.layout import WIDTHS, depth_to_space, space_to_depth, tuples
-from ldm.networks.refiner import Refiner
-from ldm.untrusted import MOST_BLOCKS, MOST_CHANNELS, MOST_PATCH, check_whole
+from ldm.networks.refiner import CELL, Refiner
+from ldm.untrusted import MOST_BLOCKS, MOST_CHANNELS, MOST_PATCH, MOST_STEPS, check_whole
 
 
 @dataclass(frozen=True, kw_only=True)
 class RefinerConfig:
-    """What stands before a decoder that paints what a denoiser leaves out (`ldm.networks.refiner`).
+    """What stands after the decoder of a model whose sampling ends early (`ldm.networks.refiner`).
 
     Attributes:
-        channels: width at the latent's own sides, and at half of them; empty: no refiner.
-        num_res_blocks: residual blocks at the half sides, and as many after them.
+        channels: width of each of its levels, the first at half the volume's sides; empty: none.
+        num_res_blocks: residual blocks a level on the way up.
         norm_num_groups: groups of the group normalisation.
+        steps: calls of it a volume.
     """
 
     channels: tuple[int, ...] = ()
     num_res_blocks: int = 2
-    norm_num_groups: int = 16
+    norm_num_groups: int = 8
+    steps: int = 10
 
     def __post_init__(self) -> None:
         check_whole("refiner", 1, MOST_BLOCKS, num_res_blocks=self.num_res_blocks)
+        check_whole("refiner", 1, MOST_STEPS, steps=self.steps)
         widths = {"channels": self.channels, "norm_num_groups": self.norm_num_groups}
         check_whole("refiner", 1, MOST_CHANNELS, **widths)
-        if self.channels and len(self.channels) != 2:
+        if len(self.channels) == 1:
             raise LdmError(
-                f"refiner channels {self.channels}: expected two widths, or none for no refiner"
+                f"refiner channels {self.channels}: expected two levels or more, or none for no "
+                "refiner"
             )
         if any(width % self.norm_num_groups for width in self.channels):
             raise LdmError(
                 f"refiner channels {self.channels}: each must divide by "
                 f"norm_num_groups {self.norm_num_groups}"
             )
+
+    @property
+    def factor(self) -> int:
+        """What every side of the volume must divide by."""
+        return CELL * 2 ** (len(self.channels) - 1) if self.channels else 1
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> RefinerConfig:
@@ -59,7 +69,7 @@ class AutoencoderConfig:
         patch: side of the space-to-depth step before the network; 1 is the paper's network.
         mirrored: whether the network knows volumes whose x axis runs from right to left; they are
             turned on the way in and out, so that outside of it every volume is RAS.
-        refiner: what stands before the decoder, of a model whose sampling ends early.
+        refiner: what stands after the decoder, of a model whose sampling ends early.
     """
 
     channels: tuple[int, ...]
@@ -129,7 +139,12 @@ class Autoencoder(nn.Module):
             with_decoder_nonlocal_attn=False,
         )
         if config.refiner.channels:
-            self.refiner = Refiner(latent_channels=config.latent_channels, **asdict(config.refiner))
+            self.refiner = Refiner(
+                latent_channels=config.latent_channels,
+                channels=config.refiner.channels,
+                num_res_blocks=config.refiner.num_res_blocks,
+                norm_num_groups=config.refiner.norm_num_groups,
+            )
 
     @property
     def last_convolution(self) -> nn.Module:
@@ -144,12 +159,10 @@ class Autoencoder(nn.Module):
         return mean, std
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Volume (B, 1, X, Y, Z); not clipped.
+        """Volume (B, 1, X, Y, Z), before any refiner; not clipped.
 
         The last convolution runs in float32: intensities in bf16 would come in 1/256 steps.
         """
-        if self.config.refiner.channels:
-            latent = self.refiner(latent)
         hidden = self.net.post_quant_conv(latent)
         blocks: Any = self.net.decoder.blocks
         for block in blocks[:-1]:
@@ -157,6 +170,24 @@ class Autoencoder(nn.Module):
         with torch.autocast(hidden.device.type, enabled=False):
             volume = depth_to_space(self.last_convolution(hidden.float()), self.config.patch)
             return self._turned(volume)
+
+    def refine(
+        self,
+        volume: Tensor,
+        latent: Tensor,
+        noise: Tensor,
+        predict: Callable[..., Tensor] | None = None,
+    ) -> Tensor:
+        """The volume that was decoded of `latent` with the refiner's fine structure.
+
+        Args:
+            volume: (B, 1, X, Y, Z).
+            latent: (B, C, X/f, Y/f, Z/f).
+            noise: N(0, 1), of `ldm.networks.refiner.noise_shape`.
+            predict: what stands for the refiner.
+        """
+        steps = self.config.refiner.steps
+        return self.refiner.refine(volume, self._turned(latent), noise, steps, predict)
 
     def _turned(self, volume: Tensor) -> Tensor:
         """Between RAS and the network's own frame."""

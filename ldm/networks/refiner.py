@@ -1,34 +1,49 @@
-"""The refiner: what a denoiser leaves of a latent becomes one as people have.
+"""The refiner: a second, local diffusion model that puts fine structure into a decoded volume.
 
 A file that needs PyTorch alone: an exported bundle takes it along.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+CELL = 2  # voxels a side of a Haar cell
+BANDS = CELL**3  # one of means, seven of differences
+AXES = (2, 3, 4)  # x, y and z of a batch
+_FREQUENCIES, _LARGEST = 32, 1000.0
+
 
 class Refiner(nn.Module):
-    """Latents (B, C, x, y, z) to latents, by what is added to them: a U-Net of two levels.
+    """What a decoded volume lacks, drawn from noise: cascaded diffusion (Ho et al. 2022, JMLR
+    23:47), on the volume's Haar cells and in the neighbourhood of every voxel alone.
 
-    An untrained one changes nothing.
+    A U-Net without attention is told the noisy rest, the blurred volume and the latent that it was
+    decoded from, and says the velocity from rest to noise (Lipman et al. 2023). An untrained one
+    says nothing.
 
     Args:
         latent_channels: of the latent.
-        channels: width at the latent's own sides, and at half of them.
-        num_res_blocks: residual blocks at the half sides, and as many after them.
+        channels: width of each level; the first has half the volume's sides, every later one half
+            of those of the one before. The latent comes in at the second.
+        num_res_blocks: residual blocks a level on the way up; one on the way down.
         norm_num_groups: of the group normalisation.
 
     Attributes:
-        mean, std: per channel, kept with the weights; it works on (z - mean) / std.
+        rest_std, blurred_std: (8,) deviations of the cells' bands, by which it sees all alike.
+        latent_mean, latent_std: (C,) of the latent. All are kept with the weights.
     """
 
-    mean: Tensor
-    std: Tensor
+    rest_std: Tensor
+    blurred_std: Tensor
+    latent_mean: Tensor
+    latent_std: Tensor
 
     def __init__(
         self,
@@ -39,48 +54,151 @@ class Refiner(nn.Module):
         norm_num_groups: int,
     ) -> None:
         super().__init__()
-        wide, deep = channels
+        first, *deeper = channels
+        told = 2 * first
 
-        def blocks(width: int, count: int) -> nn.Sequential:
-            return nn.Sequential(*(Block(width, norm_num_groups) for _ in range(count)))
+        def blocks(width: int, count: int) -> nn.ModuleList:
+            return nn.ModuleList(Block(width, told, norm_num_groups) for _ in range(count))
 
-        self.first = nn.Conv3d(latent_channels, wide, kernel_size=3, padding=1)
-        self.before = blocks(wide, 1)
-        self.down = nn.Conv3d(wide, deep, kernel_size=2, stride=2)
-        self.middle = blocks(deep, num_res_blocks)
-        self.up = nn.ConvTranspose3d(deep, wide, kernel_size=2, stride=2)
-        self.after = blocks(wide, num_res_blocks)
-        self.last = _nothing(nn.Conv3d(wide, latent_channels, kernel_size=3, padding=1))
-        self.register_buffer("mean", torch.zeros(1, latent_channels, 1, 1, 1))
-        self.register_buffer("std", torch.ones(1, latent_channels, 1, 1, 1))
+        pairs = list(pairwise(channels))
+        self.time = nn.Sequential(
+            nn.Linear(2 * _FREQUENCIES, told), nn.SiLU(), nn.Linear(told, told), nn.SiLU()
+        )
+        self.first = nn.Conv3d(2 * BANDS, first, kernel_size=3, padding=1)
+        self.latent = nn.Conv3d(latent_channels, deeper[0], kernel_size=1)
+        self.down_blocks = nn.ModuleList(blocks(width, 1) for width in channels)
+        self.downs = nn.ModuleList(nn.Conv3d(a, b, kernel_size=2, stride=2) for a, b in pairs)
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose3d(b, a, kernel_size=2, stride=2) for a, b in pairs
+        )
+        self.up_blocks = nn.ModuleList(blocks(width, num_res_blocks) for width in channels[:-1])
+        self.norm = nn.GroupNorm(norm_num_groups, first)
+        self.last = _nothing(nn.Conv3d(first, BANDS, kernel_size=3, padding=1))
+        for name, size in (("rest_std", BANDS), ("blurred_std", BANDS)):
+            self.register_buffer(name, torch.ones(1, size, 1, 1, 1))
+        self.register_buffer("latent_mean", torch.zeros(1, latent_channels, 1, 1, 1))
+        self.register_buffer("latent_std", torch.ones(1, latent_channels, 1, 1, 1))
 
-    def standardise(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Work on (z - mean) / std from now on, per channel."""
-        for kept, values in ((self.mean, mean), (self.std, std)):
-            kept.copy_(torch.tensor(list(values)).view(1, -1, 1, 1, 1))
+    def standardise(self, **values: Sequence[float]) -> None:
+        """Work in these units from now on: some of the attributes, per channel."""
+        for name, found in values.items():
+            getattr(self, name).copy_(torch.tensor(list(found)).view(1, -1, 1, 1, 1))
 
-    def forward(self, latent: Tensor) -> Tensor:
-        found = self.before(self.first((latent - self.mean) / self.std))
-        found = self.after(found + self.up(self.middle(self.down(found))))
-        added: Tensor = self.last(found)
-        return latent + added.to(latent.dtype) * self.std
+    def forward(self, noisy: Tensor, time: Tensor, blurred: Tensor, latent: Tensor) -> Tensor:
+        """The velocity, (B, 8, x, y, z).
+
+        Args:
+            noisy: (B, 8, x, y, z), the rest in its own deviations and noise.
+            time: (B,), from 0, the rest, to 1, noise.
+            blurred: (B, 8, x, y, z), cells of the decoded volume in their own deviations.
+            latent: (B, C, ...), standardised.
+        """
+        told = self.time(_waves(time))
+        inputs = torch.cat([noisy, blurred], dim=1)
+        found = self.first(inputs.contiguous(memory_format=torch.channels_last_3d))
+        kept: list[Tensor] = []
+        down_blocks: Any = self.down_blocks
+        up_blocks: Any = self.up_blocks
+        for level, blocks in enumerate(down_blocks):
+            for block in blocks:
+                found = block(found, told)
+            if level == len(self.downs):
+                break
+            kept.append(found)
+            found = self.downs[level](found)
+            if level == 0:
+                found = found + self.latent(_as_wide(latent, found))
+        for level in reversed(range(len(self.ups))):
+            found = kept[level] + self.ups[level](found)
+            for block in up_blocks[level]:
+                found = block(found, told)
+        velocity: Tensor = self.last(functional.silu(self.norm(found)))
+        return velocity
+
+    def refine(
+        self,
+        blurred: Tensor,
+        latent: Tensor,
+        noise: Tensor,
+        steps: int,
+        predict: Callable[..., Tensor] | None = None,
+    ) -> Tensor:
+        """A volume with fine structure, (B, 1, X, Y, Z) float32, not clipped.
+
+        Euler's steps from noise at time 1 to the rest at 0.
+
+        Args:
+            blurred: (B, 1, X, Y, Z), as decoded.
+            latent: (B, C, x, y, z) that it was decoded from, in the autoencoder's scale.
+            noise: N(0, 1) of `noise_shape`.
+            steps: calls of the network.
+            predict: this network, or what stands for it.
+        """
+        predict = predict or self
+        volume = blurred.float()
+        cells = to_cells(volume) / self.blurred_std
+        latent = (latent.float() - self.latent_mean) / self.latent_std
+        rest, times = noise.float(), [1 - step / steps for step in range(steps + 1)]
+        for now, then in pairwise(times):
+            time = torch.full((len(rest),), now, device=rest.device)
+            rest = rest + (then - now) * predict(rest, time, cells, latent).float()
+        return volume + from_cells(rest * self.rest_std)
 
 
 class Block(nn.Module):
-    """Two convolutions, each after group norm and SiLU, and what came in (He et al. 2016)."""
+    """Two convolutions, each after group norm and SiLU, and what came in; the second is told the
+    time by scale and shift (Dhariwal & Nichol 2021)."""
 
-    def __init__(self, width: int, norm_num_groups: int) -> None:
+    def __init__(self, width: int, told: int, norm_num_groups: int) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.GroupNorm(norm_num_groups, width) for _ in range(2))
+        self.told = nn.Linear(told, 2 * width)
         convolutions = (nn.Conv3d(width, width, kernel_size=3, padding=1) for _ in range(2))
         self.convolutions = nn.ModuleList(convolutions)
         _nothing(self.convolutions[-1])
 
-    def forward(self, values: Tensor) -> Tensor:
-        found = values
-        for norm, convolution in zip(self.norms, self.convolutions, strict=True):
-            found = convolution(functional.silu(norm(found)))
-        return values + found
+    def forward(self, values: Tensor, told: Tensor) -> Tensor:
+        scale, shift = self.told(told)[:, :, None, None, None].chunk(2, dim=1)
+        found = self.convolutions[0](functional.silu(self.norms[0](values)))
+        found = self.norms[1](found) * (1 + scale) + shift
+        return values + self.convolutions[1](functional.silu(found))
+
+
+def noise_shape(volume: Sequence[int]) -> tuple[int, ...]:
+    """(8, x, y, z) of the noise for a volume of sides (X, Y, Z)."""
+    return (BANDS, *(side // CELL for side in volume))
+
+
+def to_cells(volume: Tensor) -> Tensor:
+    """Haar cells (B, 8, X/2, Y/2, Z/2) of a volume (B, 1, X, Y, Z), orthonormal, means first: sums
+    and differences along the three axes (Haar 1910)."""
+    for axis in reversed(AXES):
+        even, odd = volume.unflatten(axis, (-1, CELL)).unbind(axis + 1)
+        volume = torch.cat([even + odd, even - odd], dim=1) / math.sqrt(2)
+    return volume
+
+
+def from_cells(cells: Tensor) -> Tensor:
+    """The inverse of `to_cells`."""
+    for axis in AXES:
+        sums, differences = cells.chunk(2, dim=1)
+        pair = [(sums + differences) / math.sqrt(2), (sums - differences) / math.sqrt(2)]
+        cells = torch.stack(pair, dim=axis + 1).flatten(axis, axis + 1)
+    return cells
+
+
+def _waves(time: Tensor) -> Tensor:
+    """(B, 64) sines and cosines of times (B,)."""
+    frequencies = torch.linspace(0, math.log(_LARGEST), _FREQUENCIES, device=time.device).exp()
+    angles = time[:, None] * frequencies * (math.pi / 2)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def _as_wide(latent: Tensor, like: Tensor) -> Tensor:
+    """The latent with the sides of `like`."""
+    if latent.shape[2:] == like.shape[2:]:
+        return latent
+    return functional.interpolate(latent, size=like.shape[2:], mode="nearest")
 
 
 def _nothing(layer: nn.Module) -> nn.Module:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool3d
 
 from ldm.errors import LdmError
 
@@ -20,20 +18,15 @@ class PatchCriticConfig:
     Attributes:
         channels: width of the first convolution; every later one doubles it.
         layers: convolutions after the first; all but the last halve the sides.
-        fine: by how much a second input channel amplifies what a mean over 3 x 3 x 3 voxels takes
-            away, so that the critic sees fine structure from its first step on; 0: no such channel.
     """
 
     channels: int
     layers: int
-    fine: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("channels", "layers"):
             if getattr(self, name) < 1:
                 raise LdmError(f"critic {name} {getattr(self, name)}: expected at least 1")
-        if not self.fine >= 0:
-            raise LdmError(f"critic fine {self.fine}: expected 0 or more")
 
     @property
     def smallest_side(self) -> int:
@@ -41,8 +34,7 @@ class PatchCriticConfig:
         return 3 * 2**self.layers
 
     def to_json(self) -> dict[str, Any]:
-        """The fields; `fine` only where there is such a channel."""
-        return {k: v for k, v in asdict(self).items() if v or k != "fine"}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> PatchCriticConfig:
@@ -64,7 +56,7 @@ class PatchCritic(nn.Module):
         self.config = config
         self.net = PatchDiscriminator(
             spatial_dims=3,
-            in_channels=2 if config.fine else 1,
+            in_channels=1,
             out_channels=1,
             channels=config.channels,
             num_layers_d=config.layers,
@@ -72,15 +64,8 @@ class PatchCritic(nn.Module):
         )
 
     def forward(self, volume: Tensor) -> Tensor:
-        return self.judge(volume)[0]
-
-    def judge(self, volume: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The judgement, and the features of every layer before it, (B, C, x, y, z) each."""
-        if self.config.fine:
-            rest = volume - avg_pool3d(volume, kernel_size=3, stride=1, padding=1)
-            volume = torch.cat([volume, self.config.fine * rest], dim=1)
-        *features, judged = self.net(volume)
-        return judged.float(), features
+        judged: Tensor = self.net(volume)[-1]
+        return judged.float()
 
 
 def generator_loss(judged: Tensor) -> Tensor:
@@ -127,9 +112,3 @@ class CriticWatch:
             "learning rate or the term's weight, or let it begin later and rise over more steps "
             "(adversarial_from, adversarial_warmup)"
         )
-
-
-def matching_loss(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Mean absolute difference of a critic's features, over its layers (Wang et al. 2018 eq. 4)."""
-    pairs = zip(found, wanted, strict=True)
-    return torch.stack([(x.float() - y.float()).abs().mean() for x, y in pairs]).mean()

@@ -10,7 +10,6 @@ from ldm.errors import LdmError
 
 # Fields that earlier runs did not know, and what those had.
 _LATER = {
-    "matching_weight": 0.0,
     "loss_weighting": NO_WEIGHTING,
     "timesteps": UNIFORM,
     "adversarial_warmup": 0,
@@ -37,8 +36,6 @@ class TrainingConfig:
         adversarial_from: step from which the critic plays.
         adversarial_warmup: steps from there over which the weight of the autoencoder's
             patch-adversarial term rises linearly from 0.
-        matching_weight: weight of the distance in the critic's features, of the decoder alone; 0
-            leaves it out.
         condition_dropout: share of training samples whose covariates are dropped, so that the
             model learns to sample without them too.
         loss_weighting: of the diffusion model's loss over noise levels: "none", or "min-snr" (Hang
@@ -68,7 +65,6 @@ class TrainingConfig:
     adversarial_weight: float = 0.0
     adversarial_from: int = 0
     adversarial_warmup: int = 0
-    matching_weight: float = 0.0
     condition_dropout: float = 0.0
     loss_weighting: str = NO_WEIGHTING
     timesteps: str = UNIFORM
@@ -90,7 +86,7 @@ class TrainingConfig:
         for name in ("learning_rate", "critic_learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise LdmError(f"{name} {getattr(self, name)}: expected a positive number")
-        for name in ("kl_weight", "perceptual_weight", "adversarial_weight", "matching_weight"):
+        for name in ("kl_weight", "perceptual_weight", "adversarial_weight"):
             if not getattr(self, name) >= 0:
                 raise LdmError(f"{name} {getattr(self, name)}: expected 0 or more")
         for name in ("beta1", "ema_decay", "condition_dropout"):

@@ -1,27 +1,25 @@
-"""Training the decoder of a finished model on the images its denoiser leaves: samples, loss,
+"""Training the refiner of a finished model on the images its denoiser leaves: samples, loss,
 validation."""
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool3d
+from torch.nn.functional import max_pool3d
 
 from ldm import noise
 from ldm.diffusion.samplers import image_of, target
 from ldm.diffusion.schedule import Schedule
 from ldm.networks import Autoencoder, Denoiser, RefinerConfig
-from ldm.networks.layout import Placed, space_to_depth
-from ldm.training import adversarial
-from ldm.training.adversarial import PatchCritic
+from ldm.networks.layout import Placed
+from ldm.networks.refiner import BANDS, Refiner, noise_shape, to_cells
 from ldm.training.autoencoder import KURTOSIS, POWER, augment, fidelity, texture
 from ldm.training.config import TrainingConfig
 from ldm.volumes.conversion import read_volume
@@ -30,56 +28,28 @@ from ldm.volumes.spectrum import Spectrum, spectrum
 # A training volume's noise level is drawn from this much below the time step of truncation to as
 # much above it, as a share of it: what a sampler arrives with is not exactly of one level.
 SPREAD = 0.2
-# Weight of `lattice_loss`, without which a critic lets a checkerboard through for a long time.
-LATTICE = 2.0
+# Times of the refiner's own noise are logit-normal (Esser et al. 2024), a little towards noise.
+TIME_MEAN, TIME_STD = 0.2, 1.0
+BRAIN = 0.15  # intensity from which a cell is brain; so are its neighbours
+OUTSIDE = 0.1  # weight of the loss there
+FITTED_VOLUMES = 32  # from which the deviations of the bands are taken
 DRAWN_POWER, DRAWN_KURTOSIS = (tuple(f"drawn_{n}" for n in names) for names in (POWER, KURTOSIS))
-FIGURES = ("l1", "psnr", "ssim", *POWER, *KURTOSIS, *DRAWN_POWER, *DRAWN_KURTOSIS)
+FIGURES = ("loss", "l1", "psnr", "ssim", *POWER, *KURTOSIS, *DRAWN_POWER, *DRAWN_KURTOSIS)
+# Times at which held-out people's loss is taken.
+VALIDATION_TIMES = (0.2, 0.4, 0.6, 0.8)
 
 
-def with_refiner(
-    autoencoder: Autoencoder,
-    refiner: RefinerConfig,
-    latent_mean: Sequence[float],
-    latent_std: Sequence[float],
-) -> Autoencoder:
-    """The autoencoder with an untrained refiner before its decoder; as it is, if it has one.
+class Blurred(NamedTuple):
+    """What a model has before its refiner: the decoded volume (B, 1, X, Y, Z), and its latent
+    (B, C, x, y, z) in the autoencoder's scale."""
 
-    Args:
-        refiner: without channels, none is put there.
-        latent_mean, latent_std: (C,) of the latent.
-    """
-    if autoencoder.config.refiner.channels or not refiner.channels:
-        return autoencoder
-    whole = Autoencoder(replace(autoencoder.config, refiner=refiner))
-    whole.load_state_dict({**whole.state_dict(), **autoencoder.state_dict()})
-    whole.refiner.standardise(latent_mean, latent_std)
-    return whole
-
-
-class Decoder(nn.Module):
-    """The decoder of an autoencoder, with its refiner if any: latents (B, C, x, y, z) to volumes
-    (B, 1, X, Y, Z)."""
-
-    def __init__(self, autoencoder: Autoencoder) -> None:
-        super().__init__()
-        self.autoencoder = copy.deepcopy(autoencoder).requires_grad_(True)
-        for name in ("encoder", "quant_conv_mu", "quant_conv_log_sigma"):
-            setattr(self.autoencoder.net, name, nn.Identity())
-
-    def forward(self, latent: Tensor) -> Tensor:
-        """Not clipped."""
-        return self.autoencoder.decode(latent)
-
-    def put(self, autoencoder: Autoencoder) -> Autoencoder:
-        """`autoencoder` with this decoder in its place."""
-        mine = self.autoencoder.state_dict()
-        autoencoder.load_state_dict({**autoencoder.state_dict(), **mine})
-        return autoencoder
+    volume: Tensor
+    latent: Tensor
 
 
 class Denoised:
-    """What a frozen model's encoder and denoiser make of a volume: the image that the denoiser
-    sees in its noisy latent.
+    """What a frozen model's autoencoder and denoiser make of a volume: the image that the denoiser
+    sees in its noisy latent, decoded.
 
     Args:
         schedule: truncated at the time step around which the noise lies.
@@ -96,10 +66,20 @@ class Denoised:
     ) -> None:
         self.schedule = schedule
         self._config = autoencoder.config
-        self._encoder, self._denoiser = Placed(autoencoder), Placed(denoiser)
+        self._autoencoder, self._denoiser = Placed(autoencoder), Placed(denoiser)
         self._mean, self._std = (
             torch.tensor(v).view(1, -1, 1, 1, 1) for v in (latent_mean, latent_std)
         )
+
+    @torch.no_grad()
+    def blurred(self, samples: dict[str, Tensor]) -> Blurred:
+        """Of `volume`, `noise`, `time`, `conditions` and `guidance` (B,)."""
+        return self.decoded(self(samples))
+
+    @torch.no_grad()
+    def decoded(self, latent: Tensor) -> Blurred:
+        """Of latents in the autoencoder's scale."""
+        return Blurred(self._autoencoder.on(latent).decode(latent).float(), latent)
 
     def latent_shape(self, volume: tuple[int, ...]) -> tuple[int, ...]:
         """(C, x, y, z) of a volume's (X, Y, Z)."""
@@ -118,7 +98,7 @@ class Denoised:
         and `guidance` (B,)."""
         volume = samples["volume"]
         mean, std = self._mean.to(volume.device), self._std.to(volume.device)
-        latent = (self._encoder.on(volume).encode(volume)[0].float() - mean) / std
+        latent = (self._autoencoder.on(volume).encode(volume)[0].float() - mean) / std
         noisy, _ = target(latent, samples["noise"], samples["time"], self.schedule)
         denoiser, given = self._denoiser.on(volume), (samples["time"], samples["conditions"])
         found = denoiser(noisy, *given).float()
@@ -131,18 +111,17 @@ class Denoised:
 
 
 class DecoderTask:
-    """Paint what the denoiser leaves out: truncated diffusion (Zheng et al. 2023) with the decoder
-    as its generator.
+    """Put in what the decoded image of the denoiser lacks: cascaded diffusion (Ho et al. 2022),
+    conditioned on images that sampling ends on, as it ends early (truncated diffusion, Zheng et al.
+    2023).
 
-    Of a training volume the decoder gets the denoiser's image at a noise level around that of
-    truncation, and should give the volume back: L1, `lattice_loss`, and distance in the critic's
-    features (Wang et al. 2018 eq. 4). Of latents that the model drew itself there is no volume, and
-    only `lattice_excess`: with both kinds it should pass for real (Mao et al. 2017 eq. 9).
+    The refiner is told a person's volume without its fine structure, decoded of the denoiser's
+    image at a noise level around that of truncation, and learns the velocity from the rest to noise
+    (flow matching, Lipman et al. 2023 eq. 23).
 
     Args:
         paths: prepared volumes, `.npy`.
         conditions: (N, K), what the denoiser is told of each.
-        drawn: `.npy` (C, x, y, z), latents that the model drew, in the autoencoder's scale.
         guidance: the model's own; a sample's lies between it and 1.
     """
 
@@ -150,98 +129,117 @@ class DecoderTask:
         self,
         paths: Sequence[Path],
         conditions: np.ndarray,
-        drawn: Sequence[Path],
         denoised: Denoised,
         config: TrainingConfig,
-        critic: PatchCritic,
         guidance: float = 1.0,
     ) -> None:
-        self.paths, self.drawn = list(paths), list(drawn)
+        self.paths = list(paths)
         self.count = len(self.paths)
         self.conditions = np.asarray(conditions, dtype=np.float32)
-        self.denoised, self.config, self.critic = denoised, config, critic
-        self.guidance = guidance
-
-    def plays(self, step: int) -> bool:
-        """Whether the critic takes part in this step (from 0)."""
-        return step >= self.config.adversarial_from
+        self.denoised, self.config, self.guidance = denoised, config, guidance
 
     def load(self, indices: np.ndarray, step: int, positions: range) -> dict[str, Tensor]:
-        """`volume` (B, 1, X, Y, Z), flipped and shifted at random, `noise` and `drawn` of latent
-        shape, `time`, `guidance`, `step` (B,), `conditions` (B, K)."""
+        """`volume` (B, 1, X, Y, Z), flipped and shifted at random, `noise` of latent shape, `time`,
+        `guidance` (B,), `conditions` (B, K), and the refiner's `rest_noise` (B, 8, x, y, z) and
+        `rest_time` (B,)."""
         rows = []
         for index, position in zip(indices, positions, strict=True):
             rng = noise.generator(noise.AUGMENT, self.config.seed, step, position)
             volume = augment(read_volume(self.paths[index]), rng)
-            drawn = np.load(self.drawn[int(rng.integers(len(self.drawn)))])
-            row = noisy_row(
-                volume, self.conditions[index], self.denoised.schedule, drawn.shape, rng
-            )
-            guidance = np.array(1 + (self.guidance - 1) * rng.random(), dtype=np.float32)
-            rows.append({**row, "drawn": drawn, "guidance": guidance, "step": np.array(step)})
+            shape = self.denoised.latent_shape(volume.shape)
+            row = noisy_row(volume, self.conditions[index], self.denoised.schedule, shape, rng)
+            row["guidance"] = np.array(1 + (self.guidance - 1) * rng.random(), dtype=np.float32)
+            time = 1 / (1 + math.exp(-(TIME_MEAN + TIME_STD * rng.standard_normal())))
+            row["rest_time"] = np.array(time, dtype=np.float32)
+            row["rest_noise"] = rng.standard_normal(noise_shape(volume.shape), np.float32)
+            rows.append(row)
         return collated(rows)
 
     def loss(
         self, model: nn.Module, samples: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum of the terms, and each of them unweighted; leaves `decoded`,
-        volumes of people and of drawn latents, for the critic."""
-        volume = samples["volume"]
-        latents = torch.cat([self.denoised(samples), samples["drawn"]])
-        decoded = model(latents).float()
-        found = decoded[: len(volume)]
-        parts = {
-            "l1": (found - volume).abs().mean(),
-            "lattice": lattice_loss(found, volume),
-        }
-        parts["drawn lattice"] = lattice_excess(decoded[len(volume) :], volume)
-        loss = parts["l1"] + LATTICE * (parts["lattice"] + parts["drawn lattice"])
-        if self.plays(int(samples["step"][0])):
-            judged, features = self.critic.judge(decoded)
-            parts["adversarial"] = adversarial.generator_loss(judged)
-            loss = loss + self.config.adversarial_weight * parts["adversarial"]
-            if self.config.matching_weight:
-                with torch.no_grad():
-                    _, wanted = self.critic.judge(volume)
-                ours = [feature[: len(volume)] for feature in features]
-                parts["matching"] = adversarial.matching_loss(ours, wanted)
-                loss = loss + self.config.matching_weight * parts["matching"]
-            samples["decoded"] = decoded.detach()
-        return loss, parts
-
-    def critic_loss(
-        self, critic: nn.Module, samples: dict[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The critic's loss: the volumes against what was decoded of people and of draws."""
-        return adversarial.critic_loss(critic, samples["volume"], samples["decoded"])
+        """The squared error of the velocity, less outside of the brain."""
+        refiner: Any = getattr(model, "module", model)
+        given = self.denoised.blurred(samples)
+        found = velocity_loss(
+            model, refiner, samples["volume"], given, samples["rest_time"], samples["rest_noise"]
+        )
+        return found, {"velocity": found}
 
 
-def lattice_loss(found: Tensor, wanted: Tensor) -> Tensor:
-    """Mean absolute difference of local means, over cells of 8 voxels a side, of each of the eight
-    lattices of every other voxel; of two (B, 1, X, Y, Z).
+def velocity_loss(
+    predict: nn.Module,
+    refiner: Refiner,
+    volume: Tensor,
+    blurred: Blurred,
+    time: Tensor,
+    drawn: Tensor,
+) -> Tensor:
+    """Mean squared error of u = noise - rest at rest + time u, `OUTSIDE` of the brain at a tenth.
 
-    A decoder that ends in a depth-to-space step, or in strided convolutions, learns a period of
-    two voxels (Odena et al. 2016) that hides in the error of single voxels and not in such means.
+    Args:
+        predict: the refiner, or what wraps it.
+        volume: (B, 1, X, Y, Z) as it is.
+        time: (B,). drawn: N(0, 1), (B, 8, x, y, z).
     """
-    return (_lattice_means(found) - _lattice_means(wanted)).abs().mean()
+    cells = to_cells(blurred.volume)
+    rest = to_cells(volume - blurred.volume) / refiner.rest_std
+    latent = (blurred.latent - refiner.latent_mean) / refiner.latent_std
+    velocity = drawn - rest
+    noisy = rest + time.view(-1, 1, 1, 1, 1) * velocity
+    found = predict(noisy, time, cells / refiner.blurred_std, latent).float()
+    weight = OUTSIDE + (1 - OUTSIDE) * brain(cells)
+    return ((found - velocity).pow(2) * weight).sum() / (BANDS * weight.sum())
 
 
-def lattice_excess(drawn: Tensor, people: Tensor) -> Tensor:
-    """By how much the eight lattices' means differ among each other in drawn volumes more than in
-    people's, as root mean squares; 0 where they differ less. Of (B, 1, X, Y, Z) each.
-
-    For a drawn volume there is none to compare with; that people's lattices hardly differ is known.
-    """
-    spreads = []
-    for volumes in (drawn, people):
-        means = _lattice_means(volumes)
-        spreads.append((means - means.mean(dim=1, keepdim=True)).pow(2).mean().add(1e-12).sqrt())
-    return (spreads[0] - spreads[1]).relu()
+def brain(cells: Tensor) -> Tensor:
+    """(B, 1, x, y, z): 1 in the brain of Haar cells (B, 8, x, y, z) and beside it, else 0."""
+    return max_pool3d((cells[:, :1] > BRAIN * BANDS**0.5).float(), 3, stride=1, padding=1)
 
 
-def _lattice_means(volume: Tensor) -> Tensor:
-    """(B, 8, X/8, Y/8, Z/8) of (B, 1, X, Y, Z)."""
-    return avg_pool3d(space_to_depth(volume, 2), 4)
+def new_refiner(
+    config: RefinerConfig,
+    autoencoder: Autoencoder,
+    latent_mean: Sequence[float],
+    latent_std: Sequence[float],
+) -> Refiner:
+    """An untrained one for the latents of an autoencoder."""
+    refiner = Refiner(
+        latent_channels=autoencoder.config.latent_channels,
+        channels=config.channels,
+        num_res_blocks=config.num_res_blocks,
+        norm_num_groups=config.norm_num_groups,
+    )
+    refiner.standardise(latent_mean=latent_mean, latent_std=latent_std)
+    return refiner
+
+
+@torch.no_grad()
+def fit_bands(
+    refiner: Refiner, paths: Sequence[Path], conditions: np.ndarray, denoised: Denoised
+) -> None:
+    """Take the deviations of the cells' bands, in the brain, from some of the volumes."""
+    sums, count = torch.zeros(2, BANDS), 0.0
+    for key in range(0, len(paths), max(1, len(paths) // FITTED_VOLUMES)):
+        samples = fixed_samples(read_volume(paths[key]), conditions[key], denoised, key)
+        blurred = denoised.blurred(samples)
+        cells = to_cells(blurred.volume)
+        inside = brain(cells)
+        for place, one in enumerate((to_cells(samples["volume"] - blurred.volume), cells)):
+            sums[place] += (one.pow(2) * inside).sum(dim=(0, 2, 3, 4))
+        count += float(inside.sum())
+    rest, decoded = (sums / max(count, 1.0)).sqrt().clamp(min=1e-6).tolist()
+    refiner.standardise(rest_std=rest, blurred_std=decoded)
+
+
+def with_refiner(
+    autoencoder: Autoencoder, config: RefinerConfig, weights: dict[str, Tensor]
+) -> Autoencoder:
+    """The autoencoder with a trained refiner, in place of its own if it has one."""
+    whole = Autoencoder(replace(autoencoder.config, refiner=config))
+    kept = {k: v for k, v in autoencoder.state_dict().items() if not k.startswith("refiner.")}
+    whole.load_state_dict({**kept, **{f"refiner.{name}": v for name, v in weights.items()}})
+    return whole
 
 
 def noisy_row(
@@ -267,30 +265,32 @@ def collated(rows: Sequence[dict[str, np.ndarray]]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
 
 
-@torch.inference_mode()
-def given_back(
-    decoder: nn.Module,
-    denoised: Denoised,
-    volume: np.ndarray,
-    conditions: np.ndarray,
-    key: int,
-    device: torch.device,
-) -> tuple[Tensor, Tensor]:
-    """A person's volume (X, Y, Z) as the decoder gives it back, in [0, 1], and as it is, both
-    (1, 1, X, Y, Z); `key` is of the noise."""
+def fixed_samples(
+    volume: np.ndarray, conditions: np.ndarray, denoised: Denoised, key: int
+) -> dict[str, Tensor]:
+    """What `Denoised.blurred` takes of a volume (X, Y, Z); `key` is of the noise."""
     rng = noise.generator(noise.AUGMENT, 1 << 32, key)
     shape = denoised.latent_shape(volume.shape)
     row = noisy_row(volume, conditions, denoised.schedule, shape, rng)
-    samples = collated([{**row, "guidance": np.ones((), dtype=np.float32)}])
-    samples = {name: tensor.to(device) for name, tensor in samples.items()}
-    return decoder(denoised(samples)).float().clamp(0, 1), samples["volume"]
+    return collated([{**row, "guidance": np.ones((), dtype=np.float32)}])
+
+
+@torch.inference_mode()
+def refined(refiner: Refiner, blurred: Blurred, steps: int, key: int) -> Tensor:
+    """A volume (1, 1, X, Y, Z) in [0, 1]; `key` is of the noise."""
+    shape = noise_shape(tuple(blurred.volume.shape[2:]))
+    drawn = torch.from_numpy(noise.normal(shape, noise.REFINE, 1 << 32, key))[None]
+    drawn = drawn.to(blurred.volume.device)
+    return refiner.refine(blurred.volume, blurred.latent, drawn, steps).clamp(0, 1)
 
 
 class DecoderValidation:
-    """How the decoder does on people it never saw and on latents that the model drew.
+    """How the refiner does on people it never saw and on latents that the model drew.
 
     Args:
-        paths, conditions, drawn, denoised: as of `DecoderTask`, of held-out people and other draws.
+        paths, conditions, denoised: as of `DecoderTask`, of held-out people.
+        drawn: `.npy` (C, x, y, z), latents that the model drew, in the autoencoder's scale.
+        steps: of the refiner.
     """
 
     def __init__(
@@ -299,48 +299,74 @@ class DecoderValidation:
         conditions: np.ndarray,
         drawn: Sequence[Path],
         denoised: Denoised,
+        steps: int,
     ) -> None:
         self.volumes = [read_volume(path) for path in paths]
         self.conditions = np.asarray(conditions, dtype=np.float32)
-        self.drawn, self.denoised = list(drawn), denoised
+        self.drawn, self.denoised, self.steps = list(drawn), denoised, steps
         spectra = [spectrum(volume) for volume in self.volumes]
         self._power = np.exp(np.mean([np.log(one.power) for one in spectra], axis=0))
         self._kurtosis = np.mean([one.kurtosis for one in spectra], axis=0)
 
     @torch.inference_mode()
     def __call__(
-        self, decoder: nn.Module, rank: int, world: int, device: torch.device
+        self, refiner: nn.Module, rank: int, world: int, device: torch.device
     ) -> dict[str, float]:
-        """Sums over this worker's share, and their `count`: figures of `ldm.training.autoencoder`
-        of people's volumes given back, and of drawn ones `drawn_power_...`, over people's mean, and
-        `drawn_kurtosis_...`, less people's mean."""
+        """Sums over this worker's share, and their `count`: the loss at fixed noise; figures of
+        `ldm.training.autoencoder` of people's volumes given back; and of drawn ones
+        `drawn_power_...`, over people's mean, and `drawn_kurtosis_...`, less people's mean."""
+        assert isinstance(refiner, Refiner)
         sums = dict.fromkeys((*FIGURES, "count"), 0.0)
         count = min(len(self.volumes), len(self.drawn))
         for place in range(rank, count, world):
-            found, volume = self.given_back(decoder, place, device)
-            drawn = self.decoded(decoder, place, device)
-            figures = fidelity(found, volume) | texture(found, volume) | self._of_drawn(drawn)
+            volume, blurred = self.blurred(place, device)
+            found = refined(refiner, blurred, self.steps, place)
+            figures = {"loss": self._loss(refiner, volume, blurred, place)}
+            figures |= fidelity(found, volume) | texture(found, volume)
+            figures |= self._of_drawn(self.finished(refiner, place, device))
             for name in FIGURES:
                 sums[name] += figures[name]
             sums["count"] += 1
         return sums
 
+    def blurred(self, place: int, device: torch.device) -> tuple[Tensor, Blurred]:
+        """A held-out person, (1, 1, X, Y, Z), and what the refiner is told of them."""
+        samples = fixed_samples(self.volumes[place], self.conditions[place], self.denoised, place)
+        samples = {name: tensor.to(device) for name, tensor in samples.items()}
+        return samples["volume"], self.denoised.blurred(samples)
+
     def given_back(
-        self, decoder: nn.Module, place: int, device: torch.device
+        self, refiner: Refiner, place: int, device: torch.device
     ) -> tuple[Tensor, Tensor]:
-        """A held-out person as the decoder gives them back, and as they are, (1, 1, X, Y, Z)."""
-        volume, conditions = self.volumes[place], self.conditions[place]
-        return given_back(decoder, self.denoised, volume, conditions, place, device)
+        """A held-out person with fine structure that the refiner drew, and as they are."""
+        volume, blurred = self.blurred(place, device)
+        return refined(refiner, blurred, self.steps, place), volume
 
     @torch.inference_mode()
-    def decoded(self, decoder: nn.Module, place: int, device: torch.device) -> Tensor:
-        """A drawn latent decoded, (1, 1, X, Y, Z)."""
+    def finished(self, refiner: Refiner, place: int, device: torch.device) -> Tensor:
+        """The volume of a drawn latent, (1, 1, X, Y, Z)."""
         latent = torch.from_numpy(np.load(self.drawn[place]))[None].to(device)
-        decoded: Tensor = decoder(latent).float().clamp(0, 1)
-        return decoded
+        return refined(refiner, self.denoised.decoded(latent), self.steps, place)
+
+    def _loss(self, refiner: Refiner, volume: Tensor, blurred: Blurred, place: int) -> float:
+        """The mean loss over `VALIDATION_TIMES`."""
+        shape = noise_shape(tuple(volume.shape[2:]))
+        drawn = torch.from_numpy(noise.normal(shape, noise.AUGMENT, 1 << 32, place))[None]
+        losses = [
+            velocity_loss(
+                refiner,
+                refiner,
+                volume,
+                blurred,
+                torch.tensor([time], device=volume.device),
+                drawn.to(volume.device),
+            )
+            for time in VALIDATION_TIMES
+        ]
+        return float(torch.stack(losses).mean())
 
     def _of_drawn(self, volume: Tensor) -> dict[str, float]:
-        seen: Spectrum = spectrum(volume[0, 0].cpu().numpy())
+        seen: Spectrum = spectrum(volume[0, 0].float().cpu().numpy())
         power = dict(zip(DRAWN_POWER, (seen.power / self._power).tolist(), strict=True))
         kurtosis = (seen.kurtosis - self._kurtosis).tolist()
         return power | dict(zip(DRAWN_KURTOSIS, kurtosis, strict=True))

@@ -15,7 +15,6 @@ from ldm.loading import describe
 from ldm.models.bundle.source import is_bundle
 from ldm.models.description import CONFIG, LATENT_DIFFUSION, ModelDescription
 from ldm.networks import RefinerConfig
-from ldm.training.adversarial import PatchCriticConfig
 from ldm.training.config import TrainingConfig
 from ldm.training.presets import Preset, on_card, preset
 from ldm.volumes.grid import Grid
@@ -32,14 +31,12 @@ from ray_jobs.work_folder import WorkFolder
 
 MODEL = "model"
 RESULT = f"{MODEL}/{CONFIG}"
-PREVIEW_VOLUMES = 3  # held-out ones given back, and as many drawn
+PREVIEW_VOLUMES = 3  # held-out ones, as they are, without and with fine structure; as many drawn
 VALIDATION_VOLUMES = 8  # held-out ones, and as many drawn: their figures by band take seconds each
 # Where sampling ends by default, as a share of T: signal and noise of about the same size.
 TRUNCATION = 0.25
 CHECKED_VOLUMES = 256  # training ones that the quality check is fitted to, at most
 SHARP, SHARP_BAND = "drawn_power_0.26_0.30", "0.26 to 0.30 cycles a voxel"
-# Fine structure has a hundredth of anatomy's power: five times its amplitude is of its size.
-FINE = 5.0
 
 
 def train_decoder(args: argparse.Namespace) -> int:
@@ -52,16 +49,14 @@ def train_decoder(args: argparse.Namespace) -> int:
     """
     chosen = preset(args.preset)
     config = configure(chosen.train_decoder, args)
-    if not config.adversarial_weight:
+    if not chosen.refiner.channels:
         raise JobError(
-            "--adversarial-weight 0: without a critic the decoder can only blur what the denoiser "
-            "leaves; expected above 0"
+            f"preset {args.preset} has no refiner, which train-decoder trains: give its file "
+            'refiner.channels, such as [64, 128, 160] ("brainpress preset demo" shows one)'
         )
     described = _latent_diffusion(args.model, chosen.grid, args.preset)
     cohort = training_cohort(args.cohort, chosen.grid, args.preset)
     _check_covariates(cohort, described)
-    if args.draws < 1:
-        raise JobError(f"--draws {args.draws}: expected at least 1")
     schedule = Schedule.from_json(described.schedule)
     steps, usual = schedule.steps, schedule.truncation or round(TRUNCATION * schedule.steps)
     truncation = usual if args.truncation is None else args.truncation
@@ -75,8 +70,6 @@ def train_decoder(args: argparse.Namespace) -> int:
         "model": described.fingerprint,
         "sampling": described.sampling.to_json(),
         "truncation": truncation,
-        "draws": args.draws,
-        "critic": _critic(chosen).to_json(),
         "refiner": asdict(chosen.refiner),
         "training": config.identity(),
     }
@@ -88,14 +81,13 @@ def train_decoder(args: argparse.Namespace) -> int:
             return 0
         held_out = min(len(cohort.split("validation")), VALIDATION_VOLUMES)
         model = _absolute(args.model)
-        draws.provide(model, truncation, args.draws + held_out, config.seed, out, group)
+        draws.provide(model, truncation, held_out, config.seed, out, group)
         spec = {
             "cohort": cohort.where,
             "preset": chosen.to_json(),
             "config": config.to_json(),
             "model": model,
             "truncation": truncation,
-            "draws": args.draws,
         }
         fitted = fit(worker, spec, begun, out, group, keeping, lease)
         training = {**on_card(chosen), **_training(args, cohort, config, fitted)}
@@ -143,10 +135,6 @@ def _check_covariates(cohort: PreparedCohort, described: ModelDescription) -> No
         )
 
 
-def _critic(chosen: Preset) -> PatchCriticConfig:
-    return replace(chosen.critic, fine=FINE)
-
-
 def told(cohort: PreparedCohort, described: ModelDescription, split: str) -> np.ndarray:
     """What the denoiser is told of the subjects of a split, (N, K) float32."""
     schema, table = described.schema, cohort.split(split)
@@ -173,21 +161,17 @@ def _write(
     """The model with its new decoder, and what its quality check accepts of that one's volumes."""
     from ldm.loading import load
     from ldm.models.latent_diffusion import Model, save
-    from ldm.training.decoder import Decoder, with_refiner
+    from ldm.training.decoder import with_refiner
 
     model = load(args.model, device="cpu", precision="fp32")
     assert isinstance(model, Model)
-    autoencoder = with_refiner(
-        model.autoencoder, refiner, described.latent_mean, described.latent_std
-    )
-    decoder = Decoder(autoencoder)
-    decoder.load_state_dict(average)
+    autoencoder = with_refiner(model.autoencoder, refiner, average)
     before = described.card.get("training", {})
     commands = [*before.get("commands", []), command_line("train-decoder", args)]
     name = args.name or described.name
     card = {**described.card, "name": name}
     card["training"] = {**before, "commands": commands, "decoder": training}
-    checks = _checks(cohort, described, model, decoder)
+    checks = _checks(cohort, described, model, autoencoder)
     whole = replace(
         described,
         name=name,
@@ -197,15 +181,13 @@ def _write(
         brain_size=checks.brain_size,
         bounds_of=checks.bounds_of,
     )
-    return save(out.path / MODEL, whole, decoder.put(autoencoder), model.denoiser)
+    return save(out.path / MODEL, whole, autoencoder, model.denoiser)
 
 
 def _checks(
-    cohort: PreparedCohort, described: ModelDescription, model: Any, decoder: Any
+    cohort: PreparedCohort, described: ModelDescription, model: Any, autoencoder: Any
 ) -> Checks:
-    import torch
-
-    from ldm.training.decoder import Denoised, given_back
+    from ldm.training.decoder import Denoised, fixed_samples, refined
     from ldm.volumes.conversion import quantise, read_volume
     from ldm.volumes.quality import measure
 
@@ -216,9 +198,8 @@ def _checks(
     figures = []
     for place, path in enumerate(paths):
         volume = read_volume(path)
-        found, _ = given_back(
-            decoder, denoised, volume, conditions[place], place, torch.device("cpu")
-        )
+        blurred = denoised.blurred(fixed_samples(volume, conditions[place], denoised, place))
+        found = refined(autoencoder.refiner, blurred, autoencoder.config.refiner.steps, place)
         figures.append(measure(quantise(found[0, 0].numpy())))
     return fit_checks(figures, subjects, cohort.schema, cohort.suffixes)
 
@@ -231,7 +212,6 @@ def _training(
         "cohort": {k: v for k, v in cohort.source.items() if k != "command"},
         "subjects": len(cohort.split("train")),
         "held_out": len(cohort.split("validation")),
-        "draws": args.draws,
         "steps": fitted.step,
         "config": config.to_json(),
         "history": fitted.history,
@@ -245,14 +225,14 @@ def worker(spec: dict[str, Any]) -> None:
 
     from ldm.loading import load
     from ldm.models.latent_diffusion import Model
-    from ldm.training.adversarial import PatchCritic  # with torch
+    from ldm.networks.refiner import Refiner
     from ldm.training.decoder import (
-        Decoder,
         DecoderTask,
         DecoderValidation,
         Denoised,
+        fit_bands,
+        new_refiner,
         unlikeness,
-        with_refiner,
     )
     from ldm.volumes.previews import mosaic
     from ray_jobs.training.fitting.worker import run_worker
@@ -264,46 +244,38 @@ def worker(spec: dict[str, Any]) -> None:
     described = draws.truncated(model.description, spec["truncation"])
     denoised = Denoised.of(model, Schedule.from_json(described.schedule))
     held_out = validation_volumes(cohort)[:VALIDATION_VOLUMES]
-    drawn = draws.paths(spec["place"].out, spec["draws"] + len(held_out))
+    chosen = Preset.from_json(spec["preset"])
     validation = DecoderValidation(
         held_out,
         told(cohort, described, "validation")[: len(held_out)],
-        drawn[spec["draws"] :],
+        draws.paths(spec["place"].out, len(held_out)),
         denoised,
+        chosen.refiner.steps,
     )
 
     def preview(average: nn.Module, device: torch.device) -> bytes:
+        assert isinstance(average, Refiner)
         pictures, titles = [], []
         for place in range(min(PREVIEW_VOLUMES, len(held_out))):
             found, volume = validation.given_back(average, place, device)
-            drawn_one = validation.decoded(average, place, device)
-            pictures += [one[0, 0].cpu().numpy() for one in (volume, found, drawn_one)]
+            drawn = validation.finished(average, place, device)
+            pictures += [one[0, 0].float().cpu().numpy() for one in (volume, found, drawn)]
             titles += [f"held out {place + 1}", "given back", "drawn"]
         return mosaic(pictures, titles)
 
-    chosen = Preset.from_json(spec["preset"])
+    paths, conditions = cohort.volumes("train"), told(cohort, described, "train")
+    task = DecoderTask(paths, conditions, denoised, config, described.sampling.guidance)
     torch.manual_seed(config.seed)
-    critic = PatchCritic(_critic(chosen))
-    task = DecoderTask(
-        cohort.volumes("train"),
-        told(cohort, described, "train"),
-        drawn[: spec["draws"]],
-        denoised,
-        config,
-        critic,
-        described.sampling.guidance,
+    refiner = new_refiner(
+        chosen.refiner, model.autoencoder, described.latent_mean, described.latent_std
     )
-    autoencoder = with_refiner(
-        model.autoencoder, chosen.refiner, described.latent_mean, described.latent_std
-    )
-    decoder = Decoder(autoencoder)
+    fit_bands(refiner, paths, conditions, denoised)
     run_worker(
-        decoder,
+        refiner,
         config,
         task,
         validation,
         preview,
         spec["place"],
         score=unlikeness,
-        critic=critic,
     )

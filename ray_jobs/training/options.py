@@ -35,13 +35,7 @@ AUTOENCODER = {
     "critic_learning_rate": "the critic's learning rate",
     **_CHECKPOINTING,
 }
-DECODER = {
-    "adversarial_weight": "weight of the patch-adversarial term",
-    "matching_weight": "weight of the distance in the critic's features; 0 leaves it out",
-    "adversarial_from": "step from which the critic plays",
-    "critic_learning_rate": "the critic's learning rate",
-    **_CHECKPOINTING,
-}
+DECODER = dict(_CHECKPOINTING)
 DIFFUSION = {
     "condition_dropout": "share of training samples whose covariates are dropped, for guidance and "
     "for sampling without them",

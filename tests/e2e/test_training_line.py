@@ -87,15 +87,15 @@ def line(head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Line:
 
 @pytest.fixture(scope="module")
 def decoder(line: Line, head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Decoder:
-    """A decoder trained on what the line's model draws."""
-    out = tmp_path_factory.mktemp("painted") / "decoder"
+    """A refiner trained on what the line's model leaves."""
+    out = tmp_path_factory.mktemp("refined") / "decoder"
     words = ["--model", line / "diffusion" / "model", "--cohort", line / "prepared", *PRESET]
-    words += ["--truncation", 300, "--draws", 3, "--cpus-per-worker", 1, "--name", "painted"]
+    words += ["--truncation", 300, "--cpus-per-worker", 1, "--name", "refined"]
     words += ["--out", out]
     return Decoder(out=out, words=words, said=job("train-decoder", *words, extra=on(head)))
 
 
-def test_a_decoder_is_trained_on_what_the_model_draws_and_prints(
+def test_a_refiner_is_trained_on_what_the_model_leaves_and_prints(
     line: Line, decoder: Decoder
 ) -> None:
     assert decoder.said.returncode == 0, decoder.said.stderr
@@ -103,8 +103,10 @@ def test_a_decoder_is_trained_on_what_the_model_draws_and_prints(
     before, model = (ldm.load(run / "model") for run in (line / "diffusion", decoder.out))
     assert (model.schedule.truncation, before.schedule.truncation) == (300, 0)
     row = {"age": 50.0, "sex": "F", "ventricular_volume": 30_000.0, "brain_volume": 1_250_000.0}
-    drawn = [each.generate([row], [(0,)], steps=3) for each in (model, before)]
-    assert not np.array_equal(*drawn)
+    drawn = [each.generate([row], [(0,)], steps=3) for each in (model, model, before)]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+    assert model.autoencoder.config.refiner == tiny().refiner
     told = document(decoder.out / "model" / "model.json")["card"]["training"]
     assert told["decoder"]["history"][-1]["step"] == told["decoder"]["steps"] == 10
     assert told["commands"][-1].startswith("brainpress train-decoder --model model --cohort")
@@ -126,7 +128,7 @@ def test_a_decoder_is_trained_further_where_its_model_stops_sampling(
     line: Line, decoder: Decoder, head: RayHead, tmp_path: Path
 ) -> None:
     further = ["--model", decoder.out / "model", "--cohort", line / "prepared", *PRESET]
-    further += ["--draws", 2, "--steps", 2, "--cpus-per-worker", 1, "--out", tmp_path / "further"]
+    further += ["--steps", 2, "--cpus-per-worker", 1, "--out", tmp_path / "further"]
     done = job("train-decoder", *further, extra=on(head))
     assert done.returncode == 0, done.stderr
     assert ldm.load(tmp_path / "further" / "model").schedule.truncation == 300

@@ -50,7 +50,7 @@ def inference_config(
     """configs/inference.json: `python -m monai.bundle run` draws one volume with it."""
     autoencoder, denoiser = description.autoencoder, description.denoiser
     check_inert(description.to_json(), description.name)
-    refiner = refiner_def(autoencoder)
+    refiner, steps = refiner_def(autoencoder), autoencoder.get("refiner", {}).get("steps")
     loading = {
         "load_autoencoder": _loading("@autoencoder_def", "autoencoder.pt"),
         "load_network": _loading("@network_def", "model.pt"),
@@ -81,7 +81,7 @@ def inference_config(
             "_requires_": [f"@{name}" for name in loading],
             "autoencoder": "@autoencoder_def",
             "denoiser": "@network_def",
-            **({"refiner": "@refiner_def"} if refiner else {}),
+            **({"refiner": "@refiner_def", "refiner_steps": steps} if refiner else {}),
             "covariates": description.schema.to_json()["covariates"],
             "schedule": description.schedule,
             "latent_shape": list(latent_shape),

@@ -27,7 +27,7 @@ class Preset:
         grid: on which volumes are prepared, and which a model prints.
         autoencoder: volumes to latents and back.
         denoiser: the diffusion U-Net on the latents.
-        refiner: what `train-decoder` puts before the decoder; without channels nothing.
+        refiner: what `train-decoder` puts after the decoder; without channels nothing.
         schedule: of the noise, and what the U-Net learns to say.
         latent_scale: what the latent's channels are divided by: "channel", each its own deviation,
             or "one", the paper's single factor, which leaves strong channels strong.
@@ -35,7 +35,7 @@ class Preset:
         standardise_conditions: whether the U-Net sees them with mean 0 and deviation 1.
         perceptual: where the network of the autoencoder's perceptual term comes from, as in
             `--perceptual`; nothing where that term has no weight.
-        critic: of the autoencoder's and the decoder's adversarial term.
+        critic: of the autoencoder's adversarial term.
         features: the network of the perceptual term, where it is trained on the cohort.
         train_autoencoder, train_diffusion, train_decoder, train_features: how each is trained.
     """
@@ -91,8 +91,7 @@ class Preset:
             self.autoencoder.factor * self.denoiser.factor,
             "the autoencoder's factor times the U-Net's",
         )
-        if self.refiner.channels:
-            self._check_divides(2 * self.autoencoder.factor, "twice the autoencoder's factor")
+        self._check_divides(self.refiner.factor, "the refiner's factor")
         self._check_divides(self.features.factor, "the factor of the perceptual term's network")
 
     def _check_divides(self, factor: int, whose: str) -> None:

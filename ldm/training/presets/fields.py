@@ -16,7 +16,6 @@ T = TypeVar("T")
 _CRITIC = {"critic_learning_rate", "adversarial_weight", "adversarial_from"}
 _AUTOENCODER = {"kl_weight", "perceptual_weight", "adversarial_warmup"}
 _DIFFUSION = {"condition_dropout", "loss_weighting", "timesteps"}
-_DECODER = {"matching_weight"}
 # Fields that no file has: they follow from others, from the cohort, or do nothing in that part.
 LEFT_OUT: Mapping[str, frozenset[str]] = {
     "": frozenset({"name"}),
@@ -26,10 +25,10 @@ LEFT_OUT: Mapping[str, frozenset[str]] = {
         {"latent_channels", "conditions", "condition_mean", "condition_std", "null_condition"}
     ),
     "schedule": frozenset({"truncation"}),
-    "train_autoencoder": frozenset(_DIFFUSION | _DECODER),
-    "train_diffusion": frozenset(_CRITIC | _AUTOENCODER | _DECODER),
-    "train_decoder": frozenset(_AUTOENCODER | _DIFFUSION),
-    "train_features": frozenset({"seed"} | _CRITIC | _AUTOENCODER | _DIFFUSION | _DECODER),
+    "train_autoencoder": frozenset(_DIFFUSION),
+    "train_diffusion": frozenset(_CRITIC | _AUTOENCODER),
+    "train_decoder": frozenset(_CRITIC | _AUTOENCODER | _DIFFUSION),
+    "train_features": frozenset({"seed"} | _CRITIC | _AUTOENCODER | _DIFFUSION),
 }
 # Of the paper; a cohort that has others brings its own number.
 _CONDITIONS = 4

@@ -53,14 +53,9 @@ def paper() -> Preset:
         # No condition dropout: the paper has none [P]. --condition-dropout adds it.
         train_diffusion=TrainingConfig(steps=300_000, batch_size=64, learning_rate=2.5e-5),
         # Not in the paper: for cohorts too small for its last steps of denoising [U].
+        refiner=RefinerConfig(channels=(64, 128, 256, 256)),
         train_decoder=TrainingConfig(
-            steps=50_000,
-            batch_size=8,
-            learning_rate=5e-5,
-            critic_learning_rate=1e-4,
-            beta1=0.5,
-            adversarial_weight=0.005,
-            matching_weight=0.02,
+            steps=100_000, batch_size=8, learning_rate=2e-4, cooldown_steps=30_000
         ),
         latent_copies=1,
         standardise_conditions=False,
@@ -85,7 +80,7 @@ def demo() -> Preset:
             norm_num_groups=16,
             patch=2,
         ),
-        refiner=RefinerConfig(channels=(64, 128)),
+        refiner=RefinerConfig(channels=(64, 128, 160)),
         schedule=Schedule(prediction="v"),
         train_autoencoder=TrainingConfig(
             steps=2_500, batch_size=2, learning_rate=1e-3, kl_weight=1e-6 / 40_960, ema_decay=0.995
@@ -104,14 +99,12 @@ def demo() -> Preset:
             steps=2_000, batch_size=16, learning_rate=4e-4, ema_decay=0.995, condition_dropout=0.1
         ),
         train_decoder=TrainingConfig(
-            steps=4_000,
+            steps=4_400,
             batch_size=2,
-            learning_rate=3e-4,
-            critic_learning_rate=2e-4,
-            beta1=0.5,
-            ema_decay=0.995,
-            adversarial_weight=0.008,
-            matching_weight=0.05,
+            learning_rate=5e-4,
+            cooldown_steps=1_320,
+            weight_decay=1e-4,
+            save_every=500,
         ),
         latent_copies=8,
         standardise_conditions=True,
@@ -139,7 +132,7 @@ def tiny() -> Preset:
             head_channels=(0, 16),
             norm_num_groups=8,
         ),
-        refiner=RefinerConfig(channels=(8, 8), num_res_blocks=1, norm_num_groups=4),
+        refiner=RefinerConfig(channels=(8, 8), num_res_blocks=1, norm_num_groups=4, steps=2),
         schedule=Schedule(prediction="v"),
         train_autoencoder=TrainingConfig(
             steps=20,
@@ -158,15 +151,7 @@ def tiny() -> Preset:
             steps=20, batch_size=4, learning_rate=1e-3, save_every=10, precision="fp32"
         ),
         train_decoder=TrainingConfig(
-            steps=10,
-            batch_size=2,
-            learning_rate=1e-3,
-            critic_learning_rate=2e-4,
-            beta1=0.5,
-            save_every=5,
-            adversarial_weight=0.004,
-            matching_weight=0.02,
-            precision="fp32",
+            steps=10, batch_size=2, learning_rate=1e-3, save_every=5, precision="fp32"
         ),
         latent_copies=2,
         standardise_conditions=True,

@@ -19,7 +19,7 @@ import torch
 from monai.networks.utils import pixelshuffle, pixelunshuffle
 from torch import Tensor, nn
 
-LATENT = 1  # the first integer of a noise key: what the noise is for
+LATENT, REFINE = 1, 8  # the first integer of a noise key: what the noise is for
 MOST_SIGNAL = 0.2  # of the image, at the first call
 LEVELS = 4095  # intensities 0..1 are stored as 12-bit integers
 
@@ -30,7 +30,8 @@ class Sampler:
     Args:
         autoencoder: MONAI's AutoencoderKL.
         denoiser: MONAI's DiffusionModelUNet.
-        refiner: of refiner.py beside this file, where the model has one: stands before the decoder.
+        refiner: of refiner.py beside this file, where the model has one: puts fine structure into
+            the decoded volume, with `refiner_steps` calls.
         covariates: name, kind, minimum, maximum, levels and, where it is "one-hot", coding of
             each, in the network's order.
         schedule: steps, beta_start, beta_end, what the denoiser predicts: "epsilon", "v" or "x0" on
@@ -61,6 +62,7 @@ class Sampler:
         latent_mean: Sequence[float],
         latent_std: Sequence[float],
         refiner: nn.Module | None = None,
+        refiner_steps: int = 1,
         calibration: Mapping[str, Mapping[str, Any]] | None = None,
         condition_mean: Sequence[float] = (),
         condition_std: Sequence[float] = (),
@@ -72,7 +74,8 @@ class Sampler:
     ) -> None:
         self.autoencoder: Any = _ready(autoencoder, device)
         self.denoiser: Any = _ready(denoiser, device)
-        self.refiner: Any = nn.Identity() if refiner is None else _ready(refiner, device)
+        self.refiner: Any = None if refiner is None else _ready(refiner, device)
+        self.refiner_steps = refiner_steps
         self.covariates = [dict(covariate) for covariate in covariates]
         self.schedule = dict(schedule)
         self.truncation = int(self.schedule.pop("truncation", 0))
@@ -110,10 +113,14 @@ class Sampler:
     def volume(self, values: Mapping[str, Any], key: Sequence[int], *, steps: int) -> np.ndarray:
         """One volume (X, Y, Z) float32, RAS, not clipped."""
         latent = self.latent(values, key, steps=steps)
-        latent = self.refiner(latent * self.latent_std + self.latent_mean)
-        volume = self.autoencoder.decode(latent)
-        volume = _from_cells(volume, self.autoencoder_patch)
-        volume = volume.flip(2) if self.mirrored else volume
+        latent = latent * self.latent_std + self.latent_mean
+        volume = _from_cells(self.autoencoder.decode(latent), self.autoencoder_patch)
+        if self.mirrored:
+            volume, latent = volume.flip(2), latent.flip(2)
+        if self.refiner is not None:
+            shape = (8, *(side // 2 for side in volume.shape[2:]))
+            drawn = torch.from_numpy(normal(shape, REFINE, *key))[None].to(self.device)
+            volume = self.refiner.refine(volume, latent, drawn, self.refiner_steps)
         return np.asarray(volume[0, 0].float().cpu().numpy())
 
     @torch.inference_mode()

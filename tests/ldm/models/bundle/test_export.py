@@ -33,7 +33,7 @@ from ldm.models.bundle.scripts import sampler
 from ldm.models.latent_diffusion import Model, save
 from ldm.networks import Autoencoder, Denoiser, DenoiserConfig
 from ldm.noise import LATENT, normal
-from ldm.training.decoder import with_refiner
+from ldm.training.decoder import new_refiner, with_refiner
 from ldm.training.presets import PRESETS, preset
 from ldm.volumes.conversion import to_nifti_bytes
 from ray_jobs import cli
@@ -280,6 +280,7 @@ def test_the_script_samples_like_the_model_whatever_is_predicted(
         latent_mean=(0.2, -0.1),
         latent_std=(1.5, 0.7),
         refiner=changed.autoencoder.refiner if refined else None,
+        refiner_steps=changed.autoencoder.config.refiner.steps,
         calibration=changed.description.calibration.to_json(),
         condition_mean=(0.5, 0.4, 0.2, 0.6),
         condition_std=(0.5, 0.2, 0.1, 0.2),
@@ -287,16 +288,20 @@ def test_the_script_samples_like_the_model_whatever_is_predicted(
         denoiser_patch=2,
     )
     latent = changed.sample_latents([ROW], [KEY], steps=3, sampler="ddim")
-    torch.testing.assert_close(drawn.volume(ROW, KEY, steps=3), changed.decode(latent)[0])
+    wanted = changed._finished(latent, KEY).numpy()
+    torch.testing.assert_close(drawn.volume(ROW, KEY, steps=3), wanted)
+    assert refined == (np.abs(wanted - changed.decode(latent)[0]).max() > 0.01)
 
 
 def refining(autoencoder: Autoencoder) -> Autoencoder:
-    """With a refiner of random weights before its decoder."""
+    """With a refiner of random weights after its decoder."""
     torch.manual_seed(0)
-    found = with_refiner(autoencoder, PRESETS["tiny"]().refiner, (0.2, -0.1), (1.5, 0.7))
-    for parameter in found.refiner.parameters():
+    config = PRESETS["tiny"]().refiner
+    made = new_refiner(config, autoencoder, (0.2, -0.1), (1.5, 0.7))
+    for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    return found
+    made.standardise(rest_std=[0.05] * 8)
+    return with_refiner(autoencoder, config, made.state_dict())
 
 
 def test_a_bundle_takes_the_refiner_along(
