@@ -17,6 +17,7 @@ from ldm.volumes.conversion import read_volume
 
 # Samples whose likeness to each other is measured, the same ones at every validation.
 SAMPLES = 8
+FIDELITY = ("l1", "psnr", "ssim")
 
 
 def generator_of(network: nn.Module) -> Generator:
@@ -62,7 +63,9 @@ def validate(
     training = critic.training
     critic.eval()  # spectral normalisation must not go on with its power iteration here
     of_made = critic(made)[0]
-    sums = {"critic_loss": 0.0, "likeness": likeness(drawn) * len(paths), "count": 0.0}
+    # The same figures on every worker, also on one that has no volume: sums are added by place.
+    sums = {"critic_loss": 0.0, "likeness": likeness(drawn) * len(paths)}
+    sums |= dict.fromkeys(FIDELITY if isinstance(network, VaeGan) else (), 0.0)
     sums["count"] = float(len(paths))
     adversarial = (
         losses.cross_entropy_critic if isinstance(network, VaeGan) else losses.least_squares_critic
@@ -73,6 +76,6 @@ def validate(
         if isinstance(network, VaeGan):
             found = network.reconstruct(volume).float().clamp(0, 1)
             for name, value in fidelity(found, volume).items():
-                sums[name] = sums.get(name, 0.0) + value
+                sums[name] += value
     critic.train(training)
     return sums

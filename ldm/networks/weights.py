@@ -15,12 +15,27 @@ SMALL = 2**26  # weights, 0.27 GB: what is wrong with such a network, its own lo
 
 
 def weight_bytes(network: torch.nn.Module, dtype: torch.dtype) -> bytes:
-    """A safetensors file of the network's weights."""
+    """A safetensors file of the network's weights; those beyond the range of `dtype` in float32.
+
+    Raises:
+        LdmError: a weight that is not finite.
+    """
     from safetensors.torch import save as serialise
 
-    tensors = {k: v.detach().cpu().to(dtype).contiguous() for k, v in network.state_dict().items()}
+    tensors = {k: _kept(k, v.detach().cpu(), dtype) for k, v in network.state_dict().items()}
     data: bytes = serialise(tensors)
     return data
+
+
+def _kept(name: str, weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    if not bool(weight.isfinite().all()):
+        raise LdmError(
+            f"weight {name} is not finite: the network cannot be saved; take an earlier "
+            "checkpoint (--take), or train with a lower --learning-rate"
+        )
+    small = weight.to(dtype)
+    fits = bool(small.isfinite().all())
+    return (small if fits else weight.to(torch.float32)).contiguous()
 
 
 def build(make: Callable[[], Network], stored_bytes: int, where: str) -> Network:

@@ -143,3 +143,6 @@ def test_validation_adds_up_over_workers(tmp_path: Path) -> None:
     whole = validate(state.average, task.critic, paths, CPU)
     shares = [validate(state.average, task.critic, paths[r::2], CPU) for r in range(2)]
     assert {k: sum(share[k] for share in shares) for k in whole} == pytest.approx(whole)
+    nothing = validate(state.average, task.critic, [], CPU)
+    assert list(nothing) == list(whole)  # or workers without a held-out volume hang the others
+    assert not any(nothing.values())
