@@ -49,7 +49,6 @@ def test_what_earlier_runs_did_not_know_makes_no_other_run_until_it_is_used() ->
     later: dict[str, Any] = {
         "loss_weighting": "min-snr",
         "timesteps": "logit-normal",
-        "matching_weight": 0.1,
     }
     later |= {"adversarial_warmup": 5}
     assert not later.keys() & CONFIG.identity().keys()
