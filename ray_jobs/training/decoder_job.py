@@ -35,7 +35,7 @@ PREVIEW_VOLUMES = 3  # held-out ones, as they are, without and with fine structu
 VALIDATION_VOLUMES = 8  # held-out ones, and as many drawn: their figures by band take seconds each
 # Where sampling ends by default, as a share of T: signal and noise of about the same size.
 TRUNCATION = 0.25
-CHECKED_VOLUMES = 256  # training ones that the quality check is fitted to, at most
+CHECKED_VOLUMES = 96  # training ones that the quality check is fitted to, at most
 SHARP, SHARP_BAND = "drawn_power_0.26_0.30", "0.26 to 0.30 cycles a voxel"
 
 
@@ -187,6 +187,7 @@ def _write(
 def _checks(
     cohort: PreparedCohort, described: ModelDescription, model: Any, autoencoder: Any
 ) -> Checks:
+    from ldm.networks.precision import PRECISIONS, autocast, resolve
     from ldm.training.decoder import Denoised, fixed_samples, refined
     from ldm.volumes.conversion import quantise, read_volume
     from ldm.volumes.quality import measure
@@ -198,8 +199,10 @@ def _checks(
     figures = []
     for place, path in enumerate(paths):
         volume = read_volume(path)
-        blurred = denoised.blurred(fixed_samples(volume, conditions[place], denoised, place))
-        found = refined(autoencoder.refiner, blurred, autoencoder.config.refiner.steps, place)
+        samples = fixed_samples(volume, conditions[place], denoised, place)
+        with autocast("cpu", PRECISIONS[resolve("auto", "cpu")]):
+            blurred = denoised.blurred(samples)
+            found = refined(autoencoder.refiner, blurred, autoencoder.config.refiner.steps, place)
         figures.append(measure(quantise(found[0, 0].numpy())))
     return fit_checks(figures, subjects, cohort.schema, cohort.suffixes)
 
