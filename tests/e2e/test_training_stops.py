@@ -172,8 +172,9 @@ def test_a_training_begins_with_fewer_workers_than_it_may_have(
     """Nine are asked for where there is room for three: each then has another share of the batch,
     which divides by neither number."""
     out = tmp_path / "run"
-    words = training(prepared, out, "--steps", 10, "--save-every", 5, "--batch-size", 10)
-    alone = training(prepared, tmp_path / "alone", *words[words.index("--steps") :])
+    options = ("--steps", 10, "--save-every", 5, "--batch-size", 10)
+    words = training(prepared, out, *options)
+    alone = training(prepared, tmp_path / "alone", *options)
     done = job("train-autoencoder", *alone, extra=on(head))
     assert done.returncode == 0, done.stderr
     done = job("train-autoencoder", *words, "--workers", 9, "--min-workers", 2, extra=on(head))
