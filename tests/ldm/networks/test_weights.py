@@ -29,5 +29,5 @@ def test_a_weight_past_float16_s_range_comes_back(weight: float) -> None:
 
 @pytest.mark.parametrize("weight", [float("nan"), float("inf")])
 def test_a_weight_that_is_no_number_is_not_saved(weight: float) -> None:
-    with pytest.raises(LdmError, match="weight weight is not finite: .*--take"):
+    with pytest.raises(LdmError, match=r"weight weight is not finite: .*--take"):
         weight_bytes(network(weight), torch.float16)
