@@ -10,13 +10,14 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ldm.networks import Autoencoder, Denoiser
+from ldm.networks.refiner import Block, Refiner
 
 
 def recompute(network: nn.Module) -> None:
     """Make every block of `network` keep its input alone (Chen et al. 2016), in place.
 
-    Of other networks than `Autoencoder` and `Denoiser` nothing is changed. A copy made of the
-    network afterwards would compute with this one's weights: copy it first.
+    Of other networks than `Autoencoder`, `Denoiser` and `Refiner` nothing is changed. A copy made
+    of the network afterwards would compute with this one's weights: copy it first.
     """
     for block in blocks(network):
         block.forward = _again(block.forward)
@@ -24,13 +25,15 @@ def recompute(network: nn.Module) -> None:
 
 def blocks(network: nn.Module) -> list[nn.Module]:
     """MONAI's blocks: convolutions, residual blocks and resamplings of the autoencoder, levels of
-    the U-Net."""
+    the U-Net; the refiner's residual blocks."""
     net: Any = getattr(network, "net", None)
     if isinstance(network, Autoencoder):
         # The decoder's last convolution is computed outside of autocast and holds little.
         return [*net.encoder.blocks, *net.decoder.blocks[:-1]]
     if isinstance(network, Denoiser):
         return [*net.down_blocks, net.middle_block, *net.up_blocks]
+    if isinstance(network, Refiner):
+        return [module for module in network.modules() if isinstance(module, Block)]
     return []
 
 

@@ -5,14 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from ldm.diffusion.schedule import Schedule
 from ldm.networks import Autoencoder, Denoiser
+from ldm.training.decoder import DecoderTask, Denoised, new_refiner
 from ldm.training.loop import Task, TrainingState
-from tests.ldm.tiny_model import PRESET, autoencoder_task, diffusion_task, networks
+from tests.ldm.tiny_model import (
+    PRESET,
+    autoencoder_task,
+    diffusion_task,
+    networks,
+    volume_paths,
+)
 
 CPU = torch.device("cpu")
 
@@ -55,6 +63,28 @@ def test_gradients_are_equal_and_less_is_kept(kind: type[nn.Module], tmp_path: P
     for name, gradient in plain.items():
         torch.testing.assert_close(recomputed[name], gradient, rtol=1e-6, atol=1e-9)
     assert less < 0.7 * held
+
+
+def test_a_refiner_s_gradients_are_equal_and_less_is_kept(tmp_path: Path) -> None:
+    found = []
+    for again in (False, True):
+        autoencoder, denoiser = networks()
+        denoiser.config = replace(denoiser.config, null_condition=-4.0)
+        schedule = replace(PRESET.schedule, truncation=250)
+        denoised = Denoised(autoencoder, denoiser, schedule, [0.0] * 2, [1.0] * 2)
+        config = replace(PRESET.train_decoder, activation_checkpointing=again)
+        torch.manual_seed(0)
+        refiner = new_refiner(PRESET.refiner, autoencoder, [0.0] * 2, [1.0] * 2)
+        for parameter in refiner.parameters():
+            nn.init.normal_(parameter, std=0.1)
+        conditions = np.full((3, 4), 0.5, np.float32)
+        task = DecoderTask(volume_paths(tmp_path)[:3], conditions, denoised, config)
+        found.append(gradients(TrainingState(refiner, config, CPU), task))
+    (loss, plain, held), (other_loss, recomputed, less) = found
+    assert other_loss == pytest.approx(loss)
+    for name, gradient in plain.items():
+        torch.testing.assert_close(recomputed[name], gradient, rtol=1e-4, atol=1e-7)
+    assert less < 0.8 * held
 
 
 def test_the_average_computes_with_its_own_weights() -> None:
