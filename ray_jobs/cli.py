@@ -42,7 +42,7 @@ VERBS: dict[str, Verb] = {
         "ray_jobs.train_diffusion", "train the diffusion model on the latents", TRAIN
     ),
     "train-decoder": Verb(
-        "ray_jobs.train_decoder", "train a model's decoder to paint its fine structure", TRAIN
+        "ray_jobs.train_decoder", "train a refiner, which draws a model's fine structure", TRAIN
     ),
     "train-gan": Verb(
         "ray_jobs.train_gan", "train a baseline, LSGAN or VAE-GAN, on prepared volumes", TRAIN

@@ -45,9 +45,9 @@ class Schedule:
             2022) or "x0", the image itself (Li & He 2025), on the variance-preserving path of
             those betas, or "flow", the velocity eps - x_0 of the straight path (Lipman et al.
             2023; Liu et al. 2023).
-        truncation: the time step at which sampling ends, on the denoiser's image of it, which a
-            decoder that was trained on such images paints out (truncated diffusion, Zheng et al.
-            2023); 0: sampling goes on to the image itself.
+        truncation: the time step at which sampling ends, on the denoiser's image of it, to which
+            a refiner that was trained on such images adds the rest (truncated diffusion, Zheng et
+            al. 2023); 0: sampling goes on to the image itself.
     """
 
     steps: int = 1000
