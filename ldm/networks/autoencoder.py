@@ -52,6 +52,15 @@ class RefinerConfig:
         """What every side of the volume must divide by."""
         return CELL * 2 ** (len(self.channels) - 1) if self.channels else 1
 
+    def build(self, latent_channels: int) -> Refiner:
+        """An untrained one for latents of so many channels."""
+        return Refiner(
+            latent_channels=latent_channels,
+            channels=self.channels,
+            num_res_blocks=self.num_res_blocks,
+            norm_num_groups=self.norm_num_groups,
+        )
+
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> RefinerConfig:
         return cls(**tuples(document))
@@ -139,12 +148,7 @@ class Autoencoder(nn.Module):
             with_decoder_nonlocal_attn=False,
         )
         if config.refiner.channels:
-            self.refiner = Refiner(
-                latent_channels=config.latent_channels,
-                channels=config.refiner.channels,
-                num_res_blocks=config.refiner.num_res_blocks,
-                norm_num_groups=config.refiner.norm_num_groups,
-            )
+            self.refiner = config.refiner.build(config.latent_channels)
 
     @property
     def last_convolution(self) -> nn.Module:

@@ -74,8 +74,8 @@ class Refiner(nn.Module):
         self.up_blocks = nn.ModuleList(blocks(width, num_res_blocks) for width in channels[:-1])
         self.norm = nn.GroupNorm(norm_num_groups, first)
         self.last = _nothing(nn.Conv3d(first, BANDS, kernel_size=3, padding=1))
-        for name, size in (("rest_std", BANDS), ("blurred_std", BANDS)):
-            self.register_buffer(name, torch.ones(1, size, 1, 1, 1))
+        for name in ("rest_std", "blurred_std"):
+            self.register_buffer(name, torch.ones(1, BANDS, 1, 1, 1))
         self.register_buffer("latent_mean", torch.zeros(1, latent_channels, 1, 1, 1))
         self.register_buffer("latent_std", torch.ones(1, latent_channels, 1, 1, 1))
 

@@ -204,29 +204,27 @@ def new_refiner(
     latent_std: Sequence[float],
 ) -> Refiner:
     """An untrained one for the latents of an autoencoder."""
-    refiner = Refiner(
-        latent_channels=autoencoder.config.latent_channels,
-        channels=config.channels,
-        num_res_blocks=config.num_res_blocks,
-        norm_num_groups=config.norm_num_groups,
-    )
+    refiner = config.build(autoencoder.config.latent_channels)
     refiner.standardise(latent_mean=latent_mean, latent_std=latent_std)
     return refiner
 
 
 @torch.no_grad()
 def fit_bands(
-    refiner: Refiner, paths: Sequence[Path], conditions: np.ndarray, denoised: Denoised
+    refiner: Refiner,
+    paths: Sequence[Path],
+    conditions: np.ndarray,
+    denoised: Denoised,
+    device: torch.device,
 ) -> None:
     """Take the deviations of the cells' bands, in the brain, from some of the volumes."""
     sums, count = torch.zeros(2, BANDS), 0.0
     for key in range(0, len(paths), max(1, len(paths) // FITTED_VOLUMES)):
-        samples = fixed_samples(read_volume(paths[key]), conditions[key], denoised, key)
-        blurred = denoised.blurred(samples)
+        volume, blurred = fixed(read_volume(paths[key]), conditions[key], denoised, key, device)
         cells = to_cells(blurred.volume)
         inside = brain(cells)
-        for place, one in enumerate((to_cells(samples["volume"] - blurred.volume), cells)):
-            sums[place] += (one.pow(2) * inside).sum(dim=(0, 2, 3, 4))
+        for place, one in enumerate((to_cells(volume - blurred.volume), cells)):
+            sums[place] += (one.pow(2) * inside).sum(dim=(0, 2, 3, 4)).cpu()
         count += float(inside.sum())
     rest, decoded = (sums / max(count, 1.0)).sqrt().clamp(min=1e-6).tolist()
     refiner.standardise(rest_std=rest, blurred_std=decoded)
@@ -265,14 +263,21 @@ def collated(rows: Sequence[dict[str, np.ndarray]]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
 
 
-def fixed_samples(
-    volume: np.ndarray, conditions: np.ndarray, denoised: Denoised, key: int
-) -> dict[str, Tensor]:
-    """What `Denoised.blurred` takes of a volume (X, Y, Z); `key` is of the noise."""
+def fixed(
+    volume: np.ndarray,
+    conditions: np.ndarray,
+    denoised: Denoised,
+    key: int,
+    device: torch.device,
+) -> tuple[Tensor, Blurred]:
+    """A volume (X, Y, Z) on the device, (1, 1, X, Y, Z), and what a refiner is told of it; `key` is
+    of the noise."""
     rng = noise.generator(noise.AUGMENT, 1 << 32, key)
     shape = denoised.latent_shape(volume.shape)
     row = noisy_row(volume, conditions, denoised.schedule, shape, rng)
-    return collated([{**row, "guidance": np.ones((), dtype=np.float32)}])
+    samples = collated([{**row, "guidance": np.ones((), dtype=np.float32)}])
+    samples = {name: tensor.to(device) for name, tensor in samples.items()}
+    return samples["volume"], denoised.blurred(samples)
 
 
 @torch.inference_mode()
@@ -331,9 +336,7 @@ class DecoderValidation:
 
     def blurred(self, place: int, device: torch.device) -> tuple[Tensor, Blurred]:
         """A held-out person, (1, 1, X, Y, Z), and what the refiner is told of them."""
-        samples = fixed_samples(self.volumes[place], self.conditions[place], self.denoised, place)
-        samples = {name: tensor.to(device) for name, tensor in samples.items()}
-        return samples["volume"], self.denoised.blurred(samples)
+        return fixed(self.volumes[place], self.conditions[place], self.denoised, place, device)
 
     def given_back(
         self, refiner: Refiner, place: int, device: torch.device

@@ -187,8 +187,10 @@ def _write(
 def _checks(
     cohort: PreparedCohort, described: ModelDescription, model: Any, autoencoder: Any
 ) -> Checks:
+    import torch
+
     from ldm.networks.precision import PRECISIONS, autocast, resolve
-    from ldm.training.decoder import Denoised, fixed_samples, refined
+    from ldm.training.decoder import Denoised, fixed, refined
     from ldm.volumes.conversion import quantise, read_volume
     from ldm.volumes.quality import measure
 
@@ -198,10 +200,9 @@ def _checks(
     denoised = Denoised.of(model, Schedule.from_json(described.schedule))
     figures = []
     for place, path in enumerate(paths):
-        volume = read_volume(path)
-        samples = fixed_samples(volume, conditions[place], denoised, place)
+        volume, cpu = read_volume(path), torch.device("cpu")
         with autocast("cpu", PRECISIONS[resolve("auto", "cpu")]):
-            blurred = denoised.blurred(samples)
+            _, blurred = fixed(volume, conditions[place], denoised, place, cpu)
             found = refined(autoencoder.refiner, blurred, autoencoder.config.refiner.steps, place)
         figures.append(measure(quantise(found[0, 0].numpy())))
     return fit_checks(figures, subjects, cohort.schema, cohort.suffixes)
@@ -223,6 +224,7 @@ def _training(
 
 def worker(spec: dict[str, Any]) -> None:
     """What each Ray Train worker runs."""
+    import ray.train.torch
     import torch
     from torch import nn
 
@@ -272,7 +274,7 @@ def worker(spec: dict[str, Any]) -> None:
     refiner = new_refiner(
         chosen.refiner, model.autoencoder, described.latent_mean, described.latent_std
     )
-    fit_bands(refiner, paths, conditions, denoised)
+    fit_bands(refiner, paths, conditions, denoised, ray.train.torch.get_device())
     run_worker(
         refiner,
         config,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool3d
 
 from ldm.errors import LdmError
 from ldm.evaluation.privacy.nearness import Matches
@@ -50,7 +51,15 @@ class Matcher:
         at = _flat(_shifts(), (side,) * 3)[:, None] + _flat(self._ball, (side,) * 3)
         middle = _flat(np.full((1, 3), _MARGIN), (side,) * 3)
         self._windows = torch.from_numpy((at + middle).ravel())
-        self._chosen_by = self._vectors(people) if len(people) > 2 * CANDIDATES else None
+        self._chosen_by: np.ndarray | None = None
+        if len(people) > 2 * CANDIDATES:
+            self._inside = (
+                avg_pool3d(torch.from_numpy(self._brain)[None, None].float(), 2)[0, 0] > 0.5
+            )
+            self._projection = torch.randn(
+                int(self._inside.sum()), _WIDTH, generator=torch.Generator().manual_seed(0)
+            )
+            self._chosen_by = self._vectors(people)
 
     @property
     def parts(self) -> int:
@@ -88,16 +97,10 @@ class Matcher:
     def _vectors(self, patterns: np.ndarray) -> np.ndarray:
         """(N, `_WIDTH`) unit vectors, whose products are nearly the correlations of the patterns at
         half their resolution (random projections: Johnson & Lindenstrauss 1984)."""
-        from torch.nn.functional import avg_pool3d
-
-        inside = avg_pool3d(torch.from_numpy(self._brain)[None, None].float(), 2)[0, 0] > 0.5
-        generator = torch.Generator().manual_seed(0)
-        width = int(inside.sum())
-        projection = torch.randn(width, _WIDTH, generator=generator) / _WIDTH**0.5
         found = []
         for start in range(0, len(patterns), 64):
             some = torch.from_numpy(np.array(patterns[start : start + 64])).float()
-            found.append(avg_pool3d(some[:, None], 2)[:, 0][:, inside] @ projection)
+            found.append(avg_pool3d(some[:, None], 2)[:, 0][:, self._inside] @ self._projection)
         vectors = torch.cat(found)
         return np.asarray((vectors / (vectors.norm(dim=1, keepdim=True) + _NOTHING)).numpy())
 

@@ -22,7 +22,7 @@ from ldm.training.decoder import (
     Denoised,
     brain,
     fit_bands,
-    fixed_samples,
+    fixed,
     new_refiner,
     refined,
     unlikeness,
@@ -106,7 +106,7 @@ def test_it_learns_and_nothing_else_moves(tmp_path: Path, denoised: Denoised) ->
     before = [{k: v.clone() for k, v in one.state_dict().items()} for one in frozen]
     one = task(tmp_path, denoised)
     made = refiner()
-    fit_bands(made, one.paths, one.conditions, denoised)
+    fit_bands(made, one.paths, one.conditions, denoised, CPU)
     state = TrainingState(made, replace(CONFIG, steps=60, learning_rate=3e-3), CPU, None)
     losses = [step.losses["velocity"] for step in train(state, one)]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
@@ -136,15 +136,14 @@ def test_the_loss_is_that_of_the_velocity_less_outside_of_the_brain() -> None:
 
 def test_bands_are_seen_alike(tmp_path: Path, denoised: Denoised) -> None:
     made, one = refiner(), task(tmp_path, denoised)
-    fit_bands(made, one.paths, one.conditions, denoised)
-    volume = read_volume(one.paths[0])
-    blurred = denoised.blurred(fixed_samples(volume, CONDITIONS[0], denoised, 0))
+    fit_bands(made, one.paths, one.conditions, denoised, CPU)
+    _, blurred = fixed(read_volume(one.paths[0]), CONDITIONS[0], denoised, 0, CPU)
     cells = to_cells(blurred.volume) / made.blurred_std
     inside = brain(to_cells(blurred.volume))
     power = (cells.pow(2) * inside).sum() / (8 * inside.sum())
     assert float(power) == pytest.approx(1, abs=0.5)
     fresh = refiner()
-    fit_bands(fresh, one.paths, one.conditions, denoised)
+    fit_bands(fresh, one.paths, one.conditions, denoised, CPU)
     torch.testing.assert_close(fresh.rest_std, made.rest_std)
 
 

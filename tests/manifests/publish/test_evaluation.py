@@ -121,6 +121,11 @@ def test_a_release_of_its_own_without_evaluation_says_so(tmp_path: Path) -> None
         Release.open(tmp_path).sql("SELECT * FROM measured")
 
 
+def publishing(uri: str, evaluated: Path) -> list[str]:
+    words = ["publish", uri, "--license", "CC0-1.0", "--author", "A. Lab"]
+    return [*words, "--evaluation", str(evaluated)]
+
+
 def test_a_failed_audit_is_refused_unless_told_in_so_many_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,16 +133,7 @@ def test_a_failed_audit_is_refused_unless_told_in_so_many_words(
     store = make_release(uri, N)
     failed = evaluate(tmp_path / "e", uri, verdict=FAILED)
     before = etags(store)
-    command = [
-        "publish",
-        uri,
-        "--license",
-        "CC0-1.0",
-        "--author",
-        "A. Lab",
-        "--evaluation",
-        str(failed),
-    ]
+    command = publishing(uri, failed)
     assert main(command) == 1
     told = capsys.readouterr().err
     assert f"privacy audit failed: {WHY}. Nothing was written" in told
@@ -160,8 +156,7 @@ def test_an_inconclusive_audit_is_refused_like_a_failed_one(
     uri = str(tmp_path / "r")
     store = make_release(uri, N)
     unclear = evaluate(tmp_path / "e", uri, verdict=INCONCLUSIVE)
-    command = ["publish", uri, "--license", "CC0-1.0", "--author", "A. Lab"]
-    command += ["--evaluation", str(unclear)]
+    command = publishing(uri, unclear)
     assert main(command) == 1
     told = capsys.readouterr().err
     assert f"privacy audit was inconclusive: {WHY}. Nothing was written; evaluate more" in told
