@@ -14,7 +14,7 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from ray_jobs.training.options import DECODER, add_cohort, add_options, add_run
+    from ray_jobs.training.options import DECODER, add_cohort, add_options, add_run, add_start
 
     parser.add_argument(
         "--model",
@@ -31,11 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="time step at which sampling ends; by default the model's own, or a quarter "
         "of its schedule: the higher, the more is the refiner's",
     )
+    add_start(parser, "refiner")
     parser.add_argument("--name", help="the new model's name in releases; by default the model's")
     add_options(parser, DECODER)
     parser.epilog = """examples:
   brainpress train-decoder --model diffusion/model --cohort prepared --out decoder
-  brainpress train-decoder --model demo --cohort prepared --steps 500 --out decoder
+  brainpress train-decoder --model demo --from demo --cohort prepared --steps 500 --out decoder
 then:
   brainpress generate --model decoder/model --n 16 --out release"""
 

@@ -27,6 +27,7 @@ from ray_jobs.training.fitting.fit import Fitted, fit
 from ray_jobs.training.fitting.identity import claim, held, is_finished, mark_finished
 from ray_jobs.training.inputs import training_cohort, validation_volumes
 from ray_jobs.training.options import Keeping, WorkerGroup, configure
+from ray_jobs.training.start import begin, refiner_start
 from ray_jobs.work_folder import WorkFolder
 
 MODEL = "model"
@@ -63,6 +64,8 @@ def train_decoder(args: argparse.Namespace) -> int:
     if not 0 < truncation < steps:
         raise JobError(f"--truncation {truncation}: expected a time step of 1 to {steps - 1}")
     finished = draws.truncated(described, truncation)
+    channels = described.autoencoder["latent_channels"]
+    start = refiner_start(args.start, chosen.refiner, channels) if args.start else None
     keeping, group = Keeping.of(args), WorkerGroup.of(args)
     identity = {
         "kind": "decoder",
@@ -72,6 +75,7 @@ def train_decoder(args: argparse.Namespace) -> int:
         "truncation": truncation,
         "refiner": asdict(chosen.refiner),
         "training": config.identity(),
+        **({"from": start.told()} if start else {}),
     }
     about = {"name": args.name or described.name}
     out, begun = claim(args.out, identity)
@@ -79,6 +83,8 @@ def train_decoder(args: argparse.Namespace) -> int:
         if is_finished(out, RESULT, config.steps, about, keeping.take):
             print(f"{out}: already trained for {config.steps} steps; nothing left to do")
             return 0
+        if start:
+            start.put(out)
         held_out = min(len(cohort.split("validation")), VALIDATION_VOLUMES)
         model = _absolute(args.model)
         draws.provide(model, truncation, held_out, config.seed, out, group)
@@ -88,9 +94,11 @@ def train_decoder(args: argparse.Namespace) -> int:
             "config": config.to_json(),
             "model": model,
             "truncation": truncation,
+            "started": start is not None,
         }
         fitted = fit(worker, spec, begun, out, group, keeping, lease)
-        training = {**on_card(chosen), **_training(args, cohort, config, fitted)}
+        told_from = {"from": start.told()} if start else {}
+        training = {**on_card(chosen), **_training(args, cohort, config, fitted), **told_from}
         written = _write(out, args, finished, cohort, chosen.refiner, fitted.weights, training)
         out.put_folder(MODEL, last=CONFIG)
         mark_finished(out, fitted.reached, about, keeping.take)
@@ -274,6 +282,7 @@ def worker(spec: dict[str, Any]) -> None:
     refiner = new_refiner(
         chosen.refiner, model.autoencoder, described.latent_mean, described.latent_std
     )
+    begin(refiner, spec["place"].out, spec["started"])
     fit_bands(refiner, paths, conditions, denoised, ray.train.torch.get_device())
     run_worker(
         refiner,

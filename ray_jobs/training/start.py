@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ldm.covariates import CovariateSchema
 from ldm.diffusion.schedule import Schedule
 from ldm.errors import LdmError
 from ldm.models.description import CONFIG
-from ldm.networks import AutoencoderConfig, Denoiser, DenoiserConfig
+from ldm.networks import AutoencoderConfig, Denoiser, DenoiserConfig, RefinerConfig
 from ldm.networks.weights import load_weights, weight_bytes
 from ray_jobs.encoding import autoencoder_folder
 from ray_jobs.errors import JobError
@@ -76,6 +76,21 @@ def autoencoder_start(source: str, wanted: AutoencoderConfig) -> Start:
     return Start(name=_name(source), data=_bytes(network))
 
 
+def refiner_start(source: str, wanted: RefinerConfig, latent_channels: int) -> Start:
+    """The refiner at `source`: of a run of train-decoder, or of a model.
+
+    Raises:
+        JobError, LdmError: none there, damaged, or of another shape than `wanted`.
+    """
+    network = _model(_of_run(source), "train-decoder").autoencoder
+    refiner = network.config.refiner
+    if not refiner.channels:
+        raise JobError(f"--from {source}: a model without a refiner; expected one of train-decoder")
+    told = {"latent_channels": network.config.latent_channels, **_trained(refiner)}
+    _fits(source, "refiner", told, {"latent_channels": latent_channels, **_trained(wanted)})
+    return Start(name=_name(source), data=_bytes(network.refiner))
+
+
 def denoiser_start(source: str, wanted: DenoiserConfig, schedule: Schedule) -> Start:
     """The U-Net at `source`: a run of train-diffusion, or a model.
 
@@ -99,7 +114,7 @@ def denoiser_start(source: str, wanted: DenoiserConfig, schedule: Schedule) -> S
 
 
 def _of_run(source: str) -> str:
-    """The model in a run of train-diffusion; else `source`, which may be one itself."""
+    """The model in a run that leaves one; else `source`, which may be one itself."""
     if "://" in source:
         run = WorkFolder.read(source)
         return run / "model" if run.fetch(f"model/{CONFIG}").exists() else source
@@ -161,6 +176,11 @@ def _model(source: str, verb: str) -> Any:
 
 def _shape(config: DenoiserConfig) -> dict[str, Any]:
     return {k: v for k, v in config.to_json().items() if k not in _CONDITIONS}
+
+
+def _trained(config: RefinerConfig) -> dict[str, Any]:
+    """What its weights are of: how many calls it takes is no part of them."""
+    return {k: v for k, v in asdict(config).items() if k != "steps"}
 
 
 def _fits(source: str, what: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:

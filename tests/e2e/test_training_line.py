@@ -128,10 +128,24 @@ def test_a_decoder_is_trained_further_where_its_model_stops_sampling(
     line: Line, decoder: Decoder, head: RayHead, tmp_path: Path
 ) -> None:
     further = ["--model", decoder.out / "model", "--cohort", line / "prepared", *PRESET]
-    further += ["--steps", 2, "--cpus-per-worker", 1, "--out", tmp_path / "further"]
+    further += ["--from", decoder.out, "--steps", 2, "--cpus-per-worker", 1, "--out", tmp_path / "further"]
     done = job("train-decoder", *further, extra=on(head))
     assert done.returncode == 0, done.stderr
-    assert ldm.load(tmp_path / "further" / "model").schedule.truncation == 300
+    before, after = (ldm.load(run / "model") for run in (decoder.out, tmp_path / "further"))
+    assert after.schedule.truncation == 300
+    assert after.card["training"]["decoder"]["from"]["name"] == "model"
+    first, begun = (one.autoencoder.refiner.first.weight for one in (before, after))
+    torch.testing.assert_close(begun, first, rtol=0, atol=0.01)
+
+
+def test_a_decoder_begins_with_no_refiner_where_a_model_has_none(
+    line: Line, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--model", line / "diffusion" / "model", "--cohort", line / "prepared", *PRESET]
+    words += ["--from", line / "diffusion", "--out", tmp_path / "begun"]
+    assert cli.main(["train-decoder", *map(str, words)]) == 2
+    assert "a model without a refiner; expected one of train-decoder" in capsys.readouterr().err
+    assert not (tmp_path / "begun").exists()
 
 
 def test_the_line_ends_with_a_model_that_samples_images(line: Line) -> None:
