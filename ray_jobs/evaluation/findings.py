@@ -16,13 +16,13 @@ from ldm.evaluation import conditioning, distances
 from ldm.evaluation.coverage import coverage
 from ldm.evaluation.halves import equal_halves
 from ldm.evaluation.margins import margins, rank_correlations
-from ldm.evaluation.morphometry import age_and_sex, morphometry
 from ldm.evaluation.privacy.audit import Space, audit
 from ldm.evaluation.responses import response
 from ldm.evaluation.statistics import intervals
 from ldm.evaluation.transfer import FOLDS, transfer
 from ldm.split import person_of
 from ray_jobs.errors import JobError
+from ray_jobs.evaluation.anatomy import age_and_sex_effects, anatomy
 from ray_jobs.evaluation.folds import Matched
 from ray_jobs.evaluation.measured import HELD_OUT, TRAIN, Measured
 from ray_jobs.evaluation.pairs import SIMILARITIES
@@ -30,15 +30,6 @@ from ray_jobs.evaluation.sources import REAL
 from ray_jobs.evaluation.spectra import spectra
 from ray_jobs.evaluation.sweeps import MEASURE_OF
 from ray_jobs.evaluation.tables import arrays
-
-REGIONS = (
-    "ventricular_volume",
-    "grey_volume",
-    "white_volume",
-    "brain_stem_volume",
-    "csf_volume",
-    "intracranial_volume",
-)
 
 
 @dataclass(kw_only=True)
@@ -141,7 +132,10 @@ def reckon(
             for label in releases
         },
         "morphometry": {
-            label: _morphometry(measured[REAL].whole, measured[label].whole, seed)
+            label: anatomy(measured[REAL].whole, measured[label].whole, seed) for label in releases
+        },
+        "effects": {
+            label: age_and_sex_effects(measured[REAL].whole, measured[label].whole, seed)
             for label in releases
         },
         "covariates": {
@@ -248,31 +242,6 @@ def _with(rows: pd.DataFrame, *names: str) -> pd.DataFrame:
 def _asked(rows: pd.DataFrame, name: str) -> bool:
     """Whether every volume has that covariate; those of an unconditional model have none."""
     return name in rows and not rows[name].isna().any()
-
-
-def _morphometry(real: pd.DataFrame, made: pd.DataFrame, seed: int) -> dict[str, Any]:
-    """Regional volumes, adjusted for age and sex where both were asked; of the regions that the
-    cohort shows (a virtual one has no brain stem)."""
-    there = [name for name in REGIONS if real[f"measured_{name}"].nunique() > 1]
-    columns = [
-        {name: rows[f"measured_{name}"].to_numpy(float) for name in there} for rows in (real, made)
-    ]
-    adjusted = all(_asked(rows, name) for rows in (real, made) for name in ("age", "sex"))
-    covariates = [
-        age_and_sex(rows["age"], list(rows["sex"])) if adjusted else np.zeros((len(rows), 1))
-        for rows in (real, made)
-    ]
-    regions = morphometry(
-        columns[0],
-        columns[1],
-        real_covariates=covariates[0],
-        synthetic_covariates=covariates[1],
-        seed=seed,
-    )
-    return {
-        "adjusted": ["age", "sex"] if adjusted else [],
-        "regions": {name: region.to_json() for name, region in regions.items()},
-    }
 
 
 def _covariates(

@@ -13,12 +13,13 @@ from ldm.evaluation.privacy.pattern import pattern
 from ldm.evaluation.spectrum import as_row
 from ldm.volumes.grid import Grid
 from ldm.volumes.spectrum import spectrum
+from ray_jobs.evaluation.anatomy import PREFIX
 from ray_jobs.evaluation.folds import patterns_of
 from ray_jobs.evaluation.sources import Source
 from ray_jobs.evaluation.spectra import COLUMN
 from ray_jobs.evaluation.tables import write_part
 
-MEASURES = 3  # goes up when a volume is measured in more ways, or others
+MEASURES = 4  # goes up when a volume is measured in more ways, or others
 # mm3 by the segmenter; `normalised_brain_volume` is brain_volume at the template's head size.
 VOLUMES = (
     "ventricular_volume",
@@ -49,11 +50,11 @@ class Instruments:
         import torch
 
         from ldm.measuring.people import load_people
-        from ldm.measuring.segmenter import load_segmenter
+        from ldm.measuring.regions import load_region_tool
 
         torch.set_num_threads(1)
         self._sources, self._grid, self._out = sources, grid, Path(out)
-        self._segmenter, self._people = load_segmenter(), load_people()
+        self._regions, self._people = load_region_tool(), load_people()
         self._medicalnet = None
         if medicalnet is not None:
             from ldm.evaluation.features import MedicalNet
@@ -78,8 +79,10 @@ class Instruments:
         try:
             for name, pictured in (("image", volume[None]), ("mirrored", mirror(volume[None]))):
                 row[name] = image_vectors(pictured)[0].astype(np.float32).tobytes()
-            found = self._segmenter.segment(volume, self._grid.affine)
+            regions = self._regions.segment(volume, self._grid.affine)
+            found = regions.segmentation
             row |= {f"measured_{k}": v for k, v in volumes_of(found.volumes()).items()}
+            row |= {f"{PREFIX}{key}": size for key, size in regions.volumes().items()}
             person = self._people.judge(found)
             row[COLUMN] = as_row(spectrum(volume)).astype("<f4").tobytes()
         except LdmError as error:

@@ -13,7 +13,7 @@ from ldm.covariates import CovariateSchema
 from ldm.evaluation.privacy.verdict import INCONCLUSIVE
 from ldm.evaluation.similarity import draw_pairs
 from ldm.measuring.people import load_people
-from ldm.measuring.segmenter import load_segmenter
+from ldm.measuring.regions import load_region_tool
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
@@ -98,7 +98,7 @@ def evaluate(args: argparse.Namespace) -> int:
         "seed": args.seed,
         "medicalnet": medicalnet is not None,
         "measures": MEASURES,
-        "tools": digest([load_segmenter().document["files"], load_people().document["files"]]),
+        "tools": digest([load_region_tool().fingerprint, load_people().document["files"]]),
     }
     refuse_other_run(out / "run.json", identity)
     with cluster.session() as found, cluster.failures_told("evaluating"):

@@ -19,6 +19,7 @@ from ldm.errors import LdmError
 from ldm.measuring import measure
 from ldm.measuring.box import SPACING, to_box
 from ldm.measuring.fitting.subjects import UNSEEN, Labelled, virtual_subjects
+from ldm.measuring.network import pooled
 from ldm.measuring.people import load_people, predictors
 from ldm.measuring.segmenter import load_segmenter
 from ldm.measuring.tool_folder import shipped
