@@ -116,13 +116,13 @@ def in_cells(maps: Tensor, patch: int) -> Tensor:
 
 
 def spread(logits: Tensor, wanted: Tensor, patch: int) -> Tensor:
-    """The logits of cells in place, (B, 33, X, Y, Z), 0 elsewhere."""
+    """The logits of cells in place, (B, X, Y, Z, 33), 0 elsewhere."""
     count, x, y, z = wanted.shape
     cells = logits.new_zeros(count, x, y, z, patch**3 * (KINDS + 1))
     cells[wanted] = logits.flatten(1)
     voxels = cells.view(count, x, y, z, patch, patch, patch, KINDS + 1)
-    voxels = voxels.permute(0, 7, 1, 4, 2, 5, 3, 6)
-    return voxels.reshape(count, KINDS + 1, x * patch, y * patch, z * patch)
+    voxels = voxels.permute(0, 1, 4, 2, 5, 3, 6, 7)
+    return voxels.reshape(count, x * patch, y * patch, z * patch, KINDS + 1)
 
 
 def places(volume: Tensor, patch: int) -> Tensor:

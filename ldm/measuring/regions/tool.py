@@ -40,19 +40,18 @@ class RegionMap:
 
     Attributes:
         segmentation: the structures, which its regions divide.
-        kinds: (32, X, Y, Z) float32 in the segmenter's box, logits of `ldm.anatomy.regions.KINDS`;
-            those of one structure compete.
-        right: (X, Y, Z) float32, the logit of lying on the right.
+        logits: (X, Y, Z, 33) float32 in the segmenter's box, of `ldm.anatomy.regions.KINDS`, of
+            which those of one structure compete; the last of lying on the right.
     """
 
     segmentation: Segmentation
-    kinds: np.ndarray
-    right: np.ndarray
+    logits: np.ndarray
 
     @property
     def labels(self) -> np.ndarray:
         """(X, Y, Z) uint8 in the box: numbers of `ldm.anatomy.regions.REGIONS`, 0 background."""
-        return _numbers(*(torch.from_numpy(x)[None] for x in self._maps()))[0].numpy()
+        shares = torch.from_numpy(self.segmentation.shares).movedim(0, -1)
+        return _numbers(shares, torch.from_numpy(self.logits)).numpy()
 
     def volumes(self) -> dict[str, float]:
         """mm3 by `Region.key`; those of a structure add up to the segmenter's volume of it."""
@@ -60,20 +59,17 @@ class RegionMap:
 
     def labels_on(self, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
         """The label map on another lattice, (X, Y, Z) uint8, say that of the image measured."""
-        maps = [torch.from_numpy(np.ascontiguousarray(x))[None] for x in self._maps()]
+        both = (self.segmentation.shares, np.moveaxis(self.logits, -1, 0))
+        maps = [torch.from_numpy(np.ascontiguousarray(one))[None] for one in both]
         matrix = np.linalg.inv(self.segmentation.box.affine) @ affine
         thick = max(1, _SLAB // (shape[1] * shape[2]))
         slabs = []
         for first in range(0, shape[0], thick):
             points = _points(range(first, min(first + thick, shape[0])), shape, matrix)
-            read_at = [_read(one, points) for one in maps]
-            # Beyond the box there is background.
-            read_at[0][:, labels.BACKGROUND] += 1 - read_at[0].sum(dim=1)
-            slabs.append(_numbers(*read_at)[0])
+            shares, logits = (_read(one, points)[0].movedim(0, -1) for one in maps)
+            shares[..., labels.BACKGROUND] += 1 - shares.sum(dim=-1)  # what is beyond the box
+            slabs.append(_numbers(shares, logits))
         return torch.cat(slabs).numpy()
-
-    def _maps(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.segmentation.shares, np.concatenate([self.kinds, self.right[None]])
 
 
 class RegionTool:
@@ -114,14 +110,13 @@ class RegionTool:
         """
         look = self.segmenter.look(data, affine)
         patch = self.network.patch
-        background = in_cells(look.seen.logits.argmax(dim=1) == labels.BACKGROUND, patch)
-        wanted = ~background.all(dim=-1)
-        wanted |= wanted.flip(0).flip(1)  # a cell that either of the two has, in both
-        found = spread(self.network(look.pair, look.seen, wanted).float(), wanted, patch)
-        here, mirrored = found[0], found[1].flip(1)
-        mirrored[KINDS:] *= -1  # what is on the right lies on the left there
-        mean = ((here + mirrored) / 2).numpy()
-        return RegionMap(segmentation=look.segmentation, kinds=mean[:KINDS], right=mean[KINDS])
+        brain = torch.from_numpy(look.segmentation.shares[labels.BACKGROUND] < 0.5)
+        cells = in_cells(brain[None], patch).any(dim=-1)[0]
+        wanted = torch.stack([cells, cells.flip(0)])
+        here, mirrored = spread(self.network(look.pair, look.seen, wanted).float(), wanted, patch)
+        mirrored[..., KINDS] *= -1  # what is on the right lies on the left there
+        mean = (here + mirrored.flip(0)) / 2
+        return RegionMap(segmentation=look.segmentation, logits=mean.numpy())
 
 
 def load_region_tool(folder: Path | None = None) -> RegionTool:
@@ -182,13 +177,13 @@ def segmenter_digest() -> str:
     return str(entry["sha256"])
 
 
-def _numbers(shares: Tensor, found: Tensor) -> Tensor:
-    """Label maps (B, X, Y, Z) uint8 of structures' shares (B, 6, ...) and logits (B, 33, ...): the
+def _numbers(shares: Tensor, logits: Tensor) -> Tensor:
+    """A label map (X, Y, Z) uint8 of structures' shares (X, Y, Z, 6) and logits (X, Y, Z, 33): the
     likeliest structure, and of its kinds the likeliest, on the likelier side."""
-    structure = shares.argmax(dim=1)
+    structure = shares.argmax(dim=-1)
     numbers = torch.zeros(structure.shape, dtype=torch.uint8)
     inside = structure != labels.BACKGROUND
-    here = found.movedim(1, -1)[inside]
+    here = logits[inside]
     kind = within(here, structure[inside]).argmax(dim=-1)
     numbers[inside] = torch.from_numpy(regions.NUMBERS)[kind, (here[:, KINDS] > 0).long()]
     return numbers

@@ -116,8 +116,8 @@ def test_cells_go_back_to_where_they_were() -> None:
     wanted = torch.rand(2, 2, 3, 4, generator=torch.Generator().manual_seed(1)) > 0.5
     rows = in_cells(maps, 2)[wanted][..., None].expand(-1, -1, KINDS + 1)
     back = spread(rows, wanted, 2)
-    assert back.shape == (2, KINDS + 1, 4, 6, 8)
-    there = in_cells(back[:, 0], 2)
+    assert back.shape == (2, 4, 6, 8, KINDS + 1)
+    there = in_cells(back[..., 0].contiguous(), 2)
     assert torch.equal(there[wanted], in_cells(maps, 2)[wanted])
     assert not there[~wanted].any()
 
