@@ -128,7 +128,7 @@ def test_a_place_is_told_from_the_middle_of_the_brain_in_its_own_size() -> None:
     found = places(volume, 2)
     assert found.shape == (1, 3, 8, 8, 8)
     assert torch.allclose(found, -found.flip(2, 3, 4), atol=1e-5)
-    assert float(found[0, 0, 2, 0, 0]) == pytest.approx(-2.5 / 2.29, abs=0.05)
+    assert float(found[0, 0, 2, 0, 0]) == pytest.approx(-3 / 2.29, abs=0.01)  # of 4 and 5, from 7.5
 
 
 def test_dice_is_one_where_all_is_right() -> None:
@@ -159,7 +159,7 @@ def test_both_sides_of_a_virtual_brain_lie_where_they_should(found: RegionMap) -
             )[0]
             for side in ("left", "right")
         ]
-        assert middle[0] < middle[1] - 20, kind
+        assert middle[0] < middle[1] - 12, kind
     assert 2000 < volumes["left_hippocampus"] < 6500
     assert 4000 < volumes["left_thalamus"] < 13000
 
@@ -171,7 +171,10 @@ def test_a_mirrored_brain_gets_the_mirrored_map_with_the_sides_exchanged(
     other = load_region_tool().segment(voxels, subject.box.affine)
     mirrored = as_seen(np.ascontiguousarray(found.labels[::-1]))
     here = other.labels_on(voxels.shape, subject.box.affine)
-    assert (here == mirrored).mean() > 0.995
+    assert (here == mirrored).mean() > 0.97  # its box lies half a voxel away
+    volumes, sides = found.volumes(), other.volumes()
+    for kind in ("hippocampus", "frontal_cortex", "lateral_ventricle"):
+        assert sides[f"left_{kind}"] == pytest.approx(volumes[f"right_{kind}"], rel=0.05)
 
 
 def test_on_other_lattices_the_map_is_the_same_brain(found: RegionMap) -> None:
@@ -181,7 +184,8 @@ def test_on_other_lattices_the_map_is_the_same_brain(found: RegionMap) -> None:
     half = found.labels_on(tuple(2 * side for side in box.voxels.shape), fine)
     volumes, volume = found.volumes(), (SPACING / 2) ** 3
     for region in regions.REGIONS:
-        if volumes[region.key] > 2000:
+        thin = regions.STRUCTURE_OF[region.kind] == labels.CSF
+        if volumes[region.key] > 2000 and not thin:
             seen = float((half == region.number).sum()) * volume
             assert seen == pytest.approx(volumes[region.key], rel=0.12), region.key
     swapped = np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
