@@ -11,8 +11,8 @@ from ldm.anatomy.regions import KINDS, REGIONS
 from ldm.errors import LdmError
 from ldm.evaluation.effects import Set, effects
 from ldm.evaluation.morphometry import age_and_sex, morphometry
+from ray_jobs.evaluation.measuring.instruments import REGION
 
-PREFIX = "region_"  # of a region's volume in mm3, before its key
 HEAD = "measured_intracranial_volume"
 STRUCTURES = (
     "ventricular_volume",
@@ -28,7 +28,7 @@ def kind_volumes(rows: pd.DataFrame) -> dict[str, np.ndarray]:
     """mm3 by kind of region, both sides together, (N,)."""
     found: dict[str, np.ndarray] = {}
     for region in REGIONS:
-        column = rows[f"{PREFIX}{region.key}"].to_numpy(float)
+        column = rows[f"{REGION}{region.key}"].to_numpy(float)
         name = KINDS[region.kind].name
         found[name] = found[name] + column if name in found else column
     return found

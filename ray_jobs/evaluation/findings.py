@@ -16,20 +16,21 @@ from ldm.evaluation import conditioning, distances
 from ldm.evaluation.coverage import coverage
 from ldm.evaluation.halves import equal_halves
 from ldm.evaluation.margins import margins, rank_correlations
-from ldm.evaluation.privacy.audit import Space, audit
+from ldm.evaluation.privacy.audit import Space, Told, audit
 from ldm.evaluation.responses import response
 from ldm.evaluation.statistics import intervals
 from ldm.evaluation.transfer import FOLDS, transfer
 from ldm.split import person_of
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.anatomy import age_and_sex_effects, anatomy
-from ray_jobs.evaluation.folds import Matched
-from ray_jobs.evaluation.measured import HELD_OUT, TRAIN, Measured
-from ray_jobs.evaluation.pairs import SIMILARITIES
+from ray_jobs.evaluation.measuring.folds import Matched
+from ray_jobs.evaluation.measuring.latent_space import Shown
+from ray_jobs.evaluation.measuring.measured import HELD_OUT, TRAIN, Measured
+from ray_jobs.evaluation.measuring.pairs import SIMILARITIES
+from ray_jobs.evaluation.measuring.tables import arrays
 from ray_jobs.evaluation.sources import REAL
 from ray_jobs.evaluation.spectra import spectra
 from ray_jobs.evaluation.sweeps import MEASURE_OF
-from ray_jobs.evaluation.tables import arrays
 
 
 @dataclass(kw_only=True)
@@ -91,11 +92,13 @@ def reckon(
     command: str,
     *,
     seed: int,
+    shown: Shown | None = None,
 ) -> dict[str, Any]:
     """All figures of an evaluation, as JSON holds them.
 
     Args:
         matched: the volumes' folds with the people's; without them no audit passes.
+        shown: what the model's training was shown, where its latents were given.
 
     Raises:
         JobError: a source of which nearly every volume was refused.
@@ -147,7 +150,9 @@ def reckon(
             for label in releases
             if _asked(measured[label].whole, "age")
         },
-        "privacy": {label: _privacy(measured, matched, features[0], label) for label in releases},
+        "privacy": {
+            label: _privacy(measured, matched, shown, features[0], label) for label in releases
+        },
     }
 
 
@@ -277,17 +282,28 @@ def _transfer(
 
 
 def _privacy(
-    measured: dict[str, Measured], matched: Matched | None, features: Features, label: str
+    measured: dict[str, Measured],
+    matched: Matched | None,
+    shown: Shown | None,
+    features: Features,
+    label: str,
 ) -> dict[str, Any]:
     """The audit of a release, the nearest volumes and subjects by name."""
-    folds = [] if matched is None else [matched.folds(measured, label)]
-    found = audit(*privacy_spaces(measured, features, label), *folds).to_json()
-    volumes, people = measured[label].whole["name"], measured[REAL].whole["name"]
-    trained = measured[REAL].of(TRAIN)["name"]
+    real, made = measured[REAL].whole, measured[label].whole
+    spaces = privacy_spaces(measured, features, label)
+    subjects = {space.name: list(measured[REAL].of(TRAIN)["name"]) for space in spaces}
+    told: list[Told] = [*spaces]
+    if shown is not None:
+        told.append(shown.space(real, made))
+        subjects[told[-1].name] = list(shown.names)
+    if matched is not None:
+        told.append(matched.folds(measured, label))
+        subjects[told[-1].name] = list(real["name"])
+    found = audit(*told).to_json()
     for space in found["spaces"]:
-        subjects = people if folds and space["name"] == folds[0].name else trained
+        names = subjects[space["name"]]
         space["closest"] = [
-            {**near, "volume": volumes[near["synthetic"]], "subject": subjects[near["training"]]}
+            {**near, "volume": made["name"][near["synthetic"]], "subject": names[near["training"]]}
             for near in space["closest"]
         ]
     return found

@@ -16,19 +16,22 @@ from ldm.measuring.people import load_people
 from ldm.measuring.regions import load_region_tool
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
+from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.carried import EvaluatedRelease
 from ray_jobs.evaluation.findings import reckon
-from ray_jobs.evaluation.folds import (
+from ray_jobs.evaluation.measuring.folds import (
     FoldMatcher,
     Matched,
     PlantedLeaks,
     blocks_to_match,
     people_patterns,
 )
-from ray_jobs.evaluation.instruments import MEASURES, Instruments
-from ray_jobs.evaluation.measured import Measured
-from ray_jobs.evaluation.pairs import PairMeter
+from ray_jobs.evaluation.measuring.instruments import MEASURES, Instruments
+from ray_jobs.evaluation.measuring.latent_space import COPIES, CopyReader, Shown, latents_of
+from ray_jobs.evaluation.measuring.measured import TRAIN, Measured
+from ray_jobs.evaluation.measuring.pairs import PairMeter
+from ray_jobs.evaluation.measuring.tables import blocks, read_parts
 from ray_jobs.evaluation.report.documents import write_report
 from ray_jobs.evaluation.sources import (
     REAL,
@@ -41,9 +44,9 @@ from ray_jobs.evaluation.sources import (
     t1w_schema,
 )
 from ray_jobs.evaluation.sweeps import Sweep, make_sweeps, middle
-from ray_jobs.evaluation.tables import blocks, read_parts
 from ray_jobs.files import digest, output_folder, refuse_other_run
 from ray_jobs.generation.recipe import sampling_in
+from ray_jobs.places import absolute
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.room import Machine, room_for
 from ray_jobs.setup import Setup, set_up
@@ -89,6 +92,7 @@ def evaluate(args: argparse.Namespace) -> int:
     for label, source in sources.items():
         if len(source.items) < FEWEST:
             raise JobError(f"{label}: {len(source.items)} volumes, expected at least {FEWEST}")
+    encoded = None if args.latents is None else latents_of(args.latents, cohort)
     out = output_folder(args.out, what="the report")
     medicalnet = None if args.medicalnet is None else str(Path(args.medicalnet).absolute())
     identity = {
@@ -97,6 +101,7 @@ def evaluate(args: argparse.Namespace) -> int:
         "pairs": args.pairs,
         "seed": args.seed,
         "medicalnet": medicalnet is not None,
+        "latents": None if encoded is None else encoded.fingerprint,
         "measures": MEASURES,
         "tools": digest([load_region_tool().fingerprint, load_people().document["files"]]),
     }
@@ -106,9 +111,12 @@ def evaluate(args: argparse.Namespace) -> int:
         with set_up(out, found) as setup:
             slots = room.slots(Machine(1))
             measured = _measure(sources, cohort, out, medicalnet, args, slots, setup)
+            shown = _shown(encoded, args.latents, out, args.workers or slots, setup)
             matched = _match(sources, measured[REAL], cohort, out, args.workers or slots, setup)
         sweeps = _sweeps(args, sources[REAL], schema, gpu=found.gpus > 0)
-    findings = reckon(measured, matched, schema, command_line("evaluate", args), seed=args.seed)
+    findings = reckon(
+        measured, matched, schema, command_line("evaluate", args), seed=args.seed, shown=shown
+    )
     for release in releases:
         if line := not_audited(release):
             leave_open(findings["privacy"][release.label], line)
@@ -169,7 +177,8 @@ def _measure(
     volumes = [b for label, s in sources.items() for b in blocks(out, label, len(s.items))]
     both = [b for kind, drawn in pairs.items() for b in blocks(out, kind, len(drawn))]
     workers = args.workers or cpus
-    first = (sources, cohort.grid, str(out), medicalnet)
+    latents = None if args.latents is None else absolute(args.latents)
+    first = (sources, cohort.grid, str(out), medicalnet, latents)
     _run(setup.actor(Instruments), first, volumes, workers, "measuring")
     _run(setup.actor(PairMeter), (of_pairs, pairs, str(out)), both, workers, "comparing")
     return {
@@ -179,6 +188,18 @@ def _measure(
         )
         for label, source in sources.items()
     }
+
+
+def _shown(
+    encoded: EncodedCohort | None, latents: str, out: Path, workers: int, setup: Setup
+) -> Shown | None:
+    """Every copy that training was shown, read where it is not read yet; None without latents."""
+    if encoded is None:
+        return None
+    count = len(encoded.split(TRAIN))
+    work = list(blocks(out, COPIES, count))
+    _run(setup.actor(CopyReader), (absolute(latents), str(out)), work, workers, "reading latents")
+    return Shown.read(out, count)
 
 
 def _match(
@@ -240,6 +261,6 @@ def _sweeps(
 
     person = middle(schema, [item["asked"] for item in real.items])
     task = ray.remote(make_sweeps).options(num_cpus=1, num_gpus=1 if gpu else 0)
-    model = args.model if Path(args.model).name == args.model else str(Path(args.model).absolute())
+    model = absolute(args.model)
     sweeps: list[Sweep] = ray.get(task.remote(model, person, args.seed, "cuda" if gpu else "cpu"))
     return sweeps

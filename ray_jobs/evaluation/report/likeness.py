@@ -8,7 +8,7 @@ from typing import Any
 from ldm.anatomy.regions import KINDS
 from ldm.evaluation.effects import AGE, SEX
 from ray_jobs.evaluation.anatomy import STRUCTURES
-from ray_jobs.evaluation.measured import Measured
+from ray_jobs.evaluation.measuring.measured import Measured
 from ray_jobs.evaluation.report.page import Block, Heading, Picture, Table, Text
 from ray_jobs.evaluation.report.pictures import pairs_of, spreads
 from ray_jobs.evaluation.report.shown import brief, shown

@@ -9,8 +9,8 @@ import numpy as np
 
 from ldm.covariates import CovariateSchema
 from ldm.volumes import previews
-from ray_jobs.evaluation.folds import Matched
-from ray_jobs.evaluation.measured import Measured
+from ray_jobs.evaluation.measuring.folds import Matched
+from ray_jobs.evaluation.measuring.measured import Measured
 from ray_jobs.evaluation.report.answers import conditioning, one_varied
 from ray_jobs.evaluation.report.likeness import age_and_sex, covariates, diversity, morphometry
 from ray_jobs.evaluation.report.page import Block, Heading, Picture, Table, Text

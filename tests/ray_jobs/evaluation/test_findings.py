@@ -22,13 +22,13 @@ from manifests.format.measured import MEASURES
 from manifests.metadata.pictures import without_pictures
 from manifests.publish.evaluation import read_evaluation, refuse_not_passed
 from ray_jobs.errors import JobError
-from ray_jobs.evaluation.anatomy import PREFIX, STRUCTURES
+from ray_jobs.evaluation.anatomy import STRUCTURES
 from ray_jobs.evaluation.carried import EvaluatedRelease
 from ray_jobs.evaluation.findings import reckon
-from ray_jobs.evaluation.folds import LEAKS, Matched, PlantedLeaks
-from ray_jobs.evaluation.instruments import PEOPLE, VOLUMES
 from ray_jobs.evaluation.job import leave_open
-from ray_jobs.evaluation.measured import TRAIN, Measured
+from ray_jobs.evaluation.measuring.folds import LEAKS, Matched, PlantedLeaks
+from ray_jobs.evaluation.measuring.instruments import PEOPLE, REGION, VOLUMES
+from ray_jobs.evaluation.measuring.measured import TRAIN, Measured
 from ray_jobs.evaluation.report.documents import write_report
 from ray_jobs.evaluation.sources import REAL
 from ray_jobs.evaluation.sweeps import MEASURE_OF, Sweep, middle
@@ -62,7 +62,7 @@ def people(count: int, seed: int, *, group: bool = False) -> pd.DataFrame:
         rows[f"measured_{name}"] = rng.normal(1e5, 1e4, count)
     for region in REGIONS:  # each loses its number in tenths of a per cent a decade
         ageing = 1 - 0.001 * region.kind * (age - 50) / 10
-        rows[f"{PREFIX}{region.key}"] = 5000 * ageing * rng.normal(1, 0.005, count)
+        rows[f"{REGION}{region.key}"] = 5000 * ageing * rng.normal(1, 0.005, count)
     rows["measured_ventricular_volume"] = ventricles * 1.02 + rng.normal(0, 300, count)
     rows["measured_normalised_brain_volume"] = 1.3 * brain
     rows["measured_age"] = age + rng.normal(0, 8, count)

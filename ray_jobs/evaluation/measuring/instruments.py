@@ -13,11 +13,10 @@ from ldm.evaluation.privacy.pattern import pattern
 from ldm.evaluation.spectrum import as_row
 from ldm.volumes.grid import Grid
 from ldm.volumes.spectrum import spectrum
-from ray_jobs.evaluation.anatomy import PREFIX
-from ray_jobs.evaluation.folds import patterns_of
+from ray_jobs.evaluation.measuring.folds import patterns_of
+from ray_jobs.evaluation.measuring.latent_space import LATENTS, LatentMeter
+from ray_jobs.evaluation.measuring.tables import write_part
 from ray_jobs.evaluation.sources import Source
-from ray_jobs.evaluation.spectra import COLUMN
-from ray_jobs.evaluation.tables import write_part
 
 MEASURES = 4  # goes up when a volume is measured in more ways, or others
 # mm3 by the segmenter; `normalised_brain_volume` is brain_volume at the template's head size.
@@ -32,6 +31,8 @@ VOLUMES = (
     "normalised_brain_volume",
 )
 PEOPLE = ("age", "male")
+REGION = "region_"  # of a column: a region's volume in mm3, before its key
+SPECTRUM = "spectrum"  # the row of a volume's spectrum, float32
 
 
 class Instruments:
@@ -42,10 +43,16 @@ class Instruments:
         grid: of every volume.
         out: the evaluation's folder.
         medicalnet: a file of MedicalNet weights, or None.
+        latents: where the encoded cohort lies in whose space volumes are compared, or None.
     """
 
     def __init__(
-        self, sources: dict[str, Source], grid: Grid, out: str, medicalnet: str | None
+        self,
+        sources: dict[str, Source],
+        grid: Grid,
+        out: str,
+        medicalnet: str | None,
+        latents: str | None = None,
     ) -> None:
         import torch
 
@@ -61,6 +68,10 @@ class Instruments:
 
             self._medicalnet = MedicalNet(Path(medicalnet))
 
+        self._latents = None
+        if latents is not None:
+            self._latents = LatentMeter(latents)
+
     def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
         """Write part `number` of `source`: items `start` to `stop`. Gives how many were refused."""
         source = self._sources[block["source"]]
@@ -75,21 +86,23 @@ class Instruments:
         row = {"name": item["name"], "group": item["group"], **item["asked"], "error": ""}
         row |= dict.fromkeys(f"measured_{name}" for name in (*VOLUMES, *PEOPLE))
         volume = source.read(item)
-        row |= dict.fromkeys(("image", "mirrored", "features", COLUMN, "medicalnet"))
+        row |= dict.fromkeys(("image", "mirrored", "features", SPECTRUM, "medicalnet", *LATENTS))
         try:
             for name, pictured in (("image", volume[None]), ("mirrored", mirror(volume[None]))):
                 row[name] = image_vectors(pictured)[0].astype(np.float32).tobytes()
             regions = self._regions.segment(volume, self._grid.affine)
             found = regions.segmentation
             row |= {f"measured_{k}": v for k, v in volumes_of(found.volumes()).items()}
-            row |= {f"{PREFIX}{key}": size for key, size in regions.volumes().items()}
+            row |= {f"{REGION}{key}": size for key, size in regions.volumes().items()}
             person = self._people.judge(found)
-            row[COLUMN] = as_row(spectrum(volume)).astype("<f4").tobytes()
+            row[SPECTRUM] = as_row(spectrum(volume)).astype("<f4").tobytes()
         except LdmError as error:
             return {**row, "error": str(error)}
         row |= {"measured_age": person.age, "measured_male": person.male}
         row["pattern"] = pattern(volume, self._grid.spacing).tobytes()
         row["features"] = found.features.astype(np.float32).tobytes()
+        if self._latents is not None:
+            row |= self._latents(volume)
         if self._medicalnet is not None:
             features = self._medicalnet.features(volume)
             row["medicalnet"] = features.astype(np.float32).tobytes()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ray_jobs.evaluation.measuring.tables import write_part
 from ray_jobs.evaluation.sources import Source
-from ray_jobs.evaluation.tables import write_part
 
 SIMILARITIES = ("ms_ssim", "four_g_r_ssim")
 
