@@ -22,6 +22,7 @@ from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
 from ray_jobs.files import in_utf8, read_json
+from ray_jobs.generation.driving.progress import watched
 from ray_jobs.preparation import notes
 from ray_jobs.preparation.attempts import Attempts, resolved, told_choices
 from ray_jobs.preparation.bids.choice import Choice
@@ -383,9 +384,7 @@ def _draw(out: WorkFolder, done: dict[str, dict[str, Any]]) -> bool:
 
 
 def _progress(rows: Any, total: int) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(rows, total=total, unit="subject", disable=not sys.stderr.isatty())
+    return watched(rows, total, "preparing")
 
 
 def _tell(
