@@ -129,7 +129,16 @@ def test_a_decoder_is_trained_further_where_its_model_stops_sampling(
     line: Line, decoder: Decoder, head: RayHead, tmp_path: Path
 ) -> None:
     further = ["--model", decoder.out / "model", "--cohort", line / "prepared", *PRESET]
-    further += ["--from", decoder.out, "--steps", 2, "--cpus-per-worker", 1, "--out", tmp_path / "further"]
+    further += [
+        "--from",
+        decoder.out,
+        "--steps",
+        2,
+        "--cpus-per-worker",
+        1,
+        "--out",
+        tmp_path / "further",
+    ]
     done = job("train-decoder", *further, extra=on(head))
     assert done.returncode == 0, done.stderr
     before, after = (ldm.load(run / "model") for run in (decoder.out, tmp_path / "further"))

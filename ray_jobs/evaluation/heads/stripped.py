@@ -1,0 +1,91 @@
+"""A source of whole heads as one of brains: each is skull-stripped once, and its mask is kept."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ldm.anatomy.skull import brain_mask
+from ldm.errors import LdmError
+from ray_jobs.evaluation.sources import Source
+from ray_jobs.files import write_bytes
+
+NONE_FOUND = "skull-stripping failed: no brain is found in it"
+
+
+@dataclass(kw_only=True)
+class Stripped:
+    """Another source's volumes without their skulls.
+
+    Attributes:
+        source: of whole heads.
+        affine: (4, 4) of every volume, voxel to world mm.
+        folder: for the masks, a file a volume; one that is there is not sought again.
+    """
+
+    source: Source
+    affine: np.ndarray
+    folder: str
+
+    @property
+    def label(self) -> str:
+        return self.source.label
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        return self.source.items
+
+    @property
+    def identity(self) -> str:
+        return self.source.identity
+
+    def read(self, item: dict[str, Any]) -> np.ndarray:
+        """The brain of an item's volume, (X, Y, Z) float32 in [0, 1], 0 around it.
+
+        Raises:
+            LdmError: no brain is found.
+        """
+        volume = self.source.read(item)
+        path = Path(self.folder) / f"{self._places[item['name']]:07d}.mask"
+        mask = _kept(path, volume.shape)
+        if mask is None:
+            mask = _sought(volume, self.affine)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(path, zlib.compress(np.packbits(mask).tobytes()))
+        if not mask.any():
+            raise LdmError(NONE_FOUND)
+        return np.where(mask, volume, np.float32(0))
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {item["name"]: place for place, item in enumerate(self.items)}
+
+
+def brain_of(volume: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """The brain of one head, (X, Y, Z) float32. Raises LdmError where none is found."""
+    return np.where(brain_mask(volume, affine), volume, np.float32(0))
+
+
+def _sought(volume: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """The mask, (X, Y, Z) bool; nothing of a volume in which there is no brain."""
+    try:
+        return brain_mask(volume, affine)
+    except LdmError:
+        return np.zeros(volume.shape, dtype=bool)
+
+
+def _kept(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The mask that was kept; None where there is none, or a damaged one."""
+    count = int(np.prod(shape))
+    try:
+        bits = np.frombuffer(zlib.decompress(path.read_bytes()), np.uint8)
+    except (FileNotFoundError, zlib.error):
+        return None
+    if len(bits) != (count + 7) // 8:
+        return None
+    return np.unpackbits(bits, count=count).astype(bool).reshape(shape)
