@@ -47,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="resnet_50_23dataset.pth, for FID on the paper's features beside our own",
     )
+    parser.add_argument(
+        "--latents",
+        metavar="FOLDER",
+        help="what encode-latents left for the model's training: the audit also compares with "
+        "every moved, mirrored and bent copy that the model was shown",
+    )
     parser.add_argument("--workers", type=int, help="how many at once; by default one a CPU")
     parser.epilog = """example:
   brainpress generate --n 500 --out release

@@ -64,3 +64,9 @@ def _named(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str):
                 yield name, text.rpartition("=")[2] if name == "releases" else text
+
+
+def absolute(source: str) -> str:
+    """A folder by its whole path, for workers; names such as "demo", and URIs, as they are."""
+    path = Path(source).expanduser()
+    return str(path.absolute()) if path.exists() else source

@@ -98,7 +98,7 @@ def morphometry(
     x = checks.features(real_covariates, "real covariates", at_least=FEWEST)
     z = checks.features(synthetic_covariates, "synthetic covariates", at_least=4)
     checks.same_width(("real covariates", x), ("synthetic covariates", z))
-    found = {}
+    columns: list[list[np.ndarray]] = [[], []]
     for name in real:
         v = checks.vector(real[name], f"real {name}", at_least=FEWEST)
         w = checks.vector(synthetic[name], f"synthetic {name}", at_least=4)
@@ -106,15 +106,17 @@ def morphometry(
         checks.same_length((f"synthetic {name}", w), ("synthetic covariates", z))
         if np.ptp(v) == 0:
             raise LdmError(f"real {name}: every subject has {v[0]:g}; expected values that differ")
-        found[name] = _region(v, w, x, z, draws, splits, seed)
-    return found
+        columns[0].append(v)
+        columns[1].append(w)
+    v, w = (np.column_stack(one) for one in columns)
+    return dict(zip(real, _regions(v, w, x, z, draws, splits, seed), strict=True))
 
 
 def residuals(
     real: np.ndarray, other: np.ndarray, real_x: np.ndarray, other_x: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Residuals of (N,) `real` and (M,) `other` from the linear model of the real ones on (N, P)
-    covariates, in standard deviations of the real residuals."""
+    """Residuals of (N, R) `real` and (M, R) `other` from the linear models of the real ones on
+    (N, P) covariates, in standard deviations of the real residuals."""
     middle = real_x.mean(axis=0)
     spread = real_x.std(axis=0)
     spread[spread == 0] = 1
@@ -124,11 +126,24 @@ def residuals(
     weights, *_ = np.linalg.lstsq(design, real, rcond=None)
     mine, theirs = real - design @ weights, other - elsewhere @ weights
     freedom = max(1, len(real) - design.shape[1])
-    scale = float(np.sqrt((mine**2).sum() / freedom)) or 1.0
+    scale = np.sqrt((mine**2).sum(axis=0) / freedom)
+    scale[scale == 0] = 1
     return mine / scale, theirs / scale
 
 
-def _region(
+def wasserstein(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Wasserstein-1 distance of every column of (N, R) and (M, R), (R,): the mean difference of
+    their quantile functions."""
+    n, m = len(x), len(y)
+    steps = np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n)  # of 1 / (n m)
+    width = np.diff(steps, prepend=0)
+    places = [(steps * length + n * m - 1) // (n * m) - 1 for length in (n, m)]
+    one, other = (np.sort(v, axis=0)[at] for v, at in zip((x, y), places, strict=True))
+    found: np.ndarray = width @ np.abs(one - other) / (n * m)
+    return found
+
+
+def _regions(
     v: np.ndarray,
     w: np.ndarray,
     x: np.ndarray,
@@ -136,39 +151,47 @@ def _region(
     draws: int,
     splits: int,
     seed: int,
-) -> Region:
-    n, m = len(v), len(w)
+) -> list[Region]:
+    """Of (N, R) and (M, R) volumes; every draw is of all regions."""
+    n, m, count = len(v), len(w), v.shape[1]
     values = _compare(v, w, x, z)
     rng = noise.generator(noise.EVALUATION, seed, n, m)
-    drawn = np.empty((draws, 3))
+    drawn = np.empty((draws, 3, count))
     for i in range(draws):
         a, b = rng.integers(n, size=n), rng.integers(m, size=m)
         drawn[i] = _compare(v[a], w[b], x[a], z[b])
     low, high = np.quantile(drawn - drawn.mean(axis=0), _TAILS, axis=0) + values
-    estimates = [
-        Estimate(value=float(values[k]), low=float(low[k]), high=float(high[k]), n=m, n_reference=n)
-        for k in range(3)
-    ]
-    distance, shift, spread = estimates
-    distance = Estimate(
-        value=distance.value, low=max(0.0, distance.low), high=distance.high, n=m, n_reference=n
-    )
-    halves = np.empty(splits)
+    low[0] = np.maximum(low[0], 0)  # a distance's
+    halves = np.empty((splits, count))
     for i in range(splits):
         order = rng.permutation(n)
         a, b = order[: n // 2], order[n // 2 :]
         halves[i] = _compare(v[a], v[b], x[a], x[b])[0]
-    low_half, high_half = np.quantile(halves, _TAILS)
-    reference = Estimate(
-        value=float(halves.mean()), low=float(low_half), high=float(high_half), n=n // 2
-    )
-    return Region(distance=distance, shift=shift, spread=spread, split_half=reference)
+    ends = np.quantile(halves, _TAILS, axis=0)
+    found = []
+    for place in range(count):
+        figures = [
+            Estimate(
+                value=float(values[k, place]),
+                low=float(low[k, place]),
+                high=float(high[k, place]),
+                n=m,
+                n_reference=n,
+            )
+            for k in range(3)
+        ]
+        reference = Estimate(
+            value=float(halves[:, place].mean()),
+            low=float(ends[0, place]),
+            high=float(ends[1, place]),
+            n=n // 2,
+        )
+        distance, shift, spread = figures
+        found.append(Region(distance=distance, shift=shift, spread=spread, split_half=reference))
+    return found
 
 
 def _compare(v: np.ndarray, w: np.ndarray, x: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Wasserstein-1 distance, mean and standard deviation of the residuals of `w`."""
-    from scipy.stats import wasserstein_distance
-
+    """Wasserstein-1 distance, mean and standard deviation of the residuals of `w`, (3, R)."""
     mine, theirs = residuals(v, w, x, z)
-    distance = float(wasserstein_distance(mine, theirs))
-    return np.array([distance, theirs.mean(), theirs.std(ddof=1)])
+    return np.stack([wasserstein(mine, theirs), theirs.mean(axis=0), theirs.std(axis=0, ddof=1)])

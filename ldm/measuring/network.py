@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +54,14 @@ class SegmenterConfig:
         return cls(**{**document, "channels": tuple(document["channels"])})
 
 
+class Seen(NamedTuple):
+    """What the network makes of volumes: logits (B, 6, X, Y, Z), and the encoder's levels, each
+    (B, C, x, y, z), the finest first."""
+
+    logits: Tensor
+    levels: list[Tensor]
+
+
 class SegmenterNetwork(nn.Module):
     """Volumes (B, 1, X, Y, Z) to the logits of the structures, (B, 6, X, Y, Z).
 
@@ -93,10 +101,10 @@ class SegmenterNetwork(nn.Module):
         channels_last(self)
 
     def forward(self, volume: Tensor) -> Tensor:
-        return self.both(volume)[0]
+        return self.see(volume).logits
 
-    def both(self, volume: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits, and the features (B, F) float32 that `features` gives."""
+    def see(self, volume: Tensor) -> Seen:
+        """The logits, and what every level of the encoder made of the volume."""
         cells = space_to_depth(volume, self.config.patch)
         levels = self._encode(cells)
         hidden = levels[-1]
@@ -107,11 +115,11 @@ class SegmenterNetwork(nn.Module):
         for step in filter(None, (self.refine, self.again)):
             beside = torch.cat([logits, volume.to(logits.dtype)], dim=1)
             logits = logits + step(beside.contiguous(memory_format=torch.channels_last_3d))
-        return logits, _pooled(levels, volume)
+        return Seen(logits, levels)
 
     def features(self, volume: Tensor) -> Tensor:
         """Every level of the encoder averaged over the brain, (B, sum of channels) float32."""
-        return _pooled(self._encode(space_to_depth(volume, self.config.patch)), volume)
+        return pooled(self._encode(space_to_depth(volume, self.config.patch)), volume)
 
     def _encode(self, hidden: Tensor) -> list[Tensor]:
         levels = []
@@ -130,8 +138,11 @@ def refinement(channels: int, side: int) -> nn.Sequential:
     )
 
 
-def _pooled(levels: list[Tensor], volume: Tensor) -> Tensor:
-    """Means over the brain: over the whole box, normalisation has made them all alike."""
+def pooled(levels: list[Tensor], volume: Tensor) -> Tensor:
+    """Features (B, F) float32 of volumes (B, 1, X, Y, Z), of what the encoder made of them.
+
+    Means over the brain: over the whole box, normalisation has made them all alike.
+    """
     brain = (volume > DARK).float()
     found = []
     for level in levels:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ldm import noise
+from ldm.measuring.fitting.subjects import TRAIN, real_scans
 from ldm.measuring.people import (
     ENCODER,
     GROUPS,
@@ -21,7 +22,6 @@ from ldm.measuring.people import (
     write_people,
 )
 from ldm.measuring.segmenter import WEIGHTS, Segmenter, load_segmenter
-from ldm.measuring.subjects import TRAIN, real_scans
 from ldm.volumes.conversion import to_grid
 from ldm.volumes.grid import Grid
 from ldm.volumes.resampling import rotation

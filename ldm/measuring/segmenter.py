@@ -6,16 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
 import torch
+from torch import Tensor
 
 from ldm.anatomy import labels
 from ldm.errors import LdmError
 from ldm.measuring.box import MULTIPLE, SPACING, Box, refuse_head, to_box
-from ldm.measuring.network import SegmenterConfig, SegmenterNetwork
+from ldm.measuring.network import Seen, SegmenterConfig, SegmenterNetwork, pooled
 from ldm.measuring.tool_folder import SEGMENTER, read, shipped, write
 from ldm.networks.weights import build, load_weights, weight_bytes
 
@@ -64,6 +65,15 @@ class Segmentation:
         ])  # fmt: skip
 
 
+class Look(NamedTuple):
+    """A segmentation, and whence it comes: the box and its mirror image, (2, 1, X, Y, Z), and what
+    the network made of the two."""
+
+    segmentation: Segmentation
+    pair: Tensor
+    seen: Seen
+
+
 class Segmenter:
     """A trained segmenter; `load_segmenter` gives the one that is shipped.
 
@@ -95,16 +105,27 @@ class Segmenter:
         Raises:
             LdmError: the image cannot be one of a brain cut out of its head.
         """
+        return self.look(data, affine).segmentation
+
+    @torch.inference_mode()
+    def look(self, data: np.ndarray, affine: np.ndarray) -> Look:
+        """The same, with what the network made of the box and of its mirror image.
+
+        Raises:
+            LdmError: as `segment` does.
+        """
         box = to_box(np.asarray(data, dtype=np.float32), np.asarray(affine, dtype=np.float64))
         refuse_head(box)
         volume = torch.from_numpy(box.voxels)[None, None]
         pair = torch.cat([volume, volume.flip(2)])
-        logits, features = self.network.both(pair)
-        shares = logits.float().softmax(dim=1)
+        seen = self.network.see(pair)
+        shares = seen.logits.float().softmax(dim=1)
         mean = (shares[0] + shares[1].flip(1)) / 2
-        return Segmentation(
-            box=box, shares=mean.numpy(), features=features.mean(dim=0).numpy().astype(np.float32)
+        features = pooled(seen.levels, pair).mean(dim=0)
+        segmentation = Segmentation(
+            box=box, shares=mean.numpy(), features=features.numpy().astype(np.float32)
         )
+        return Look(segmentation, pair, seen)
 
     def measure(self, data: np.ndarray, affine: np.ndarray) -> dict[str, float]:
         """Volumes in mm3 by name; see `labels.volumes`. Raises LdmError as `segment` does."""

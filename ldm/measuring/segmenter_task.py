@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,22 +13,20 @@ from torch import Tensor, nn
 from ldm import noise
 from ldm.anatomy import labels
 from ldm.errors import LdmError
-from ldm.folders import replace_folder
-from ldm.measuring import augment
 from ldm.measuring.box import SHAPE
-from ldm.measuring.network import SegmenterConfig, SegmenterNetwork
-from ldm.measuring.segmenter import write_segmenter
-from ldm.measuring.subjects import (
+from ldm.measuring.fitting import augment
+from ldm.measuring.fitting.run import card_of, trained
+from ldm.measuring.fitting.subjects import (
     TRAIN,
-    UNSEEN_SHARE,
     VIRTUAL_SEEDS,
     Labelled,
     real_subjects,
     virtual_subjects,
 )
+from ldm.measuring.network import SegmenterConfig, SegmenterNetwork
+from ldm.measuring.segmenter import write_segmenter
 from ldm.training import checkpoint
 from ldm.training.config import TrainingConfig
-from ldm.training.loop import TrainingState, train
 
 SYNTHETIC_SHARE = (
     0.3  # of the strongly augmented samples: contrast made from the label map, not the T1w image
@@ -161,25 +156,12 @@ def train_segmenter(
     network = SegmenterNetwork(shape)
     if begin is not None:
         identity["from"] = begin_with(network, begin)
-    state = TrainingState(network, config, torch.device("cpu"))
-    done, log = out / "checkpoint", out / "log.jsonl"
-    if done.is_dir():
-        meta = state.restore(done)
-        if meta["identity"] != identity:
-            raise LdmError(f"{out} holds another run: give another folder")
-    begun, told = time.monotonic(), state.step
-    for step in train(state, SegmenterTask(subjects, config.seed, strong)):
-        if step.number % config.save_every and step.number != config.steps:
-            continue
-        _save(state, done, {"identity": identity})
-        pace = (time.monotonic() - begun) / (step.number - told)
-        line = {"step": step.number, "seconds_a_step": round(pace, 2), **step.losses}
-        with log.open("a") as stream:
-            stream.write(json.dumps(line) + "\n")
-        tell(json.dumps(line))
-    card = _card(bids, command, identity, virtual)
-    write_segmenter(out / "tool", state.average, card)  # type: ignore[arg-type]
-    tell(f"{out / 'tool'}: trained for {state.step} steps")
+    task = SegmenterTask(subjects, config.seed, strong)
+    average = trained(network, task, config, out, identity, tell)
+    card = card_of(bids, command, identity)
+    card["training"] |= {"virtual_subjects": virtual, "virtual_seed": VIRTUAL_SEEDS["train"]}
+    write_segmenter(out / "tool", average, card)  # type: ignore[arg-type]
+    tell(f"{out / 'tool'}: trained for {config.steps} steps")
 
 
 def begin_with(network: SegmenterNetwork, run: Path) -> dict[str, Any]:
@@ -198,37 +180,4 @@ def begin_with(network: SegmenterNetwork, run: Path) -> dict[str, Any]:
     return {
         "step": meta["step"],
         **{k: meta["identity"].get(k) for k in ("config", "network", "strong", "from")},
-    }
-
-
-def _save(state: TrainingState, folder: Path, meta: dict[str, Any]) -> None:
-    """The checkpoint at a side name, then in the place of the last."""
-    side = folder.with_name(".checkpoint")
-    shutil.rmtree(side, ignore_errors=True)
-    state.save(side, meta)
-    replace_folder(side, folder)
-
-
-def _card(bids: Path, command: str, identity: dict[str, Any], virtual: int) -> dict[str, Any]:
-    description = {}
-    path = bids / "dataset_description.json"
-    if path.is_file():
-        found = json.loads(path.read_text())
-        names = {"Name": "dataset", "License": "license", "HowToAcknowledge": "attribution"}
-        description = {ours: found[theirs] for theirs, ours in names.items() if theirs in found}
-    real = [name for name in identity["subjects"] if not name.startswith("virtual-")]
-    return {
-        **description,
-        "training": {
-            "command": command,
-            **({"from": identity["from"]} if "from" in identity else {}),
-            "real_subjects": len(real),
-            "virtual_subjects": virtual,
-            "virtual_seed": VIRTUAL_SEEDS["train"],
-            "config": identity["config"],
-        },
-        "split": {
-            "function": "ldm.split.held_out(participant_id, share)",
-            "unseen_share": UNSEEN_SHARE,
-        },
     }

@@ -13,7 +13,7 @@ from ldm.untrusted import MOST_BYTES, parse_object
 
 FORMAT, VERSION = "brainpress-tool", 1
 CONFIG, CARD = "model.json", "README.md"
-SEGMENTER, PEOPLE = "segmenter", "people"
+SEGMENTER, PEOPLE, REGIONS = "segmenter", "people", "regions"
 
 
 def write(folder: Path, document: dict[str, Any], files: dict[str, bytes]) -> None:
@@ -36,7 +36,7 @@ def read(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, bytes]]:
     """A tool's description and its files, each of the size and digest that are written there.
 
     Args:
-        kind: what the tool must be, `SEGMENTER` or `PEOPLE`.
+        kind: what the tool must be, one of the above.
 
     Raises:
         LdmError: no such tool there, a newer one, or a file that is missing or damaged.

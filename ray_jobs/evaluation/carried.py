@@ -9,7 +9,7 @@ from typing import Any
 from manifests.format.evaluation import Evaluation, Figure
 from manifests.format.measured import measured_table
 from manifests.format.parquet import parquet_bytes
-from ray_jobs.evaluation.measured import Measured
+from ray_jobs.evaluation.measuring.measured import Measured
 from ray_jobs.evaluation.sources import REAL, Source
 from ray_jobs.evaluation.spectra import BLURRED
 

@@ -16,30 +16,22 @@ from ldm.evaluation import conditioning, distances
 from ldm.evaluation.coverage import coverage
 from ldm.evaluation.halves import equal_halves
 from ldm.evaluation.margins import margins, rank_correlations
-from ldm.evaluation.morphometry import age_and_sex, morphometry
-from ldm.evaluation.privacy.audit import Space, audit
+from ldm.evaluation.privacy.audit import Space, Told, audit
 from ldm.evaluation.responses import response
 from ldm.evaluation.statistics import intervals
 from ldm.evaluation.transfer import FOLDS, transfer
 from ldm.split import person_of
 from ray_jobs.errors import JobError
-from ray_jobs.evaluation.folds import Matched
-from ray_jobs.evaluation.instruments import MEDICALNET
-from ray_jobs.evaluation.measured import HELD_OUT, TRAIN, Measured
-from ray_jobs.evaluation.pairs import SIMILARITIES
+from ray_jobs.evaluation.anatomy import age_and_sex_effects, anatomy
+from ray_jobs.evaluation.measuring.folds import Matched
+from ray_jobs.evaluation.measuring.instruments import MEDICALNET
+from ray_jobs.evaluation.measuring.latent_space import Shown
+from ray_jobs.evaluation.measuring.measured import HELD_OUT, TRAIN, Measured
+from ray_jobs.evaluation.measuring.pairs import SIMILARITIES
+from ray_jobs.evaluation.measuring.tables import arrays
 from ray_jobs.evaluation.sources import REAL
 from ray_jobs.evaluation.spectra import spectra
 from ray_jobs.evaluation.sweeps import MEASURE_OF
-from ray_jobs.evaluation.tables import arrays
-
-REGIONS = (
-    "ventricular_volume",
-    "grey_volume",
-    "white_volume",
-    "brain_stem_volume",
-    "csf_volume",
-    "intracranial_volume",
-)
 
 
 @dataclass(kw_only=True)
@@ -102,11 +94,13 @@ def reckon(
     command: str,
     *,
     seed: int,
+    shown: Shown | None = None,
 ) -> dict[str, Any]:
     """All figures of an evaluation, as JSON holds them.
 
     Args:
         matched: the volumes' folds with the people's; without them no audit passes.
+        shown: what the model's training was shown, where its latents were given.
 
     Raises:
         JobError: a source of which nearly every volume was refused.
@@ -143,7 +137,10 @@ def reckon(
             for label in releases
         },
         "morphometry": {
-            label: _morphometry(measured[REAL].whole, measured[label].whole, seed)
+            label: anatomy(measured[REAL].whole, measured[label].whole, seed) for label in releases
+        },
+        "effects": {
+            label: age_and_sex_effects(measured[REAL].whole, measured[label].whole, seed)
             for label in releases
         },
         "covariates": {
@@ -155,7 +152,9 @@ def reckon(
             for label in releases
             if _asked(measured[label].whole, "age")
         },
-        "privacy": {label: _privacy(measured, matched, features[0], label) for label in releases},
+        "privacy": {
+            label: _privacy(measured, matched, shown, features[0], label) for label in releases
+        },
     }
 
 
@@ -252,31 +251,6 @@ def _asked(rows: pd.DataFrame, name: str) -> bool:
     return name in rows and not rows[name].isna().any()
 
 
-def _morphometry(real: pd.DataFrame, made: pd.DataFrame, seed: int) -> dict[str, Any]:
-    """Regional volumes, adjusted for age and sex where both were asked; of the regions that the
-    cohort shows (a virtual one has no brain stem)."""
-    there = [name for name in REGIONS if real[f"measured_{name}"].nunique() > 1]
-    columns = [
-        {name: rows[f"measured_{name}"].to_numpy(float) for name in there} for rows in (real, made)
-    ]
-    adjusted = all(_asked(rows, name) for rows in (real, made) for name in ("age", "sex"))
-    covariates = [
-        age_and_sex(rows["age"], list(rows["sex"])) if adjusted else np.zeros((len(rows), 1))
-        for rows in (real, made)
-    ]
-    regions = morphometry(
-        columns[0],
-        columns[1],
-        real_covariates=covariates[0],
-        synthetic_covariates=covariates[1],
-        seed=seed,
-    )
-    return {
-        "adjusted": ["age", "sex"] if adjusted else [],
-        "regions": {name: region.to_json() for name, region in regions.items()},
-    }
-
-
 def _covariates(
     real: pd.DataFrame, made: pd.DataFrame, schema: CovariateSchema, seed: int
 ) -> dict[str, Any]:
@@ -310,17 +284,28 @@ def _transfer(
 
 
 def _privacy(
-    measured: dict[str, Measured], matched: Matched | None, features: Features, label: str
+    measured: dict[str, Measured],
+    matched: Matched | None,
+    shown: Shown | None,
+    features: Features,
+    label: str,
 ) -> dict[str, Any]:
     """The audit of a release, the nearest volumes and subjects by name."""
-    folds = [] if matched is None else [matched.folds(measured, label)]
-    found = audit(*privacy_spaces(measured, features, label), *folds).to_json()
-    volumes, people = measured[label].whole["name"], measured[REAL].whole["name"]
-    trained = measured[REAL].of(TRAIN)["name"]
+    real, made = measured[REAL].whole, measured[label].whole
+    spaces = privacy_spaces(measured, features, label)
+    subjects = {space.name: list(measured[REAL].of(TRAIN)["name"]) for space in spaces}
+    told: list[Told] = [*spaces]
+    if shown is not None:
+        told.append(shown.space(real, made))
+        subjects[told[-1].name] = list(shown.names)
+    if matched is not None:
+        told.append(matched.folds(measured, label))
+        subjects[told[-1].name] = list(real["name"])
+    found = audit(*told).to_json()
     for space in found["spaces"]:
-        subjects = people if folds and space["name"] == folds[0].name else trained
+        names = subjects[space["name"]]
         space["closest"] = [
-            {**near, "volume": volumes[near["synthetic"]], "subject": subjects[near["training"]]}
+            {**near, "volume": made["name"][near["synthetic"]], "subject": names[near["training"]]}
             for near in space["closest"]
         ]
     return found

@@ -13,30 +13,33 @@ from ldm.covariates import CovariateSchema
 from ldm.evaluation.privacy.verdict import INCONCLUSIVE
 from ldm.evaluation.similarity import draw_pairs
 from ldm.measuring.people import load_people
-from ldm.measuring.segmenter import load_segmenter
+from ldm.measuring.regions import load_region_tool
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
+from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.carried import EvaluatedRelease
 from ray_jobs.evaluation.findings import reckon
-from ray_jobs.evaluation.folds import (
+from ray_jobs.evaluation.heads.stripped import Stripped
+from ray_jobs.evaluation.heads.told import NOT_LOOKED_AT, are_heads
+from ray_jobs.evaluation.measuring.folds import (
     FoldMatcher,
     Matched,
     PlantedLeaks,
     blocks_to_match,
     people_patterns,
 )
-from ray_jobs.evaluation.heads.stripped import Stripped
-from ray_jobs.evaluation.heads.told import NOT_LOOKED_AT, are_heads
-from ray_jobs.evaluation.instruments import (
+from ray_jobs.evaluation.measuring.instruments import (
     MEASURES,
     MEDICALNET,
     Instruments,
     PapersFeatures,
     features_of,
 )
-from ray_jobs.evaluation.measured import Measured
-from ray_jobs.evaluation.pairs import PairMeter
+from ray_jobs.evaluation.measuring.latent_space import COPIES, CopyReader, Shown, latents_of
+from ray_jobs.evaluation.measuring.measured import TRAIN, Measured
+from ray_jobs.evaluation.measuring.pairs import PairMeter
+from ray_jobs.evaluation.measuring.tables import blocks, read_parts
 from ray_jobs.evaluation.report.documents import write_report
 from ray_jobs.evaluation.sources import (
     REAL,
@@ -49,10 +52,10 @@ from ray_jobs.evaluation.sources import (
     t1w_schema,
 )
 from ray_jobs.evaluation.sweeps import Sweep, make_sweeps, middle
-from ray_jobs.evaluation.tables import blocks, read_parts
 from ray_jobs.files import digest, output_folder, refuse_other_run
 from ray_jobs.generation.driving.progress import Progress, watched
 from ray_jobs.generation.recipe import sampling_in
+from ray_jobs.places import absolute
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.room import Machine, room_for
 from ray_jobs.setup import Setup, set_up
@@ -99,6 +102,7 @@ def evaluate(args: argparse.Namespace) -> int:
         if len(source.items) < FEWEST:
             raise JobError(f"{label}: {len(source.items)} volumes, expected at least {FEWEST}")
     heads = are_heads(sources, cohort.grid.affine)
+    encoded = None if args.latents is None else latents_of(args.latents, cohort)
     out = output_folder(args.out, what="the report")
     given, sources = sources, _brains(sources, cohort, out) if heads else sources
     medicalnet = None if args.medicalnet is None else str(Path(args.medicalnet).absolute())
@@ -109,8 +113,9 @@ def evaluate(args: argparse.Namespace) -> int:
         "seed": args.seed,
         "medicalnet": medicalnet is not None,
         **({"heads": "skull-stripped"} if heads else {}),
+        "latents": None if encoded is None else encoded.fingerprint,
         "measures": MEASURES,
-        "tools": digest([load_segmenter().document["files"], load_people().document["files"]]),
+        "tools": digest([load_region_tool().fingerprint, load_people().document["files"]]),
     }
     refuse_other_run(out / "run.json", identity)
     with cluster.session() as found, cluster.failures_told("evaluating"):
@@ -119,9 +124,12 @@ def evaluate(args: argparse.Namespace) -> int:
             slots = room.slots(Machine(1))
             gpus = int(found.gpus)
             measured = _measure(sources, cohort, out, medicalnet, args, slots, gpus, setup)
+            shown = _shown(encoded, args.latents, out, args.workers or slots, setup)
             matched = _match(sources, measured[REAL], cohort, out, args.workers or slots, setup)
         sweeps = _sweeps(args, sources[REAL], schema, gpu=found.gpus > 0, heads=heads)
-    findings = reckon(measured, matched, schema, command_line("evaluate", args), seed=args.seed)
+    findings = reckon(
+        measured, matched, schema, command_line("evaluate", args), seed=args.seed, shown=shown
+    )
     for release in releases:
         if line := not_audited(release):
             leave_open(findings["privacy"][release.label], line)
@@ -201,7 +209,8 @@ def _measure(
     volumes = [b for label, s in sources.items() for b in blocks(out, label, len(s.items))]
     both = [b for kind, drawn in pairs.items() for b in blocks(out, kind, len(drawn))]
     workers = args.workers or cpus
-    first = (sources, cohort.grid, str(out))
+    latents = None if args.latents is None else absolute(args.latents)
+    first = (sources, cohort.grid, str(out), latents)
     _run(setup.actor(Instruments), first, volumes, workers, "measuring")
     if medicalnet is not None:
         _papers_features(sources, out, medicalnet, workers, gpus, setup)
@@ -230,6 +239,18 @@ def _papers_features(
     first = (sources, str(out), weights, device)
     count = gpus if gpus else workers
     _run(setup.actor(PapersFeatures), first, work, count, "MedicalNet", gpus=1 if gpus else 0)
+
+
+def _shown(
+    encoded: EncodedCohort | None, latents: str, out: Path, workers: int, setup: Setup
+) -> Shown | None:
+    """Every copy that training was shown, read where it is not read yet; None without latents."""
+    if encoded is None:
+        return None
+    count = len(encoded.split(TRAIN))
+    work = list(blocks(out, COPIES, count))
+    _run(setup.actor(CopyReader), (absolute(latents), str(out)), work, workers, "reading latents")
+    return Shown.read(out, count)
 
 
 def _match(
@@ -300,7 +321,7 @@ def _sweeps(
 
     person = middle(schema, [item["asked"] for item in real.items])
     task = ray.remote(make_sweeps).options(num_cpus=1, num_gpus=1 if gpu else 0)
-    model = args.model if Path(args.model).name == args.model else str(Path(args.model).absolute())
+    model = absolute(args.model)
     progress = Progress(1, what="sweeping each covariate")
     progress.begin()
     device = "cuda" if gpu else "cpu"

@@ -7,11 +7,11 @@ from typing import Any
 from ldm.evaluation import spectrum
 from ldm.evaluation.statistics.classifier import FOLDS, told_apart
 from ldm.volumes.spectrum import BANDS
-from ray_jobs.evaluation.measured import HELD_OUT, TRAIN, Measured
+from ray_jobs.evaluation.measuring.instruments import SPECTRUM
+from ray_jobs.evaluation.measuring.measured import HELD_OUT, TRAIN, Measured
+from ray_jobs.evaluation.measuring.tables import arrays
 from ray_jobs.evaluation.sources import REAL
-from ray_jobs.evaluation.tables import arrays
 
-COLUMN = "spectrum"  # of the parts: the row of a volume's spectrum, float32
 BLURRED = 4  # the band that tells most in one number, 0.26 to 0.30: what 8 latents just carry
 
 
@@ -27,9 +27,9 @@ def spectra(measured: dict[str, Measured], *, seed: int) -> dict[str, Any] | Non
     held_out, others = (measured[REAL].of(group) for group in (HELD_OUT, TRAIN))
     if min(len(held_out), len(others)) < FOLDS:
         return None
-    people, control = (arrays(rows[COLUMN], "<f4") for rows in (held_out, others))
+    people, control = (arrays(rows[SPECTRUM], "<f4") for rows in (held_out, others))
     releases = {
-        label: arrays(found.whole[COLUMN], "<f4")
+        label: arrays(found.whole[SPECTRUM], "<f4")
         for label, found in measured.items()
         if label != REAL
     }

@@ -89,7 +89,7 @@ def make_sweeps(
     from ldm.measuring.people import load_people
     from ldm.measuring.segmenter import load_segmenter
     from ldm.volumes.conversion import dequantise
-    from ray_jobs.evaluation.instruments import volumes_of
+    from ray_jobs.evaluation.measuring.instruments import volumes_of
 
     loaded, segmenter, people = load(model, device=device), load_segmenter(), load_people()
     sweeps = []

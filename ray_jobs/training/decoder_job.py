@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shlex
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from ldm.volumes.grid import Grid
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.checks import Checks, fit_checks
 from ray_jobs.errors import JobError
+from ray_jobs.places import absolute
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training import draws
 from ray_jobs.training.fitting.fit import Fitted, fit
@@ -86,7 +86,7 @@ def train_decoder(args: argparse.Namespace) -> int:
         if start:
             start.put(out)
         held_out = min(len(cohort.split("validation")), VALIDATION_VOLUMES)
-        model = _absolute(args.model)
+        model = absolute(args.model)
         draws.provide(model, truncation, held_out, config.seed, out, group)
         spec = {
             "cohort": cohort.where,
@@ -149,12 +149,6 @@ def told(cohort: PreparedCohort, described: ModelDescription, split: str) -> np.
     rows = [{name: row[name] for name in schema.names} for _, row in table.iterrows()]
     known = [described.calibration.conditions(schema, row) for row in rows]
     return np.asarray(known, dtype=np.float32).reshape(len(rows), len(schema.inputs))
-
-
-def _absolute(source: str) -> str:
-    """A folder by its whole path, for workers; "demo" and URIs as they are."""
-    path = Path(source).expanduser()
-    return str(path.absolute()) if path.exists() else source
 
 
 def _write(

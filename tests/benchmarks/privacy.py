@@ -36,16 +36,16 @@ from ldm.evaluation.privacy.verdict import FAILED, Audit
 from ldm.evaluation.statistics.intervals import proportion
 from ldm.measuring.segmenter import load_segmenter
 from ldm.volumes.grid import Grid
-from ray_jobs.evaluation.folds import (
+from ray_jobs.evaluation.measuring.folds import (
     LEAKS,
     Matched,
     PlantedLeaks,
     matches_of,
     people_patterns,
 )
-from ray_jobs.evaluation.measured import TRAIN, Measured
+from ray_jobs.evaluation.measuring.measured import TRAIN, Measured
+from ray_jobs.evaluation.measuring.tables import read_parts
 from ray_jobs.evaluation.sources import REAL, RealVolumes, ReleaseVolumes, Source
-from ray_jobs.evaluation.tables import read_parts
 from ray_jobs.preparation.cohort import PreparedCohort
 
 Draw = Callable[[np.random.Generator, int, int], np.ndarray]

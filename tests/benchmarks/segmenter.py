@@ -27,9 +27,9 @@ from ldm.evaluation.conditioning import relation
 from ldm.evaluation.statistics.intervals import Estimate, bootstrap, proportion
 from ldm.measuring import measure
 from ldm.measuring.box import SPACING
+from ldm.measuring.fitting.subjects import UNSEEN, real_scans, real_subjects, virtual_subjects
 from ldm.measuring.people import PeopleTool, load_people
 from ldm.measuring.segmenter import Segmentation, Segmenter, load_segmenter
-from ldm.measuring.subjects import UNSEEN, real_scans, real_subjects, virtual_subjects
 from ldm.models.latent_diffusion import Model
 from ldm.split import held_out
 from ldm.volumes.conversion import read_image, to_grid

@@ -21,8 +21,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 import ldm
 from ldm.anatomy import labels
+from ldm.measuring.fitting.subjects import UNSEEN, real_subjects, virtual_subjects
 from ldm.measuring.segmenter import Segmenter, load_segmenter
-from ldm.measuring.subjects import UNSEEN, real_subjects, virtual_subjects
 from ldm.noise import COVARIATES, generator
 from ldm.volumes.conversion import dequantise
 

@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.tool_cards --tool RUN/tool --accuracy figures.json --out FOLDER
 
-figures.json is what `python -m tests.benchmarks.segmenter --json` wrote.
+figures.json is what `python -m tests.benchmarks.segmenter --json` wrote, or
+`python -m tests.benchmarks.regions --json`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm.errors import LdmError
-from ldm.measuring.tool_folder import CARD, PEOPLE, SEGMENTER, read, write
+from ldm.measuring.tool_folder import CARD, PEOPLE, REGIONS, SEGMENTER, read, write
 from ldm.untrusted import markdown
 
 _ABOUT = {
@@ -34,6 +35,15 @@ _ABOUT = {
         "A measure for synthetic volumes, not a statement about a person.",
         "Few subjects of one site: the intervals are wide, and ages are drawn towards the middle "
         "(the slope is below 1).",
+    ),
+    REGIONS: (
+        "Regions",
+        "58 regions of the brain, left and right, on a brain-only T1w image, at 2 mm: cortex and "
+        "white matter of the lobes, deep grey matter, ventricles, cerebellum, brain stem. It "
+        "divides what the segmenter has told apart. Not a medical device.",
+        "The reference is not drawn by hand: the label maps are DLMUSE's, a network trained on "
+        "multi-atlas labels, resampled to 2 mm. The unseen subjects gave no weight, but eight of "
+        "them were looked at while it trained.",
     ),
 }
 _FIELDS = ("value", "low", "high", "n")

@@ -66,6 +66,11 @@ class Stripped:
         return {item["name"]: place for place, item in enumerate(self.items)}
 
 
+def unstripped(source: Source, item: dict[str, Any]) -> np.ndarray:
+    """An item's volume as it was made, (X, Y, Z) float32: as a model's own encoder knows it."""
+    return source.source.read(item) if isinstance(source, Stripped) else source.read(item)
+
+
 def brain_of(volume: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """The brain of one head, (X, Y, Z) float32. Raises LdmError where none is found."""
     return np.where(brain_mask(volume, affine), volume, np.float32(0))

@@ -8,7 +8,7 @@ from typing import Any
 
 from ldm.covariates import Covariate, CovariateSchema
 from ldm.volumes import previews
-from ray_jobs.evaluation.measured import Measured
+from ray_jobs.evaluation.measuring.measured import Measured
 from ray_jobs.evaluation.report.page import Block, Heading, Picture, Table, Text
 from ray_jobs.evaluation.report.pictures import scatters
 from ray_jobs.evaluation.report.shown import noted, shown

@@ -22,8 +22,8 @@ from ray_jobs.evaluation.carried import (
     measured_file,
     seen,
 )
-from ray_jobs.evaluation.folds import Matched
-from ray_jobs.evaluation.measured import Measured
+from ray_jobs.evaluation.measuring.folds import Matched
+from ray_jobs.evaluation.measuring.measured import Measured
 from ray_jobs.evaluation.report.cautions import cautioned, meanings
 from ray_jobs.evaluation.report.page import Block, Picture, Table, to_html, to_markdown
 from ray_jobs.evaluation.report.sections import (

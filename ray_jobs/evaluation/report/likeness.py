@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ray_jobs.evaluation.findings import REGIONS
-from ray_jobs.evaluation.measured import Measured
+from ldm.anatomy.regions import KINDS
+from ldm.evaluation.effects import AGE, SEX
+from ray_jobs.evaluation.anatomy import STRUCTURES
+from ray_jobs.evaluation.measuring.measured import Measured
 from ray_jobs.evaluation.report.page import Block, Heading, Picture, Table, Text
-from ray_jobs.evaluation.report.pictures import spreads
-from ray_jobs.evaluation.report.shown import shown
+from ray_jobs.evaluation.report.pictures import pairs_of, spreads
+from ray_jobs.evaluation.report.shown import brief, shown
 from ray_jobs.evaluation.sources import REAL
 
-WORDS = {name: name.removesuffix("_volume").replace("_", " ") for name in REGIONS}
+WORDS = {name: name.removesuffix("_volume").replace("_", " ") for name in STRUCTURES}
+NAMED = 6  # regions named in the picture: those that age changes most
 
 
 def morphometry(
@@ -40,9 +43,67 @@ def morphometry(
                 for label, found in measured.items()
             },
         }
-        for name in REGIONS[:3]
+        for name in STRUCTURES[:3]
     ]
     yield Picture("volumes-spread.png", spreads(panels), "As measured, not adjusted.")
+
+
+def age_and_sex(findings: dict[str, Any], releases: list[str]) -> Iterator[Block]:
+    """What age and sex change in each region, of the people and of each release that was asked."""
+    told = {label: found for label in releases if (found := findings["effects"][label])}
+    if not told:
+        return
+    yield Heading("What age and sex change")
+    yield Text(
+        "A linear model of every region's volume on age, sex and the head's size, of the people "
+        "and of the volumes by themselves. Age: per cent of the region's mean volume a decade. "
+        "Sex: how much larger a man's is than a woman's of the same age and head, in standard "
+        "deviations of what the model leaves of the people. Agreement: Lin's concordance over all "
+        "regions, 1 where they are equal; beside it that of two random halves of the people."
+    )
+    yield Table(
+        [
+            ("agreement", "age", "of real halves", "sex", "of real halves"),
+            *(
+                (label, *(shown(found[x][w]) for w in (AGE, SEX) for x in ("agreement", "halves")))
+                for label, found in told.items()
+            ),
+        ]
+    )
+    for label, found in told.items():
+        yield Picture(
+            f"effects-{label}.png", pairs_of(_panels(found)), f"{label}: each dot a region."
+        )
+        yield Table(_rows(label, found))
+
+
+def _panels(found: dict[str, Any]) -> list[dict[str, Any]]:
+    words = {AGE: ("age", "% a decade"), SEX: ("sex, men over women", "standard deviations")}
+    return [
+        {
+            "name": name,
+            "unit": unit,
+            "labels": list(found["regions"]),
+            "named": NAMED,
+            **{
+                which: [region[what][which] for region in found["regions"].values()]
+                for which in ("real", "synthetic")
+            },
+        }
+        for what, (name, unit) in words.items()
+    ]
+
+
+def _rows(label: str, found: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [
+        ("", "age, real", f"age, {label}", "sex, real", f"sex, {label}"),
+    ]
+    for kind in KINDS:
+        if kind.name in found["regions"]:
+            region = found["regions"][kind.name]
+            cells = (brief(region[w][x]) for w in (AGE, SEX) for x in ("real", "synthetic"))
+            rows.append((kind.name, *cells))
+    return rows
 
 
 def diversity(findings: dict[str, Any], releases: list[str]) -> Iterator[Block]:

@@ -55,6 +55,37 @@ def spreads(panels: Sequence[Mapping[str, Any]]) -> bytes:
     return _png(figure)
 
 
+def pairs_of(panels: Sequence[Mapping[str, Any]]) -> bytes:
+    """Synthetic against real figures of the same things with their intervals, a panel a figure.
+
+    Args:
+        panels: each with `name`, `unit`, `labels` (R,), `real` and `synthetic`, (R,) figures as of
+            `Estimate.to_json`; the `named` largest of the real ones bear their label.
+    """
+    figure, axes = _figure(len(panels))
+    for axis, panel in zip(axes, panels, strict=True):
+        x, y = (np.array([one["value"] for one in panel[w]]) for w in ("real", "synthetic"))
+        reach = [
+            np.abs([[one["low"], one["high"]] for one in panel[which]] - v[:, None]).T
+            for which, v in (("real", x), ("synthetic", y))
+        ]
+        axis.errorbar(
+            x, y, xerr=reach[0], yerr=reach[1], fmt="o", markersize=3.5, color=COLOURS[0],
+            ecolor=REAL_COLOUR, elinewidth=0.5, alpha=0.8,
+        )  # fmt: skip
+        ends = (min(x.min(), y.min()), max(x.max(), y.max()))
+        axis.plot(ends, ends, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+        for place in np.argsort(-np.abs(x))[: panel["named"]]:
+            axis.annotate(
+                panel["labels"][place], (x[place], y[place]), fontsize=6.5, color=INK,
+                xytext=(4, 3), textcoords="offset points",
+            )  # fmt: skip
+        axis.set_xlabel(f"people, {panel['unit']}")
+        axis.set_ylabel(f"synthetic, {panel['unit']}")
+        axis.set_title(panel["name"], fontsize=9, loc="left")
+    return _png(figure)
+
+
 def nearest(panels: Sequence[Mapping[str, Any]]) -> bytes:
     """Distances to the nearest training subject, of other people and of synthetic volumes.
 

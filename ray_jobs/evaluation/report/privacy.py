@@ -7,8 +7,8 @@ from typing import Any
 
 from ldm.evaluation.privacy.audit import Told
 from ray_jobs.evaluation.findings import own_features, privacy_spaces
-from ray_jobs.evaluation.folds import Matched
-from ray_jobs.evaluation.measured import HELD_OUT, Measured
+from ray_jobs.evaluation.measuring.folds import Matched
+from ray_jobs.evaluation.measuring.measured import HELD_OUT, Measured
 from ray_jobs.evaluation.report.page import Block, Heading, Picture, Table, Text
 from ray_jobs.evaluation.report.pictures import nearest
 from ray_jobs.evaluation.report.shown import shown

@@ -9,11 +9,11 @@ import numpy as np
 
 from ldm.covariates import CovariateSchema
 from ldm.volumes import previews
-from ray_jobs.evaluation.folds import Matched
-from ray_jobs.evaluation.measured import Measured
+from ray_jobs.evaluation.measuring.folds import Matched
+from ray_jobs.evaluation.measuring.measured import Measured
 from ray_jobs.evaluation.report.answers import conditioning, one_varied
 from ray_jobs.evaluation.report.cautions import meanings
-from ray_jobs.evaluation.report.likeness import covariates, diversity, morphometry
+from ray_jobs.evaluation.report.likeness import age_and_sex, covariates, diversity, morphometry
 from ray_jobs.evaluation.report.page import Block, Heading, Picture, Table, Text
 from ray_jobs.evaluation.report.privacy import privacy, verdict
 from ray_jobs.evaluation.report.sharpness import sharpness, told
@@ -98,6 +98,7 @@ def sections(
     yield from conditioning(findings, measured, schema, releases)
     yield from one_varied(sweeps, schema)
     yield from morphometry(findings, measured, releases)
+    yield from age_and_sex(findings, releases)
     yield from diversity(findings, releases)
     yield from covariates(findings, releases)
     yield from privacy(findings, measured, matched, releases)

@@ -12,7 +12,12 @@ from scipy import stats
 from ldm.errors import LdmError
 from ldm.evaluation.conditioning import agreement, relation
 from ldm.evaluation.margins import margins, rank_correlations
-from ldm.evaluation.morphometry import age_and_sex, morphometry, residuals
+from ldm.evaluation.morphometry import (
+    age_and_sex,
+    morphometry,
+    residuals,
+    wasserstein,
+)
 
 
 def people(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -61,11 +66,19 @@ def test_two_levels_are_told_by_accuracy_and_area() -> None:
 def test_residuals_are_of_the_real_subjects_model_and_in_their_spread() -> None:
     rng = np.random.default_rng(1)
     x, z = people(rng, 200), people(rng, 300)
-    v = volumes(rng, x)
-    mine, theirs = residuals(v, volumes(rng, z) + 5000, x, z)
+    v, w = volumes(rng, x)[:, None], volumes(rng, z)[:, None]
+    mine, theirs = (found[:, 0] for found in residuals(v, w + 5000, x, z))
     assert np.corrcoef(mine, x[:, 0])[0, 1] == pytest.approx(0, abs=1e-9)
     assert mine.std(ddof=3) == pytest.approx(1)
     assert theirs.mean() == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize(("n", "m"), [(4, 6), (7, 7), (5, 1), (148, 300)])
+def test_the_wasserstein_distance_is_scipys(n: int, m: int) -> None:
+    rng = np.random.default_rng(n)
+    x, y = rng.normal(size=(n, 3)).round(1), rng.normal(1, 2, size=(m, 3))
+    expected = [stats.wasserstein_distance(x[:, k], y[:, k]) for k in range(3)]
+    np.testing.assert_allclose(wasserstein(x, y), expected, atol=1e-12)
 
 
 def test_a_shift_by_one_standard_deviation_is_a_distance_of_one() -> None:

@@ -18,9 +18,10 @@ from ldm.anatomy.labels import dice
 from ldm.errors import LdmError
 from ldm.measuring import measure
 from ldm.measuring.box import SPACING, to_box
+from ldm.measuring.fitting.subjects import UNSEEN, Labelled, virtual_subjects
+from ldm.measuring.network import pooled
 from ldm.measuring.people import load_people, predictors
 from ldm.measuring.segmenter import load_segmenter
-from ldm.measuring.subjects import UNSEEN, Labelled, virtual_subjects
 from ldm.measuring.tool_folder import shipped
 
 VENTRICLES, BRAIN, HEAD = "ventricular_volume", "brain_volume", "intracranial_volume"
@@ -173,7 +174,7 @@ def test_the_encoder_alone_gives_the_features_of_the_whole_network() -> None:
     network = load_segmenter().network
     volume = torch.rand(1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        assert torch.equal(network.features(volume), network.both(volume)[1])
+        assert torch.equal(network.features(volume), pooled(network.see(volume).levels, volume))
 
 
 def test_age_and_sex_come_from_the_same_segmentation(subject: Labelled) -> None:

@@ -15,11 +15,19 @@ from ldm import noise
 from ldm.anatomy import labels
 from ldm.anatomy.virtual_subject import make_subject
 from ldm.errors import LdmError
-from ldm.measuring import augment, people_fit, train
+from ldm.measuring import people_fit, train
 from ldm.measuring.box import Box
+from ldm.measuring.fitting import augment
+from ldm.measuring.fitting.subjects import (
+    TRAIN,
+    UNSEEN,
+    UNSEEN_SHARE,
+    Labelled,
+    real_subjects,
+    split_of,
+)
 from ldm.measuring.network import SegmenterConfig, SegmenterNetwork
 from ldm.measuring.segmenter_task import begin_with, sample, soft_dice, without_stem
-from ldm.measuring.subjects import TRAIN, UNSEEN, UNSEEN_SHARE, Labelled, real_subjects, split_of
 from ldm.volumes.grid import Grid
 from ray_jobs.preparation.bids.subjects import in_validation
 
@@ -53,7 +61,9 @@ def labelled() -> Labelled:
     known[4:12, 3:13, 4:12] = labels.GREY
     known[6:10, 6:10, 6:10] = labels.WHITE
     box = Box(voxels=known / np.float32(4), affine=np.eye(4))
-    return Labelled(name="x", box=box, labels=known, parts=known, has_stem=True, row={})
+    return Labelled(
+        name="x", box=box, labels=known, parts=known, regions=known, has_stem=True, row={}
+    )
 
 
 def test_the_tools_hold_out_everybody_whom_prepare_holds_out() -> None:

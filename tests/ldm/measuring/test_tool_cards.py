@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ldm.measuring.tool_folder import CARD, PEOPLE, SEGMENTER, read, shipped
+from ldm.measuring.tool_folder import CARD, PEOPLE, REGIONS, SEGMENTER, read, shipped
 from tests.benchmarks.tool_cards import main, render
 
 
-@pytest.mark.parametrize("kind", [SEGMENTER, PEOPLE])
+@pytest.mark.parametrize("kind", [SEGMENTER, PEOPLE, REGIONS])
 def test_a_shipped_card_is_what_its_description_renders_to(kind: str) -> None:
     document, files = read(shipped(kind), kind)
     assert files[CARD] == render(document, document["accuracy"]).encode()

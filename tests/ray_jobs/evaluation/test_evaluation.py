@@ -13,10 +13,10 @@ from ldm.covariates import CovariateSchema
 from ldm.volumes.grid import Grid
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.job import labelled
+from ray_jobs.evaluation.measuring.tables import arrays, blocks, part_path, read_parts, write_part
 from ray_jobs.evaluation.report.page import Heading, Picture, Table, Text, to_html, to_markdown
 from ray_jobs.evaluation.report.pictures import by_band, nearest, scatters, spreads
 from ray_jobs.evaluation.sources import ReleaseVolumes, check_grid, check_held_out
-from ray_jobs.evaluation.tables import arrays, blocks, part_path, read_parts, write_part
 from ray_jobs.preparation.cohort import PreparedCohort
 from tests.manifests.releases import make_release
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ldm.anatomy.regions import KINDS, REGIONS
 from ldm.covariates import PAPER_SCHEMA, Covariate, CovariateSchema
 from ldm.evaluation.privacy.audit import NOT_PLANTED
 from ldm.evaluation.privacy.planted import EACH, MAKES
@@ -22,12 +23,13 @@ from manifests.format.measured import MEASURES
 from manifests.metadata.pictures import without_pictures
 from manifests.publish.evaluation import read_evaluation, refuse_not_passed
 from ray_jobs.errors import JobError
+from ray_jobs.evaluation.anatomy import STRUCTURES
 from ray_jobs.evaluation.carried import EvaluatedRelease
-from ray_jobs.evaluation.findings import REGIONS, reckon
-from ray_jobs.evaluation.folds import LEAKS, Matched, PlantedLeaks
-from ray_jobs.evaluation.instruments import PEOPLE, VOLUMES
+from ray_jobs.evaluation.findings import reckon
 from ray_jobs.evaluation.job import leave_open
-from ray_jobs.evaluation.measured import TRAIN, Measured
+from ray_jobs.evaluation.measuring.folds import LEAKS, Matched, PlantedLeaks
+from ray_jobs.evaluation.measuring.instruments import PEOPLE, REGION, VOLUMES
+from ray_jobs.evaluation.measuring.measured import TRAIN, Measured
 from ray_jobs.evaluation.report.cautions import cautioned
 from ray_jobs.evaluation.report.documents import write_report
 from ray_jobs.evaluation.sources import REAL
@@ -38,6 +40,7 @@ RELEASE = EvaluatedRelease(
     label="made", fingerprint="f" * 64, samples=62, images=60, model="e" * 64, sampling={}
 )
 WIDTH = 24
+KIND_NAMES = [kind.name for kind in KINDS]
 
 
 def people(count: int, seed: int, *, group: bool = False) -> pd.DataFrame:
@@ -59,6 +62,9 @@ def people(count: int, seed: int, *, group: bool = False) -> pd.DataFrame:
     )
     for name in (*VOLUMES, *PEOPLE):
         rows[f"measured_{name}"] = rng.normal(1e5, 1e4, count)
+    for region in REGIONS:  # each loses its number in tenths of a per cent a decade
+        ageing = 1 - 0.001 * region.kind * (age - 50) / 10
+        rows[f"{REGION}{region.key}"] = 5000 * ageing * rng.normal(1, 0.005, count)
     rows["measured_ventricular_volume"] = ventricles * 1.02 + rng.normal(0, 300, count)
     rows["measured_normalised_brain_volume"] = 1.3 * brain
     rows["measured_age"] = age + rng.normal(0, 8, count)
@@ -165,7 +171,13 @@ def test_what_shows_what_was_asked_is_told_with_interval_and_number(tmp_path: Pa
         "passed",
         [],
     )
-    assert set(findings["morphometry"]["made"]["regions"]) == set(REGIONS)
+    assert set(findings["morphometry"]["made"]["regions"]) == {*STRUCTURES, *KIND_NAMES}
+    ageing = findings["effects"]["made"]
+    assert set(ageing["regions"]) == set(KIND_NAMES)
+    last = ageing["regions"][KIND_NAMES[-1]]["age"]
+    assert last["synthetic"]["value"] == pytest.approx(-0.1 * (len(KINDS) - 1), abs=0.15)
+    assert (last["synthetic"]["n"], last["real"]["n"]) == (59, 75)
+    assert ageing["agreement"]["age"]["value"] > 0.95
     sweep = Sweep(
         covariate="ventricular_volume",
         asked=(5000.0, 9000.0),
@@ -180,6 +192,10 @@ def test_what_shows_what_was_asked_is_told_with_interval_and_number(tmp_path: Pa
     assert "ventricular_volume measured against asked: r 0.99" in report.summary
     written = json.loads((tmp_path / "evaluation.json").read_text())
     assert {**written, **json.loads(json.dumps(cautioned(findings)))} == written
+    told = (tmp_path / "report.md").read_text()
+    assert "What age and sex change" in told
+    assert "hippocampus" in told
+    assert (tmp_path / "effects-made.png").read_bytes().startswith(b"\x89PNG")
     text = (tmp_path / "report.md").read_text()
     too_few_for_their_figures(written, text, (tmp_path / "report.html").read_text(), report.summary)
     for name in ("volumes", "conditioning", "sweep-ventricular_volume", "privacy"):
@@ -190,7 +206,7 @@ def test_what_shows_what_was_asked_is_told_with_interval_and_number(tmp_path: Pa
     assert all(-1 < float(cell.split()[0]) < -0.5 for cell in ties.strip("| ").split(" | ")[1:])
     assert "| sex | made | 0.0" in text
     assert "9\\* -> no brain" not in text  # inside the picture alone
-    assert (tmp_path / "report.html").read_text().count("data:image/png") == 6
+    assert (tmp_path / "report.html").read_text().count("data:image/png") == 7
     what_a_release_carries(tmp_path, release)
 
 
@@ -381,6 +397,7 @@ def test_a_model_without_covariates_has_no_conditioning() -> None:
     assert findings["conditioning"]["made"] == {}
     assert findings["transfer"] == {}
     assert findings["morphometry"]["made"]["adjusted"] == []
+    assert findings["effects"]["made"] is None
     assert findings["covariates"]["made"] == {"margins": {}, "ties": []}
 
 
@@ -398,6 +415,7 @@ def test_subjects_who_lack_a_covariate_count_in_all_that_does_not_need_it() -> N
     assert findings["conditioning"][REAL]["ventricular_volume"]["n"] == 15
     assert set(findings["covariates"]["made"]["margins"]) == set(PAPER_SCHEMA.names)
     assert findings["transfer"]["made"]
+    assert findings["effects"]["made"]["regions"]["insula"]["age"]["real"]["n"] == 72
     assert findings["morphometry"]["made"]["adjusted"] == []  # not all have age and sex
     person = middle(PAPER_SCHEMA, real[list(PAPER_SCHEMA.names)].to_dict("records"))
     assert person["age"] == pytest.approx(float(real["age"].median()), abs=1e-3)

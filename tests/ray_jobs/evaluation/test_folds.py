@@ -15,7 +15,7 @@ from ldm.evaluation.privacy.planted import EACH, MAKES
 from ldm.split import person_of
 from ldm.volumes.grid import Grid
 from ray_jobs.errors import JobError
-from ray_jobs.evaluation.folds import (
+from ray_jobs.evaluation.measuring.folds import (
     LEAKS,
     MOST_BLOCKS,
     FoldMatcher,
@@ -27,9 +27,9 @@ from ray_jobs.evaluation.folds import (
     patterns_of,
     people_patterns,
 )
-from ray_jobs.evaluation.measured import HELD_OUT, TRAIN, Measured
+from ray_jobs.evaluation.measuring.measured import HELD_OUT, TRAIN, Measured
+from ray_jobs.evaluation.measuring.tables import BLOCK, part_path, write_part
 from ray_jobs.evaluation.sources import REAL
-from ray_jobs.evaluation.tables import BLOCK, part_path, write_part
 from tests.ldm.evaluation.privacy.test_folds import SHAPE, brain
 
 GRID = Grid(shape=SHAPE, spacing=SPACING, centre=(0.0, 0.0, 0.0))

@@ -13,7 +13,7 @@ from ldm.covariates import PAPER_SCHEMA
 from ldm.volumes.spectrum import BANDS
 from manifests.publish.evaluation import read_evaluation
 from ray_jobs.evaluation.findings import reckon
-from ray_jobs.evaluation.measured import Measured
+from ray_jobs.evaluation.measuring.measured import Measured
 from ray_jobs.evaluation.report.documents import write_report
 from ray_jobs.evaluation.report.page import Text
 from ray_jobs.evaluation.report.sharpness import sharpness

@@ -14,10 +14,10 @@ from ldm.errors import LdmError
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.heads.stripped import Stripped
 from ray_jobs.evaluation.heads.told import are_heads
-from ray_jobs.evaluation.instruments import Instruments, PapersFeatures
-from ray_jobs.evaluation.pairs import PairMeter
+from ray_jobs.evaluation.measuring.instruments import Instruments, PapersFeatures
+from ray_jobs.evaluation.measuring.pairs import PairMeter
+from ray_jobs.evaluation.measuring.tables import read_parts
 from ray_jobs.evaluation.sources import REAL
-from ray_jobs.evaluation.tables import read_parts
 from tests.ldm import scalps
 
 AFFINE = scalps.brain()[1]

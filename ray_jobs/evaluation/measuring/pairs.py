@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ldm.errors import LdmError
+from ray_jobs.evaluation.measuring.tables import write_part
 from ray_jobs.evaluation.sources import Source
-from ray_jobs.evaluation.tables import write_part
 
 SIMILARITIES = ("ms_ssim", "four_g_r_ssim")
 

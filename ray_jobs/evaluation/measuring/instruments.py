@@ -14,12 +14,13 @@ from ldm.evaluation.privacy.pattern import pattern
 from ldm.evaluation.spectrum import as_row
 from ldm.volumes.grid import Grid
 from ldm.volumes.spectrum import spectrum
-from ray_jobs.evaluation.folds import patterns_of
+from ray_jobs.evaluation.heads.stripped import unstripped
+from ray_jobs.evaluation.measuring.folds import patterns_of
+from ray_jobs.evaluation.measuring.latent_space import LATENTS, LatentMeter
+from ray_jobs.evaluation.measuring.tables import write_part
 from ray_jobs.evaluation.sources import Source
-from ray_jobs.evaluation.spectra import COLUMN
-from ray_jobs.evaluation.tables import write_part
 
-MEASURES = 3  # goes up when a volume is measured in more ways, or others
+MEASURES = 4  # goes up when a volume is measured in more ways, or others
 # mm3 by the segmenter; `normalised_brain_volume` is brain_volume at the template's head size.
 VOLUMES = (
     "ventricular_volume",
@@ -34,6 +35,8 @@ VOLUMES = (
 PEOPLE = ("age", "male")
 MEDICALNET = "medicalnet"
 AT_ONCE = {"cpu": 1, "cuda": 4}  # volumes a forward pass: a head of 1 mm has 5.7 million voxels
+REGION = "region_"  # of a column: a region's volume in mm3, before its key
+SPECTRUM = "spectrum"  # the row of a volume's spectrum, float32
 
 
 class Instruments:
@@ -43,17 +46,24 @@ class Instruments:
         sources: by label.
         grid: of every volume.
         out: the evaluation's folder.
+        latents: where the encoded cohort lies in whose space volumes are compared, or None.
     """
 
-    def __init__(self, sources: dict[str, Source], grid: Grid, out: str) -> None:
+    def __init__(
+        self, sources: dict[str, Source], grid: Grid, out: str, latents: str | None = None
+    ) -> None:
         import torch
 
         from ldm.measuring.people import load_people
-        from ldm.measuring.segmenter import load_segmenter
+        from ldm.measuring.regions import load_region_tool
 
         torch.set_num_threads(1)
         self._sources, self._grid, self._out = sources, grid, Path(out)
-        self._segmenter, self._people = load_segmenter(), load_people()
+        self._regions, self._people = load_region_tool(), load_people()
+
+        self._latents = None
+        if latents is not None:
+            self._latents = LatentMeter(latents)
 
     def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
         """Write part `number` of `source`: items `start` to `stop`. Gives how many were refused."""
@@ -68,20 +78,24 @@ class Instruments:
     def _row(self, source: Source, item: dict[str, Any]) -> dict[str, Any]:
         row = {"name": item["name"], "group": item["group"], **item["asked"], "error": ""}
         row |= dict.fromkeys(f"measured_{name}" for name in (*VOLUMES, *PEOPLE))
-        row |= dict.fromkeys(("image", "mirrored", "features", COLUMN))
+        row |= dict.fromkeys(("image", "mirrored", "features", SPECTRUM, *LATENTS))
         try:
             volume = source.read(item)
             for name, pictured in (("image", volume[None]), ("mirrored", mirror(volume[None]))):
                 row[name] = image_vectors(pictured)[0].astype(np.float32).tobytes()
-            found = self._segmenter.segment(volume, self._grid.affine)
+            regions = self._regions.segment(volume, self._grid.affine)
+            found = regions.segmentation
             row |= {f"measured_{k}": v for k, v in volumes_of(found.volumes()).items()}
+            row |= {f"{REGION}{key}": size for key, size in regions.volumes().items()}
             person = self._people.judge(found)
-            row[COLUMN] = as_row(spectrum(volume)).astype("<f4").tobytes()
+            row[SPECTRUM] = as_row(spectrum(volume)).astype("<f4").tobytes()
         except LdmError as error:
             return {**row, "error": str(error)}
         row |= {"measured_age": person.age, "measured_male": person.male}
         row["pattern"] = pattern(volume, self._grid.spacing).tobytes()
         row["features"] = found.features.astype(np.float32).tobytes()
+        if self._latents is not None:
+            row |= self._latents(unstripped(source, item))
         return row
 
 

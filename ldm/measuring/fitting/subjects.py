@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ldm.anatomy import labels, virtual_subject
+from ldm.anatomy import labels, regions, virtual_subject
 from ldm.errors import LdmError
 from ldm.measuring.box import SHAPE, SPACING, Box, to_box
 from ldm.split import held_out
@@ -46,6 +46,7 @@ class Labelled:
         box: its T1w.
         labels: (X, Y, Z) uint8, `ldm.anatomy.labels`.
         parts: (X, Y, Z) uint8, the parts for synthetic contrasts.
+        regions: (X, Y, Z) uint8, `ldm.anatomy.regions`; of a virtual subject not known.
         has_stem: whether the labels tell the brain stem from white matter.
         row: its row of participants.tsv; of a virtual subject, what is known of it.
     """
@@ -54,6 +55,7 @@ class Labelled:
     box: Box
     labels: np.ndarray
     parts: np.ndarray
+    regions: np.ndarray
     has_stem: bool
     row: dict[str, Any]
 
@@ -96,6 +98,7 @@ def real_subjects(bids: Path, split: str, shape: Shape = None) -> Iterator[Label
             box=box,
             labels=labels.from_muse(known),
             parts=labels.parts_of_muse(known),
+            regions=regions.from_muse(known),
             has_stem=True,
             row=row,
         )
@@ -116,6 +119,7 @@ def virtual_subjects(split: str, count: int, shape: Shape = None) -> Iterator[La
             box=box,
             labels=table[known],
             parts=known,
+            regions=np.where(known, regions.UNKNOWN, 0).astype(np.uint8),
             has_stem=False,
             row=dict(subject.covariates),
         )

@@ -17,9 +17,16 @@ from ldm.evaluation.privacy.nearness import Matches
 from ldm.evaluation.privacy.pattern import pattern, pattern_shape
 from ldm.split import person_of
 from ldm.volumes.grid import Grid
-from ray_jobs.evaluation.measured import TRAIN, Measured
+from ray_jobs.evaluation.measuring.measured import TRAIN, Measured
+from ray_jobs.evaluation.measuring.tables import (
+    BLOCK,
+    arrays,
+    blocks,
+    read_part,
+    read_parts,
+    write_part,
+)
 from ray_jobs.evaluation.sources import REAL, Source
-from ray_jobs.evaluation.tables import BLOCK, arrays, blocks, read_part, read_parts, write_part
 
 LEAKS = "leaks"
 # Real people who tell how near somebody else comes: all, or this many blocks of a large cohort.

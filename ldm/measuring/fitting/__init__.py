@@ -1,0 +1,1 @@
+"""What the trainings of the measuring tools share: subjects, augmentation, the run."""
