@@ -299,7 +299,7 @@ def _run(
         fn_constructor_args=arguments,
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=1,
-        **({"num_gpus": gpus} if gpus else {}),
+        num_gpus=gpus or None,
     )
     total = sum(block["stop"] - block["start"] for block in work)
     for _ in watched(dataset.iter_rows(), total, what, of="rows"):
@@ -320,7 +320,7 @@ def _sweeps(
     import ray
 
     person = middle(schema, [item["asked"] for item in real.items])
-    task = ray.remote(make_sweeps).options(num_cpus=1, num_gpus=1 if gpu else 0)
+    task: Any = ray.remote(make_sweeps).options(num_cpus=1, num_gpus=1 if gpu else 0)
     model = absolute(args.model)
     progress = Progress(1, what="sweeping each covariate")
     progress.begin()

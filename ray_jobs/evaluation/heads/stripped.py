@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,23 +26,20 @@ class Stripped:
         source: of whole heads.
         affine: (4, 4) of every volume, voxel to world mm.
         folder: for the masks, a file a volume; one that is there is not sought again.
+        label, items, identity: the other source's.
     """
 
     source: Source
     affine: np.ndarray
     folder: str
 
-    @property
-    def label(self) -> str:
-        return self.source.label
+    label: str = field(init=False)
+    items: list[dict[str, Any]] = field(init=False)
+    identity: str = field(init=False)
 
-    @property
-    def items(self) -> list[dict[str, Any]]:
-        return self.source.items
-
-    @property
-    def identity(self) -> str:
-        return self.source.identity
+    def __post_init__(self) -> None:
+        self.label, self.items = self.source.label, self.source.items
+        self.identity = self.source.identity
 
     def read(self, item: dict[str, Any]) -> np.ndarray:
         """The brain of an item's volume, (X, Y, Z) float32 in [0, 1], 0 around it.

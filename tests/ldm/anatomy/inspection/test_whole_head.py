@@ -12,7 +12,7 @@ from scipy import ndimage
 from ldm.errors import LdmError
 from ldm.measuring import measure
 from ldm.measuring.box import whole_head
-from ldm.measuring.subjects import UNSEEN, virtual_subjects
+from ldm.measuring.fitting.subjects import UNSEEN, virtual_subjects
 from tests.ldm import heads, scalps
 
 Image = tuple[np.ndarray, np.ndarray]
