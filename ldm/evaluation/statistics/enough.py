@@ -20,7 +20,7 @@ SCALED = ("ratio", "slope", "fid", "half")
 BOUNDED = ("r", "accuracy", "auc", "precision", "recall", "coverage", "membership", "told_apart")
 MEANINGS = {
     "biased": "a Fréchet distance of too few volumes for its features is too large whatever they "
-    "show: compare it at equal n alone (the ratio), and never with another report's",
+    "show: compare it at equal n alone (the ratio), and never with that of another report",
     "few": f"an interval of fewer than {FEWEST} is narrower than it says",
     "wide": "the interval is wider than half the figure, or than 0.2 of a share or correlation: "
     "its digits say little",
