@@ -1,7 +1,7 @@
 """Write a preset out as a file, every field with its value, to be edited and given to --preset.
 
-NAME is demo, paper, tiny, or a file of yours: that one is checked and written out in full. What
-each field means is in docs/presets.md. Prints it, or writes it to --out.
+NAME is demo, lab, paper, tiny, or a file of yours: that one is checked and written out in full.
+What each field means is in docs/presets.md. Prints it, or writes it to --out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="demo, paper, tiny, or a preset's file")
+    parser.add_argument("name", metavar="NAME", help="demo, lab, paper, tiny, or a preset's file")
     parser.add_argument("--out", metavar="FILE", help="a new .json file, instead of the terminal")
     parser.epilog = """examples:
   brainpress preset demo --out my-preset.json

@@ -165,7 +165,7 @@ def add_run(
         metavar="FOLDER",
         help=f"{folder}, seen by every machine of the cluster, or s3://bucket/prefix",
     )
-    known = "demo (default), paper, tiny or a file" if files else "demo (default), paper or tiny"
+    known = "demo (default), " + ("lab, paper, tiny or a file" if files else "paper or tiny")
     made = ", as brainpress preset writes it" if files else ""
     parser.add_argument("--preset", default="demo", help=f"{known}{made}; {same}")
 

@@ -22,8 +22,9 @@ _HEAD = """\
 
 A preset is the grid, the networks and the numbers that the jobs of a training line must agree on:
 `prepare`, `train-autoencoder`, `encode-latents`, `train-diffusion` and `train-decoder` take the
-same one. Three come with the package: `demo` (2.5 mm, two CPU cores), `paper` (1 mm, Pinaya et al.
-2022) and `tiny` (10 mm, for a try). Any other is a file:
+same one. Four come with the package: `demo` (2.5 mm, two CPU cores), `lab` (1.5 mm, one GPU of
+24 GB and a night), `paper` (1 mm, Pinaya et al. 2022) and `tiny` (10 mm, for a try). Any other is
+a file:
 
     brainpress preset demo --out my-preset.json
     brainpress preset my-preset.json

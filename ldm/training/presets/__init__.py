@@ -2,7 +2,7 @@
 
 from ldm.training.presets.config import CHANNEL, ONE, SCALES, Preset
 from ldm.training.presets.files import on_card, preset, preset_text, read_preset
-from ldm.training.presets.named import PRESETS, demo, paper, tiny
+from ldm.training.presets.named import PRESETS, demo, lab, paper, tiny
 
 __all__ = [
     "CHANNEL",
@@ -11,6 +11,7 @@ __all__ = [
     "SCALES",
     "Preset",
     "demo",
+    "lab",
     "on_card",
     "paper",
     "preset",

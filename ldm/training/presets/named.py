@@ -37,6 +37,7 @@ def paper() -> Preset:
         train_autoencoder=TrainingConfig(
             steps=200_000,
             batch_size=8,
+            micro_batch=1,
             learning_rate=5e-5,
             critic_learning_rate=1e-4,
             kl_weight=1e-8,
@@ -51,14 +52,77 @@ def paper() -> Preset:
             steps=2_000, batch_size=8, learning_rate=2e-3, cooldown_steps=700, ema_decay=0.99
         ),
         # No condition dropout: the paper has none [P]. --condition-dropout adds it.
-        train_diffusion=TrainingConfig(steps=300_000, batch_size=64, learning_rate=2.5e-5),
+        train_diffusion=TrainingConfig(
+            steps=300_000, batch_size=64, micro_batch=16, learning_rate=2.5e-5
+        ),
         # Not in the paper: for cohorts too small for its last steps of denoising [U].
         refiner=RefinerConfig(channels=(64, 128, 256, 256)),
         train_decoder=TrainingConfig(
-            steps=100_000, batch_size=8, learning_rate=2e-4, cooldown_steps=30_000
+            steps=100_000,
+            batch_size=8,
+            micro_batch=1,
+            learning_rate=2e-4,
+            cooldown_steps=30_000,
         ),
         latent_copies=1,
         standardise_conditions=False,
+    )
+
+
+def lab() -> Preset:
+    """1.5 mm, between the two: one GPU of 24 GB, and a night.
+
+    Widths and batches by what is held on the way back and by the operations of a step, both
+    calculated (docs/training.md); not trained yet [U].
+    """
+    return Preset(
+        name="lab",
+        grid=Grid(shape=(112, 144, 112), spacing=1.5),
+        autoencoder=AutoencoderConfig(
+            channels=(32, 64, 128), latent_channels=8, num_res_blocks=2, norm_num_groups=16
+        ),
+        denoiser=DenoiserConfig(
+            latent_channels=8,
+            conditions=4,
+            channels=(96, 160, 224),
+            num_res_blocks=2,
+            attention_levels=(False, False, True),
+            head_channels=(0, 0, 56),
+            norm_num_groups=32,
+        ),
+        refiner=RefinerConfig(channels=(64, 128, 160)),
+        schedule=Schedule(prediction="v"),
+        # Terms and their weights as the paper's; the critic begins halfway.
+        train_autoencoder=TrainingConfig(
+            steps=8_000,
+            batch_size=4,
+            micro_batch=2,
+            learning_rate=3e-4,
+            kl_weight=1e-8,
+            perceptual_weight=0.002,
+            adversarial_weight=0.005,
+            adversarial_from=4_000,
+            adversarial_warmup=1_000,
+            save_every=500,
+        ),
+        critic=PatchCriticConfig(channels=48, layers=3),
+        features=FeatureConfig(channels=(16, 32, 64), piece=48),
+        train_features=TrainingConfig(
+            steps=1_000, batch_size=8, learning_rate=2e-3, cooldown_steps=350, ema_decay=0.98
+        ),
+        train_diffusion=TrainingConfig(
+            steps=20_000, batch_size=16, learning_rate=2e-4, condition_dropout=0.1, save_every=1_000
+        ),
+        train_decoder=TrainingConfig(
+            steps=15_000,
+            batch_size=4,
+            learning_rate=4e-4,
+            cooldown_steps=5_000,
+            weight_decay=1e-4,
+            save_every=1_000,
+        ),
+        latent_copies=8,
+        standardise_conditions=True,
     )
 
 
@@ -158,4 +222,9 @@ def tiny() -> Preset:
     )
 
 
-PRESETS: dict[str, Callable[[], Preset]] = {"demo": demo, "paper": paper, "tiny": tiny}
+PRESETS: dict[str, Callable[[], Preset]] = {
+    "demo": demo,
+    "lab": lab,
+    "paper": paper,
+    "tiny": tiny,
+}

@@ -42,7 +42,7 @@ def test_no_network_trained_in_bf16_has_a_level_two_voxels_deep(name: str) -> No
 
 
 def test_an_unknown_preset_is_told_with_those_there_are() -> None:
-    with pytest.raises(LdmError, match="preset 'big': expected one of demo, paper, tiny"):
+    with pytest.raises(LdmError, match="preset 'big': expected one of demo, lab, paper, tiny"):
         preset("big")
 
 

@@ -299,7 +299,7 @@ def test_a_cohort_of_another_grid_is_refused(
         (["--copies", "0"], "--copies 0: expected at least 1"),
         (["--workers", "0"], "--workers 0: expected at least 1"),
         (["--copies", "2", "--deform"], "--deform: of 2 copies none is bent; expected --copies 3"),
-        (["--preset", "small"], "preset 'small': expected one of demo, paper, tiny"),
+        (["--preset", "small"], "preset 'small': expected one of demo, lab, paper, tiny"),
         (["--cohort", "nobody"], "holds no complete prepared cohort (no cohort.json)"),
         (["--autoencoder", "nobody"], "holds no trained autoencoder"),
         (["--copy", "3"], "unknown option '--copy'; did you mean '--copies'?"),

@@ -338,7 +338,10 @@ def test_nobody_usable_is_exit_1_with_every_reason(
         (["bids", "--cohort", "virtual", "--out", "p"], "give a BIDS folder, or --cohort virtual"),
         (["nobody", "--out", "p"], "nobody: no such folder; expected a BIDS dataset"),
         (["bids", "--out", "bids/participants.tsv"], "is a file; expected a folder"),
-        (["bids", "--out", "p", "--preset", "huge"], "preset 'huge': expected one of demo, paper"),
+        (
+            ["bids", "--out", "p", "--preset", "huge"],
+            "preset 'huge': expected one of demo, lab",
+        ),
         (["bids", "--out", "p", "--validation", "1"], "--validation 1.0: expected a share from 0"),
         (["bids", "--out", "p", "--validation", "nan"], "--validation nan: expected a share"),
         (["bids", "--out", "p", "--workers", "0"], "--workers 0: expected at least 1"),

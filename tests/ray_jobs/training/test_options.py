@@ -111,7 +111,7 @@ def test_how_long_and_how_often_saved_does_not_make_another_run() -> None:
         (["--learning-rate", "0"], "learning_rate 0.0: expected a positive number"),
         (["--learning-rate", "nan"], "learning_rate nan: expected a positive number"),
         (["--precision", "fp16"], "precision 'fp16': expected one of ('bf16', 'fp32')"),
-        (["--preset", "large"], "preset 'large': expected one of demo, paper, tiny"),
+        (["--preset", "large"], "preset 'large': expected one of demo, lab, paper, tiny"),
         (["--batchsize", "4"], "unknown option '--batchsize'; did you mean '--batch-size'?"),
     ],
 )

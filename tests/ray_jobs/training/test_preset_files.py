@@ -96,7 +96,7 @@ def test_a_file_that_is_there_is_not_written_over(
         capsys, "preset", "demo", "--out", tmp_path / "mine"
     )
     assert "there is no folder" in refused(capsys, "preset", "demo", "--out", tmp_path / "a/b.json")
-    assert "preset 'large': expected one of demo, paper, tiny, or a file" in refused(
+    assert "preset 'large': expected one of demo, lab, paper, tiny, or a file" in refused(
         capsys, "preset", "large"
     )
 
