@@ -7,6 +7,9 @@ HTML. Run the same command again to go on where it stopped.
 The audit passes where it found no copy of a training subject and would have found one: leaks that
 it plants itself tell. Else it fails, or is inconclusive: too few volumes or people to tell by.
 
+Whole heads, skull included, are skull-stripped first (deepbet), releases and real people alike, and
+every figure is of their brains; heads against brains are refused.
+
 What a release may carry of it (`brainpress publish RELEASE --evaluation FOLDER`): measured.parquet,
 with what was measured on each image of the first release, and public/, the report without a picture
 or a name of any real person. It holds for the very images that were looked at (images.parquet).

@@ -62,17 +62,22 @@ class MedicalNet:
 
     Args:
         path: `resnet_50_23dataset.pth`, 2048 features (the authors'), or resnet_10's, 512.
+        device: on which it computes, "cpu" or "cuda".
 
     Raises:
         LdmError: no such file, or other weights.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, device: str = "cpu") -> None:
         network = read_medicalnet(path, option="--medicalnet")
-        self._stages = MedicalNetFeatures(network.eval().requires_grad_(False))
+        self._device = torch.device(device)
+        self._stages = MedicalNetFeatures(network.eval().requires_grad_(False).to(self._device))
 
     @torch.inference_mode()
-    def features(self, volume: np.ndarray) -> np.ndarray:
-        """(F,) float32 of a volume (X, Y, Z) float32."""
-        last = self._stages(torch.from_numpy(np.ascontiguousarray(volume))[None, None])[-1]
-        return np.asarray(last[0].mean(dim=(1, 2, 3)).numpy())
+    def features(self, volumes: np.ndarray) -> np.ndarray:
+        """(N, F) float32 of volumes (N, X, Y, Z) float32 at once: as many as memory holds.
+
+        What one volume gives does not depend on the others, but for rounding.
+        """
+        given = torch.from_numpy(np.ascontiguousarray(volumes))[:, None].to(self._device)
+        return np.asarray(self._stages(given)[-1].mean(dim=(2, 3, 4)).cpu().numpy())

@@ -1,4 +1,4 @@
-"""The box that the segmenter looks into: 2 mm, along the world's axes, around the brain."""
+"""The box that the segmenter looks into: 2 mm, along the world's axes, around a brain alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ldm.anatomy.inspection.whole_head import signs
 from ldm.errors import LdmError
 from ldm.volumes.resampling import smoothed_for
 
@@ -46,19 +47,60 @@ def to_box(data: np.ndarray, affine: np.ndarray, shape: tuple[int, int, int] | N
     Raises:
         LdmError: not three-dimensional, not finite, empty, or no brain cut out of its head.
     """
-    from scipy.ndimage import affine_transform
-
-    _check(data, affine)
-    low, bright = _range(data)
-    grey = np.clip((data - low) / (bright - low), 0, _WHITEST).astype(np.float32)
-    brain = grey > DARK
-    litres = brain.sum() * abs(np.linalg.det(affine[:3, :3])) / 1e6
+    grey = _grey(data, affine)
+    litres = _litres(grey, affine)
     if not LITRES[0] <= litres <= LITRES[1]:
         raise LdmError(
             f"measuring failed: {litres:.2f} litres are brighter than background, expected a brain "
             f"of {LITRES[0]} to {LITRES[1]}; is the skull still there (--skull-strip)?"
         )
-    place, sides_of_box = _placed(brain, affine, shape)
+    return _boxed(grey, affine, shape)
+
+
+def whole_head(data: np.ndarray, affine: np.ndarray) -> str:
+    """Why a T1w image is taken for a whole head, in words; empty of a brain alone.
+
+    Args:
+        data: (X, Y, Z) float, background the darkest.
+        affine: (4, 4) voxel to world mm.
+
+    Raises:
+        LdmError: not three-dimensional, not finite, or empty.
+    """
+    grey = _grey(data, affine)
+    if (litres := _litres(grey, affine)) > LITRES[1]:
+        return f"{litres:.2f} litres brighter than background, of a brain {LITRES[1]} at most"
+    return signs(_boxed(grey, affine, None).voxels).why
+
+
+def refuse_head(box: Box) -> None:
+    """Refuse a whole head, and a brain with much left around it: its volumes would be wrong.
+
+    Raises:
+        LdmError: what was seen, and what to do.
+    """
+    if why := signs(box.voxels).why:
+        raise LdmError(
+            f"measuring failed: it looks like a whole head, expected a brain alone ({why}); take "
+            "the skull away first (--skull-strip)"
+        )
+
+
+def _grey(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """The image with its background 0 and the 99.5 percentile of what is brighter 1, float32."""
+    _check(data, affine)
+    low, bright = _range(data)
+    return np.asarray(np.clip((data - low) / (bright - low), 0, _WHITEST), dtype=np.float32)
+
+
+def _litres(grey: np.ndarray, affine: np.ndarray) -> float:
+    return float((grey > DARK).sum() * abs(np.linalg.det(affine[:3, :3])) / 1e6)
+
+
+def _boxed(grey: np.ndarray, affine: np.ndarray, shape: tuple[int, int, int] | None) -> Box:
+    from scipy.ndimage import affine_transform
+
+    place, sides_of_box = _placed(grey > DARK, affine, shape)
     matrix = np.linalg.inv(affine) @ place
     voxels = affine_transform(
         smoothed_for(SPACING, grey, affine),

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ldm.anatomy import labels
 from ldm.errors import LdmError
-from ldm.measuring.box import MULTIPLE, SPACING, Box, to_box
+from ldm.measuring.box import MULTIPLE, SPACING, Box, refuse_head, to_box
 from ldm.measuring.network import Seen, SegmenterConfig, SegmenterNetwork, pooled
 from ldm.measuring.tool_folder import SEGMENTER, read, shipped, write
 from ldm.networks.weights import build, load_weights, weight_bytes
@@ -115,6 +115,7 @@ class Segmenter:
             LdmError: as `segment` does.
         """
         box = to_box(np.asarray(data, dtype=np.float32), np.asarray(affine, dtype=np.float64))
+        refuse_head(box)
         volume = torch.from_numpy(box.voxels)[None, None]
         pair = torch.cat([volume, volume.flip(2)])
         seen = self.network.see(pair)

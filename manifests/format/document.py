@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from manifests.errors import ReleaseError
 from manifests.format.evaluation import Evaluation
+from manifests.format.extrapolation import check_told
 from manifests.format.layout import CONTRASTS, MODALITY, T1W
 from manifests.format.licenses import OWN
 from manifests.format.published import Published, check_date
@@ -87,6 +88,7 @@ class ReleaseDocument:
         if not set(self.chosen) <= set(CHOOSABLE):
             raise ReleaseError(f"release document: chosen is {self.chosen!a:.80}")
         _ = self.schema
+        check_told(self.columns)
         self._check_suffixes()
 
     def _check_suffixes(self) -> None:

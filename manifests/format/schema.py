@@ -27,6 +27,40 @@ Kind = Literal["continuous", "categorical"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a calibrated model is told in place of a covariate: constant + sum of weight x input.
+
+    Attributes:
+        constant: scaled, 0 to 1 over the covariate's range, as what is told is.
+        weights: by the model's inputs: a covariate's scaled value by its name, or `name=level` of
+            one that is one-hot, 1 for the level asked and 0 for the others.
+    """
+
+    constant: float
+    weights: tuple[tuple[str, float], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"constant": self.constant, "weights": dict(self.weights)}
+
+    @classmethod
+    def from_json(cls, document: Any) -> Told:
+        """Raises ReleaseError where it is none."""
+        weights = document.get("weights") if isinstance(document, dict) else None
+        if not isinstance(weights, dict) or not all(
+            type(number) in (int, float) and math.isfinite(number)
+            for number in (document.get("constant"), *weights.values())
+        ):
+            raise ReleaseError(
+                f"what is told of a column is {ascii(document)[:60]}, expected a constant and "
+                "weights, all finite numbers"
+            )
+        return cls(
+            constant=float(document["constant"]),
+            weights=tuple((name, float(number)) for name, number in weights.items()),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Column:
     """A covariate or a quality figure, as told to whoever reads the release.
 
@@ -40,6 +74,8 @@ class Column:
         minimum, maximum: of a continuous one, in `unit`: the range the model was trained on, which
             scales to 0 and 1. None where there is no such range, as for quality figures.
         description: one sentence for a reader who knows MRI.
+        told: what the model is told in its place; None where that is what is asked, and of
+            releases that do not tell.
     """
 
     name: str
@@ -50,6 +86,7 @@ class Column:
     maximum: float | None = None
     description: str = ""
     coding: str = ""
+    told: Told | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,99}", self.name):
@@ -110,6 +147,8 @@ class Column:
         if self.coding:
             document["coding"] = self.coding
         document["description"] = self.description
+        if self.told:
+            document["told"] = self.told.to_json()
         return document
 
     @classmethod
@@ -135,6 +174,8 @@ class Column:
             fields[name] = end = document.get(name)
             if isinstance(end, bool) or not isinstance(end, (int, float, type(None))):
                 raise ReleaseError(f"a column's {name} is {ascii(end)[:60]}, expected a number")
+        told = document.get("told")
+        fields["told"] = None if told is None else Told.from_json(told)
         return cls(**{**fields, "levels": tuple(fields["levels"])})
 
 
@@ -168,7 +209,12 @@ def manifest_schema(
             )
         fields.append(_field(column.name + SCALED_SUFFIX, pa.float64(), text))
     fields += [
-        _field("extrapolated", pa.bool_(), "whether a covariate lies outside the model's range"),
+        _field(
+            "extrapolated",
+            pa.bool_(),
+            "whether a covariate, or what the model is told in its place, lies outside the range "
+            "that the model was trained on",
+        ),
         _field("seed", pa.int64(), "seed of the release"),
         _field("attempt", pa.int32(), "how many earlier draws failed the quality check"),
         _field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from manifests.errors import ReleaseError
-from manifests.format.parquet_limits import MOST_ROWS
+from manifests.format.parquet import MOST_ROWS
 
 # release.json names the part of every shard, in some 160 bytes, and its readers take no larger one.
 MOST_SHARDS = 200_000

@@ -173,7 +173,8 @@ def _participants_json(document: ReleaseDocument) -> dict[str, Any]:
     if not document.columns:
         return described
     described["extrapolated"] = {
-        "Description": "whether a covariate lies outside the range that the model was trained on",
+        "Description": "whether a covariate, or what the model is told in its place, lies outside "
+        "the range that the model was trained on",
         "Levels": {"true": "outside", "false": "inside"},
     }
     return described

@@ -188,7 +188,8 @@ def _limits(document: ReleaseDocument) -> str:
     if document.columns:
         lines += [
             "- `participants.tsv` has what was asked of the model; what an image shows may differ.",
-            "- Where `extrapolated` is true, a value lies outside the range of the training data.",
+            "- Where `extrapolated` is true, a value, or what the model is told in its place, lies"
+            " outside the range of the training data.",
         ]
     if limits := document.model.get("limits"):
         lines.append(f"- {markdown(limits)}")

@@ -274,7 +274,10 @@ def _legend(columns: Sequence[PageColumn]) -> str:
 def _meaning(column: PageColumn) -> str:
     text = _text(column.description)
     if column.name == "extrapolated":
-        text = "whether a covariate lies outside the range that the model was trained on"
+        text = (
+            "whether a covariate, or what the model is told in its place, lies outside "
+            "the range that the model was trained on"
+        )
     if column.name == "status":
         text = "ok; failed, where no draw passed the quality check; or withdrawn after release"
     return f"{text[:1].upper()}{text[1:]}." if text else ""

@@ -10,13 +10,14 @@ from typing import BinaryIO, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.format.parquet import opened, told
-from manifests.format.parquet_limits import (
+from manifests.format.parquet import (
     LimitError,
     budget_of,
     check_claims,
     limited_batches,
+    opened,
     text_columns,
+    told,
 )
 from manifests.storage.base import Store
 
@@ -53,7 +54,7 @@ class Pushed:
 
 class StoredRows:
     """An open Parquet file, read in the caller's thread and within the limits of
-    `manifests.format.parquet_limits`.
+    `manifests.format.parquet`.
 
     Attributes:
         schema: the file's.

@@ -113,7 +113,7 @@ CODES: dict[str, str] = {
     "sample-failed": "no attempt at the sample passed the press's checks, so it has no image",
     "covariate": "a category that the model does not know",
     "covariate-scaled": "a covariate as scaled for the model is not that of its value",
-    "extrapolated": "a row says of its covariates' range what is not so",
+    "extrapolated": "a row says of its covariates' range, or of what is told, what is not so",
     "image-repeated": "several rows have one and the same image",
     # measured.parquet
     "measured-unreadable": "measured.parquet is no whole Parquet file",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.format.extrapolation import is_extrapolated, on_the_edge, told_of
 from manifests.format.layout import MANIFEST_KEY, participant_id, row_path
 from manifests.format.schema import OK, SCALED_SUFFIX, WITHDRAWN, Column
 from manifests.query.release import Release
@@ -76,31 +78,35 @@ def _check_row(row: dict[str, Any], release: Release, report: Report) -> None:
             report.error("row-status", key, f"it {was}, and has a path")
     elif row["path"] != expected or not row["sha256"] or row["bytes"] is None:
         report.error("row-path", key, f"path {row['path']!r}, expected {expected!r}")
-    outside = False
-    for column in release.document.columns:
-        outside |= _check_covariate(row, column, report)
-    if outside != row["extrapolated"]:
-        what = "a covariate is" if outside else "no covariate is"
+    columns = release.document.columns
+    sound = [_check_covariate(row, column, report) for column in columns]
+    if all(sound):
+        _check_extrapolated(row, columns, report)
+
+
+def _check_extrapolated(row: dict[str, Any], columns: Sequence[Column], report: Report) -> None:
+    outside = is_extrapolated(columns, row)
+    if outside != row["extrapolated"] and not on_the_edge(columns, row):
+        told = ", or what the model is told in its place," if told_of(columns, row) else ""
+        what = f"{'a' if outside else 'no'} covariate{told} is"
         text = f"extrapolated is {row['extrapolated']}, and {what} out of range"
-        report.error("extrapolated", key, text)
+        report.error("extrapolated", row["participant_id"], text)
 
 
 def _check_covariate(row: dict[str, Any], column: Column, report: Report) -> bool:
-    """Check value and scaled value; whether the value is outside the column's range."""
+    """Check value and scaled value; whether the value is one that the column may have."""
     value, scaled = row[column.name], row[column.name + SCALED_SUFFIX]
     key = row["participant_id"]
     if column.kind == "categorical" and value not in column.levels:
         text = f"{column.name} is {value!r}, expected one of {', '.join(column.levels)}"
         report.error("covariate", key, text)
         return False
-    expected, outside = column.scaled(value), False
+    expected = column.scaled(value)
     if expected is None:
-        return False
-    if column.minimum is not None and column.maximum is not None:
-        outside = not column.minimum <= value <= column.maximum
+        return True
     if not abs(scaled - expected) <= SCALE_TOLERANCE * max(1.0, abs(expected)):
         text = (
             f"{column.name}{SCALED_SUFFIX} is {scaled}, {column.name} {value} scales to {expected}"
         )
         report.error("covariate-scaled", key, text)
-    return outside
+    return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from ray_jobs.encoding.checks import fit_checks
 from ray_jobs.encoding.latents import ARRAYS, MARK, EncodedCohort, factor_column, identity
 from ray_jobs.errors import JobError
 from ray_jobs.files import digest
+from ray_jobs.generation.driving.progress import watched
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.room import Machine, room_for
 from ray_jobs.setup import set_up
@@ -117,7 +117,6 @@ def _encode_all(
         set_up(out.where, found) as setup,
     ):
         import ray.data
-        from tqdm import tqdm
 
         from ray_jobs.encoding.encoder import CopyMaker, Encoder
 
@@ -142,12 +141,7 @@ def _encode_all(
             num_cpus=0 if args.gpu else 1,
             num_gpus=1 if args.gpu else 0,
         )
-        rows = tqdm(
-            dataset.iter_rows(),
-            total=len(items),
-            unit="subject",
-            disable=not sys.stderr.isatty(),
-        )
+        rows = watched(dataset.iter_rows(), len(items), "encoding")
         return {row["participant_id"]: row for row in rows}
 
 

@@ -24,6 +24,7 @@ from ldm.split import person_of
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.anatomy import age_and_sex_effects, anatomy
 from ray_jobs.evaluation.measuring.folds import Matched
+from ray_jobs.evaluation.measuring.instruments import MEDICALNET
 from ray_jobs.evaluation.measuring.latent_space import Shown
 from ray_jobs.evaluation.measuring.measured import HELD_OUT, TRAIN, Measured
 from ray_jobs.evaluation.measuring.pairs import SIMILARITIES
@@ -59,9 +60,10 @@ def own_features(measured: dict[str, Measured]) -> Features:
 
 def papers_features(measured: dict[str, Measured]) -> Features | None:
     """MedicalNet's, as they are; None where they were not asked for."""
-    if measured[REAL].whole["medicalnet"].isna().any():
+    real = measured[REAL].whole
+    if MEDICALNET not in real or real[MEDICALNET].isna().any():
         return None
-    found = {label: arrays(m.whole["medicalnet"], "<f4") for label, m in measured.items()}
+    found = {label: arrays(m.whole[MEDICALNET], "<f4") for label, m in measured.items()}
     return Features(name="MedicalNet", of={k: v.astype(np.float64) for k, v in found.items()})
 
 

@@ -20,6 +20,8 @@ from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.carried import EvaluatedRelease
 from ray_jobs.evaluation.findings import reckon
+from ray_jobs.evaluation.heads.stripped import Stripped
+from ray_jobs.evaluation.heads.told import NOT_LOOKED_AT, are_heads
 from ray_jobs.evaluation.measuring.folds import (
     FoldMatcher,
     Matched,
@@ -27,7 +29,13 @@ from ray_jobs.evaluation.measuring.folds import (
     blocks_to_match,
     people_patterns,
 )
-from ray_jobs.evaluation.measuring.instruments import MEASURES, Instruments
+from ray_jobs.evaluation.measuring.instruments import (
+    MEASURES,
+    MEDICALNET,
+    Instruments,
+    PapersFeatures,
+    features_of,
+)
 from ray_jobs.evaluation.measuring.latent_space import COPIES, CopyReader, Shown, latents_of
 from ray_jobs.evaluation.measuring.measured import TRAIN, Measured
 from ray_jobs.evaluation.measuring.pairs import PairMeter
@@ -45,6 +53,7 @@ from ray_jobs.evaluation.sources import (
 )
 from ray_jobs.evaluation.sweeps import Sweep, make_sweeps, middle
 from ray_jobs.files import digest, output_folder, refuse_other_run
+from ray_jobs.generation.driving.progress import Progress, watched
 from ray_jobs.generation.recipe import sampling_in
 from ray_jobs.places import absolute
 from ray_jobs.preparation.cohort import PreparedCohort
@@ -92,8 +101,10 @@ def evaluate(args: argparse.Namespace) -> int:
     for label, source in sources.items():
         if len(source.items) < FEWEST:
             raise JobError(f"{label}: {len(source.items)} volumes, expected at least {FEWEST}")
+    heads = are_heads(sources, cohort.grid.affine)
     encoded = None if args.latents is None else latents_of(args.latents, cohort)
     out = output_folder(args.out, what="the report")
+    given, sources = sources, _brains(sources, cohort, out) if heads else sources
     medicalnet = None if args.medicalnet is None else str(Path(args.medicalnet).absolute())
     identity = {
         "sources": {label: source.identity for label, source in sources.items()},
@@ -101,6 +112,7 @@ def evaluate(args: argparse.Namespace) -> int:
         "pairs": args.pairs,
         "seed": args.seed,
         "medicalnet": medicalnet is not None,
+        **({"heads": "skull-stripped"} if heads else {}),
         "latents": None if encoded is None else encoded.fingerprint,
         "measures": MEASURES,
         "tools": digest([load_region_tool().fingerprint, load_people().document["files"]]),
@@ -110,21 +122,40 @@ def evaluate(args: argparse.Namespace) -> int:
         room = room_for(1, Machine(1), found, asked="evaluate")
         with set_up(out, found) as setup:
             slots = room.slots(Machine(1))
-            measured = _measure(sources, cohort, out, medicalnet, args, slots, setup)
+            gpus = int(found.gpus)
+            measured = _measure(sources, cohort, out, medicalnet, args, slots, gpus, setup)
             shown = _shown(encoded, args.latents, out, args.workers or slots, setup)
             matched = _match(sources, measured[REAL], cohort, out, args.workers or slots, setup)
-        sweeps = _sweeps(args, sources[REAL], schema, gpu=found.gpus > 0)
+        sweeps = _sweeps(args, sources[REAL], schema, gpu=found.gpus > 0, heads=heads)
     findings = reckon(
         measured, matched, schema, command_line("evaluate", args), seed=args.seed, shown=shown
     )
     for release in releases:
         if line := not_audited(release):
             leave_open(findings["privacy"][release.label], line)
+        if heads:
+            leave_open(findings["privacy"][release.label], NOT_LOOKED_AT)
     sweeps = [sweep.normalised(findings["head_size_factor"]) for sweep in sweeps]
     findings["sweeps"] = [sweep.to_json() for sweep in sweeps]
-    report = write_report(out, findings, measured, sources, schema, sweeps, main, matched)
+    if heads:
+        findings["heads"] = "skull-stripped"
+    report = write_report(out, findings, measured, given, schema, sweeps, main, matched)
     print(report.summary)
     return 0 if report.passed else 1
+
+
+def _brains(sources: dict[str, Source], cohort: PreparedCohort, out: Path) -> dict[str, Source]:
+    """The brains of whole heads, of every source alike."""
+    count = sum(len(source.items) for source in sources.values())
+    print(
+        "note: whole heads, skull included: every figure is of the brain that deepbet cuts out, of "
+        f"releases and real people alike; {count} volumes are stripped first, some seconds each",
+        file=sys.stderr,
+    )
+    return {
+        label: Stripped(source=source, affine=cohort.grid.affine, folder=str(out / "masks" / label))
+        for label, source in sources.items()
+    }
 
 
 def leave_open(privacy: dict[str, Any], why: str) -> None:
@@ -166,6 +197,7 @@ def _measure(
     medicalnet: str | None,
     args: argparse.Namespace,
     cpus: int,
+    gpus: int,
     setup: Setup,
 ) -> dict[str, Measured]:
     """Measure what is not measured yet; every row and every pair of each source."""
@@ -178,16 +210,35 @@ def _measure(
     both = [b for kind, drawn in pairs.items() for b in blocks(out, kind, len(drawn))]
     workers = args.workers or cpus
     latents = None if args.latents is None else absolute(args.latents)
-    first = (sources, cohort.grid, str(out), medicalnet, latents)
+    first = (sources, cohort.grid, str(out), latents)
     _run(setup.actor(Instruments), first, volumes, workers, "measuring")
+    if medicalnet is not None:
+        _papers_features(sources, out, medicalnet, workers, gpus, setup)
     _run(setup.actor(PairMeter), (of_pairs, pairs, str(out)), both, workers, "comparing")
-    return {
-        label: Measured(
-            rows=read_parts(out, label, len(source.items)),
-            pairs=read_parts(out, f"{label}-pairs", len(pairs[f"{label}-pairs"])),
-        )
+    found = {}
+    for label, source in sources.items():
+        rows = read_parts(out, label, len(source.items))
+        if medicalnet is not None:
+            seen = read_parts(out, features_of(label), len(source.items))
+            rows[MEDICALNET] = seen[MEDICALNET]
+        of_two = read_parts(out, f"{label}-pairs", len(pairs[f"{label}-pairs"])).dropna()
+        found[label] = Measured(rows=rows, pairs=of_two)
+    return found
+
+
+def _papers_features(
+    sources: dict[str, Source], out: Path, weights: str, workers: int, gpus: int, setup: Setup
+) -> None:
+    """MedicalNet's features of what has none yet: on every GPU there is, else on the cores."""
+    work = [
+        {**block, "of": label}
         for label, source in sources.items()
-    }
+        for block in blocks(out, features_of(label), len(source.items))
+    ]
+    device = "cuda" if gpus else "cpu"
+    first = (sources, str(out), weights, device)
+    count = gpus if gpus else workers
+    _run(setup.actor(PapersFeatures), first, work, count, "MedicalNet", gpus=1 if gpus else 0)
 
 
 def _shown(
@@ -229,13 +280,17 @@ def _match(
 
 
 def _run(
-    actor: Any, arguments: tuple[Any, ...], work: list[dict[str, Any]], workers: int, what: str
+    actor: Any,
+    arguments: tuple[Any, ...],
+    work: list[dict[str, Any]],
+    workers: int,
+    what: str,
+    gpus: int = 0,
 ) -> None:
-    """Give every block to an actor of the class `actor`."""
+    """Give every block to an actor of the class `actor`, each with so many GPUs."""
     if not work:
         return
     import ray.data
-    from tqdm import tqdm
 
     cluster.quiet_ray_data()
     workers = min(workers, len(work))
@@ -244,15 +299,20 @@ def _run(
         fn_constructor_args=arguments,
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=1,
+        num_gpus=gpus or None,
     )
     total = sum(block["stop"] - block["start"] for block in work)
-    with tqdm(total=total, desc=what, disable=not sys.stderr.isatty()) as bar:
-        for done in dataset.iter_rows():
-            bar.update(done["rows"])
+    for _ in watched(dataset.iter_rows(), total, what, of="rows"):
+        pass
 
 
 def _sweeps(
-    args: argparse.Namespace, real: Source, schema: CovariateSchema, *, gpu: bool
+    args: argparse.Namespace,
+    real: Source,
+    schema: CovariateSchema,
+    *,
+    gpu: bool,
+    heads: bool,
 ) -> list[Sweep]:
     """The sweeps of `--model`; none without it."""
     if args.model is None:
@@ -260,7 +320,11 @@ def _sweeps(
     import ray
 
     person = middle(schema, [item["asked"] for item in real.items])
-    task = ray.remote(make_sweeps).options(num_cpus=1, num_gpus=1 if gpu else 0)
+    task: Any = ray.remote(make_sweeps).options(num_cpus=1, num_gpus=1 if gpu else 0)
     model = absolute(args.model)
-    sweeps: list[Sweep] = ray.get(task.remote(model, person, args.seed, "cuda" if gpu else "cpu"))
+    progress = Progress(1, what="sweeping each covariate")
+    progress.begin()
+    device = "cuda" if gpu else "cpu"
+    sweeps: list[Sweep] = ray.get(task.remote(model, person, args.seed, device, heads))
+    progress.end(1)
     return sweeps

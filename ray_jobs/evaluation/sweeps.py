@@ -9,6 +9,9 @@ import numpy as np
 
 from ldm.contrasts import MODALITY, T1W
 from ldm.covariates import CovariateSchema, Row
+from manifests.format.extrapolation import is_extrapolated
+from ray_jobs.evaluation.heads.stripped import brain_of
+from ray_jobs.generation.worker.rows import covariate_columns
 
 # What the segmenter and the regressions say of a covariate.
 MEASURE_OF = {
@@ -29,7 +32,8 @@ class Sweep:
         covariate: which.
         asked: its values, in its unit, from low to high.
         measured: of each volume; NaN where the segmenter refuses it.
-        extrapolated: whether the value lies beyond the cohort's range.
+        extrapolated: whether the value, or what the model is told then, lies beyond the range that
+            it was trained on.
         volumes: (N, X, Y, Z) float32 in [0, 1].
     """
 
@@ -69,8 +73,13 @@ def middle(schema: CovariateSchema, rows: list[dict[str, Any]]) -> Row:
     return found
 
 
-def make_sweeps(model: str, person: Row, seed: int, device: str) -> list[Sweep]:
+def make_sweeps(
+    model: str, person: Row, seed: int, device: str, heads: bool = False
+) -> list[Sweep]:
     """The sweeps of a model over each continuous covariate that can be measured.
+
+    Args:
+        heads: whether it draws whole heads, which are skull-stripped to be measured.
 
     Raises:
         LdmError: no model there.
@@ -96,7 +105,8 @@ def make_sweeps(model: str, person: Row, seed: int, device: str) -> list[Sweep]:
         volumes, measured = dequantise(levels), []
         for volume in volumes:
             try:
-                found = segmenter.segment(volume, loaded.grid.affine)
+                brain = brain_of(volume, loaded.grid.affine) if heads else volume
+                found = segmenter.segment(brain, loaded.grid.affine)
                 values = {**volumes_of(found.volumes()), "age": people.judge(found).age}
                 measured.append(values[MEASURE_OF[covariate.name]])
             except LdmError:
@@ -106,8 +116,13 @@ def make_sweeps(model: str, person: Row, seed: int, device: str) -> list[Sweep]:
                 covariate=covariate.name,
                 asked=tuple(asked),
                 measured=tuple(measured),
-                extrapolated=tuple(not 0 <= value <= 1 for value in scaled),
+                extrapolated=tuple(_beyond(loaded, row) for row in rows),
                 volumes=volumes,
             )
         )
     return sweeps
+
+
+def _beyond(model: Any, row: Row) -> bool:
+    columns = covariate_columns(model.schema, model.description.calibration)
+    return is_extrapolated(columns, row)

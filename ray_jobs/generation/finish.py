@@ -26,6 +26,7 @@ from manifests.ledger.finalise import close, finalise
 from manifests.numbers import human_seconds
 from manifests.storage.base import Store
 from ray_jobs.errors import JobError
+from ray_jobs.generation.plan import calibration_in
 from ray_jobs.generation.start import Request, Work
 from ray_jobs.generation.words import GO_ON, say
 from ray_jobs.generation.worker.rejected import PREVIEW_KEY
@@ -137,7 +138,9 @@ def release_document(
         seed=int(fields["seed"]),
         fingerprint=fingerprint,
         fields=fields,
-        columns=covariate_columns(description.schema),
+        columns=covariate_columns(
+            description.schema, calibration_in(fields, description.calibration)
+        ),
         quality=QUALITY_COLUMNS,
         license=license or card.get("release_license") or card.get("license") or "not stated",
         authors=tuple(authors) or ReleaseDocument.authors,

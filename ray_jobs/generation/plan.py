@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ldm.covariates.calibration import Calibration
 from ray_jobs.generation.options import Device, Kind, Options
 from ray_jobs.generation.recipe import Recipe
 
@@ -19,6 +20,8 @@ SHARD_SIZE = {Device.CPU: 8, Device.CUDA: 64}
 # From so many voxels on (a 1 mm head has 5.7 million) a CPU draws one at a time: a batch is no
 # quicker there, and one of four would cost four volumes' time for `--n 1`.
 LARGE_VOLUME = 2_000_000
+# The field of a plan whose rows say `extrapolated` by what the model is told too.
+EXTRAPOLATED, BY_WHAT_IS_TOLD = "extrapolated", "asked or told"
 
 
 def sizes(
@@ -63,12 +66,15 @@ def plan_fields(
     compiled: bool = False,
     shard_size: int,
     kind: Kind | None = None,
+    calibrated: bool = False,
 ) -> dict[str, Any]:
     """Everything on which the bytes of a release depend, apart from how many samples it has.
 
     Args:
         kind: of the devices that it is begun on; None of a release that does not tell it. Another
             kind may go on with it, and its rows say so.
+        calibrated: whether rows are extrapolated by what the model is told too; False of a model
+            that is told what is asked, and of a release begun before that was so.
     """
     return {
         "model": model_name,
@@ -79,6 +85,7 @@ def plan_fields(
         "precision": precision,
         **({"compiled": True} if compiled else {}),
         **(asdict(kind) if kind else {}),
+        **({EXTRAPOLATED: BY_WHAT_IS_TOLD} if calibrated else {}),
         "batch_size": recipe.batch_size,
         "shard_size": shard_size,
     }
@@ -89,6 +96,11 @@ def kind_in(fields: Mapping[str, Any]) -> Kind | None:
     if "accelerator" not in fields:
         return None
     return Kind(accelerator=fields["accelerator"], torch=fields["torch"])
+
+
+def calibration_in(fields: Mapping[str, Any], calibration: Calibration) -> Calibration | None:
+    """A model's calibration, where a plan's rows are extrapolated by it; else None."""
+    return calibration if EXTRAPOLATED in fields else None
 
 
 def fingerprint(fields: Mapping[str, Any]) -> str:

@@ -23,7 +23,14 @@ from manifests.storage.base import Store
 from ray_jobs.errors import JobError
 from ray_jobs.generation.covariates import CovariateSource, covariate_source
 from ray_jobs.generation.options import WRITERS, Device, Options
-from ray_jobs.generation.plan import fingerprint, kind_in, plan_fields, sizes
+from ray_jobs.generation.plan import (
+    EXTRAPOLATED,
+    calibration_in,
+    fingerprint,
+    kind_in,
+    plan_fields,
+    sizes,
+)
 from ray_jobs.generation.recipe import Recipe, sampling_in, settled
 from ray_jobs.generation.worker.assignment import Again, Assignment
 from ray_jobs.generation.worker.environment import Native
@@ -166,6 +173,9 @@ def fields_of(request: Request, *, device: Device, native: Native | None = None)
         compiled=compiled and not one_pass,
         shard_size=shard_size,
         kind=kind,
+        calibrated=bool(description.calibration.planes)
+        if stored is None
+        else EXTRAPOLATED in stored,
     )
 
 
@@ -220,6 +230,7 @@ def assignment(request: Request, work: Work, again: Again | None = None) -> Assi
         compiled=fields.get("compiled", False),
         recipe=work.recipe,
         shards=work.shards,
+        calibration=calibration_in(fields, request.description.calibration),
         writers=options.writers or WRITERS[work.device],
         storage_patience_seconds=options.storage_patience,
         loader=options.loader,

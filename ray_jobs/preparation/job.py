@@ -22,6 +22,7 @@ from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
 from ray_jobs.files import in_utf8, read_json
+from ray_jobs.generation.driving.progress import Progress, watched
 from ray_jobs.preparation import notes
 from ray_jobs.preparation.attempts import Attempts, resolved, told_choices
 from ray_jobs.preparation.bids.choice import Choice
@@ -288,15 +289,17 @@ def _virtual(out: Path, n: int, seed: int, grid: Grid, suffixes: tuple[str, ...]
     from ldm.anatomy.virtual_cohort import write_bids_cohort
 
     folder = out / "virtual"
-    with _progress(None, n) as bar:
-        write_bids_cohort(
-            folder,
-            n,
-            seed=seed,
-            grid=grid,
-            suffixes=suffixes,
-            progress=lambda done, _: bar.update(),
-        )
+    progress = Progress(n, what="drawing people")
+    progress.begin()
+    write_bids_cohort(
+        folder,
+        n,
+        seed=seed,
+        grid=grid,
+        suffixes=suffixes,
+        progress=lambda done, _: progress.update(done),
+    )
+    progress.end(n)
     return folder
 
 
@@ -348,7 +351,7 @@ def _prepare_all(
             num_cpus=1,
             compute=ray.data.TaskPoolStrategy(size=min(workers, blocks)),
         )
-        for row in _progress(dataset.iter_rows(), len(items)):
+        for row in watched(dataset.iter_rows(), len(items), "preparing"):
             done[row["id"]] = json.loads(row["outcome"])
     return done
 
@@ -380,12 +383,6 @@ def _draw(out: WorkFolder, done: dict[str, dict[str, Any]]) -> bool:
     if drawn:
         out.put(picture.PICTURE)
     return drawn
-
-
-def _progress(rows: Any, total: int) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(rows, total=total, unit="subject", disable=not sys.stderr.isatty())
 
 
 def _tell(

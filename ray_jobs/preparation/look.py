@@ -13,10 +13,12 @@ from ldm.anatomy import registration, skull
 from ldm.contrasts import T1W
 from ldm.errors import LdmError
 from ldm.measuring import ANY_CONTRAST, measure
+from ldm.measuring.box import whole_head
 from ldm.volumes.background import masked, settled
 from ldm.volumes.brightness import levelled
 from ldm.volumes.conversion import read_scan
-from ray_jobs.preparation.options import Work
+from ray_jobs.preparation.notes import STRIPPED_TO_MEASURE
+from ray_jobs.preparation.options import SEGMENTER, Work
 
 Amiss = tuple[str | None, str | None]
 
@@ -31,6 +33,7 @@ class Look:
         registered: where it lies in MNI space; None with `why_not` where it does not register.
         mask: (X, Y, Z) bool, its brain, where that is asked.
         measured: mm3 by name, where that is asked.
+        notes: codes of `ray_jobs.preparation.notes`: how it was measured.
     """
 
     data: np.ndarray
@@ -39,6 +42,7 @@ class Look:
     why_not: str = ""
     mask: np.ndarray | None = None
     measured: dict[str, int] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def look(data: np.ndarray, affine: np.ndarray, work: Work) -> Look:
@@ -64,14 +68,14 @@ def look(data: np.ndarray, affine: np.ndarray, work: Work) -> Look:
         found = replace(found, mask=_brain(found, affine, work, guide, why_not))
     if work.measure in ANY_CONTRAST:
         seen = data if found.mask is None else masked(data, found.mask)
-        return replace(found, measured=_measured(data, seen, affine, work))
+        return replace(found, measured=_measured(data, seen, affine, work.measure))
     if work.measure:
         if guide is None:
             raise LdmError(
                 f"--measure {work.measure} knows T1w images alone, and {why_not}: give the volumes "
                 f"in participants.tsv, or --measure synthseg"
             )
-        return replace(found, measured=guide.look.measured)
+        return replace(found, measured=guide.look.measured, notes=guide.look.notes)
     return found
 
 
@@ -161,23 +165,45 @@ def _look_at_t1w(data: np.ndarray, affine: np.ndarray, work: Work, amiss: Amiss)
     if work.skull_strip and mask is None:
         mask = skull.brain_mask(data, affine)
     seen = data if mask is None else masked(data, mask)
+    notes: tuple[str, ...] = ()
+    if work.measure == SEGMENTER and mask is None and whole_head(data, affine):
+        seen = masked(data, _mask_to_measure(data, affine, registered))
+        notes = (STRIPPED_TO_MEASURE,)
     return Look(
         data=data,
         amiss=amiss,
         registered=registered,
         why_not=why_not,
         mask=mask,
-        measured=_measured(data, seen, affine, work) if work.measure else None,
+        measured=_measured(data, seen, affine, work.measure) if work.measure else None,
+        notes=notes,
     )
 
 
+def _mask_to_measure(
+    data: np.ndarray, affine: np.ndarray, registered: registration.Registration | None
+) -> np.ndarray:
+    """The brain of a whole head that is prepared as a head, for an engine that knows brains alone.
+
+    Raises:
+        LdmError: no brain found, or deepbet is not installed.
+    """
+    try:
+        return skull.brain_mask(data, affine, registered.rigid if registered else None)
+    except ModuleNotFoundError:
+        raise LdmError(
+            f"measuring failed: a whole head, and --measure {SEGMENTER} knows brains alone: "
+            "install deepbet (pip install '.[strip]' in a checkout of brainpress), by which it is "
+            "stripped to be measured, or take --measure atlas"
+        ) from None
+
+
 def _measured(
-    whole: np.ndarray, seen: np.ndarray, affine: np.ndarray, work: Work
+    whole: np.ndarray, seen: np.ndarray, affine: np.ndarray, engine: str
 ) -> dict[str, int]:
     """The volumes. SynthSeg was made for heads as they are; others do better without the skull."""
-    assert work.measure is not None
-    image = nib.Nifti1Image(whole if work.measure == "synthseg" else seen, affine)
-    return {name: round(value) for name, value in measure(image, work.measure).items()}
+    image = nib.Nifti1Image(whole if engine == "synthseg" else seen, affine)
+    return {name: round(value) for name, value in measure(image, engine).items()}
 
 
 def _registered(

@@ -12,6 +12,7 @@ ENHANCED = "contrast-enhanced"
 PIECE = "part-of-an-image"
 OTHER_SESSION = "covariates-of-no-session"
 PASSED_OVER = "another-image-unusable"
+STRIPPED_TO_MEASURE = "stripped-to-be-measured"
 
 # Every code that a row of `subjects.parquet` may have under `notes`.
 SENTENCES: dict[str, str] = {
@@ -34,6 +35,8 @@ SENTENCES: dict[str, str] = {
     "one to use",
     OTHER_SESSION: "covariates are not told of the image's own session: they are those of "
     "participants.tsv, perhaps of another day",
+    STRIPPED_TO_MEASURE: "a whole head: its volumes are of the brain that deepbet cuts out of it; "
+    "the image itself is left whole",
     PASSED_OVER: "an image of the participant cannot be used, and another one was",
 }
 _MOST_NAMES = 5

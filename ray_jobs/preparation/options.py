@@ -17,6 +17,8 @@ from ray_jobs.errors import JobError
 from ray_jobs.preparation.bids.choice import Choice
 from ray_jobs.preparation.bids.sessions import named
 
+SEGMENTER = "segmenter"  # the engine that knows brains alone
+
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
@@ -52,6 +54,8 @@ class Work:
             told["skull_strip"] = True
         if self.measure:
             told["measure"] = self.measure
+        if self.measure == SEGMENTER and not self.skull_strip:
+            told["heads"] = "stripped to be measured"  # earlier they were measured as they are
         if self.head_scale:
             told["head_scale"] = True
         if self.suffix != T1W:

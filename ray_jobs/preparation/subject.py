@@ -109,7 +109,7 @@ def prepare_subject(
     except LdmError as error:
         target.unlink(missing_ok=True)
         return {"reason": str(error)}
-    notes = list(scan.notes)
+    notes = [*scan.notes, *found.pop("notes", ())]
     if "reason" in found:
         target.unlink(missing_ok=True)
         refused_folder(volumes).mkdir(exist_ok=True)
@@ -145,6 +145,7 @@ def _worked(
         data = masked(data, seen.mask)
     if work.measure:
         found["measured"] = seen.measured
+        found["notes"] = seen.notes
     if work.placement == "register":
         assert to_mni is not None
         place = to_mni @ affine

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from ldm.errors import LdmError
 from ldm.models.description import ModelDescription
 from ray_jobs import cluster
 from ray_jobs.files import write_array
+from ray_jobs.generation.driving.progress import watched
 from ray_jobs.setup import set_up
 from ray_jobs.training.options import WorkerGroup
 from ray_jobs.work_folder import WorkFolder
@@ -69,7 +69,6 @@ def provide(
         set_up(out.where, found) as setup,
     ):
         import ray.data
-        from tqdm import tqdm
 
         cluster.quiet_ray_data()
         workers = min(int(found.gpus) if group.gpu else found.cpus, len(batches))
@@ -82,14 +81,11 @@ def provide(
             num_cpus=1,
             num_gpus=1 if group.gpu else 0,
         )
-        with tqdm(
-            total=count,
-            initial=count - len(missing),
-            unit="latent",
-            disable=not sys.stderr.isatty(),
-        ) as bar:
-            for row in dataset.iter_rows():
-                bar.update(row["drawn"])
+        rows = watched(
+            dataset.iter_rows(), count, "drawing latents", already=count - len(missing), of="drawn"
+        )
+        for _ in rows:
+            pass
 
 
 class Drawer:

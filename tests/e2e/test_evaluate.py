@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -62,6 +63,8 @@ def test_a_killed_evaluation_goes_on_and_ends_in_a_report(made: Path, head: RayH
     assert not (out / "evaluation.json").exists()
     done = subprocess.run(command, env=about, capture_output=True, text=True)
     assert done.returncode in (0, 1), done.stderr
+    for what in ("measuring", "comparing"):  # stderr is no terminal: it is a log
+        assert re.search(rf"^\d{{4}}-\d\d-\d\d [\d:]+Z  {what}  \d+/\d+  ", done.stderr, re.M)
     assert all(path.stat().st_mtime_ns == at for path, at in there.items())
     findings = json.loads((out / "evaluation.json").read_text())
     assert findings["volumes"]["release"] == {"measured": N, "refused": 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ldm.evaluation.privacy.pattern import pattern
 from ldm.evaluation.spectrum import as_row
 from ldm.volumes.grid import Grid
 from ldm.volumes.spectrum import spectrum
+from ray_jobs.evaluation.heads.stripped import unstripped
 from ray_jobs.evaluation.measuring.folds import patterns_of
 from ray_jobs.evaluation.measuring.latent_space import LATENTS, LatentMeter
 from ray_jobs.evaluation.measuring.tables import write_part
@@ -31,6 +33,8 @@ VOLUMES = (
     "normalised_brain_volume",
 )
 PEOPLE = ("age", "male")
+MEDICALNET = "medicalnet"
+AT_ONCE = {"cpu": 1, "cuda": 4}  # volumes a forward pass: a head of 1 mm has 5.7 million voxels
 REGION = "region_"  # of a column: a region's volume in mm3, before its key
 SPECTRUM = "spectrum"  # the row of a volume's spectrum, float32
 
@@ -42,17 +46,11 @@ class Instruments:
         sources: by label.
         grid: of every volume.
         out: the evaluation's folder.
-        medicalnet: a file of MedicalNet weights, or None.
         latents: where the encoded cohort lies in whose space volumes are compared, or None.
     """
 
     def __init__(
-        self,
-        sources: dict[str, Source],
-        grid: Grid,
-        out: str,
-        medicalnet: str | None,
-        latents: str | None = None,
+        self, sources: dict[str, Source], grid: Grid, out: str, latents: str | None = None
     ) -> None:
         import torch
 
@@ -62,11 +60,6 @@ class Instruments:
         torch.set_num_threads(1)
         self._sources, self._grid, self._out = sources, grid, Path(out)
         self._regions, self._people = load_region_tool(), load_people()
-        self._medicalnet = None
-        if medicalnet is not None:
-            from ldm.evaluation.features import MedicalNet
-
-            self._medicalnet = MedicalNet(Path(medicalnet))
 
         self._latents = None
         if latents is not None:
@@ -85,9 +78,9 @@ class Instruments:
     def _row(self, source: Source, item: dict[str, Any]) -> dict[str, Any]:
         row = {"name": item["name"], "group": item["group"], **item["asked"], "error": ""}
         row |= dict.fromkeys(f"measured_{name}" for name in (*VOLUMES, *PEOPLE))
-        volume = source.read(item)
-        row |= dict.fromkeys(("image", "mirrored", "features", SPECTRUM, "medicalnet", *LATENTS))
+        row |= dict.fromkeys(("image", "mirrored", "features", SPECTRUM, *LATENTS))
         try:
+            volume = source.read(item)
             for name, pictured in (("image", volume[None]), ("mirrored", mirror(volume[None]))):
                 row[name] = image_vectors(pictured)[0].astype(np.float32).tobytes()
             regions = self._regions.segment(volume, self._grid.affine)
@@ -102,11 +95,51 @@ class Instruments:
         row["pattern"] = pattern(volume, self._grid.spacing).tobytes()
         row["features"] = found.features.astype(np.float32).tobytes()
         if self._latents is not None:
-            row |= self._latents(volume)
-        if self._medicalnet is not None:
-            features = self._medicalnet.features(volume)
-            row["medicalnet"] = features.astype(np.float32).tobytes()
+            row |= self._latents(unstripped(source, item))
         return row
+
+
+class PapersFeatures:
+    """MedicalNet's features of a block of volumes a call, on a GPU where it is given one.
+
+    Args:
+        sources: by label.
+        out: the evaluation's folder.
+        weights: a file of MedicalNet weights.
+        device: "cpu" or "cuda".
+    """
+
+    def __init__(self, sources: dict[str, Source], out: str, weights: str, device: str) -> None:
+        import torch
+
+        from ldm.evaluation.features import MedicalNet
+
+        torch.set_num_threads(1)
+        self._sources, self._out = sources, Path(out)
+        self._network = MedicalNet(Path(weights), device)
+        self._at_once = AT_ONCE[device]
+
+    def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
+        """Write part `number` of the features of `source`: items `start` to `stop`."""
+        source = self._sources[block["of"]]
+        items = source.items[block["start"] : block["stop"]]
+        rows: list[dict[str, Any]] = [{MEDICALNET: b""} for _ in items]
+        volumes = {}
+        for place, item in enumerate(items):
+            with suppress(LdmError):  # of one that cannot be read nothing else is measured either
+                volumes[place] = source.read(item)
+            if len(volumes) == self._at_once or (volumes and place == len(items) - 1):
+                found = self._network.features(np.stack(list(volumes.values())))
+                for one, features in zip(volumes, found, strict=True):
+                    rows[one] = {MEDICALNET: features.astype(np.float32).tobytes()}
+                volumes = {}
+        write_part(self._out, block["source"], block["number"], rows)
+        return {"rows": len(rows)}
+
+
+def features_of(label: str) -> str:
+    """The kind of parts that hold a source's MedicalNet features."""
+    return f"{label}-{MEDICALNET}"
 
 
 def volumes_of(found: dict[str, float]) -> dict[str, float]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+from ldm.errors import LdmError
 from ray_jobs.evaluation.measuring.tables import write_part
 from ray_jobs.evaluation.sources import Source
 
@@ -35,8 +37,11 @@ class PairMeter:
         kind = block["source"]
         source, rows = self._sources[kind], []
         for first, second in self._pairs[kind][block["start"] : block["stop"]]:
-            one, other = (source.read(source.items[place]) for place in (first, second))
-            values = (ms_ssim(one, other), four_g_r_ssim(one, other))
+            try:
+                one, other = (source.read(source.items[place]) for place in (first, second))
+                values = (ms_ssim(one, other), four_g_r_ssim(one, other))
+            except LdmError:  # one is refused: the pair counts for nothing
+                values = (math.nan, math.nan)
             about = {"first": first, "second": second}
             rows.append(about | dict(zip(SIMILARITIES, values, strict=True)))
         write_part(self._out, kind, block["number"], rows)

@@ -11,7 +11,7 @@ from ldm.volumes import previews
 from ray_jobs.evaluation.measuring.measured import Measured
 from ray_jobs.evaluation.report.page import Block, Heading, Picture, Table, Text
 from ray_jobs.evaluation.report.pictures import scatters
-from ray_jobs.evaluation.report.shown import shown
+from ray_jobs.evaluation.report.shown import noted, shown
 from ray_jobs.evaluation.sources import REAL
 from ray_jobs.evaluation.sweeps import MEASURE_OF, Sweep
 
@@ -75,7 +75,9 @@ def _responses(responses: dict[str, Any], schema: CovariateSchema, main: str) ->
             if one := responses[label].get(name):
                 moved = (_effect(effect, scale) for effect in one["effects"].values())
                 about = f"{one['scatter'] / scale:.3g}"
-                who = f"{'unseen people' if label == REAL else label} (n = {one['n']:,})"
+                who = (
+                    f"{'unseen people' if label == REAL else label} (n = {one['n']:,}{noted(one)})"
+                )
                 rows.append((f"{name}, {unit}", who, *moved, about))
     if rows:
         yield Text(

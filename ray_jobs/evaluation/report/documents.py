@@ -24,8 +24,15 @@ from ray_jobs.evaluation.carried import (
 )
 from ray_jobs.evaluation.measuring.folds import Matched
 from ray_jobs.evaluation.measuring.measured import Measured
+from ray_jobs.evaluation.report.cautions import cautioned, meanings
 from ray_jobs.evaluation.report.page import Block, Picture, Table, to_html, to_markdown
-from ray_jobs.evaluation.report.sections import MOSAIC, headlines, mosaic, sections
+from ray_jobs.evaluation.report.sections import (
+    MOSAIC,
+    headline_figures,
+    headlines,
+    mosaic,
+    sections,
+)
 from ray_jobs.evaluation.sources import REAL, Source
 from ray_jobs.evaluation.sweeps import Sweep
 from ray_jobs.files import json_bytes, write_bytes
@@ -50,6 +57,7 @@ def write_report(
     matched: Matched | None,
 ) -> Report:
     """Write the report; evaluation.json last, with the digests of what a release may carry."""
+    findings = cautioned(findings)
     blocks = list(sections(findings, measured, sources, schema, sweeps, matched))
     pictures = [block for block in blocks if isinstance(block, Picture)]
     findings = {
@@ -72,8 +80,11 @@ def write_report(
         write_bytes(out / name, data)
     write_bytes(out / JSON_KEY, json_bytes({**findings, "files": digests}))
     main = release.label
+    stripped = ["whole heads: every figure is of the brain cut out of each"]
     lines = [
+        *(stripped if findings.get("heads") else []),
         *(f"{name}: {text}" for name, text in headlines(findings, main)),
+        *(f"note: {meaning}" for meaning in meanings(dict(headline_figures(findings, main)))),
         f"report: {out / 'report.html'}",
     ]
     return Report("\n".join(lines), bool(findings["privacy"][main]["passed"]))

@@ -12,11 +12,12 @@ from ldm.volumes import previews
 from ray_jobs.evaluation.measuring.folds import Matched
 from ray_jobs.evaluation.measuring.measured import Measured
 from ray_jobs.evaluation.report.answers import conditioning, one_varied
+from ray_jobs.evaluation.report.cautions import meanings
 from ray_jobs.evaluation.report.likeness import age_and_sex, covariates, diversity, morphometry
 from ray_jobs.evaluation.report.page import Block, Heading, Picture, Table, Text
 from ray_jobs.evaluation.report.privacy import privacy, verdict
 from ray_jobs.evaluation.report.sharpness import sharpness, told
-from ray_jobs.evaluation.report.shown import shown
+from ray_jobs.evaluation.report.shown import noted, shown
 from ray_jobs.evaluation.sources import REAL, Source
 from ray_jobs.evaluation.sweeps import Sweep
 
@@ -37,7 +38,7 @@ def headlines(findings: dict[str, Any], main: str) -> Iterator[tuple[str, str]]:
     yield (
         "FID over that of real halves, segmenter's features, equal n",
         f"{shown(halves['ratio'])}: {halves['synthetic']['value']:.3g}, of real halves "
-        f"{halves['real']['value']:.3g}",
+        f"{halves['real']['value']:.3g}{noted(halves['real'])}",
     )
     if found := findings["spectrum"]:
         yield from told(found, main)
@@ -50,6 +51,14 @@ def headlines(findings: dict[str, Any], main: str) -> Iterator[tuple[str, str]]:
         else:
             yield f"{name} classified as asked", shown(relation["accuracy"])
     yield "privacy audit", verdict(findings["privacy"][main])
+
+
+def headline_figures(findings: dict[str, Any], main: str) -> Iterator[tuple[str, Any]]:
+    """The figures from which `headlines` are written, by where they stand in the findings."""
+    yield "halves", findings["table_1"][main]["halves_segmenter"]
+    if found := findings["spectrum"]:
+        yield "told_apart", found["told_apart"][main]
+    yield "conditioning", findings["conditioning"][main]
 
 
 def sections(
@@ -73,7 +82,14 @@ def sections(
         "it rests on. What the real cohort's own two halves, or people whom no tool was trained "
         "on, give by the same figure stands beside it."
     )
+    if findings.get("heads"):
+        yield Text(
+            "The volumes are whole heads. Every figure, of releases and of real people, is of the "
+            "brain that deepbet cuts out of each; faces, scalps and skulls were not looked at."
+        )
     yield Table([("", "found"), *headlines(findings, main)])
+    if notes := meanings(findings):
+        yield Text(f"Notes beside figures. {'. '.join(notes)}.")
     yield Picture(
         MOSAIC, mosaic(sources), f"Real people and {', '.join(releases)}.", in_mosaic(sources[main])
     )

@@ -1,4 +1,4 @@
-"""The bar that a user watches: how many volumes are done, how fast, and how long it still takes."""
+"""The bar that a user watches, and a log's lines: how much is done, how fast, what is left."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Any, TextIO
 
 from manifests.numbers import counted, human_rate, human_seconds
 
@@ -41,6 +41,7 @@ class Progress:
     Args:
         total: volumes of the release.
         already: volumes that earlier runs made.
+        what: what is done to them, the first words of every line; of a release nothing.
         stream: where to draw.
         clock: seconds, monotonic.
     """
@@ -50,10 +51,11 @@ class Progress:
         total: int,
         already: int = 0,
         *,
+        what: str = "",
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.total, self.already = total, already
+        self.total, self.already, self.what = total, already, what
         self._stream = stream or sys.stderr
         self._clock = clock
         self._tty = self._stream.isatty()
@@ -61,7 +63,7 @@ class Progress:
         self._drawn = ""
         self._began = self._last_line = clock()
 
-    def update(self, done: int, workers: int) -> None:
+    def update(self, done: int, workers: int | None = None) -> None:
         """Show that this run has made `done` volumes, and that `workers` are at work."""
         now = self._clock()
         rate = self._rate.update(now, done)
@@ -72,16 +74,34 @@ class Progress:
             self._last_line = now
             self.say(self.text(done, workers, rate))
 
-    def text(self, done: int, workers: int, rate: float) -> str:
+    def begin(self) -> None:
+        """In a log, say what is about to be done, and of how many."""
+        if not self._tty:
+            self.say(self.text(0, None, 0.0))
+
+    def end(self, done: int) -> None:
+        """Show all that was done, whenever the last line was."""
+        if self._tty:
+            self.update(done)
+            self.close()
+        else:
+            self.say(self.text(done, None, 0.0))
+
+    def text(self, done: int, workers: int | None, rate: float) -> str:
         """`[######....]  48/128  38 %  1.9 volumes/s  42 s left  2 workers`; no bar in a log."""
         made = min(self.total, self.already + done)
         filled = BAR_WIDTH * made // self.total
         bar = "#" * filled + "." * (BAR_WIDTH - filled)
-        parts = [f"[{bar}]"] if self._tty else []
+        parts = [self.what] if self.what else []
+        parts += [f"[{bar}]"] if self._tty else []
         parts += [f"{made}/{self.total}", f"{100 * made // self.total} %"]
         if rate > 0:
-            parts += [human_rate(rate), f"{human_seconds((self.total - made) / rate)} left"]
-        parts.append(counted(workers, "worker") if workers else "starting")
+            parts += [] if self.what else [human_rate(rate)]
+            parts += (
+                [f"{human_seconds((self.total - made) / rate)} left"] if made < self.total else []
+            )
+        if workers is not None:
+            parts.append(counted(workers, "worker") if workers else "starting")
         return "  ".join(parts)
 
     def say(self, line: str) -> None:
@@ -110,3 +130,27 @@ class Progress:
         self._stream.write("\r" + text.ljust(len(self._drawn)) + ("" if text else "\r"))
         self._drawn = text
         self._stream.flush()
+
+
+def watched(
+    rows: Iterable[dict[str, Any]],
+    total: int,
+    what: str,
+    *,
+    already: int = 0,
+    of: str | None = None,
+) -> Iterator[dict[str, Any]]:
+    """The rows, as they come, while a bar or a log tells how many of `total` there are.
+
+    Args:
+        what: is done to them.
+        already: how many earlier runs did.
+        of: the field of a row that says how many it stands for; one where None.
+    """
+    progress, done = Progress(total, already, what=what), 0
+    progress.begin()
+    for row in rows:
+        done += 1 if of is None else int(row[of])
+        progress.update(done)
+        yield row
+    progress.end(done)

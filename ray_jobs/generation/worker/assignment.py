@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ldm.covariates.calibration import Calibration
 from manifests.ledger import ShardPlan
 from ray_jobs.generation.options import LOADER
 from ray_jobs.generation.recipe import Recipe
@@ -58,6 +59,8 @@ class Assignment:
         loader: what loads the model, "module:function"; see `Options`.
         again: which samples are drawn again; None where shards are printed.
         tells_kind: whether rows tell what they were made on.
+        calibration: by what is told, a row is extrapolated too; None in a release whose plan does
+            not say so.
         note: what the driver left in a folder that machines must share; None where they need not.
     """
 
@@ -75,6 +78,7 @@ class Assignment:
     loader: str = LOADER
     again: Again | None = None
     tells_kind: bool = False
+    calibration: Calibration | None = None
     note: Note | None = None
 
 

@@ -11,9 +11,19 @@ import numpy as np
 
 from ldm.contrasts import T1W
 from ldm.covariates import Covariate, CovariateSchema, Value
+from ldm.covariates.calibration import Calibration, Plane
 from ldm.volumes.quality import ALL_FIGURES
+from manifests.format.extrapolation import is_extrapolated
 from manifests.format.layout import image_path, participant_id
-from manifests.format.schema import FAILED, MADE_ON, OK, QUALITY_PREFIX, SCALED_SUFFIX, Column
+from manifests.format.schema import (
+    FAILED,
+    MADE_ON,
+    OK,
+    QUALITY_PREFIX,
+    SCALED_SUFFIX,
+    Column,
+    Told,
+)
 from ray_jobs.generation.worker.drawing import Draw
 
 QUALITY_COLUMNS = tuple(Column(name=name, description=text) for name, text in ALL_FIGURES.items())
@@ -34,8 +44,11 @@ class Stored:
         return cls(path=image_path(index, suffix), size=len(data), sha256=digest)
 
 
-def covariate_columns(schema: CovariateSchema) -> tuple[Column, ...]:
-    """The model's covariates as columns of a manifest."""
+def covariate_columns(
+    schema: CovariateSchema, calibration: Calibration | None = None
+) -> tuple[Column, ...]:
+    """The model's covariates as columns of a manifest, with what it is told in their place."""
+    planes = calibration.planes if calibration else {}
     return tuple(
         Column(
             name=c.name,
@@ -46,9 +59,14 @@ def covariate_columns(schema: CovariateSchema) -> tuple[Column, ...]:
             maximum=c.maximum if c.is_continuous else None,
             description=c.description,
             coding=c.coding,
+            told=_told(planes[c.name]) if c.name in planes else None,
         )
         for c in schema.covariates
     )
+
+
+def _told(plane: Plane) -> Told:
+    return Told(constant=plane.constant, weights=tuple(plane.weights.items()))
 
 
 def manifest_row(
@@ -58,16 +76,17 @@ def manifest_row(
     schema: CovariateSchema,
     seed: int,
     made_on: str | None = None,
+    calibration: Calibration | None = None,
 ) -> dict[str, Any]:
-    """The manifest's row of one sample; `stored` is None where every attempt failed, `made_on`
-    where the release does not tell it."""
+    """The manifest's row of one sample; `stored` is None where every attempt failed, `made_on` and
+    `calibration` where the release does not tell them."""
     row: dict[str, Any] = {
         "index": draw.index,
         "participant_id": participant_id(draw.index),
         "path": stored.path if stored else None,
         "bytes": stored.size if stored else None,
         "sha256": stored.sha256 if stored else None,
-        "extrapolated": schema.is_extrapolated(draw.covariates),
+        "extrapolated": is_extrapolated(covariate_columns(schema, calibration), draw.covariates),
         "seed": seed,
         "attempt": draw.attempt,
         "status": OK if stored else FAILED,

@@ -107,7 +107,9 @@ class Worker:
     @property
     def row_schema(self) -> pa.Schema:
         """Of the rows that it makes."""
-        columns = covariate_columns(self.assignment.recipe.source.schema)
+        columns = covariate_columns(
+            self.assignment.recipe.source.schema, self.assignment.calibration
+        )
         return manifest_schema(columns, QUALITY_COLUMNS, made_on=self.assignment.tells_kind)
 
     def progress(self) -> dict[int, int]:
@@ -311,6 +313,7 @@ class Worker:
             schema=recipe.source.schema,
             seed=recipe.seed,
             made_on=self._kind if self.assignment.tells_kind else None,
+            calibration=self.assignment.calibration,
         )
         with self._counting:
             self._stored[shard] += 1

@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests.errors import ReleaseError
-from manifests.format import json_text, parquet, parquet_limits
+from manifests.format import json_text, parquet
 from manifests.format.json_text import MOST_JSON_BYTES, json_bytes, parse_json
 from manifests.format.layout import RELEASE_KEY, part_key
-from manifests.format.parquet import table_from_bytes
-from manifests.format.parquet_limits import MOST_ROWS
+from manifests.format.parquet import MOST_ROWS, table_from_bytes
 from manifests.format.release_json import read_release
 from manifests.ledger import ShardPlan
 from manifests.ledger.finalise import finalise
@@ -78,7 +77,7 @@ def test_json_that_can_be_written_can_be_read(found: dict[str, list[str | int]])
 
 
 LIMITS = {
-    "rows": (parquet_limits, "MOST_ROWS", 9, "10 rows, expected at most 9"),
+    "rows": (parquet, "MOST_ROWS", 9, "10 rows, expected at most 9"),
     "bytes of the file": (parquet, "MOST_FILE_BYTES", 2000, "bytes, expected at most 2,000"),
     "bytes in memory": (parquet, "budget_of", lambda _: 10, "when unpacked, expected at most 10"),
 }

@@ -15,6 +15,7 @@ from ldm.anatomy.regions import KINDS, REGIONS
 from ldm.covariates import PAPER_SCHEMA, Covariate, CovariateSchema
 from ldm.evaluation.privacy.audit import NOT_PLANTED
 from ldm.evaluation.privacy.planted import EACH, MAKES
+from ldm.evaluation.statistics.enough import MEANINGS
 from ldm.volumes.spectrum import BANDS
 from manifests.digests import sha256
 from manifests.errors import ReleaseError
@@ -29,6 +30,7 @@ from ray_jobs.evaluation.job import leave_open
 from ray_jobs.evaluation.measuring.folds import LEAKS, Matched, PlantedLeaks
 from ray_jobs.evaluation.measuring.instruments import PEOPLE, REGION, VOLUMES
 from ray_jobs.evaluation.measuring.measured import TRAIN, Measured
+from ray_jobs.evaluation.report.cautions import cautioned
 from ray_jobs.evaluation.report.documents import write_report
 from ray_jobs.evaluation.sources import REAL
 from ray_jobs.evaluation.sweeps import MEASURE_OF, Sweep, middle
@@ -189,12 +191,13 @@ def test_what_shows_what_was_asked_is_told_with_interval_and_number(tmp_path: Pa
     assert report.passed
     assert "ventricular_volume measured against asked: r 0.99" in report.summary
     written = json.loads((tmp_path / "evaluation.json").read_text())
-    assert {**written, **json.loads(json.dumps(findings))} == written
+    assert {**written, **json.loads(json.dumps(cautioned(findings)))} == written
     told = (tmp_path / "report.md").read_text()
     assert "What age and sex change" in told
     assert "hippocampus" in told
     assert (tmp_path / "effects-made.png").read_bytes().startswith(b"\x89PNG")
     text = (tmp_path / "report.md").read_text()
+    too_few_for_their_figures(written, text, (tmp_path / "report.html").read_text(), report.summary)
     for name in ("volumes", "conditioning", "sweep-ventricular_volume", "privacy"):
         assert f"]({name}.png)" in text
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -205,6 +208,26 @@ def test_what_shows_what_was_asked_is_told_with_interval_and_number(tmp_path: Pa
     assert "9\\* -> no brain" not in text  # inside the picture alone
     assert (tmp_path / "report.html").read_text().count("data:image/png") == 7
     what_a_release_carries(tmp_path, release)
+
+
+def too_few_for_their_figures(written: dict[str, Any], text: str, page: str, summary: str) -> None:
+    """59 volumes and 75 people, 15 of them held out: in JSON, in the report, on the terminal."""
+    row = written["table_1"]["made"]
+    assert (
+        row["fid_segmenter"]["caution"]
+        == f"biased: 59 for {row['fid_segmenter']['dimensions']} features"
+    )
+    assert row["halves_segmenter"]["real"]["caution"].startswith("biased: ")
+    assert not row["halves_segmenter"]["ratio"].get("caution", "").startswith("biased")
+    assert written["conditioning"][REAL]["age"]["r"]["caution"] == "few: 15"
+    assert "caution" not in written["conditioning"]["made"]["age"]["r"]
+    for shown in (text, page):
+        assert f"; {row['fid_segmenter']['caution']})" in shown
+        assert "; few: 15)" in shown
+        assert MEANINGS["biased"] in shown
+    first, *_ = summary.splitlines()
+    assert "; biased: " in first
+    assert f"note: biased: {MEANINGS['biased']}" in summary.splitlines()
 
 
 def test_a_sweep_of_brain_volumes_is_told_in_the_cohorts_convention() -> None:

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ldm import noise
 from ldm.covariates import PAPER_SCHEMA
 from ldm.diffusion.config import Sampler, Sampling
 from ldm.loading import describe
+from manifests.format.extrapolation import is_extrapolated
 from ray_jobs.generation.covariates import CovariateSource
 from ray_jobs.generation.options import Device, Kind, Options
-from ray_jobs.generation.plan import batches, fingerprint, kind_in, plan_fields, sizes
+from ray_jobs.generation.plan import (
+    EXTRAPOLATED,
+    batches,
+    calibration_in,
+    fingerprint,
+    kind_in,
+    plan_fields,
+    sizes,
+)
 from ray_jobs.generation.recipe import Recipe, settled
+from ray_jobs.generation.start import check, fields_of
+from ray_jobs.generation.worker.rows import covariate_columns
 
 
 def options(**changes: Any) -> Options:
@@ -30,6 +45,7 @@ def fields(**changes: Any) -> dict[str, Any]:
         "shard_size": 8,
     }
     begun_on = changes.pop("begun_on", None)
+    calibrated = changes.pop("calibrated", False)
     source = {"kind": "cohort", "schema": PAPER_SCHEMA, "fixed": {}}
     here = {name: value for name, value in changes.items() if name in source}
     pinned = {name: value for name, value in changes.items() if name in plan}
@@ -44,7 +60,7 @@ def fields(**changes: Any) -> dict[str, Any]:
         batch_size=size,
         source=CovariateSource(**{**source, **here}, distribution=distribution),
     )
-    return plan_fields(recipe, **{**plan, **pinned}, kind=begun_on)
+    return plan_fields(recipe, **{**plan, **pinned}, kind=begun_on, calibrated=calibrated)
 
 
 def test_a_plan_keeps_the_kind_that_it_was_begun_on_and_an_older_one_none() -> None:
@@ -116,3 +132,38 @@ def test_batches_are_full_cut_at_fixed_boundaries_and_cover_every_index(
     assert covered == list(range(covered[0], covered[0] + len(covered)))
     assert set(indices) <= set(covered)
     assert len(covered) < count + 2 * size
+
+
+def test_rows_are_extrapolated_by_what_is_told_unless_the_release_was_begun_before() -> None:
+    """A release begun by an earlier brainpress goes on by the rule that it was begun with."""
+    calibration = describe("demo").calibration
+    assert calibration.planes
+    new, before = fields(calibrated=True), fields()
+    assert calibration_in(new, calibration) is calibration
+    assert calibration_in(before, calibration) is None
+    assert fingerprint(new) != fingerprint(before)
+
+
+def test_the_same_command_goes_on_with_an_earlier_release_as_it_was_begun(tmp_path: Path) -> None:
+    request = check(options(out=str(tmp_path / "release"), model="demo"))
+    begun = fields_of(request, device=Device.CPU)
+    assert begun[EXTRAPOLATED] == "asked or told"
+    earlier = {name: value for name, value in begun.items() if name != EXTRAPOLATED}
+    assert fields_of(replace(request, stored=earlier), device=Device.CPU) == earlier
+    assert fields_of(replace(request, stored=begun), device=Device.CPU) == begun
+
+
+def test_an_ordinary_draw_of_the_demo_model_that_is_told_beyond_is_marked() -> None:
+    """About one in fifteen: `noise` tells the same draws everywhere."""
+    description = describe("demo")
+    schema, calibration = description.schema, description.calibration
+    new, before = covariate_columns(schema, calibration), covariate_columns(schema)
+    draws = [
+        description.distribution.sample(noise.generator(noise.COVARIATES, 0, index))
+        for index in range(400)
+    ]
+    told = np.array([calibration.conditions(schema, draw) for draw in draws])
+    beyond = ((told < 0) | (told > 1)).any(axis=1)
+    assert 0.03 < beyond.mean() < 0.11
+    assert [is_extrapolated(new, draw) for draw in draws] == beyond.tolist()
+    assert not any(is_extrapolated(before, draw) for draw in draws)

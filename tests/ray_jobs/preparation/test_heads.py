@@ -19,6 +19,7 @@ from ldm.training.presets import tiny
 from ray_jobs import cli
 from ray_jobs.preparation.bids.subjects import find_subjects
 from ray_jobs.preparation.cohort import PreparedCohort
+from ray_jobs.preparation.notes import STRIPPED_TO_MEASURE
 from ray_jobs.preparation.options import Work
 from ray_jobs.preparation.subject import kept, prepare_subject
 from tests.ray_jobs.line import (
@@ -119,6 +120,33 @@ def test_synthseg_measures_the_head_and_the_others_the_brain(
     outcome, _ = run(tmp_path, Work(placement="centre", skull_strip=True, measure=engine))
     assert here[-1] == f"{engine} on {seen}"
     assert outcome["measured"] == MEASURED
+
+
+def test_the_segmenter_measures_the_brain_of_a_head_that_stays_whole_and_says_so(
+    tmp_path: Path, here: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray_jobs.preparation.look.whole_head", lambda *image: "a dark layer")
+    whole = run(tmp_path, Work(placement="centre"))[1]
+    outcome, volume = run(tmp_path, Work(placement="centre", measure="segmenter"))
+    assert here == ["strip", "segmenter on brain"]
+    assert outcome["notes"] == [STRIPPED_TO_MEASURE]
+    assert np.array_equal(volume, whole)
+
+
+def test_a_head_is_not_measured_as_a_brain_where_nothing_can_strip_it(
+    tmp_path: Path, here: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_deepbet(*image: Any) -> np.ndarray:
+        raise ModuleNotFoundError("deepbet")
+
+    monkeypatch.setattr("ray_jobs.preparation.look.whole_head", lambda *image: "a dark layer")
+    monkeypatch.setattr("ldm.anatomy.skull.brain_mask", no_deepbet)
+    image = write_image(tmp_path / "a_T1w.nii.gz", head(1))
+    (tmp_path / "v").mkdir()
+    work = Work(placement="centre", measure="segmenter")
+    outcome = prepare_subject("sub-01", image, tmp_path / "v", GRID, work)
+    assert "knows brains alone: install deepbet" in outcome["reason"]
+    assert here == []
 
 
 def test_a_head_that_does_not_register_is_listed_with_the_reason(

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from ray_jobs.generation.driving.progress import Progress
+from ray_jobs.generation.driving.progress import Progress, watched
 
 
 class Terminal(io.StringIO):
@@ -69,3 +69,30 @@ def test_on_a_terminal_the_bar_never_wraps_and_lines_stand_above_it(
     assert max(len(text.rstrip("\n")) for text in shown) < 40
     assert "shard 3, attempt 2 of 3: worker lost\n" in shown
     assert stream.getvalue().endswith("\n")
+
+
+def test_a_log_tells_what_is_done_when_it_begins_now_and_then_and_at_its_end() -> None:
+    clock, stream = Clock(), io.StringIO()
+    bar = Progress(200, what="measuring", stream=stream, clock=clock)
+    bar.begin()
+    for second in range(40):
+        clock.now = float(second)
+        bar.update(5 * (second + 1))
+    bar.end(200)
+    lines = stream.getvalue().splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ  measuring  ", line) for line in lines)
+    assert [line.split("  ")[2] for line in lines] == ["0/200", "80/200", "155/200", "200/200"]
+    assert lines[1].endswith(" left")
+    assert "worker" not in lines[1]
+    assert "volumes/s" not in lines[1]
+
+
+def test_rows_are_handed_on_as_they_come(capsys: pytest.CaptureFixture[str]) -> None:
+    given = [{"rows": 3}, {"rows": 4}]
+    assert list(watched(iter(given), 10, "measuring", already=3, of="rows")) == given
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split("  ")[1:3] for line in told] == [
+        ["measuring", "3/10"],
+        ["measuring", "10/10"],
+    ]
+    assert list(watched(iter(given), 2, "preparing")) == given

@@ -1,0 +1,1 @@
+"""Tests of `ray_jobs.evaluation.heads`."""
