@@ -9,7 +9,7 @@ import numpy as np
 from ldm import noise
 from ldm.anatomy import labels
 from ldm.anatomy.copies import Pose, pose
-from ldm.anatomy.virtual_scanner import smooth_field
+from ldm.anatomy.virtual.scanner import smooth_field
 from ldm.volumes.resampling import centred_axes
 
 # The covariates that bending changes.

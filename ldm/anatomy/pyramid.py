@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ldm.anatomy.virtual_scanner import as_contrast
+from ldm.anatomy.virtual.scanner import as_contrast
 from ldm.contrasts import T1W
 from ldm.errors import LdmError
 from ldm.volumes.resampling import smoothed_for

@@ -286,7 +286,7 @@ def parse_limit(text: str | None) -> Any:
 
 
 def _virtual(out: Path, n: int, seed: int, grid: Grid, suffixes: tuple[str, ...]) -> Path:
-    from ldm.anatomy.virtual_cohort import write_bids_cohort
+    from ldm.anatomy.virtual.cohort import write_bids_cohort
 
     folder = out / "virtual"
     progress = Progress(n, what="drawing people")

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ldm.anatomy import labels, regions, virtual_subject
+from ldm.anatomy import labels, regions
+from ldm.anatomy.virtual import subject as virtual_subject
 from ldm.errors import LdmError
 from ldm.measuring.box import SHAPE, SPACING, Box, to_box
 from ldm.split import held_out

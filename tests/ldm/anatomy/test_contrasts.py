@@ -14,7 +14,7 @@ from ldm.anatomy.registration import (
     register,
     register_beside,
 )
-from ldm.anatomy.virtual_subject import CSF, GREY, VENTRICLE, WHITE, make_subject
+from ldm.anatomy.virtual.subject import CSF, GREY, VENTRICLE, WHITE, make_subject
 from ldm.contrasts import SUFFIXES, T1W
 from ldm.errors import LdmError
 from ldm.training.presets import preset

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from ldm.anatomy import labels
 from ldm.anatomy.deformed import VENTRICLE_SPREAD, deformed
-from ldm.anatomy.virtual_subject import make_subject
+from ldm.anatomy.virtual.subject import make_subject
 from ldm.volumes.grid import Grid
 
 SPACING = 4.0

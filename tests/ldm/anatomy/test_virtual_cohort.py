@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ldm.anatomy.virtual_cohort import write_bids_cohort
-from ldm.anatomy.virtual_subject import (
+from ldm.anatomy.virtual.cohort import write_bids_cohort
+from ldm.anatomy.virtual.subject import (
     BACKGROUND,
     CSF,
     GREY,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ldm.anatomy.head_size import TEMPLATE_INTRACRANIAL, head_scale, normalised
-from ldm.anatomy.virtual_subject import GREY, VENTRICLE, WHITE, make_subject
+from ldm.anatomy.virtual.subject import GREY, VENTRICLE, WHITE, make_subject
 from ldm.errors import LdmError
 from ldm.measuring import choose_engine, measure
 from ldm.measuring.synthseg import read_volumes

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from ldm import noise
 from ldm.anatomy import labels
-from ldm.anatomy.virtual_subject import make_subject
+from ldm.anatomy.virtual.subject import make_subject
 from ldm.errors import LdmError
 from ldm.measuring import people_fit, train
 from ldm.measuring.box import Box

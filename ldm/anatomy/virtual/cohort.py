@@ -12,7 +12,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from ldm.anatomy.virtual_subject import (
+from ldm.anatomy.virtual.subject import (
     MEAN_INTRACRANIAL,
     Subject,
     make_subject,

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 
 from ldm.anatomy.mni152 import Anatomy, load_anatomy
-from ldm.anatomy.virtual_scanner import CSF_GREY, GREY_WHITE, scanned, smooth_field
+from ldm.anatomy.virtual.scanner import CSF_GREY, GREY_WHITE, scanned, smooth_field
 from ldm.contrasts import SUFFIXES, T1W
 from ldm.covariates import Row
 from ldm.volumes.grid import Grid
