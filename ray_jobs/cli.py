@@ -52,6 +52,7 @@ VERBS: dict[str, Verb] = {
     ),
     "generate": Verb("ray_jobs.generate", "print N synthetic volumes into a release", PRINT),
     "status": Verb("ray_jobs.status", "how much of a release is done", PRINT),
+    "segment": Verb("ray_jobs.segment", "label maps of the images of a release", PRINT),
     "evaluate": Verb(
         "ray_jobs.evaluate", "Table 1, conditioning, privacy: a release against real people", PRINT
     ),

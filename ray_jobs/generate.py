@@ -11,6 +11,7 @@ import argparse
 
 EXAMPLES = """examples:
   brainpress generate --n 16 --out demo-release
+  brainpress generate --n 16 --segment --out demo-release
   brainpress generate --n 1000 --fix age=70 --fix sex=F --out release
   brainpress generate --repair --model s3://bucket/model --out s3://bucket/release
   ray job submit --working-dir . -- python ray_jobs/generate.py --n 100000 \\
@@ -113,6 +114,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default) does on GPUs, for 256 volumes or more; part of the plan",
     )
 
+    parser.add_argument(
+        "--segment",
+        action="store_true",
+        help="give every image its label map too, as `brainpress segment` does, once all are made",
+    )
+
     work = parser.add_argument_group("how the work is done")
     work.add_argument("--actors", type=int, help="workers; by default one a GPU, or one a core")
     work.add_argument("--device", choices=("cpu", "cuda"), help="by default cuda where there is")
@@ -198,6 +205,7 @@ def run(args: argparse.Namespace) -> int:
     from ray_jobs.generation.job import generate
     from ray_jobs.generation.options import Device, Options
     from ray_jobs.interrupts import usual_grace
+    from ray_jobs.segmentation.job import refuse_no_brains, segment
 
     again = "--repair" if args.repair else "--redraw" if args.redraw else None
     if args.recheck is not None:
@@ -210,6 +218,10 @@ def run(args: argparse.Namespace) -> int:
         raise JobError(
             "--n is missing: how many volumes; or --repair, --redraw or --recheck for a release"
         )
+    if args.segment and (again == "--recheck" or args.dry_run):
+        raise JobError(f"--segment with {again or '--dry-run'}, which makes no image")
+    if args.segment:
+        refuse_no_brains(args.model)
     if again:
         from ray_jobs.generation.again import recheck, redraw, repair, samples_of
 
@@ -243,13 +255,17 @@ def run(args: argparse.Namespace) -> int:
         license=args.license,
         authors=tuple(args.author),
     )
-    if args.repair:
-        return repair(options, dry_run=args.dry_run)
-    if args.redraw:
-        return redraw(options, more=args.attempts, dry_run=args.dry_run)
     if args.recheck is not None:
         return recheck(options, args.recheck, dry_run=args.dry_run)
-    return generate(options, dry_run=args.dry_run)
+    if args.repair:
+        code = repair(options, dry_run=args.dry_run)
+    elif args.redraw:
+        code = redraw(options, more=args.attempts, dry_run=args.dry_run)
+    else:
+        code = generate(options, dry_run=args.dry_run)
+    if not args.segment:
+        return code
+    return max(code, segment(args.out, endpoint_url=args.endpoint_url, workers=args.actors))
 
 
 if __name__ == "__main__":

@@ -67,6 +67,10 @@ def describe(status: Status) -> str:
     if status.seconds_left is not None:
         lines.append(f"left      {human_seconds(status.seconds_left)} at that rate")
     lines.append(f"finished  {_finished(status)}")
+    if status.maps is not None:
+        lacking = f", {status.to_segment:,} images lack one" if status.to_segment else ""
+        again = ": run `brainpress segment`" if status.to_segment else ""
+        lines.append(f"labels    {status.maps:,} label maps{lacking}{again}")
     if status.changed:
         lines.append(f"changed   {status.changed}: run `brainpress publish`")
     elif status.published:

@@ -15,6 +15,7 @@ from manifests.numbers import ranges
 from manifests.storage.base import Store, check_key
 
 PUBLISH, WITHDRAW, UNPUBLISH, GENERATE = "publish", "withdraw", "unpublish", "generate"
+SEGMENT = "segment"
 JOURNAL = "change.json"
 
 
@@ -23,7 +24,7 @@ class Change:
     """A change of a release, all of whose new files are staged.
 
     Attributes:
-        verb: `PUBLISH`, `WITHDRAW`, `UNPUBLISH` or `GENERATE`.
+        verb: `PUBLISH`, `WITHDRAW`, `UNPUBLISH`, `GENERATE` or `SEGMENT`.
         files: digests of what it writes, by key, in order; release.json last.
         before: etags of what lay there when it was staged; "" where nothing did.
         removed: what it removes once release.json stands; etags, by key.

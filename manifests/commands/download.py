@@ -1,5 +1,7 @@
 """A release, or a part of it, into a folder that is a checked BIDS dataset of its own.
 
+Of a segmented release the label maps of the images come with them, and the volumes of regions.
+
 Images that are there already, with the right digest, are not fetched again: run the same command
 again after an interruption, or another choice into the same folder to add to it."""
 
@@ -22,7 +24,7 @@ from manifests.commands.shared import (
     reads_whole,
 )
 from manifests.errors import ReleaseError
-from manifests.numbers import human_bytes
+from manifests.numbers import counted, human_bytes
 from manifests.text import one_line
 
 EXAMPLES = """\
@@ -75,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
     )
     size = human_bytes(report.image_bytes)
     already = f", {report.present:,} were there already" if report.present else ""
-    print(f"{report.fetched:,} images downloaded to {args.out} ({size}){already}")
+    maps = f", {counted(report.maps, 'label map')} beside them" if report.maps else ""
+    print(f"{report.fetched:,} images downloaded to {args.out} ({size}){already}{maps}")
     for key in report.skipped:
         print(f"skipped {key}: it is there and is not the release's file", file=sys.stderr)
     for key, why in report.withdrawn.items():

@@ -15,6 +15,7 @@ from manifests.text import json_text, printable
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from manifests.format.document import ReleaseDocument
     from manifests.format.schema import Column
     from manifests.query.release import Release
 
@@ -63,6 +64,7 @@ def _describe(release: Release) -> str:
         "seed": str(document.seed),
         "evaluation": document.evaluation.told if document.evaluation else "",
         "privacy": privacy_told(document.evaluation, samples=_whole(about)),
+        "label maps": _label_maps(document),
         "licence": document.license,
         "attribution": str(model.get("attribution") or ""),
         "made with": f"brainpress {document.software_version}",
@@ -103,6 +105,11 @@ def _version(release: Release) -> str:
     return f"{published.last.version} of {published.last.date}{before}"
 
 
+def _label_maps(document: ReleaseDocument) -> str:
+    told = document.segmentation
+    return f"{told.told}; under {told.license}" if told else ""
+
+
 def _whole(about: dict[str, Any]) -> int:
     """Samples of the whole release."""
     source = about.get("source") or {}
@@ -131,6 +138,10 @@ def _columns(release: Release) -> list[str]:
 
         lines += ["", "columns of the table measured, which joins by index"]
         text = ", ".join(measured_schema().names)
+        lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
+    if release.is_segmented:
+        lines += ["", "columns of the table regions, which joins by index"]
+        text = ", ".join(release.regions_schema.names)
         lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
     return lines
 

@@ -229,6 +229,8 @@ def _tell(store: Store, done: Publication, *, dry_run: bool) -> None:
     images = f"{done.report.images:,} images verified"
     if done.report.remembered:
         images += f", {done.report.remembered:,} of them before and unchanged since"
+    if done.report.maps:
+        images += f", and {done.report.maps:,} label maps"
     if not done.written:
         print(f"nothing to publish: version {done.version} of {done.date} stands ({images})")
     elif not done.new:

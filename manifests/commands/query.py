@@ -41,6 +41,7 @@ examples:
       "SELECT sex, count(*), avg(ventricular_volume) FROM manifest GROUP BY sex"
   brainpress query RELEASE \
       "SELECT m.age, x.measured_age FROM manifest m JOIN measured x USING (index)"
+  brainpress query RELEASE --where "volume_left_hippocampus > 4000"
   brainpress query RELEASE --where "extrapolated" --columns participant_id,age --format csv
   brainpress query RELEASE --format parquet --out rows.parquet
 
@@ -55,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sql",
         metavar="SQL",
         nargs="?",
-        help="a SELECT over the table `manifest`, and `measured` of an evaluated release (DuckDB),"
-        " instead of --where and --columns",
+        help="a SELECT over the table `manifest`, `measured` of an evaluated release and `regions`"
+        " of a segmented one (DuckDB), instead of --where and --columns",
     )
     add_filter(parser, "rows", EXAMPLES)
     parser.add_argument(

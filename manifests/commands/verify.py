@@ -126,7 +126,8 @@ def _tell(report: Report, args: argparse.Namespace) -> int:
     print_findings(report.findings)
     errors = sum(finding.severity == "error" for finding in report.findings)
     warnings = len(report.findings) - errors
-    what = f"{report.images:,} images ({human_bytes(report.image_bytes)}) of {report.uri}"
+    maps = f" and {report.maps:,} label maps" if report.maps else ""
+    what = f"{report.images:,} images ({human_bytes(report.image_bytes)}){maps} of {report.uri}"
     verdict = "all is well" if report.ok else "NOT sound"
     print(f"{verdict}: {what}, {errors:,} errors, {warnings:,} warnings")
     if report.remembered:

@@ -15,6 +15,7 @@ from manifests.format.layout import CONTRASTS, MODALITY, T1W
 from manifests.format.licenses import OWN
 from manifests.format.published import Published, check_date
 from manifests.format.schema import Column, manifest_schema
+from manifests.format.segmentation.about import Segmentation
 
 # What a user may choose; else it comes from the model's card.
 CHOOSABLE = ("authors", "license", "name")
@@ -55,6 +56,7 @@ class ReleaseDocument:
         chosen: which of `CHOOSABLE` the user chose for this release.
         published: as what it was published; None where it was not.
         evaluation: what it tells of its evaluation; None where it was published without one.
+        segmentation: what it tells of its label maps; None where it has none.
     """
 
     name: str
@@ -76,6 +78,7 @@ class ReleaseDocument:
     chosen: tuple[str, ...] = ()
     published: Published | None = None
     evaluation: Evaluation | None = None
+    segmentation: Segmentation | None = None
 
     def __post_init__(self) -> None:
         for name in ("name", "license", "fingerprint", "software_version"):
@@ -141,6 +144,7 @@ class ReleaseDocument:
             date=date,
             published=before.published,
             evaluation=before.evaluation,
+            segmentation=before.segmentation,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -169,6 +173,7 @@ class ReleaseDocument:
             "date": self.date,
             "published": self.published.to_json() if self.published else None,
             **({"evaluation": self.evaluation.to_json()} if self.evaluation else {}),
+            **({"segmentation": self.segmentation.to_json()} if self.segmentation else {}),
             "software": {"name": "brainpress", "version": self.software_version},
         }
 
@@ -189,5 +194,6 @@ class ReleaseDocument:
             chosen=tuple(release.get("chosen") or ()),
             published=Published.from_json(release.get("published")),
             evaluation=Evaluation.from_json(release.get("evaluation")),
+            segmentation=Segmentation.from_json(release.get("segmentation")),
             software_version=release["software"]["version"],
         )

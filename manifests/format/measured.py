@@ -135,16 +135,17 @@ def only(table: pa.Table, indices: pa.ChunkedArray) -> pa.Table:
     return table.filter(pc.is_in(table["index"], indices.combine_chunks()))
 
 
-def beside(rows: pa.Table, measured: pa.Table) -> pa.Table:
-    """Rows of a manifest with the figures measured on each image; null where there are none.
+def beside(rows: pa.Table, figures: pa.Table, names: Iterable[str]) -> pa.Table:
+    """Rows of a manifest with columns of another table, by index; null where it has no such row.
 
     Args:
-        rows, measured: with the column index, and the figures that are wanted.
+        rows, figures: with the column index.
+        names: of the columns that are wanted of `figures`.
     """
-    places = pc.index_in(rows["index"], measured["index"].combine_chunks())
-    found = measured.take(places)
-    for name in figures_of(measured.schema):
-        rows = rows.append_column(measured.schema.field(name), found[name])
+    places = pc.index_in(rows["index"], figures["index"].combine_chunks())
+    found = figures.take(places)
+    for name in names:
+        rows = rows.append_column(figures.schema.field(name), found[name])
     return rows
 
 

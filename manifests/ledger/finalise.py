@@ -23,6 +23,7 @@ from manifests.format.layout import (
 from manifests.format.parquet import MOST_PART_BYTES, table_from_bytes
 from manifests.format.release_json import read_release
 from manifests.format.schema import same_columns
+from manifests.format.segmentation.layout import is_segmentation
 from manifests.ledger.ledger import Ledger
 from manifests.ledger.plan import ShardPlan
 from manifests.metadata.bids import is_document
@@ -76,7 +77,7 @@ def close(
     kept = {}
     if current is not None:
         document = document.grown_from(ReleaseDocument.from_json(current))
-        kept = _kept_files(current, {*extra, *ROW_FILES}) if document.published else {}
+        kept = _kept_files(current, {*extra, *ROW_FILES}, published=bool(document.published))
     parts: list[dict[str, Any]] = []
     absent: list[int] = []
     with RowFiles(document.schema, document.columns) as rows:
@@ -126,9 +127,12 @@ def _current_release(store: Store, document: ReleaseDocument) -> dict[str, Any] 
     return release
 
 
-def _kept_files(current: Mapping[str, Any], written: set[str]) -> dict[str, str]:
-    """Digests of what a published release has more: its page, and its earlier versions."""
-    return {k: v for k, v in current["files"].items() if k not in written and not is_document(k)}
+def _kept_files(
+    current: Mapping[str, Any], written: set[str], *, published: bool
+) -> dict[str, str]:
+    """Digests of what a release has more: its label maps; published, page and earlier versions."""
+    more = {k: v for k, v in current["files"].items() if k not in written and not is_document(k)}
+    return more if published else {k: v for k, v in more.items() if is_segmentation(k)}
 
 
 def _parts(

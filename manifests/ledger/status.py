@@ -16,6 +16,8 @@ from manifests.format.release_json import read_release
 from manifests.format.schema import FAILED
 from manifests.ledger.ledger import Ledger
 from manifests.ledger.plan import ShardPlan
+from manifests.ledger.segmentation.progress import count_maps
+from manifests.query.release import Release
 from manifests.storage.base import Entry, Store
 from manifests.storage.threads import in_threads
 
@@ -64,6 +66,8 @@ class Status:
         changed: what has become of it since; None where nothing.
         finished: whether release.json stands and covers all that was asked for.
         by_shard: every shard, where it was asked for.
+        maps, to_segment: images that have a label map, and that lack one; None where nobody began
+            to make any.
     """
 
     uri: str
@@ -85,6 +89,8 @@ class Status:
     by_shard: list[ShardStatus] | None = None
     published: str | None = None
     changed: str | None = None
+    maps: int | None = None
+    to_segment: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +135,7 @@ def read_status(
     rate, usual = pace(parts.values())
     last = max((part.modified for part in parts.values()), default=None)
     quiet = None if last is None else max(0.0, (now or time.time()) - last)
+    maps, to_segment = count_maps(Release(store, about)) if about else (None, None)
     at_work = bool(pending) and quiet is not None and quiet < max(QUIET_SECONDS, usual)
     return Status(
         uri=store.uri,
@@ -150,6 +157,8 @@ def read_status(
         by_shard=states if by_shard else None,
         published=_told(published) if published else None,
         changed=changed_since(about, published) if about else None,
+        maps=maps,
+        to_segment=to_segment,
     )
 
 

@@ -220,5 +220,5 @@ def license_text(document: ReleaseDocument) -> str:
 
 
 def _bidsignore(extra: set[str], versions: list[str]) -> str:
-    names = {*NOT_BIDS, *versions, *(key.partition("/")[0] for key in extra)}
+    names = {*NOT_BIDS, *versions, *(key.partition("/")[0] for key in extra)} - {"derivatives"}
     return "".join(f"{name}\n" for name in sorted(names))

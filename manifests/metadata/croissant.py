@@ -11,13 +11,15 @@ from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY
 from manifests.format.licenses import license_url
 from manifests.format.measured import measured_schema
 from manifests.format.published import FIRST_VERSION, Published
+from manifests.format.segmentation.layout import MAPS_PREFIX, REGIONS_KEY
+from manifests.format.segmentation.table import regions_schema
 from manifests.metadata.citation import cited, creators, description, keywords
 from manifests.metadata.hub import IMAGES
 from manifests.text import one_line
 
-IMAGES_ID = "images"
+IMAGES_ID, MAPS_ID = "images", "label-maps"
 FORMAT = "http://mlcommons.org/croissant/1.0"
-RECORDS, MEASURED = "manifest", "measured"
+RECORDS, MEASURED, REGIONS = "manifest", "measured", "regions"
 # The specification's own: tools take no other.
 CONTEXT: dict[str, Any] = {
     "@language": "en",
@@ -67,14 +69,15 @@ def croissant(
     manifest_sha256: str,
     manifest_bytes: int,
     measured_sha256: str | None = None,
+    regions_sha256: str | None = None,
     moved: bool = False,
 ) -> dict[str, Any]:
     """The content of croissant.json of a release with so many images, made of so many samples.
 
-    Its records are the manifest's rows, and those of measured.parquet where it has one; a field
-    has the column's meaning and unit. Addresses are those of the public place that was told when it
-    was published; relative to the file where there is none, or where these files are others
-    (`moved`): of a downloaded part, or of a release that has changed since.
+    Its records are the manifest's rows, and those of measured.parquet and regions.parquet where
+    it has them; a field has the column's meaning and unit. Addresses are those of the public place
+    that was told when it was published; relative to the file where there is none, or where these
+    files are others (`moved`): of a downloaded part, or of a release that has changed since.
     """
     told = description(document, ok=ok, samples=samples)
     told += (
@@ -122,7 +125,23 @@ def croissant(
         }
     ]
     if measured_sha256 is not None:
-        _add_measured(about, measured_sha256, place)
+        table = _table(MEASURED_KEY, "what was measured on each image", measured_sha256, place)
+        _add(about, MEASURED, table, measured_schema())
+    if regions_sha256 is not None and document.segmentation is not None:
+        told = "the label map of each image, and the volumes of its regions"
+        table = _table(REGIONS_KEY, told, regions_sha256, place)
+        _add(about, REGIONS, table, regions_schema(document.segmentation))
+        about["distribution"].append(
+            {
+                "@type": "cr:FileSet",
+                "@id": MAPS_ID,
+                "name": MAPS_ID,
+                "description": f"the label maps; `path` of `{REGIONS}` has the place and digest of"
+                " each",
+                "encodingFormat": "application/gzip",
+                "includes": f"{MAPS_PREFIX}*/anat/*_dseg.nii.gz",
+            }
+        )
     return about
 
 
@@ -139,17 +158,17 @@ def _table(key: str, told: str, sha256: str, place: Published | None) -> dict[st
     }
 
 
-def _add_measured(about: dict[str, Any], sha256: str, place: Published | None) -> None:
-    told = "what was measured on each image"
-    about["distribution"].append(_table(MEASURED_KEY, told, sha256, place))
+def _add(about: dict[str, Any], name: str, table: dict[str, Any], schema: pa.Schema) -> None:
+    """The records of a table that joins the manifest by index."""
+    about["distribution"].append(table)
     about["recordSet"].append(
         {
             "@type": "cr:RecordSet",
-            "@id": MEASURED,
-            "name": MEASURED,
-            "description": f"{told}, by the index of `{RECORDS}`",
-            "key": {"@id": f"{MEASURED}/index"},
-            "field": [_field(field, MEASURED, MEASURED_KEY) for field in measured_schema()],
+            "@id": name,
+            "name": name,
+            "description": f"{table['description']}, by the index of `{RECORDS}`",
+            "key": {"@id": f"{name}/index"},
+            "field": [_field(field, name, table["@id"]) for field in schema],
         }
     )
 

@@ -1,4 +1,4 @@
-"""The evaluation of a release, in every version, without what shows samples that were withdrawn.
+"""What was found of the images of a release, in every version, without samples withdrawn since.
 
 `evaluation.json` names under `pictured` whom each picture of the report shows; one of which it does
 not tell may show anybody.
@@ -24,6 +24,9 @@ from manifests.format.layout import (
 )
 from manifests.format.measured import same_measures, without
 from manifests.format.parquet import parquet_bytes, table_from_bytes
+from manifests.format.segmentation.documents import volumes_tsv
+from manifests.format.segmentation.layout import REGIONS_KEY, VOLUMES_KEY
+from manifests.format.segmentation.table import is_regions
 from manifests.storage.base import Store
 
 ABOUT, HTML, MARKDOWN = "evaluation.json", "report.html", "report.md"
@@ -99,16 +102,23 @@ def _clear(
     done: Cleared,
 ) -> None:
     """One evaluation, at `evaluation/` below `place`; with the release.json of its version."""
-    folder, table = f"{place}{EVALUATION}/", f"{place}{MEASURED_KEY}"
+    folder, measured = f"{place}{EVALUATION}/", f"{place}{MEASURED_KEY}"
     stored = dict(_read(store, digests, folder))
     names = {key.removeprefix(folder): data for key, data in stored.items()}
     new, removed = without_pictures(names, gone)
     found = {key: new.get(key.removeprefix(folder), data) for key, data in stored.items()}
-    for key, data in _read(store, digests, table):
+    for key, data in _read(store, digests, measured):
         stored[key], found[key] = data, _without_rows(data, gone, f"{store.uri}/{key}")
+    rows, volumes = f"{place}{REGIONS_KEY}", f"{place}{VOLUMES_KEY}"
+    for key, data in _read(store, digests, rows):
+        table = table_from_bytes(data, f"{store.uri}/{key}")
+        kept = without(table, gone) if is_regions(table.schema) else table
+        if kept is not table:
+            stored[key], found[key] = data, parquet_bytes(kept)
+            stored[volumes], found[volumes] = b"", volumes_tsv(kept)
     keys = {f"{folder}{name}" for name in removed}
     changed = {key: found[key] for key in sorted(found.keys() - keys) if found[key] != stored[key]}
-    done.tables += [key for key in changed if key == table]
+    done.tables += [key for key in changed if key in (measured, rows)]
     if place and (changed or keys):
         changed[f"{place}{RELEASE_KEY}"] = _version(store, place, changed, keys)
     done.files |= changed

@@ -8,6 +8,7 @@ import shlex
 from manifests.format.document import DEMONSTRATION, NO_TEMPLATE, ReleaseDocument
 from manifests.format.layout import HUB_TABLE_KEY, MEASURED_KEY, MODALITY, weighted
 from manifests.format.schema import Column
+from manifests.format.segmentation.layout import LABELS_KEY, MAPS_PREFIX, REGIONS_KEY
 from manifests.metadata.citation import cited
 from manifests.metadata.hub import IMAGES, MOST_IN_A_FOLDER, front_matter
 from manifests.metadata.quality import privacy_told, quality_section
@@ -74,7 +75,8 @@ def readme(
             f"\n- `{MEASURED_KEY}`: what was measured on each image, by `index`."
             if document.evaluation
             else ""
-        ),
+        )
+        + _label_maps(document),
         f"## Where the images lie\n\n{NO_TEMPLATE} Register them before an atlas is laid over them,"
         " or one is compared with another voxel by voxel."
         if document.space
@@ -109,6 +111,19 @@ def readme(
     ]
     head = front_matter(document, images=ok, files=[HUB_TABLE_KEY, IMAGES])
     return head + "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _label_maps(document: ReleaseDocument) -> str:
+    """The lines about the label maps, where it has some."""
+    told = document.segmentation
+    if told is None:
+        return ""
+    return (
+        f"\n- `{MAPS_PREFIX}*/anat/*_dseg.nii.gz`: {markdown(told.told)}, on the images' own grid;"
+        f" `{LABELS_KEY}` says what the numbers mean. They are under {markdown(told.license)}."
+        f" {markdown(told.attribution)}".rstrip()
+        + f"\n- `{REGIONS_KEY}`: the volumes of these regions in mm3, by `index`."
+    )
 
 
 def _closed(document: ReleaseDocument) -> str:

@@ -24,6 +24,7 @@ from manifests.format.layout import (
 )
 from manifests.format.published import changed_since
 from manifests.format.schema import SCHEMA_VERSION
+from manifests.format.segmentation.layout import REGIONS_KEY
 from manifests.metadata.bids import documents
 from manifests.metadata.croissant import croissant
 from manifests.metadata.hub import write_hub_table
@@ -116,6 +117,9 @@ def stage(
         measured_sha256=sha256(extra[MEASURED_KEY])
         if MEASURED_KEY in extra
         else kept.get(MEASURED_KEY),
+        regions_sha256=sha256(extra[REGIONS_KEY])
+        if REGIONS_KEY in extra
+        else kept.get(REGIONS_KEY),
         moved=source is not None or changed is not None,
     )
     small[CROISSANT_KEY] = json_bytes(described)

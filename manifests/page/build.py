@@ -9,8 +9,9 @@ from typing import Any
 from manifests.digests import sha256
 from manifests.errors import ReleaseError
 from manifests.format.layout import PAGE_KEY, T1W, participant_id
-from manifests.format.measured import beside
+from manifests.format.measured import beside, figures_of, measured_schema
 from manifests.format.schema import WITHDRAWN
+from manifests.format.segmentation.about import Segmentation
 from manifests.page.columns import PageColumn, packed, page_columns, wanted_columns
 from manifests.page.figures import Bins, bins_of, group_column
 from manifests.page.html import index_html, mosaic_column
@@ -55,7 +56,7 @@ def page_files(release: Release, *, viewer: str | None = None) -> dict[str, byte
     wanted = wanted_columns(release.schema, covariates)
     table = release.query(f"status != '{WITHDRAWN}'", columns=wanted)
     if release.is_measured:
-        table = beside(table, release.measured())
+        table = beside(table, release.measured(), figures_of(measured_schema()))
     columns = page_columns(table, covariates)
     bins = _bins(columns)
     specs, rows = packed(columns)
@@ -64,7 +65,13 @@ def page_files(release: Release, *, viewer: str | None = None) -> dict[str, byte
     page = {f"page/{name}": (assets / name).read_bytes() for name in ASSETS}
     page[ROWS_KEY] = rows
     page[COLUMNS_KEY] = _columns_json(
-        columns, bins, specs, table.num_rows, sha256(rows), release.document.suffixes
+        columns,
+        bins,
+        specs,
+        table.num_rows,
+        sha256(rows),
+        release.document.suffixes,
+        release.document.segmentation if release.is_segmented else None,
     )
     for sample in samples:
         page[picture_key(sample.row["index"])] = png_bytes(sample.views["axial"])
@@ -112,6 +119,7 @@ def _columns_json(
     rows: int,
     digest: str,
     suffixes: tuple[str, ...],
+    segmentation: Segmentation | None,
 ) -> bytes:
     """What page.js is told of the columns and of `columns.bin`."""
     groups = group_column(columns)
@@ -134,9 +142,18 @@ def _columns_json(
         "data": f"{ROWS_KEY}?{digest[:16]}",
         "groups": None if groups is None else groups.name,
         **({"suffixes": list(suffixes)} if suffixes != (T1W,) else {}),
+        **({"regions": _regions(segmentation)} if segmentation else {}),
         "columns": told,
     }
     return (json_text(json.dumps(document, ensure_ascii=False, indent=1)) + "\n").encode()
+
+
+def _regions(segmentation: Segmentation) -> list[dict[str, Any]]:
+    """What the viewer is told of the numbers in label maps."""
+    return [
+        {"number": one.number, "name": one.name, "colour": list(one.colour)}
+        for one in segmentation.regions
+    ]
 
 
 def _text(release: Release, key: str) -> str:

@@ -23,6 +23,7 @@ from manifests.format.layout import (
     RELEASE_KEY,
 )
 from manifests.format.published import Closed
+from manifests.format.segmentation.layout import is_segmentation
 from manifests.metadata.staging import Staged, stage
 from manifests.publish.checks import refuse_unfinished
 from manifests.publish.files import MakePage, is_page, make_page, stage_with_page, viewer_of
@@ -114,9 +115,10 @@ def _mark(release: Release, closed: Closed, work: Changing | None, *, page: Make
 
 
 def _stays(key: str) -> bool:
-    """Whether a file is as it was: of a version, of the evaluation, a picture of `generate`."""
+    """Whether a file is as it was: of a version, the evaluation, label maps, or a preview."""
     pictures = key.startswith("previews/") and not is_page(key)
-    return key.startswith("versions/") or is_evaluation(key) or pictures
+    found = is_evaluation(key) or is_segmentation(key)
+    return key.startswith("versions/") or found or pictures
 
 
 def _row_files(release: Release, folder: Path) -> dict[str, Path]:

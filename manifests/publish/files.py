@@ -12,6 +12,7 @@ from manifests.format.document import ReleaseDocument
 from manifests.format.evaluation import is_evaluation
 from manifests.format.json_text import json_bytes
 from manifests.format.layout import MANIFEST_KEY, PAGE_KEY, PARTICIPANTS_KEY, RELEASE_KEY, VERSIONS
+from manifests.format.segmentation.layout import is_segmentation
 from manifests.metadata.staging import NOTHING, Staged, stage
 from manifests.query.release import Release
 from manifests.query.versions import version_file
@@ -56,7 +57,7 @@ def stage_with_page(
     """A release's files with its page, which is made of the files as they are to be.
 
     Args:
-        carried: the files of its evaluation, by key.
+        carried: the files of its evaluation and of its label maps, by key.
     """
 
     def staged(large: Mapping[str, Path], extra: Mapping[str, bytes]) -> Staged:
@@ -90,16 +91,17 @@ def viewer_of(release: Release) -> Iterator[str | None]:
         yield None
 
 
-# What is kept of a version, beside its release.json and its evaluation.
+# What is kept of a version, beside its release.json, its evaluation and what tells of its maps.
 KEPT = (MANIFEST_KEY, PARTICIPANTS_KEY, "README.md", "CHANGES", "LICENSE")
 
 
 def archive(staged: Staged, version: str) -> tuple[dict[str, bytes], dict[str, Path]]:
     """The files by which a version stays, by key: those in memory, and those on this machine.
 
-    Its release.json names these alone: images, parts and pages may change.
+    Its release.json names these alone: images, label maps, parts and pages may change.
     """
-    kept = sorted([*KEPT, *filter(is_evaluation, staged.about["files"])])
+    named = staged.about["files"]
+    kept = sorted([*KEPT, *filter(is_evaluation, named), *filter(is_segmentation, named)])
     small = {version_file(version, k): staged.small[k] for k in kept if k in staged.small}
     large = {version_file(version, k): staged.large[k] for k in kept if k in staged.large}
     digests = {key: staged.about["files"][key] for key in kept}

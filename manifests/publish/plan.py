@@ -16,6 +16,7 @@ from manifests.format.published import (
     check_doi,
     version_key,
 )
+from manifests.format.segmentation.about import Segmentation
 from manifests.metadata.people import check_author
 from manifests.numbers import ranges
 from manifests.storage.base import Store
@@ -88,7 +89,7 @@ class Differences:
     Attributes:
         samples, before: now and then.
         withdrawn: since then, by index, and why.
-        terms: what else is new: the licence, the authors, the name, the evaluation; in words.
+        terms: what else is new: licence, authors, name, evaluation, label maps; in words.
         relicensed: whether the licence is.
     """
 
@@ -139,6 +140,10 @@ def differences(
     if evaluation is not None and evaluation != before.get("evaluation"):
         told = Evaluation.from_json(evaluation)
         terms.append(f"new evaluation, {told.told}" if told else "")
+    maps = now.get("segmentation")
+    if maps is not None and maps != before.get("segmentation"):
+        drawn = Segmentation.from_json(maps)
+        terms.append(f"new {drawn.told}" if drawn else "")
     return Differences(
         samples=now["counts"]["samples"],
         before=before["counts"]["samples"],
@@ -154,7 +159,8 @@ def next_version(
     """The number of the version to publish; None where the last one still says all.
 
     A release that has grown, or has another licence, gets the next minor version; one of which
-    samples were withdrawn, or that has other authors, name or evaluation, the next patch.
+    samples were withdrawn, or that has other authors, name, evaluation or label maps, the next
+    patch.
 
     Args:
         new: since the last version; None where there is none.

@@ -24,6 +24,7 @@ from manifests.format.layout import MANIFEST_KEY, PARTICIPANTS_KEY, RELEASE_KEY
 from manifests.format.parquet import read_columns
 from manifests.format.published import Published, Version, check_doi
 from manifests.format.schema import OK
+from manifests.format.segmentation.layout import is_segmentation
 from manifests.format.tombstones import tombstones
 from manifests.metadata.staging import Staged
 from manifests.metadata.terms import license_conflict
@@ -252,10 +253,11 @@ def _differences(release: Release, document: ReleaseDocument) -> Differences | N
 
 
 def _carried(release: Release, evaluated: EvaluationFolder | None) -> dict[str, bytes]:
+    maps = {key: release.store.get(key) for key in filter(is_segmentation, release.about["files"])}
     if evaluated is None and release.document.evaluation is None:
-        return {}
+        return maps
     gone = release.query(f"status != '{OK}'", columns=["index"])["index"].to_pylist()
-    return carried_files(release, evaluated, set(gone))
+    return {**maps, **carried_files(release, evaluated, set(gone))}
 
 
 def _kept(about: Mapping[str, Any]) -> dict[str, str]:

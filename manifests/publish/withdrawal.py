@@ -1,7 +1,7 @@
 """Withdrawing samples that were found bad after their release: a tombstone stays, the image goes.
 
-With it go the pictures of it, in the page, the previews and the evaluation of every version, and
-what was measured on it.
+With it go the pictures of it, in the page, the previews and the evaluation of every version, what
+was measured on it, its label map and the volumes of its regions.
 
 It is one change of `manifests.changes`: the parts, the tables, the documents and the page are put
 in their place, then release.json, and only then the images are removed. So no reader ever has a row
@@ -25,7 +25,9 @@ from manifests.errors import ReleaseError
 from manifests.format.evaluation import is_evaluation
 from manifests.format.layout import MEASURED_KEY, PAGE_KEY, part_key
 from manifests.format.parquet import MOST_PART_BYTES, parquet_bytes, table_from_bytes
+from manifests.format.segmentation.layout import is_segmentation
 from manifests.format.tombstones import bury, paths, tombstones
+from manifests.ledger.segmentation.progress import left_of
 from manifests.metadata.pictures import Cleared, cleared
 from manifests.metadata.rows import RowFiles
 from manifests.metadata.staging import Staged, stage
@@ -50,7 +52,7 @@ class Withdrawal:
     Attributes:
         withdrawn: samples, by index, and why.
         already: samples that were withdrawn before.
-        removed: keys of what is gone: images, and pictures that may show them.
+        removed: keys of what is gone: images, their label maps, and pictures that may show them.
         cleared: keys of reports and tables, of any version, that told of them and do no more.
         parts: keys of the parts that changed.
         mended: which interrupted change was finished first, in words.
@@ -123,6 +125,7 @@ def _withdraw(
     told = cleared(release.store, release.about["files"], set(tombstones(buried)))
     done.cleared = [key for key in told.shown if key not in told.removed]
     left = _left(release.store, [where[index] for index in done.already])
+    left += left_of(release.store, tombstones(buried))
     if not reasons and not told.shown:
         done.removed = sorted({*done.removed, *left})
         if work is not None:
@@ -195,9 +198,8 @@ def _staged(
         "kept": {
             key: digest
             for key, digest in about["files"].items()
-            if (is_version(key) or (is_evaluation(key) and key != MEASURED_KEY))
-            and key not in told.removed
-            and key not in told.files
+            if (is_version(key) or is_evaluation(key) or is_segmentation(key))
+            and key not in (MEASURED_KEY, *told.removed, *told.files)
         },
     }
     carried = dict(told.files)

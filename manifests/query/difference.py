@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.format.schema import WITHDRAWN
+from manifests.format.segmentation.about import Segmentation
 from manifests.query.release import Release
 from manifests.text import one_line
 
@@ -29,7 +30,7 @@ class Difference:
         withdrawn: samples that are withdrawn in the second and not in the first, and why.
         changed: other samples whose rows differ, and in which columns; their image is `IMAGE`.
         columns: of the manifest that one of them has alone: "+name" the second, "-name" the first.
-        terms: name, licence, authors, model and sampling, where they differ; in words.
+        terms: name, licence, authors, model, sampling, label maps, where they differ; in words.
     """
 
     added: list[int] = field(default_factory=list)
@@ -111,7 +112,15 @@ def _terms(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     for name, word in _MAKING.items():
         if before[name] != after[name]:
             lines.append(f"{word}: another")
+    then, now = (_label_maps(about) for about in (before, after))
+    if then != now:
+        lines.append(f"label maps: {now}, was {then}")
     return [one_line(line) for line in lines]
+
+
+def _label_maps(about: Mapping[str, Any]) -> str:
+    told = Segmentation.from_json(about.get("segmentation"))
+    return f"{told.told} ({told.fingerprint[:12]})" if told else "none"
 
 
 def _shown(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,8 @@ from manifests.format.json_text import MOST_JSON_BYTES
 from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY, RELEASE_KEY
 from manifests.format.measured import beside, figures_of, measured_schema, same_measures
 from manifests.format.release_json import check_release, read_release
+from manifests.format.segmentation.layout import REGIONS_KEY
+from manifests.format.segmentation.table import regions_schema, same_regions, volumes_of
 from manifests.query.filter import Filter
 from manifests.query.rows import StoredRows, stored_rows
 from manifests.query.versions import open_version, version_file
@@ -139,8 +141,9 @@ class Release:
     ) -> pa.Table:
         """Rows of the manifest in order of their index; only what is asked for is fetched.
 
-        What was measured on the images of an evaluated release (`measured_age`, ...) may be asked
-        for and filtered by as well; null where nothing was measured.
+        What was measured on the images of an evaluated release (`measured_age`, ...), and the
+        volumes of a segmented one (`volume_left_hippocampus`, ...), may be asked for and filtered
+        by as well; null where there are none.
 
         Args:
             where: a filter, in the language of `manifests.query.where_tokens.GRAMMAR`.
@@ -150,7 +153,7 @@ class Release:
         Raises:
             ReleaseError: a filter or a column that cannot be understood.
         """
-        names, known = self.schema.names, self._known_columns
+        names, known = self.schema.names, self.known_columns
         if columns is not None:
             names = list(dict.fromkeys(find_column(name, known) for name in columns))
         if limit is not None and limit < 0:
@@ -164,22 +167,35 @@ class Release:
             return rows.table(names, chosen, limit=limit)
 
     @property
-    def _known_columns(self) -> pa.Schema:
-        """The columns of the manifest, and what was measured."""
-        schema, more = self.schema, measured_schema()
-        if self.is_measured:
-            for name in figures_of(more):
+    def known_columns(self) -> pa.Schema:
+        """The columns of the manifest, what was measured, and the volumes of regions."""
+        schema = self.schema
+        for more, names in self._figures:
+            for name in names:
                 if name not in schema.names:
                     schema = schema.append(more.field(name))
         return schema
 
+    @property
+    def _figures(self) -> list[tuple[pa.Schema, list[str]]]:
+        """The tables beside the manifest: their columns, and the figures among these."""
+        found = []
+        if self.is_measured:
+            found.append((measured_schema(), figures_of(measured_schema())))
+        if self.is_segmented:
+            found.append((self.regions_schema, volumes_of(self.regions_schema)))
+        return found
+
     def _joined(self, names: Sequence[str], where: Filter | None) -> pa.Table:
-        """Those columns of the rows that satisfy `where`, some of them measured."""
+        """Those columns of the rows that satisfy `where`, some of them of other tables."""
         own = set(self.schema.names)
         with self._rows() as manifest:
             rows = manifest.table(list(dict.fromkeys(["index", *filter(own.__contains__, names)])))
         figures = [name for name in names if name not in own]
-        rows = beside(rows, self.measured(columns=["index", *figures]))
+        if measured := [name for name in figures if name in figures_of(measured_schema())]:
+            rows = beside(rows, self.measured(columns=["index", *measured]), measured)
+        if volumes := [name for name in figures if name not in measured]:
+            rows = beside(rows, self.regions(columns=["index", *volumes]), volumes)
         return rows if where is None else where.apply(rows)
 
     @property
@@ -209,12 +225,49 @@ class Release:
         with ExitStack() as stack:
             return self._measured_rows(stack).table(names)
 
+    @property
+    def is_segmented(self) -> bool:
+        """Whether it has label maps, and a table of them."""
+        return self.document.segmentation is not None and REGIONS_KEY in self.about["files"]
+
+    @property
+    def regions_schema(self) -> pa.Schema:
+        """The Arrow schema of `regions`; units and meanings are in its fields' metadata.
+
+        Raises:
+            ReleaseError: it has no label maps.
+        """
+        if self.document.segmentation is None or not self.is_segmented:
+            raise ReleaseError(
+                f"{self.store.uri} has no label maps: whoever may change it makes them"
+                " (`brainpress segment`)"
+            )
+        return regions_schema(self.document.segmentation)
+
+    def regions(self, *, columns: Sequence[str] | None = None) -> pa.Table:
+        """The label map of each image and the volumes of its regions, in order of the index.
+
+            release.regions(columns=["index", "volume_left_hippocampus"]).to_pandas()
+
+        Only those columns are fetched; what they mean, `manifests.format.segmentation.table` says.
+
+        Raises:
+            ReleaseError: it has no label maps, or no such column.
+        """
+        schema = self.regions_schema
+        names = schema.names
+        if columns is not None:
+            names = list(dict.fromkeys(find_column(name, schema) for name in columns))
+        with ExitStack() as stack:
+            return self._regions_rows(stack).table(names)
+
     def sql(self, text: str, *, limit: int | None = None) -> pa.Table:
         """The result of a SELECT over the table `manifest`; only what it needs is fetched.
 
             release.sql("SELECT sex, count(*), avg(age) FROM manifest GROUP BY sex")
 
-        Where the release was evaluated, the table `measured` joins it by `index`.
+        Where the release was evaluated, the table `measured` joins it by `index`; where it has
+        label maps, `regions` does.
 
         DuckDB runs it, with no way to any other file, and in one thread, so that the same text
         gives the same rows.
@@ -234,17 +287,31 @@ class Release:
             if self.is_measured:
                 opened = partial(self._measured_rows, stack)
                 tables["measured"] = (measured_schema(), opened)
+            if self.is_segmented:
+                opened = partial(self._regions_rows, stack)
+                tables["regions"] = (self.regions_schema, opened)
             return run_sql(tables, text, limit=limit)
 
     def _measured_rows(self, stack: ExitStack) -> StoredRows:
+        return self._rows_beside(stack, MEASURED_KEY, same_measures)
+
+    def _regions_rows(self, stack: ExitStack) -> StoredRows:
+        told = self.document.segmentation
+        assert told is not None
+        return self._rows_beside(stack, REGIONS_KEY, lambda found: same_regions(found, told))
+
+    def _rows_beside(
+        self, stack: ExitStack, key: str, fits: Callable[[pa.Schema], bool]
+    ) -> StoredRows:
+        """The rows of a table beside the manifest, whose columns are as they should be."""
         try:
-            rows = stack.enter_context(self._stored(MEASURED_KEY))
+            rows = stack.enter_context(self._stored(key))
         except KeyError:
-            line = f"{self.store.uri}: {MEASURED_KEY} is missing; see `brainpress verify`"
+            line = f"{self.store.uri}: {key} is missing; see `brainpress verify`"
             raise ReleaseError(line, exit_code=1) from None
-        if not same_measures(rows.schema):
+        if not fits(rows.schema):
             raise ReleaseError(
-                f"{self.store.uri}: the columns of {MEASURED_KEY} are not those of this version"
+                f"{self.store.uri}: the columns of {key} are not those of this version"
                 " of brainpress; see `brainpress verify`",
                 exit_code=1,
             )

@@ -39,6 +39,7 @@ from manifests.format.release_json import (
     without_notes,
 )
 from manifests.format.schema import OK, WITHDRAWN, same_columns
+from manifests.format.segmentation.layout import REGIONS_KEY
 from manifests.format.tombstones import bury, tombstones
 from manifests.storage.base import Store
 from manifests.storage.overlay import Overlay
@@ -128,6 +129,8 @@ def open_version(
     files = {MANIFEST_KEY: data}
     if MEASURED_KEY in about["files"]:
         files[MEASURED_KEY] = parquet_bytes(without(_named(view, about, MEASURED_KEY), gone))
+    if REGIONS_KEY in about["files"]:
+        files[REGIONS_KEY] = parquet_bytes(without(_named(view, about, REGIONS_KEY), gone))
     about["opened_files"] = {key: sha256(table) for key, table in files.items()}
     return Overlay(store, moved=moved, files=files), {**about, "counts": counts}
 

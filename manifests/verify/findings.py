@@ -35,6 +35,7 @@ class Report:
         samples: rows of the manifest.
         images: checked.
         image_bytes: what was read of them, as the manifest says.
+        maps: label maps checked.
         remembered: images among them that were found sound by an earlier check and not read again.
         not_read: images that a sample left out; of them only presence and size are known.
     """
@@ -43,6 +44,7 @@ class Report:
     samples: int = 0
     images: int = 0
     image_bytes: int = 0
+    maps: int = 0
     remembered: int = 0
     not_read: int = 0
     findings: list[Finding] = field(default_factory=list)
@@ -64,6 +66,7 @@ class Report:
             "samples": self.samples,
             "images": self.images,
             "image_bytes": self.image_bytes,
+            "maps": self.maps,
             "remembered": self.remembered,
             "not_read": self.not_read,
             "findings": [asdict(finding) for finding in self.findings],
@@ -121,6 +124,24 @@ CODES: dict[str, str] = {
     "measured-repeated": "an image is in measured.parquet twice, or it is not sorted by index",
     "measured-sample": "a row of measured.parquet is of no sample that has an image here",
     "measured-row": "a row of measured.parquet lacks a figure, or is called after another sample",
+    # regions.parquet and the label maps
+    "labels-unreadable": "regions.parquet is no whole Parquet file",
+    "labels-schema": "the columns of regions.parquet are not those of release.json",
+    "labels-repeated": "an image is in regions.parquet twice, or it is not sorted by index",
+    "labels-sample": "a row of regions.parquet is of no sample that has an image here",
+    "labels-row": "a row of regions.parquet lacks a volume, or its map is another sample's",
+    "labels-stale": "an image is another than the one that was segmented: `segment` again",
+    "labels-missing": "an image has no label map yet (a warning): `segment` again",
+    "labels-refused": "an image that could not be segmented, and why (a warning)",
+    "labels-table": "what the numbers in the maps mean is not as release.json says",
+    "label-missing": "a label map of regions.parquet is not there",
+    "label-size": "a label map has another size than regions.parquet says",
+    "label-changed": "a label map's SHA-256 is not that of regions.parquet",
+    "label-content": "a label map is no sound NIfTI volume, or has a number that means nothing",
+    "label-geometry": "a label map has another shape or affine than the images",
+    "label-unreadable": "a label map cannot be read, though other files can, or is a link",
+    "label-withdrawn": "the label map of a withdrawn sample is still there: run `withdraw` again",
+    "label-extra": "a label map that regions.parquet does not name",
     # the images
     "image-missing": "an image of the manifest is not there",
     "image-key": "an image is a link that leads out of the release, or no plain file",

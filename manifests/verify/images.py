@@ -44,8 +44,11 @@ def check_images(
     seed: int,
     on_progress: OnProgress | None,
     space: str | None = None,
-) -> None:
+) -> Geometry | None:
     """Every image: there, the right bytes, readable, on the same grid as the others.
+
+    Returns:
+        The geometry of the first; None where none is known.
 
     Args:
         listed: what is there by key; its size is all that is asked of images that a `sample`
@@ -97,6 +100,7 @@ def check_images(
     for path in others:
         text = f"its grid, type or scaling is not that of {first}"
         report.error("image-geometry", path, text)
+    return next(iter(geometries), None)
 
 
 def _named(row: dict[str, Any], etags: Mapping[str, str]) -> tuple[str, str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +21,12 @@ from manifests.format.layout import (
     shard_of,
 )
 from manifests.format.schema import WITHDRAWN
+from manifests.format.segmentation.layout import (
+    REGIONS_KEY,
+    is_map,
+    labels_block_of,
+    map_path,
+)
 from manifests.format.tombstones import paths
 from manifests.metadata.pictures import cleared
 from manifests.query.release import Release
@@ -37,10 +43,19 @@ _RAW = re.compile(
 
 
 def check_orphans(
-    release: Release, table: pa.Table, keys: Mapping[str, Entry], report: Report
+    release: Release,
+    table: pa.Table,
+    keys: Mapping[str, Entry],
+    report: Report,
+    *,
+    maps: Collection[str],
 ) -> None:
-    """What lies there and is not of the release."""
-    known = OWN_KEYS | set(release.about["files"]) | set(table["path"].to_pylist())
+    """What lies there and is not of the release.
+
+    Args:
+        maps: keys of its label maps.
+    """
+    known = OWN_KEYS | set(release.about["files"]) | set(table["path"].to_pylist()) | set(maps)
     known |= {part["key"] for part in release.about["parts"]}
     growing = _grows(release, table, keys, known)
     gone = paths(table.filter(pc.equal(table["status"], WITHDRAWN)), release.document.suffixes)
@@ -54,6 +69,8 @@ def check_orphans(
         who = change_under_way(release.place) or "a change"
         text = f"{who} is not finished; if it was interrupted, run the same command again"
         report.warning("change-unfinished", LEASE_KEY, text)
+    of_withdrawn = {map_path(index) for index in gone}
+    segmenting = any(labels_block_of(key) is not None for key in keys)
     for key in sorted(keys.keys() - known - changing - staged):
         if shard_of(key) is not None:
             text = "a part that release.json does not name: the release is being made larger"
@@ -61,6 +78,14 @@ def check_orphans(
         elif key in withdrawn:
             text = "its sample was withdrawn: run the same `brainpress withdraw` again"
             report.error("image-withdrawn", key, text)
+        elif key in of_withdrawn:
+            text = "its sample was withdrawn: run the same `brainpress withdraw` again"
+            report.error("label-withdrawn", key, text)
+        elif labels_block_of(key) is not None or (segmenting and is_map(key)):
+            text = "label maps are being made: if nobody does, run `brainpress segment` again"
+            report.warning("change-unfinished", key, text)
+        elif is_map(key):
+            report.error("label-extra", key, f"{REGIONS_KEY} does not name it")
         elif _is_image(key) and not (growing and _is_later(key, table.num_rows, release)):
             report.error("image-extra", key, "the manifest does not name it")
         else:
@@ -82,6 +107,8 @@ def unlisted(release: Release) -> list[str]:
     about = release.about
     known = OWN_KEYS | set(about["files"]) | {part["key"] for part in about["parts"]}
     known |= set(release.query(columns=["path"])["path"].to_pylist())
+    if release.is_segmented:
+        known |= set(release.regions(columns=["path"])["path"].to_pylist())
     known |= changed_keys(release.place)
     keys = [entry.key for entry in release.place.list()]
     return sorted(key for key in keys if key not in known and not _is_staged(key))

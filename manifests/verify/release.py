@@ -30,6 +30,7 @@ from manifests.verify.documents import (
 )
 from manifests.verify.findings import Finding, Report
 from manifests.verify.images import check_images
+from manifests.verify.labels import check_labels
 from manifests.verify.measured import check_measured
 from manifests.verify.orphans import check_orphans
 from manifests.verify.remembered import Remembered
@@ -108,7 +109,7 @@ def verify(
     check_measured(release, table, report)
     space = release.about.get("space")
     with closing(Remembered.of(shlex.join(release.store.words), space)) as remembered:
-        check_images(
+        geometry = check_images(
             release.store,
             table,
             listed,
@@ -121,8 +122,11 @@ def verify(
             on_progress=on_progress,
             space=space,
         )
+    maps = check_labels(
+        release, report, geometry=geometry, connections=connections, sample=sample, seed=seed
+    )
     if not earlier:  # beside the files of a version lie those of the others
-        check_orphans(release, table, listed or {}, report)
+        check_orphans(release, table, listed or {}, report, maps=maps)
     release.confirm()
     return report
 

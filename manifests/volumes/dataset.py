@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from manifests.errors import ReleaseError
+from manifests.errors import ReleaseError, StorageError
+from manifests.format.measured import beside
 from manifests.query.held import held
 from manifests.query.release import Release
 from manifests.query.where import find_column
 from manifests.storage.base import Store
 from manifests.volumes.cache import CACHE_BYTES, VolumeCache, default_folder
-from manifests.volumes.images import Image, choose, fetch, images_of
-from manifests.volumes.nifti import read_volume
+from manifests.volumes.images import Image, choose, fetch, images_of, labelled
+from manifests.volumes.nifti import read_labels, read_volume
 
 
 class Volumes:
@@ -27,12 +28,14 @@ class Volumes:
         volume, row = volumes[0]
 
     `volume` is float32 (1, X, Y, Z), `row` a dict of the columns. It imports no PyTorch, so that it
-    works with the light install. It can be pickled, and be used in processes forked or spawned:
-    each opens its own connections with its own credentials.
+    works with the light install. With `label=True` an item is `volume, label, row`: the label map
+    of the very image, uint8 (1, X, Y, Z), whose numbers `regions` names. It can be pickled, and be
+    used in processes forked or spawned: each opens its own connections with its own credentials.
 
     Attributes:
         columns: of each row, in order.
         store: where the release lies.
+        regions: names of the regions in the label maps, by number; none without `label`.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Volumes:
         ids: Sequence[str] | None = None,
         limit: int | None = None,
         columns: Sequence[str] | None = None,
+        label: bool = False,
         cache: str | Path | None = "",
         cache_bytes: int = CACHE_BYTES,
         version: str | None = None,
@@ -57,7 +61,10 @@ class Volumes:
             where: a filter, in the language of `brainpress query`.
             ids: participants, as sub-000001, 000001 or 1.
             limit: the first so many of those that match.
-            columns: of the manifest; where None, participant_id and the covariates in their units.
+            columns: of the manifest, and volumes of regions where it has label maps; where None,
+                participant_id and the covariates in their units.
+            label: whether to give the label map beside each image. Images that could not be
+                segmented, or are not yet, are left out, unless `ids` names them.
             cache: the folder that keeps what was fetched; where "", $BRAINPRESS_CACHE/volumes or
                 the user's cache folder, but none for a release on this disk; where None, none.
             cache_bytes: the most that it holds.
@@ -68,7 +75,8 @@ class Volumes:
             anonymous: whether credentials are left alone also where there are some.
 
         Raises:
-            ReleaseError: no release there, a filter or column that is not understood, no such rows.
+            ReleaseError: no release there, a filter or column that is not understood, no such rows;
+                no label maps, where they are asked for.
         """
         opened = Release.open(
             release,
@@ -79,10 +87,23 @@ class Volumes:
         )
         covariates = [column.name for column in opened.document.columns]
         names = ["participant_id", *covariates] if columns is None else columns
-        self.columns = tuple(dict.fromkeys(find_column(name, opened.schema) for name in names))
-        few = where is None
-        with held(opened, ids=ids if few else None, limit=limit if few else None) as checked:
-            rows = choose(checked, where=where, ids=ids, limit=limit)
+        known = opened.known_columns
+        self.columns = tuple(dict.fromkeys(find_column(name, known) for name in names))
+        maps: dict[str, Image] = {}
+        few = where is None and not label
+        wanted = not few or not set(self.columns) <= set(opened.schema.names)
+        with held(
+            opened, ids=ids if few else None, limit=limit if few else None, regions=wanted
+        ) as checked:
+            rows = choose(checked, where=where, ids=ids, limit=None if label else limit)
+            if label:
+                rows, maps = labelled(checked, rows, limit, all_of_them=ids is not None)
+            if more := [name for name in self.columns if name not in rows.schema.names]:
+                figures = checked.query(columns=["index", *more])
+                rows = beside(rows, figures, more)
+        self.regions = _names(opened) if label else {}
+        self._maps = maps
+        self._label = label
         self._rows = rows.select(self.columns).combine_chunks()
         self._images = rows.select(["index", "path", "bytes", "sha256"]).combine_chunks()
         self._uri = opened.store.uri
@@ -95,15 +116,19 @@ class Volumes:
     def __len__(self) -> int:
         return int(self._rows.num_rows)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, Any]]:
-        """One volume, float32 (1, X, Y, Z) as scaled by its header, and its row.
+    def __getitem__(self, index: int) -> Any:
+        """One volume, float32 (1, X, Y, Z) as scaled by its header, its label map where there are
+        some, and its row.
 
         Raises:
-            ReleaseError: an image that is missing, broken, or not the manifest's (exit code 1).
+            ReleaseError: a file that is missing, broken, or not the manifest's (exit code 1).
         """
-        return self.read(index)[0], self.row(index)
+        volume = self.read(index)[0]
+        if not self._label:
+            return volume, self.row(index)
+        return volume, self.read_label(index), self.row(index)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    def __iter__(self) -> Iterator[Any]:
         return (self[index] for index in range(len(self)))
 
     def row(self, index: int) -> dict[str, Any]:
@@ -113,16 +138,35 @@ class Volumes:
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """One volume, float32 (1, X, Y, Z), and its affine (4, 4): voxels to mm."""
-        image = images_of(self._images.slice(self._at(index), 1), self._uri)[0]
+        volume, affine = self._read(self._image(index), read_volume)
+        return volume[None], affine
+
+    def read_label(self, index: int) -> np.ndarray:
+        """The label map of one volume, uint8 (1, X, Y, Z); of a dataset with `label=True`.
+
+        Raises:
+            ReleaseError: a map that is missing, broken, or not the one of the table (exit code 1).
+        """
+        if not self._label:
+            raise ReleaseError("label maps were not asked for: Volumes(..., label=True)")
+        labels, _ = self._read(self._maps[self._image(index).path], read_labels)
+        return labels[None]
+
+    def _image(self, index: int) -> Image:
+        return images_of(self._images.slice(self._at(index), 1), self._uri)[0]
+
+    def _read(
+        self, image: Image, read: Callable[[bytes], tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[np.ndarray, np.ndarray]:
         try:
-            volume, affine = read_volume(self._bytes(image))
+            return read(self._bytes(image))
         except KeyError:
             line = f"{self._uri}/{image.path} is missing; see `brainpress verify`"
             raise ReleaseError(line, exit_code=1) from None
         except ReleaseError as error:
             line = f"{self._uri}/{image.path}: {error}"
-            raise type(error)(line, error.exit_code) from error
-        return volume[None], affine
+            kind = StorageError if isinstance(error, StorageError) else ReleaseError
+            raise kind(line, error.exit_code) from error
 
     @property
     def store(self) -> Store:
@@ -144,3 +188,9 @@ class Volumes:
         if not -len(self) <= index < len(self):
             raise IndexError(f"volume {index} of {len(self)}")
         return int(index) % len(self)
+
+
+def _names(release: Release) -> dict[int, str]:
+    """The regions of a release's label maps: their names by number."""
+    told = release.document.segmentation
+    return {region.number: region.name for region in told.regions} if told else {}

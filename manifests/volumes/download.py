@@ -13,7 +13,7 @@ from manifests.query.release import Release
 from manifests.storage import open_store
 from manifests.storage.local import LocalStore
 from manifests.storage.threads import OnProgress
-from manifests.volumes.images import choose, images_of
+from manifests.volumes.images import choose, images_of, maps_of
 from manifests.volumes.subset import staged_metadata
 from manifests.volumes.taking import Downloaded, Taker
 from manifests.volumes.there import Existing, judged, rows_already_there, withdrawn_since
@@ -36,7 +36,8 @@ def download(
 ) -> Downloaded:
     """Fetch the chosen images, check each, and write the metadata of the subset, release.json last.
 
-    The manifest is held against release.json first, so that no row is one that somebody changed.
+    Of a segmented release their label maps come with them. The manifest is held against
+    release.json first, so that no row is one that somebody changed.
 
     An image that is there with the right digest is not fetched again, so the same command run
     again goes on where it was interrupted or killed; with another choice it adds to what is there.
@@ -77,8 +78,13 @@ def _download(
     with staged_metadata(release, rows, kept) as metadata:
         others = metadata.of_others(target)
         report.skipped += judged(others, target, existing)
-        taker.check(wanted)
+        maps = maps_of(metadata.release)
+        taker.check([*wanted, *maps])
         taker.take(wanted, report, connections, on_progress)
+        of_maps = Downloaded()
+        if not report.not_tried:
+            Taker(release.store, target, existing).take(maps, of_maps, connections, None)
+        report.add_maps(of_maps)
         if not report.failed:
             metadata.write(target, but=report.skipped)
     target.sweep()

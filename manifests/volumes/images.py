@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +20,10 @@ from manifests.format.layout import (
     index_of,
     participant_id,
 )
+from manifests.format.measured import only
 from manifests.format.schema import OK
+from manifests.format.segmentation.layout import REGIONS_KEY, map_path
+from manifests.format.segmentation.table import of_images
 from manifests.query.release import Release
 from manifests.storage.base import Chunk, Store
 
@@ -95,6 +99,61 @@ def images_of(rows: pa.Table, uri: str) -> list[Image]:
                 )
             images.append(Image(path, size, digest))
     return images
+
+
+def maps_of(release: Release, indices: pa.ChunkedArray | None = None) -> list[Image]:
+    """The label maps to fetch, of those samples or of all; none of a release that has none.
+
+    Raises:
+        ReleaseError: a row that names another place, no digest or an absurd size (exit code 1).
+    """
+    if not release.is_segmented:
+        return []
+    rows = release.regions(columns=["index", "path", "bytes", "sha256"])
+    if indices is not None:
+        rows = only(rows, indices)
+    return [
+        _map(row, release.store.uri) for row in rows.filter(pc.is_valid(rows["path"])).to_pylist()
+    ]
+
+
+def labelled(
+    release: Release, rows: pa.Table, limit: int | None, *, all_of_them: bool = False
+) -> tuple[pa.Table, dict[str, Image]]:
+    """Those of the rows that have a label map, at most so many, and each map by its image's path.
+
+    Raises:
+        ReleaseError: the release has no label maps, or none of these rows, or not of all of them
+            where that is asked.
+    """
+    _ = release.regions_schema  # or it says that there are none
+    known = release.regions(columns=["index", "image_sha256", "path"])
+    known = of_images(known.filter(pc.is_valid(known["path"])), rows)
+    mapped = only(rows, known["index"])
+    if all_of_them and (lacking := rows.num_rows - mapped.num_rows):
+        raise ReleaseError(f"{lacking:,} of these images of {release.store.uri} have no label map")
+    rows = mapped.slice(0, limit) if limit else mapped
+    if rows.num_rows == 0:
+        raise ReleaseError(
+            f"no image of {release.store.uri} that matches has a label map; `brainpress segment`"
+            " makes those that are missing"
+        )
+    maps = maps_of(release, rows["index"])
+    return rows, dict(zip(rows["path"].to_pylist(), maps, strict=True))
+
+
+def _map(row: Mapping[str, Any], uri: str) -> Image:
+    place, size = f"{uri}/{REGIONS_KEY}: sample {row['index']}", row["bytes"]
+    if row["path"] != map_path(row["index"]):
+        found, expected = ascii(row["path"])[:200], map_path(row["index"])
+        raise ReleaseError(f"{place} has its map at {found}, expected {expected!r}", exit_code=1)
+    if not DIGEST.fullmatch(row["sha256"] or "") or not 0 < (size or 0) <= MOST_IMAGE_BYTES:
+        raise ReleaseError(
+            f"{place} has a map of {size} bytes and SHA-256 {ascii(row['sha256'])[:80]}; expected"
+            f" a digest, and 1 to {MOST_IMAGE_BYTES:,} bytes",
+            exit_code=1,
+        )
+    return Image(row["path"], size, row["sha256"])
 
 
 def _is_of(path: str | None, index: int) -> bool:

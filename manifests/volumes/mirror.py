@@ -20,7 +20,7 @@ from manifests.query.release import Release
 from manifests.storage.base import Chunk, Store
 from manifests.storage.threads import OnProgress, in_threads
 from manifests.volumes import shard_index
-from manifests.volumes.images import images_of
+from manifests.volumes.images import images_of, maps_of
 
 MARK_KEY = ".brainpress-mirror.json"  # there while the copy is being made
 AT_ONCE = 256  # files, between two reports of progress
@@ -113,7 +113,7 @@ def mirror(
 def _whole_release(release: Release) -> Whole:
     about = release.about
     data = release.store.get(RELEASE_KEY, most=MOST_JSON_BYTES)
-    files = _images(release)
+    files = [*_images(release), *_maps(release)]
     files += [File(part["key"], part["sha256"]) for part in about["parts"]]
     files += _plan(release.store, PLAN_KEY)
     files += [File(key, digest) for key, digest in about["files"].items()]
@@ -123,6 +123,10 @@ def _whole_release(release: Release) -> Whole:
 def _images(release: Release) -> list[File]:
     rows = release.query(f"status = '{OK}'", columns=["index", "path", "bytes", "sha256"])
     return [File(i.path, i.sha256, i.bytes) for i in images_of(rows, release.store.uri)]
+
+
+def _maps(release: Release) -> list[File]:
+    return [File(one.path, one.sha256, one.bytes) for one in maps_of(release)]
 
 
 def _plan(store: Store, key: str) -> list[File]:
@@ -198,7 +202,7 @@ def _there(target: Store, whole: Whole) -> tuple[dict[str, str], list[str]]:
     files: list[File] = []
     if last is not None and whole.last == RELEASE_KEY:
         copy = Release.at(target)
-        there, files = copy.about, _images(copy)
+        there, files = copy.about, [*_images(copy), *_maps(copy)]
         files += [File(part["key"], part["sha256"]) for part in there["parts"]]
         files += _plan(target, PLAN_KEY)
         files += [File(key, digest) for key, digest in there["files"].items()]

@@ -82,6 +82,30 @@ def read_volume(data: bytes) -> tuple[np.ndarray, np.ndarray]:
         raise ReleaseError(str(error), exit_code=1) from None
 
 
+def read_labels(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of a gzipped NIfTI-1 label map, uint8 (X, Y, Z), and its affine, (4, 4) in mm.
+
+    No more is unpacked than `check_volume` would.
+
+    Raises:
+        ReleaseError: what is wrong with the file, such as voxels that are scaled, or not uint8
+            (exit code 1).
+    """
+    try:
+        with _voxels(data) as (header, values):
+            geometry, wrong = _judged_header(header, values)
+            if wrong is not None:
+                raise _UnsoundError(wrong)
+            assert geometry is not None
+            if values.dtype != np.uint8 or (geometry.slope, geometry.intercept) != (1.0, 0.0):
+                raise _UnsoundError(f"its voxels are {values.dtype}, expected plain uint8")
+            return values.copy(order="C"), np.asarray(header.get_best_affine())
+    except (OSError, EOFError, zlib.error) as error:
+        raise ReleaseError(f"it cannot be unpacked: {error}", exit_code=1) from error
+    except _UnsoundError as error:
+        raise ReleaseError(str(error), exit_code=1) from None
+
+
 @contextmanager
 def _voxels(data: bytes) -> Iterator[tuple[Any, np.ndarray]]:
     """The header and the voxels as they are stored; large ones one image at a time."""

@@ -20,6 +20,8 @@ from manifests.format.json_text import MOST_JSON_BYTES, json_bytes, parse_json
 from manifests.format.layout import DESCRIPTION_KEY, MANIFEST_KEY, MEASURED_KEY, RELEASE_KEY
 from manifests.format.measured import only
 from manifests.format.parquet import parquet_bytes
+from manifests.format.segmentation.documents import volumes_tsv
+from manifests.format.segmentation.layout import REGIONS_KEY, VOLUMES_KEY, is_segmentation
 from manifests.metadata.staging import write_release
 from manifests.query.release import Release
 from manifests.storage.base import TooLargeError
@@ -37,6 +39,11 @@ class StagedMetadata:
 
     store: LocalStore
     keys: tuple[str, ...]  # release.json last
+
+    @property
+    def release(self) -> Release:
+        """The part as a release, its images not there yet."""
+        return Release.at(self.store)
 
     def of_others(self, target: LocalStore) -> list[str]:
         """Keys that have a file of somebody else's: one of their own, or ours that they changed.
@@ -119,11 +126,33 @@ def staged_metadata(
         extra = {}
         if release.is_measured:
             extra[MEASURED_KEY] = parquet_bytes(only(release.measured(), rows["index"]))
+        extra |= _label_files(release, rows)
         write_release(store, rows, _with_license(release), source=source, extra=extra)
         keys = sorted(entry.key for entry in store.list() if entry.key != RELEASE_KEY)
         # The description first: with it, a folder says whose download was under way.
         keys = [DESCRIPTION_KEY, *(key for key in keys if key != DESCRIPTION_KEY), RELEASE_KEY]
         yield StagedMetadata(store, tuple(keys))
+
+
+def _label_files(release: Release, rows: pa.Table) -> dict[str, bytes]:
+    """What tells of the label maps of those rows, by key.
+
+    Raises:
+        ReleaseError: a file of it is not the one that release.json names (exit code 1).
+    """
+    if not release.is_segmented:
+        return {}
+    files = {}
+    for key in filter(is_segmentation, release.about["files"]):
+        if key in (REGIONS_KEY, VOLUMES_KEY):
+            continue
+        data, where = release.store.get(key, most=MOST_JSON_BYTES), f"{release.store.uri}/{key}"
+        if sha256(data) != release.about["files"][key]:
+            line = f"{where} is not the file that release.json names; see `brainpress verify`"
+            raise ReleaseError(line, exit_code=1)
+        files[key] = data
+    table = only(release.regions(), rows["index"])
+    return {**files, VOLUMES_KEY: volumes_tsv(table), REGIONS_KEY: parquet_bytes(table)}
 
 
 def _with_license(release: Release) -> ReleaseDocument:

@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from manifests.errors import ReleaseError
+from manifests.format.segmentation.layout import MAPS_PREFIX
 from manifests.storage.base import Chunk, Store
 from manifests.storage.local import LocalStore
 from manifests.storage.threads import OnProgress
@@ -30,6 +31,7 @@ class Downloaded:
         failed: keys of images that could not be had, and why.
         not_tried: how many were left because too many had failed.
         image_bytes: size of what was fetched.
+        maps: label maps that are there now, each with the right digest.
     """
 
     fetched: int = 0
@@ -39,6 +41,15 @@ class Downloaded:
     failed: dict[str, str] = field(default_factory=dict)
     not_tried: int = 0
     image_bytes: int = 0
+    maps: int = 0
+
+    def add_maps(self, of_maps: Downloaded) -> None:
+        """Count label maps too, of which a download was made by itself."""
+        self.maps = of_maps.fetched + of_maps.present
+        self.image_bytes += of_maps.image_bytes
+        self.skipped += of_maps.skipped
+        self.failed |= of_maps.failed
+        self.not_tried += of_maps.not_tried
 
 
 class NotOursError(ReleaseError):
@@ -61,7 +72,8 @@ class Taker:
 
     def __init__(self, source: Store, target: LocalStore, existing: Existing) -> None:
         self._source, self._target, self._existing = source, target, existing
-        self._there = {entry.key: entry.size for entry in target.list("sub-")}
+        listed = [entry for place in ("sub-", MAPS_PREFIX) for entry in target.list(place)]
+        self._there = {entry.key: entry.size for entry in listed}
         self._stop = threading.Event()
 
     def check(self, images: Sequence[Image]) -> None:

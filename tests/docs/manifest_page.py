@@ -83,6 +83,15 @@ the report in `evaluation/` says by how much on real people.
 """
 
 
+_REGIONS = """## The regions of each image: `regions.parquet`
+
+Of a release that was segmented ([labels.md](labels.md)): a row for each T1w image, in order of its
+index. `image_sha256` is that of the image that was segmented; `path`, `bytes` and `sha256` are of
+its label map; `error` says why it has none; `volume_<region>` in mm3 is of each region in
+`derivatives/segmentation/desc-regions_dseg.tsv`, null where there is no map. Filters take these
+volumes as they take the manifest's columns, and in SQL it is the table `regions`."""
+
+
 def manifest_page(columns: Sequence[Column], quality: Sequence[Column]) -> str:
     """The page for manifests with these covariates and quality figures, as Markdown."""
     schema = manifest_schema(columns, quality, made_on=True)
@@ -100,6 +109,7 @@ def manifest_page(columns: Sequence[Column], quality: Sequence[Column]) -> str:
         "## Quality: what was measured on the image\n\n" + _table(schema, measured),
     ]
     sections.append(_MEASURED + _table(measured_schema(), measured_schema().names))
+    sections.append(_REGIONS)
     return "\n\n".join(sections) + "\n"
 
 

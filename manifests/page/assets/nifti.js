@@ -10,6 +10,7 @@ const ARRAYS = {
 };
 const MOST_VOXELS = 512 ** 3;
 const HEADER = 348;
+const OPACITY = 0.45; // of the regions over an image
 
 export async function fetchVolume(address, signal) {
   const answer = await fetch(address, { signal });
@@ -92,6 +93,13 @@ export class Volume {
     return this.voxels[this.first + i * x.stride + j * y.stride + k * z.stride] * this.slope + this.intercept;
   }
 
+  // Whether another volume's voxels lie where these do, in the same order.
+  sameGrid(other) {
+    const near = (row, y) => row.every((value, x) => Math.abs(value - other.affine[y][x]) < 1e-3);
+    return this.voxels.length === other.voxels.length && this.affine.every(near)
+      && this.shape.every((side, way) => side === other.shape[way]);
+  }
+
   // Where a voxel lies, in mm.
   millimetres(place) {
     const voxel = [0, 0, 0];
@@ -130,7 +138,8 @@ export class Volume {
   }
 
   // The grey picture across two ways at a place, top row first; 0 is right, 1 front, 2 top.
-  slice(across, up, place) {
+  // Over it, where given, what a label map of the same grid tells there, in the colours of `regions`.
+  slice(across, up, place, labels = null, regions = null) {
     const width = this.shape[across], height = this.shape[up];
     const pixels = new Uint8ClampedArray(width * height * 4);
     const through = 3 - across - up;
@@ -142,6 +151,11 @@ export class Volume {
         const grey = (this.voxels[from] * this.slope + this.intercept) * scale;
         pixels[to] = pixels[to + 1] = pixels[to + 2] = grey;
         pixels[to + 3] = 255;
+        const region = labels && regions.get(labels.voxels[from]);
+        if (!region) continue;
+        for (let part = 0; part < 3; part++) {
+          pixels[to + part] = (1 - OPACITY) * pixels[to + part] + OPACITY * region.colour[part];
+        }
       }
     }
     return new ImageData(pixels, width, height);

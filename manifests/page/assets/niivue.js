@@ -6,8 +6,9 @@ export function hasWebGL2() {
   return document.createElement("canvas").getContext("webgl2") !== null;
 }
 
-// A view of an image in `place`: three planes and a rendering. Returns how to end it.
-export async function openNiiVue(place, address, { src, integrity }) {
+// A view of an image in `place`: three planes and a rendering, with its label map where one is given.
+// Returns how to end it.
+export async function openNiiVue(place, address, { src, integrity, labels = null, regions = null }) {
   loading ??= loaded(src, integrity);
   const { Niivue } = await loading;
   const canvas = document.createElement("canvas");
@@ -19,11 +20,27 @@ export async function openNiiVue(place, address, { src, integrity }) {
     dragAndDropEnabled: false, logLevel: "error",
   });
   await view.attachToCanvas(canvas);
-  await view.loadVolumes([{ url: new URL(address, location.href).href }]);
+  const volumes = [{ url: new URL(address, location.href).href }];
+  if (labels) volumes.push({ url: new URL(labels, location.href).href, opacity: 0.45 });
+  await view.loadVolumes(volumes);
+  if (labels) {
+    view.volumes[1].setColormapLabel(colours(regions));
+    view.updateGLVolume();
+  }
   view.setSliceType(view.sliceTypeMultiplanar);
   return () => {
     view.gl?.getExtension("WEBGL_lose_context")?.loseContext();
     place.replaceChildren();
+  };
+}
+
+// The colours of regions as NiiVue takes them; 0 is background, which it does not draw.
+function colours(regions) {
+  const all = [{ number: 0, name: "", colour: [0, 0, 0] }, ...regions.values()];
+  const [R, G, B] = [0, 1, 2].map((part) => all.map(({ colour }) => colour[part]));
+  return {
+    R, G, B, A: all.map(({ number }) => (number ? 255 : 0)), I: all.map(({ number }) => number),
+    labels: all.map(({ name }) => name),
   };
 }
 

@@ -26,6 +26,15 @@ export class Rows {
     this.index = this.byName.get("index");
     this.orders = new Map();
     this.suffixes = about.suffixes ?? ["T1w"];
+    // What the numbers in label maps mean; null of a release that has none.
+    this.regions = about.regions ? new Map(about.regions.map((region) => [region.number, region])) : null;
+  }
+
+  // Where the label map of a row's image lies; null where it can have none.
+  labels(row) {
+    const sample = this.sample(row);
+    if (!this.regions || !this.image(row).endsWith("_T1w.nii.gz")) return null;
+    return `derivatives/segmentation/${sample}/anat/${sample}_desc-regions_dseg.nii.gz`;
   }
 
   // The key of a row's sample; image files are named by it.

@@ -16,7 +16,8 @@ export class Viewer {
     const parts = {
       dialog: "viewer", title: "viewer-title", note: "viewer-note", facts: "viewer-facts",
       file: "viewer-file", button: "viewer-niivue", planes: "planes", place: "niivue",
-      before: "before", after: "after", told: "readout",
+      before: "before", after: "after", told: "readout", choice: "viewer-regions",
+      regionsOn: "viewer-regions-on",
     };
     for (const [name, id] of Object.entries(parts)) this[name] = document.getElementById(id);
     this.dialog.addEventListener("cancel", (event) => { event.preventDefault(); this.close(); });
@@ -25,6 +26,7 @@ export class Viewer {
     this.before.addEventListener("click", () => this.step(-1));
     this.after.addEventListener("click", () => this.step(1));
     this.button.addEventListener("click", () => this.toggleNiiVue());
+    this.regionsOn.addEventListener("change", () => this.toggleRegions());
     this.planeViews = PLANES.map((plane) => this.plane(plane));
     this.planes.prepend(...this.planeViews.map(({ figure }) => figure));
   }
@@ -39,7 +41,7 @@ export class Viewer {
       this.dialog.close();
       return;
     }
-    this.volume = null;
+    this.volume = this.labels = null;
     this.planes.classList.add("empty");
     const row = this.rows.rowOf(sample);
     this.title.textContent = row < 0 ? "No such image" : sample;
@@ -75,6 +77,8 @@ export class Viewer {
   async load(row) {
     const there = row >= 0 && this.rows.hasImage(row);
     this.file.hidden = this.button.hidden = !there;
+    this.labelsAt = there ? this.rows.labels(row) : null;
+    this.choice.hidden = this.labelsAt === null;
     if (!there) {
       this.note.textContent = row < 0 ? "This release has no image of that name." : "This sample has no image.";
       return;
@@ -94,6 +98,29 @@ export class Viewer {
       this.draw();
     } catch (error) {
       if (error.name !== "AbortError") this.note.textContent = `It cannot be shown: ${error.message}.`;
+      return;
+    }
+    await this.loadLabels();
+  }
+
+  async toggleRegions() {
+    this.endNiiVue();
+    if (this.volume) this.draw();
+    await this.loadLabels();
+  }
+
+  // The label map, fetched once a reader wants to see it.
+  async loadLabels() {
+    const { address, volume } = this;
+    if (!this.regionsOn.checked || this.labelsAt === null || this.labels || !volume) return;
+    try {
+      const labels = await fetchVolume(this.labelsAt, this.loading.signal);
+      if (address !== this.address) return;
+      if (!volume.sameGrid(labels)) throw new Error("it lies on another grid than its image");
+      this.labels = labels;
+      this.draw();
+    } catch (error) {
+      if (error.name !== "AbortError") this.note.textContent = `No label map can be shown: ${error.message}.`;
     }
   }
 
@@ -156,15 +183,17 @@ export class Viewer {
 
   draw() {
     const { volume, at } = this;
+    const labels = this.regionsOn.checked ? this.labels : null;
     for (const { canvas, lines, slider, across, up, through } of this.planeViews) {
-      canvas.getContext("2d").putImageData(volume.slice(across, up, at), 0, 0);
+      canvas.getContext("2d").putImageData(volume.slice(across, up, at, labels, this.rows.regions), 0, 0);
       lines[0].style.left = `${((at[across] + 0.5) / volume.shape[across]) * 100}%`;
       lines[1].style.top = `${(1 - (at[up] + 0.5) / volume.shape[up]) * 100}%`;
       slider.value = at[through];
       slider.setAttribute("aria-valuetext", `${volume.millimetres(at)[through].toFixed(1)} mm`);
     }
     const [x, y, z] = volume.millimetres(at).map((length) => length.toFixed(1).replace("-", "−"));
-    this.told.textContent = `x ${x}  y ${y}  z ${z} mm\nintensity ${volume.at(at).toFixed(3)}`;
+    const region = labels && this.rows.regions.get(labels.at(at))?.name;
+    this.told.textContent = `x ${x}  y ${y}  z ${z} mm\nintensity ${volume.at(at).toFixed(3)}${region ? `\n${region}` : ""}`;
   }
 
   async toggleNiiVue() {
@@ -180,7 +209,8 @@ export class Viewer {
     this.place.hidden = false;
     try {
       const { niivue: src, integrity } = this.dialog.dataset;
-      const end = await openNiiVue(this.place, address, { src, integrity });
+      const labels = this.regionsOn.checked && this.labels ? this.labelsAt : null;
+      const end = await openNiiVue(this.place, address, { src, integrity, labels, regions: this.rows.regions });
       if (address !== this.address) { end(); return; }
       this.ended = end;
       this.button.textContent = "Back to the plain view";

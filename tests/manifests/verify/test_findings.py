@@ -38,6 +38,7 @@ from ray_jobs.cli import main
 from tests import ROOT
 from tests.manifests.evaluations import measured_rows
 from tests.manifests.releases import SCHEMA, document, image_bytes, make_release
+from tests.manifests.verify.test_labels import CODES as OF_LABELS
 from tests.manifests.verify.test_shards import CODES as OF_SHARDS
 
 N = 6
@@ -371,7 +372,7 @@ def test_a_sample_still_asks_of_every_image_whether_it_is_there_and_whole(store:
 
 
 def test_every_code_has_its_test_and_the_page_tells_of_each() -> None:
-    assert set(WAYS) | OPENING | UNREADABLE | WARNINGS | OF_SHARDS == set(CODES)
+    assert set(WAYS) | OPENING | UNREADABLE | WARNINGS | OF_SHARDS | OF_LABELS == set(CODES)
     assert len(WAYS) >= 20
     table = re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
     assert dict(table) == CODES

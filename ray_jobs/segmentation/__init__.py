@@ -1,0 +1,1 @@
+"""Label maps of the images of a release, drawn on Ray."""
