@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ldm import noise
 from ldm.errors import LdmError
-from ldm.evaluation.windows import gradient_magnitude, moments
+from ldm.evaluation.statistics.windows import gradient_magnitude, moments
 
 Volumes = np.ndarray | Tensor
 

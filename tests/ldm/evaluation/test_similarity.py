@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, sobel
 from ldm.errors import LdmError
 from ldm.evaluation import similarity
 from ldm.evaluation.similarity import four_g_r_ssim, ms_ssim
-from ldm.evaluation.windows import gaussian, gradient_magnitude
+from ldm.evaluation.statistics.windows import gaussian, gradient_magnitude
 
 INDICES = [ms_ssim, four_g_r_ssim]
 
