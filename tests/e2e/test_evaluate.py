@@ -21,7 +21,7 @@ from tests.e2e.running import ROOT, RayHead, environment, generate
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 N = 24
 SCHEMA = ("sex", "age", "ventricular_volume", "brain_volume")
-SUBJECTS = 70
+SUBJECTS = 44
 
 
 def words(*arguments: object) -> list[str]:
@@ -38,7 +38,7 @@ def made(head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared virtual cohort, and a release of the demo model on its grid."""
     folder = tmp_path_factory.mktemp("evaluate")
     about = environment(head.environment() | {"PYTHONPATH": str(ROOT)})
-    cohort = words("prepare", "--cohort", "virtual", "--n", SUBJECTS, "--validation", 0.2)
+    cohort = words("prepare", "--cohort", "virtual", "--n", SUBJECTS, "--validation", 0.3)
     cohort += ["--out", str(folder / "prepared")]
     done = subprocess.run(cohort, env=about, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -23,6 +23,7 @@ from ldm.measuring.segmenter import load_segmenter
 from ldm.training.config import TrainingConfig
 
 SYNTHETIC_SHARE = 0.1  # of the strongly augmented samples: contrast made from the label map
+ABOUT = "58 regions of the brain on a brain-only T1w image, after DLMUSE's label maps"
 _SMOOTH = 1.0  # voxels: added to both sides of Dice's fraction
 
 # Of a region's number: its kind, and 0 left, 1 right, 2 neither.
@@ -170,5 +171,6 @@ def train_regions(
     network = network_for(shape, segmenter)
     task = RegionTask(subjects, segmenter, config.seed, strong)
     average = trained(network, task, config, out, identity, tell)
-    write_region_tool(out / "tool", average, card_of(bids, command, identity))  # type: ignore[arg-type]
+    card = {"description": ABOUT, **card_of(bids, command, identity)}
+    write_region_tool(out / "tool", average, card)  # type: ignore[arg-type]
     tell(f"{out / 'tool'}: trained for {config.steps} steps")

@@ -31,6 +31,7 @@ from ldm.measuring.tool_folder import REGIONS, SEGMENTER, read, shipped, write
 from ldm.networks.weights import build, load_weights, weight_bytes
 
 WEIGHTS = "regions.safetensors"
+ANSWERS = 2  # goes up when the same weights give other maps
 _SLAB = 2**20  # voxels of another lattice that are computed at once
 
 
@@ -79,10 +80,10 @@ class RegionTool:
         segmenter: whose structures it divides.
         network: trained on what that one sees.
         document: its model.json.
-        fingerprint: SHA-256 of both tools' weights, in hex.
+        fingerprint: SHA-256 of both tools' weights and of `ANSWERS`, in hex: equal where maps are.
     """
 
-    name = "regions"
+    name = "brainpress's region tool"
 
     def __init__(
         self,
@@ -147,7 +148,8 @@ def _loaded(folder: Path) -> RegionTool:
         lambda: network_for(config, segmenter.network), len(data), f"{folder}: {WEIGHTS}"
     )
     load_weights(network, data, f"{folder}: {WEIGHTS}")
-    fingerprint = hashlib.sha256((seen + hashlib.sha256(data).hexdigest()).encode()).hexdigest()
+    whole = f"{ANSWERS} {seen} {hashlib.sha256(data).hexdigest()}"
+    fingerprint = hashlib.sha256(whole.encode()).hexdigest()
     return RegionTool(segmenter, network, document, fingerprint)
 
 
@@ -157,7 +159,7 @@ def write_region_tool(
     """Write a tool's folder with the network's weights in half precision."""
     document = {
         "kind": REGIONS,
-        "name": RegionTool.name,
+        "name": REGIONS,
         "card": card,
         "network": network.config.to_json(),
         "segmenter": segmenter_digest(),
