@@ -38,7 +38,6 @@ def main() -> None:
     parser.add_argument("--subjects", type=int, help="the first unseen subjects only")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    torch.set_num_threads(2)
     tool = load_region_tool(args.tool)
     subjects = list(real_subjects(args.bids, UNSEEN))[: args.subjects]
     told: dict[str, Any] = {}

@@ -9,7 +9,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 import ldm
@@ -30,7 +29,6 @@ def main() -> None:
     parser.add_argument("--tool", type=Path)
     parser.add_argument("--picture", type=Path, required=True)
     args = parser.parse_args()
-    torch.set_num_threads(2)
     tool, model = load_region_tool(args.tool), ldm.load(args.model)
     columns = []
     for number in range(COUNT):
