@@ -289,17 +289,20 @@ def _virtual(out: Path, n: int, seed: int, grid: Grid, suffixes: tuple[str, ...]
     from ldm.anatomy.virtual.cohort import write_bids_cohort
 
     folder = out / "virtual"
-    progress = Progress(n, what="drawing people")
-    progress.begin()
+    there = len(list(folder.glob("sub-*")))
+    progress = Progress(n, what="drawing people") if there < n else None
+    if progress:
+        progress.begin()
     write_bids_cohort(
         folder,
         n,
         seed=seed,
         grid=grid,
         suffixes=suffixes,
-        progress=lambda done, _: progress.update(done),
+        progress=(lambda done, _: progress.update(done)) if progress else None,
     )
-    progress.end(n)
+    if progress:
+        progress.end(n)
     return folder
 
 
