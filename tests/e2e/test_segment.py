@@ -120,6 +120,7 @@ def test_a_driver_killed_leaves_what_the_next_takes_up(tmp_path: Path) -> None:
     assert everything(store) == everything(other)
 
 
+@pytest.mark.slow
 def test_images_that_are_lost_are_named_and_the_others_are_kept(tmp_path: Path) -> None:
     store = make_release(tmp_path, 12)
     data = store.get(image_path(3))
@@ -135,6 +136,7 @@ def test_images_that_are_lost_are_named_and_the_others_are_kept(tmp_path: Path) 
     assert left == 2
 
 
+@pytest.mark.slow
 def test_images_that_are_refused_end_it_with_exit_code_1_every_time(tmp_path: Path) -> None:
     store = make_release(tmp_path, 12)
     first = segments(store.uri, FUSSY_LOADER)
