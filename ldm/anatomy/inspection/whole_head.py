@@ -17,11 +17,11 @@ _UPPER, _LOWER = 0.2, -0.8  # of a ray's direction: above brows and ears; down t
 # Of the brightness that a tenth of the tissue passes: what is a piece, and a ray's outermost.
 _TISSUE, _SEEN = 0.3, 0.25
 _FAINT, _PLAIN = 0.10, 0.15  # how much darker a layer is than what lies on either side of it
-# The largest of 208 brains (IXI at 2 mm, 20 to 79 years; ds002748 at 1.5 mm), in brackets of 123
-# more of the demo model, virtual or spoilt; and the least of what it has to tell alone, of the
-# heads in docs/measuring.md.
-MOST_GAP = 0.36  # 0.17 (0.26), and 0.53; 0.45 where only the front half has its scalp
-MOST_GAP_ALL_ROUND = 0.14  # 0.07 (0.12), and 0.15 of a scalp left on the forehead alone
+# The largest of 208 brains (IXI at 2 mm, 20 to 79 years; ds002748 at 1.5 mm), in brackets of 70
+# virtual ones, whose fluid is drawn wide; and the least of what it has to tell alone, of the heads
+# in docs/measuring.md. (123 more of the demo model, virtual or spoilt: 0.26, 0.12, 1.20.)
+MOST_GAP = 0.48  # 0.17 (0.44), and 0.53
+MOST_GAP_ALL_ROUND = 0.26  # 0.07 (0.21), and 0.39
 MOST_BELOW = 1.3  # 1.14 (1.20), and 1.44 of a brain with its neck
 
 

@@ -10,10 +10,12 @@ import pytest
 from scipy import ndimage
 
 from ldm.anatomy.pyramid import template
+from ldm.anatomy.virtual.subject import make_subject
 from ldm.errors import LdmError
 from ldm.measuring import measure
 from ldm.measuring.box import whole_head
 from ldm.measuring.fitting.subjects import UNSEEN, virtual_subjects
+from ldm.training.presets import demo
 from tests.ldm import heads, scalps
 
 Image = tuple[np.ndarray, np.ndarray]
@@ -123,3 +125,11 @@ def test_the_segmenter_refuses_what_it_took_for_a_large_brain() -> None:
     assert bright < 2.5
     with pytest.raises(LdmError, match=r"a whole head, expected a brain alone .*--skull-strip"):
         measure(nib.Nifti1Image(data, affine), "segmenter")
+
+
+@pytest.mark.parametrize("number", [7, 32])
+def test_virtual_people_with_the_widest_fluid_are_brains(number: int) -> None:
+    """The two of the default virtual cohort whose fluid looks most like a skull."""
+    grid = demo().grid
+    subject = make_subject((0, number), grid)
+    assert whole_head(np.asarray(subject.image.dataobj, dtype=np.float32), grid.affine) == ""
