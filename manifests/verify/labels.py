@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from manifests.digests import sha256
 from manifests.errors import ReleaseError, StorageError
 from manifests.format.layout import MOST_IMAGE_BYTES, participant_id
-from manifests.format.parquet import table_from_bytes
 from manifests.format.segmentation.about import Segmentation
 from manifests.format.segmentation.documents import label_table
 from manifests.format.segmentation.layout import LABELS_KEY, NAMED, REGIONS_KEY, map_path
@@ -26,6 +25,7 @@ from manifests.storage.base import Store, TooLargeError
 from manifests.verify.documents import answers, read_or_why
 from manifests.verify.findings import Finding, Report
 from manifests.verify.images import AFFINE_TOLERANCE_MM, header_problem
+from manifests.verify.tables import check_indices, read_table
 from manifests.volumes.nifti import Geometry, read_labels
 
 
@@ -81,31 +81,21 @@ def check_labels(
 
 
 def _rows(release: Release, told: Segmentation, report: Report) -> pa.Table | None:
-    data = read_or_why(release.store, REGIONS_KEY)
-    if not isinstance(data, bytes):  # as told of the files that release.json names
-        return None
-    try:
-        rows = table_from_bytes(data, REGIONS_KEY)
-    except ReleaseError as error:
-        report.error("labels-unreadable", REGIONS_KEY, str(error))
-        return None
-    if not same_regions(rows.schema, told):
-        text = "its columns are not those of release.json; a newer brainpress may know them"
-        report.error("labels-schema", REGIONS_KEY, text)
-        return None
-    return rows
+    return read_table(
+        release.store,
+        REGIONS_KEY,
+        report,
+        kind="labels",
+        same=lambda schema: same_regions(schema, told),
+        other="its columns are not those of release.json; a newer brainpress may know them",
+    )
 
 
 def _check_rows(release: Release, rows: pa.Table, report: Report) -> None:
     indices = rows["index"].to_pylist()
-    if any(later <= before for before, later in pairwise(indices)):
-        text = "its indices are not in order, each once"
-        report.error("labels-repeated", REGIONS_KEY, text)
     images = t1w_images(release)
     now = dict(zip(images["index"].to_pylist(), images["sha256"].to_pylist(), strict=True))
-    if strangers := sorted(set(indices) - set(now)):
-        text = f"rows of samples that have no image here: {ranges(strangers)[:200]}"
-        report.error("labels-sample", REGIONS_KEY, text)
+    check_indices(indices, now, REGIONS_KEY, report, kind="labels")
     if lacking := sorted(set(now) - set(indices)):
         text = f"images without a label map: {ranges(lacking)[:200]}: run `brainpress segment`"
         report.warning("labels-missing", REGIONS_KEY, text)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from manifests.errors import ReleaseError
 from manifests.format.layout import MEASURED_KEY, participant_id
 from manifests.format.measured import MEASURES, PREFIX, same_measures
-from manifests.format.parquet import table_from_bytes
 from manifests.format.schema import OK
 from manifests.numbers import ranges
 from manifests.query.release import Release
-from manifests.verify.documents import read_or_why
 from manifests.verify.findings import Report
+from manifests.verify.tables import check_indices, read_table
 
 
 def check_measured(release: Release, table: pa.Table, report: Report) -> None:
@@ -25,26 +21,19 @@ def check_measured(release: Release, table: pa.Table, report: Report) -> None:
             text = "release.json tells of an evaluation, and gives no SHA-256 of it"
             report.error("file-unnamed", MEASURED_KEY, text)
         return
-    data = read_or_why(release.store, MEASURED_KEY)
-    if not isinstance(data, bytes):  # as told of the files that release.json names
-        return
-    try:
-        rows = table_from_bytes(data, MEASURED_KEY)
-    except ReleaseError as error:
-        report.error("measured-unreadable", MEASURED_KEY, str(error))
-        return
-    if not same_measures(rows.schema):
-        text = "its columns are not those of this version; a newer brainpress may know them"
-        report.error("measured-schema", MEASURED_KEY, text)
+    rows = read_table(
+        release.store,
+        MEASURED_KEY,
+        report,
+        kind="measured",
+        same=same_measures,
+        other="its columns are not those of this version; a newer brainpress may know them",
+    )
+    if rows is None:
         return
     indices = rows["index"].to_pylist()
-    if any(later <= before for before, later in pairwise(indices)):
-        text = "its indices are not in order, each once"
-        report.error("measured-repeated", MEASURED_KEY, text)
     images = set(table.filter(pc.equal(table["status"], OK))["index"].to_pylist())
-    if strangers := sorted(set(indices) - images):
-        text = f"rows of samples that have no image here: {ranges(strangers)[:200]}"
-        report.error("measured-sample", MEASURED_KEY, text)
+    check_indices(indices, images, MEASURED_KEY, report, kind="measured")
     _check_figures(rows, indices, report)
 
 

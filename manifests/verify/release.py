@@ -35,6 +35,7 @@ from manifests.verify.measured import check_measured
 from manifests.verify.orphans import check_orphans
 from manifests.verify.remembered import Remembered
 from manifests.verify.rows import check_rows
+from manifests.verify.tables import read_table
 
 __all__ = ["Finding", "Report", "open_to_verify", "verify"]
 
@@ -139,18 +140,14 @@ def _is_there(store: Store, key: str) -> bool:
 
 
 def _read_manifest(release: Release, report: Report) -> pa.Table | None:
-    data = read_or_why(release.store, MANIFEST_KEY)
-    if not isinstance(data, bytes):  # as told of the files that release.json names
-        return None
-    try:
-        table = table_from_bytes(data, MANIFEST_KEY)
-    except ReleaseError as error:
-        report.error("manifest-unreadable", MANIFEST_KEY, str(error))
-        return None
-    if not same_columns(table.schema, release.schema):
-        report.error("manifest-schema", MANIFEST_KEY, "its columns are not those of release.json")
-        return None
-    return table
+    return read_table(
+        release.store,
+        MANIFEST_KEY,
+        report,
+        kind="manifest",
+        same=lambda schema: same_columns(schema, release.schema),
+        other="its columns are not those of release.json",
+    )
 
 
 def _check_parts(release: Release, table: pa.Table, report: Report) -> None:

@@ -88,7 +88,8 @@ def _changed(release: Release, staged: Staged) -> dict[str, bytes | Path]:
 
 def _close(work: Changing, told: Segmentation, software_version: str) -> Closed:
     store, release = work.store, Release.at(work.store)
-    images, rows = t1w_images(release), rows_there(release, told)
+    images = t1w_images(release)
+    rows = rows_there(release, told, images)
     if lacking := images.num_rows - rows.num_rows:
         raise ReleaseError(
             f"{store.uri}: {lacking:,} of {images.num_rows:,} images are not segmented yet; run"

@@ -71,17 +71,20 @@ def t1w_images(release: Release) -> pa.Table:
     return release.query(f"status = '{OK}'{several}", columns=columns)
 
 
-def rows_there(release: Release, told: Segmentation) -> pa.Table:
+def rows_there(release: Release, told: Segmentation, images: pa.Table) -> pa.Table:
     """The rows of the images that are as they were segmented, by this tool, in order.
 
     Those of the table that release.json names, and those of the parts that were committed since;
     but none whose map is lost, as the storage's listing tells.
+
+    Args:
+        images: as of `t1w_images`.
     """
     tables = in_threads(partial(_part, told), _stored_parts(release.store))
     if is_by(release, told):
         tables.append(release.regions())
     empty = regions_schema(told).empty_table()
-    found = of_images(pa.concat_tables([empty, *tables]).combine_chunks(), t1w_images(release))
+    found = of_images(pa.concat_tables([empty, *tables]).combine_chunks(), images)
     first = pc.index_in(pc.unique(found["index"]), found["index"].combine_chunks())
     rows = found.take(first).sort_by("index")
     sizes = {entry.key: entry.size for entry in release.store.list(MAPS_PREFIX)}
@@ -100,7 +103,7 @@ def is_by(release: Release, told: Segmentation) -> bool:
 def pending(release: Release, told: Segmentation) -> list[Block]:
     """The images without a row, in their blocks; none where all are done."""
     images = t1w_images(release)
-    done = rows_there(release, told)["index"].combine_chunks()
+    done = rows_there(release, told, images)["index"].combine_chunks()
     left = images.filter(pc.invert(pc.is_in(images["index"], done)))
     blocks: dict[int, list[dict[str, Any]]] = {}
     for image in left.to_pylist():

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import pytest
 
 from manifests.format.segmentation.layout import map_path
 from manifests.page import page_files
@@ -20,9 +19,11 @@ from tests.manifests.label_maps import REGIONS, label_map, segment
 from tests.manifests.releases import SHAPE, image_bytes, make_release
 
 ASSETS = ROOT / "manifests" / "page" / "assets"
+DENO = Path(sys.executable).with_name("deno")  # comes with the BIDS validator
 SLICE = """
+import process from "node:process";
 globalThis.ImageData = class { constructor(data) { this.data = data; } };
-const fs = await import("fs");
+const fs = await import("node:fs");
 const { parse } = await import(process.argv[1]);
 const read = (path) => {
   const found = fs.readFileSync(path);
@@ -57,7 +58,6 @@ def test_the_page_looks_for_maps_where_they_lie() -> None:
     assert f"`{place}`" in (ASSETS / "rows.js").read_text()
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="no node to run the page's script")
 def test_regions_are_laid_over_the_image_in_their_colours(tmp_path: Path) -> None:
     made, _ = label_map(image_bytes(1))
     for name, data in (("image", image_bytes(1)), ("labels", made)):
@@ -65,9 +65,11 @@ def test_regions_are_laid_over_the_image_in_their_colours(tmp_path: Path) -> Non
     (tmp_path / "nifti.mjs").write_bytes((ASSETS / "nifti.js").read_bytes())
     (tmp_path / "slice.mjs").write_text(SLICE.replace("process.argv[1]", '"./nifti.mjs"'))
     regions = [{"number": 1, "name": "left hippocampus", "colour": [200, 0, 0]}]
-    words = ["node", tmp_path / "slice.mjs", tmp_path / "image", tmp_path / "labels"]
+    words = [DENO, "run", "--quiet", "--no-prompt", "--allow-read", tmp_path / "slice.mjs"]
+    words += [tmp_path / "image", tmp_path / "labels", json.dumps(regions)]
+    home = {"DENO_DIR": str(tmp_path / "deno"), "HOME": str(tmp_path)}
     done = subprocess.run(
-        [*words, json.dumps(regions)], capture_output=True, text=True, check=True, timeout=60
+        words, env=home, capture_output=True, text=True, check=True, timeout=60, cwd=tmp_path
     )
     told = json.loads(done.stdout)
     assert told["same"] is True
