@@ -21,8 +21,8 @@ from ray_jobs.encoding.checks import fit_checks
 from ray_jobs.encoding.latents import ARRAYS, MARK, EncodedCohort, factor_column, identity
 from ray_jobs.errors import JobError
 from ray_jobs.files import digest
-from ray_jobs.generation.driving.progress import watched
 from ray_jobs.preparation.cohort import PreparedCohort
+from ray_jobs.progress import watched
 from ray_jobs.room import Machine, room_for
 from ray_jobs.setup import set_up
 from ray_jobs.work_folder import WorkFolder

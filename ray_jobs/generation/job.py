@@ -13,7 +13,6 @@ from ray_jobs.credentials import aws_environment
 from ray_jobs.errors import JobError
 from ray_jobs.generation.driving.events import Outcome
 from ray_jobs.generation.driving.policy import Policy, PolicyConfig
-from ray_jobs.generation.driving.progress import Progress
 from ray_jobs.generation.driving.resources import (
     actor_options,
     connect,
@@ -31,6 +30,7 @@ from ray_jobs.generation.start import Request, Work, assignment, begin, check, f
 from ray_jobs.generation.words import announce, say, why_incomplete
 from ray_jobs.generation.worker.assignment import Again, ShardReport
 from ray_jobs.interrupts import Interrupts
+from ray_jobs.progress import Progress
 
 
 def generate(options: Options, *, dry_run: bool = False) -> int:

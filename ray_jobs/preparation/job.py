@@ -22,7 +22,6 @@ from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
 from ray_jobs.files import in_utf8, read_json
-from ray_jobs.generation.driving.progress import Progress, watched
 from ray_jobs.preparation import notes
 from ray_jobs.preparation.attempts import Attempts, resolved, told_choices
 from ray_jobs.preparation.bids.choice import Choice
@@ -40,6 +39,7 @@ from ray_jobs.preparation.table import (
     without_modality,
 )
 from ray_jobs.preparation.verdicts import picture, whole
+from ray_jobs.progress import Progress, watched
 from ray_jobs.room import Machine, room_for
 from ray_jobs.setup import set_up
 from ray_jobs.work_folder import WorkFolder

@@ -27,6 +27,7 @@ from manifests.volumes.images import fetch, images_of
 from ray_jobs import cluster
 from ray_jobs.errors import JobError
 from ray_jobs.generation.finish import software_version
+from ray_jobs.progress import watched
 from ray_jobs.room import Machine, room_for
 from ray_jobs.segmentation.tool import LOADER, Tool, load_tool, told_by
 from ray_jobs.segmentation.worker import label_map
@@ -157,7 +158,6 @@ def _segment_all(
         set_up(store.uri, found) as setup,
     ):
         import ray.data
-        from tqdm import tqdm
 
         from ray_jobs.segmentation.worker import Segmenter
 
@@ -173,10 +173,8 @@ def _segment_all(
         )
         lost: list[tuple[str, str]] = []
         total = sum(len(block.images) for block in blocks)
-        with tqdm(total=total, desc="segmenting", disable=not sys.stderr.isatty()) as bar:
-            for done in dataset.iter_rows():
-                bar.update(done["images"])
-                lost += [(str(key), str(why)) for key, why in done["lost"]]
+        for done in watched(dataset.iter_rows(), total, "segmenting", of="images"):
+            lost += [(str(key), str(why)) for key, why in done["lost"]]
         return sorted(lost)
 
 

@@ -14,7 +14,7 @@ from ldm.errors import LdmError
 from ldm.models.description import ModelDescription
 from ray_jobs import cluster
 from ray_jobs.files import write_array
-from ray_jobs.generation.driving.progress import watched
+from ray_jobs.progress import watched
 from ray_jobs.setup import set_up
 from ray_jobs.training.options import WorkerGroup
 from ray_jobs.work_folder import WorkFolder

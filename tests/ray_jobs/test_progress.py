@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from ray_jobs.generation.driving.progress import Progress, watched
+from ray_jobs.progress import Progress, watched
 
 
 class Terminal(io.StringIO):

@@ -48,7 +48,6 @@ from ray_jobs.generation.driving.events import (
 )
 from ray_jobs.generation.driving.metrics import RunMetrics
 from ray_jobs.generation.driving.policy import Policy
-from ray_jobs.generation.driving.progress import Progress
 from ray_jobs.generation.driving.shared_folder import SharedFolder
 from ray_jobs.generation.driving.vigil import Vigil
 from ray_jobs.generation.options import Kind
@@ -57,6 +56,7 @@ from ray_jobs.generation.worker.doubts import DoubtfulError
 from ray_jobs.generation.worker.environment import Place
 from ray_jobs.generation.worker.rejected import NothingPassedError
 from ray_jobs.interrupts import Interrupts
+from ray_jobs.progress import Progress
 from ray_jobs.reach import Reached
 
 POLL_SECONDS = 0.5
