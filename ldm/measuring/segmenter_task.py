@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ldm import noise
 from ldm.anatomy import labels
 from ldm.errors import LdmError
 from ldm.measuring.box import SHAPE
@@ -52,13 +51,10 @@ class SegmenterTask:
 
     def load(self, indices: np.ndarray, step: int, positions: range) -> dict[str, Tensor]:
         """`volume` (B, 1, X, Y, Z), `labels` (B, X, Y, Z) and `has_stem` (B,)."""
+        chances = augment.draws(self.seed, step, positions)
         drawn = [
-            sample(
-                self.subjects[i],
-                noise.generator(noise.AUGMENT, self.seed, step, position),
-                self.strong,
-            )
-            for i, position in zip(indices, positions, strict=True)
+            sample(self.subjects[i], rng, self.strong)
+            for i, rng in zip(indices, chances, strict=True)
         ]
         has_stem = torch.tensor([self.subjects[i].has_stem for i in indices])
         return {
@@ -83,15 +79,11 @@ def sample(
     subject: Labelled, rng: np.random.Generator, strong: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """A volume of the subject and its labels, each (X, Y, Z); `strong` is a share."""
-    image, maps = subject.box.voxels, np.stack([subject.labels, subject.parts])
-    if rng.random() >= strong:
-        image, maps = augment.moved(image, maps, rng)
-        return augment.scanned(image, rng, strength=0.3), np.ascontiguousarray(maps[0])
-    synthetic = rng.random() < SYNTHETIC_SHARE
-    image, maps = augment.warp(image, maps, rng)
-    if synthetic:
-        image = augment.contrast(maps[1], rng)
-    return augment.scanned(image, rng), np.ascontiguousarray(maps[0])
+    maps = np.stack([subject.labels, subject.parts])
+    image, maps = augment.sample(
+        subject.box.voxels, maps, rng, strong=strong, synthetic=SYNTHETIC_SHARE
+    )
+    return image, maps[0]
 
 
 def without_stem(share: Tensor, has_stem: Tensor) -> Tensor:

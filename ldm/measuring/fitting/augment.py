@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ldm import noise
 from ldm.measuring.box import SPACING, normalise
 from ldm.volumes.resampling import blurred, centred_axes, coarsening_sigma, mirrored, rotation
 
@@ -15,6 +18,38 @@ _SHIFT = 6.0  # mm
 _STRETCH = 0.08  # standard deviation of the size's logarithm; half of it along each axis
 _BEND, _KNOTS = 2.0, (6, 7, 6)  # mm: standard deviation of the field's knots
 _COARSEST = 4.0  # mm
+
+
+def draws(seed: int, step: int, positions: range) -> Iterator[np.random.Generator]:
+    """The chance of each sample of a batch, a function of the seed, the step and its position."""
+    for position in positions:
+        yield noise.generator(noise.AUGMENT, seed, step, position)
+
+
+def sample(
+    image: np.ndarray,
+    maps: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    strong: float,
+    synthetic: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a training is shown of a subject: an image (X, Y, Z) and its label maps (M, X, Y, Z).
+
+    Args:
+        maps: the last of them the parts for synthetic contrasts.
+        strong: share that is bent, and of any contrast and resolution; the others are nearly as
+            scanned.
+        synthetic: share of the strong ones whose contrast is made from the parts, not the image.
+    """
+    if rng.random() >= strong:
+        image, maps = moved(image, maps, rng)
+        return scanned(image, rng, strength=0.3), np.ascontiguousarray(maps)
+    made = rng.random() < synthetic
+    image, maps = warp(image, maps, rng)
+    if made:
+        image = contrast(maps[-1], rng)
+    return scanned(image, rng), np.ascontiguousarray(maps)
 
 
 def moved(

@@ -43,16 +43,15 @@ def trained(
         meta = state.restore(done)
         if meta["identity"] != identity:
             raise LdmError(f"{out} holds another run: give another folder")
-    begun, first, sums = time.monotonic(), state.step, dict[str, float]()
+    begun, first, since = time.monotonic(), state.step, list[dict[str, float]]()
     for step in train(state, task):
-        sums = {name: sums.get(name, 0.0) + loss for name, loss in step.losses.items()}
+        since.append(step.losses)
         if step.number % config.save_every and step.number != config.steps:
             continue
         _save(state, done, {"identity": identity})
-        since = step.number - max(first, (step.number - 1) // config.save_every * config.save_every)
         pace = (time.monotonic() - begun) / (step.number - first)
-        means = {name: round(loss / since, 4) for name, loss in sums.items()}
-        sums = {}
+        means = {n: round(sum(one[n] for one in since) / len(since), 4) for n in step.losses}
+        since.clear()
         line = json.dumps({"step": step.number, "seconds_a_step": round(pace, 2), **means})
         with log.open("a") as stream:
             stream.write(line + "\n")

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ldm import noise
 from ldm.anatomy import labels, regions
 from ldm.measuring.box import SHAPE
 from ldm.measuring.fitting import augment
@@ -57,13 +56,10 @@ class RegionTask:
     def load(self, indices: np.ndarray, step: int, positions: range) -> dict[str, Tensor]:
         """`volume` (B, 1, X, Y, Z), and (B, X, Y, Z) `structure`, `kind` and `side` (0 left, 1
         right, 2 neither)."""
+        chances = augment.draws(self.seed, step, positions)
         drawn = [
-            sample(
-                self.subjects[i],
-                noise.generator(noise.AUGMENT, self.seed, step, position),
-                self.strong,
-            )
-            for i, position in zip(indices, positions, strict=True)
+            sample(self.subjects[i], rng, self.strong)
+            for i, rng in zip(indices, chances, strict=True)
         ]
         volumes, structures, known = (np.stack(each) for each in zip(*drawn, strict=True))
         return {
@@ -101,17 +97,11 @@ def sample(
     subject: Labelled, rng: np.random.Generator, strong: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A volume of the subject, its structures and its regions, each (X, Y, Z)."""
-    image, maps = subject.box.voxels, np.stack([subject.labels, subject.regions, subject.parts])
-    if rng.random() >= strong:
-        image, maps = augment.moved(image, maps, rng)
-        image = augment.scanned(image, rng, strength=0.3)
-    else:
-        synthetic = rng.random() < SYNTHETIC_SHARE
-        image, maps = augment.warp(image, maps, rng)
-        if synthetic:
-            image = augment.contrast(maps[2], rng)
-        image = augment.scanned(image, rng)
-    return image, np.ascontiguousarray(maps[0]), as_seen(maps[1])
+    maps = np.stack([subject.labels, subject.regions, subject.parts])
+    image, maps = augment.sample(
+        subject.box.voxels, maps, rng, strong=strong, synthetic=SYNTHETIC_SHARE
+    )
+    return image, maps[0], as_seen(maps[1])
 
 
 def as_seen(known: np.ndarray) -> np.ndarray:
@@ -119,7 +109,7 @@ def as_seen(known: np.ndarray) -> np.ndarray:
     x = np.arange(known.shape[0])[:, None, None]
     side = _SIDE[known]
     left, right = ((x * (side == one)).sum() / max(1, (side == one).sum()) for one in (0, 1))
-    return _OTHER[known] if left > right else np.ascontiguousarray(known)
+    return _OTHER[known] if left > right else known
 
 
 def soft_dice(share: Tensor, kind: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,8 +25,9 @@ from ldm.measuring.regions.network import (
     spread,
     within,
 )
+from ldm.measuring.segmenter import WEIGHTS as SEGMENTER_WEIGHTS
 from ldm.measuring.segmenter import Segmentation, Segmenter, load_segmenter
-from ldm.measuring.tool_folder import REGIONS, SEGMENTER, read, shipped, write
+from ldm.measuring.tool_folder import REGIONS, read, shipped, write
 from ldm.networks.weights import build, load_weights, weight_bytes
 
 WEIGHTS = "regions.safetensors"
@@ -174,9 +174,7 @@ def write_region_tool(
 
 def segmenter_digest() -> str:
     """SHA-256 of the shipped segmenter's weights, in hex."""
-    document = json.loads((shipped(SEGMENTER) / "model.json").read_text())
-    (entry,) = (v for k, v in document["files"].items() if k.endswith(".safetensors"))
-    return str(entry["sha256"])
+    return str(load_segmenter().document["files"][SEGMENTER_WEIGHTS]["sha256"])
 
 
 def _numbers(shares: Tensor, logits: Tensor) -> Tensor:

@@ -10,63 +10,28 @@ training, run the same command again. RUN/tool is the trained tool.
 from __future__ import annotations
 
 import argparse
-import sys
 from functools import partial
-from pathlib import Path
 
-from ldm.errors import LdmError
+from ldm.measuring.fitting.options import config_of, ended, parser_of
 
 CHANNELS = (32, 48, 80, 96)
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m ldm.measuring.regions.train",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = parser_of(
+        "ldm.measuring.regions.train", __doc__, steps=2000, cooldown_steps=1200, strong=0.4
     )
-    parser.add_argument("--bids", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--batch-size", type=int, default=2)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--cooldown-steps", type=int, default=1200)
-    parser.add_argument("--save-every", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--strong", type=float, default=0.4, help="share of samples that are strongly augmented"
-    )
-    parser.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
-    args = parser.parse_args(argv)
-    try:
-        _train(args)
-    except LdmError as error:
-        print(f"train: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return ended(_train, parser.parse_args(argv))
 
 
 def _train(args: argparse.Namespace) -> None:
     from ldm.measuring.regions.network import RegionConfig
     from ldm.measuring.regions.task import train_regions
-    from ldm.networks.precision import resolve
-    from ldm.training.config import TrainingConfig
 
-    config = TrainingConfig(
-        steps=args.steps,
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        cooldown_steps=args.cooldown_steps,
-        weight_decay=1e-4,
-        ema_decay=0.995,
-        save_every=args.save_every,
-        seed=args.seed,
-        precision=resolve(args.precision, "cpu"),
-    )
     train_regions(
         args.bids,
         args.out,
-        config,
+        config_of(args),
         RegionConfig(channels=CHANNELS),
         strong=args.strong,
         command=_command(args),
