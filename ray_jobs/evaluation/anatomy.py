@@ -12,6 +12,7 @@ from ldm.errors import LdmError
 from ldm.evaluation.effects import Set, effects
 from ldm.evaluation.morphometry import age_and_sex, morphometry
 from ray_jobs.evaluation.measuring.instruments import REGION
+from ray_jobs.evaluation.measuring.measured import all_have, having
 
 HEAD = "measured_intracranial_volume"
 STRUCTURES = (
@@ -39,7 +40,7 @@ def anatomy(real: pd.DataFrame, made: pd.DataFrame, seed: int) -> dict[str, Any]
     that the cohort shows (a virtual one has no brain stem)."""
     columns = [_volumes(rows) for rows in (real, made)]
     there = [name for name, values in columns[0].items() if np.ptp(values) > 0]
-    adjusted = _both_asked(real, made)
+    adjusted = all(all_have(rows, "age", "sex") for rows in (real, made))
     covariates = [
         age_and_sex(rows["age"], list(rows["sex"])) if adjusted else np.zeros((len(rows), 1))
         for rows in (real, made)
@@ -59,7 +60,7 @@ def anatomy(real: pd.DataFrame, made: pd.DataFrame, seed: int) -> dict[str, Any]
 def age_and_sex_effects(real: pd.DataFrame, made: pd.DataFrame, seed: int) -> dict[str, Any] | None:
     """What age and sex do to every kind of region, of those who have both; None where it cannot be
     told: too few of them, or all of one sex."""
-    tables = [_with_both(rows) for rows in (real, made)]
+    tables = [having(rows, "age", "sex") for rows in (real, made)]
     if not all(len(rows) for rows in tables):
         return None
     both = [kind_volumes(rows) for rows in tables]
@@ -83,16 +84,3 @@ def _volumes(rows: pd.DataFrame) -> dict[str, np.ndarray]:
     """Of the structures, by their measure's name, and of the kinds of regions."""
     structures = {name: rows[f"measured_{name}"].to_numpy(float) for name in STRUCTURES}
     return structures | kind_volumes(rows)
-
-
-def _with_both(rows: pd.DataFrame) -> pd.DataFrame:
-    if not {"age", "sex"} <= set(rows):
-        return rows.iloc[:0]
-    return rows.dropna(subset=["age", "sex"])
-
-
-def _both_asked(*sets: pd.DataFrame) -> bool:
-    """Whether every volume has age and sex; those of an unconditional model have neither."""
-    return all(
-        name in rows and not rows[name].isna().any() for rows in sets for name in ("age", "sex")
-    )

@@ -26,7 +26,7 @@ from ray_jobs.evaluation.anatomy import age_and_sex_effects, anatomy
 from ray_jobs.evaluation.measuring.folds import Matched
 from ray_jobs.evaluation.measuring.instruments import MEDICALNET
 from ray_jobs.evaluation.measuring.latent_space import Shown
-from ray_jobs.evaluation.measuring.measured import HELD_OUT, TRAIN, Measured
+from ray_jobs.evaluation.measuring.measured import HELD_OUT, TRAIN, Measured, all_have, having
 from ray_jobs.evaluation.measuring.pairs import SIMILARITIES
 from ray_jobs.evaluation.measuring.tables import arrays
 from ray_jobs.evaluation.sources import REAL
@@ -77,7 +77,7 @@ def in_the_cohorts_convention(measured: dict[str, Measured]) -> float | None:
     Returns:
         The factor; None where the cohort has no brain volumes.
     """
-    train = _with(measured[REAL].of(TRAIN), "brain_volume")
+    train = having(measured[REAL].of(TRAIN), "brain_volume")
     if not len(train):
         return None
     name = f"measured_{MEASURE_OF['brain_volume']}"
@@ -150,7 +150,7 @@ def reckon(
         "transfer": {
             label: _transfer(measured, features[0], label, seed)
             for label in releases
-            if _asked(measured[label].whole, "age")
+            if all_have(measured[label].whole, "age")
         },
         "privacy": {
             label: _privacy(measured, matched, shown, features[0], label) for label in releases
@@ -190,7 +190,7 @@ def _conditioning(rows: pd.DataFrame, schema: CovariateSchema, seed: int) -> dic
     rows = _unseen(rows)
     found: dict[str, Any] = {}
     for covariate in schema.covariates:
-        known = _with(rows, covariate.name)
+        known = having(rows, covariate.name)
         if not len(known):
             continue
         asked = known[covariate.name]
@@ -208,7 +208,7 @@ def _conditioning(rows: pd.DataFrame, schema: CovariateSchema, seed: int) -> dic
 def _responses(rows: pd.DataFrame, schema: CovariateSchema) -> dict[str, Any]:
     """What moves each covariate that can be measured, of all that were asked; of the same volumes
     as `_conditioning`. None where the volumes are too few, or do not vary enough to tell."""
-    rows = _with(_unseen(rows), *schema.names)
+    rows = having(_unseen(rows), *schema.names)
     if not len(rows):
         return {}
     asked = {name: values for c in schema.covariates for name, values in _inputs(c, rows)}
@@ -238,25 +238,12 @@ def _unseen(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[held_out] if held_out.any() else rows
 
 
-def _with(rows: pd.DataFrame, *names: str) -> pd.DataFrame:
-    """The volumes that have those covariates: of an unconditional model none, of a cohort those
-    subjects who lack none of them."""
-    if not set(names) <= set(rows):
-        return rows.iloc[:0]
-    return rows.dropna(subset=list(names)).reset_index(drop=True)
-
-
-def _asked(rows: pd.DataFrame, name: str) -> bool:
-    """Whether every volume has that covariate; those of an unconditional model have none."""
-    return name in rows and not rows[name].isna().any()
-
-
 def _covariates(
     real: pd.DataFrame, made: pd.DataFrame, schema: CovariateSchema, seed: int
 ) -> dict[str, Any]:
     """What was asked against who the cohort is: margins, and rank correlations."""
-    names = [name for name in schema.names if len(_with(made, name)) and len(_with(real, name))]
-    made, real = _with(made, *names), _with(real, *names)
+    names = [name for name in schema.names if len(having(made, name)) and len(having(real, name))]
+    made, real = having(made, *names), having(real, *names)
     if not names or not len(made) or not len(real):
         return {"margins": {}, "ties": []}
     release, cohort = ({name: list(rows[name]) for name in names} for rows in (made, real))

@@ -53,10 +53,10 @@ from ray_jobs.evaluation.sources import (
 )
 from ray_jobs.evaluation.sweeps import Sweep, make_sweeps, middle
 from ray_jobs.files import digest, output_folder, refuse_other_run
-from ray_jobs.generation.driving.progress import Progress, watched
 from ray_jobs.generation.recipe import sampling_in
 from ray_jobs.places import absolute
 from ray_jobs.preparation.cohort import PreparedCohort
+from ray_jobs.progress import Progress, watched
 from ray_jobs.room import Machine, room_for
 from ray_jobs.setup import Setup, set_up
 
@@ -102,7 +102,8 @@ def evaluate(args: argparse.Namespace) -> int:
         if len(source.items) < FEWEST:
             raise JobError(f"{label}: {len(source.items)} volumes, expected at least {FEWEST}")
     heads = are_heads(sources, cohort.grid.affine)
-    encoded = None if args.latents is None else latents_of(args.latents, cohort)
+    latents = None if args.latents is None else absolute(args.latents)
+    encoded = None if latents is None else latents_of(args.latents, cohort)
     out = output_folder(args.out, what="the report")
     given, sources = sources, _brains(sources, cohort, out) if heads else sources
     medicalnet = None if args.medicalnet is None else str(Path(args.medicalnet).absolute())
@@ -123,8 +124,8 @@ def evaluate(args: argparse.Namespace) -> int:
         with set_up(out, found) as setup:
             slots = room.slots(Machine(1))
             gpus = int(found.gpus)
-            measured = _measure(sources, cohort, out, medicalnet, args, slots, gpus, setup)
-            shown = _shown(encoded, args.latents, out, args.workers or slots, setup)
+            measured = _measure(sources, cohort, out, medicalnet, latents, args, slots, gpus, setup)
+            shown = _shown(encoded, latents, out, args.workers or slots, setup)
             matched = _match(sources, measured[REAL], cohort, out, args.workers or slots, setup)
         sweeps = _sweeps(args, sources[REAL], schema, gpu=found.gpus > 0, heads=heads)
     findings = reckon(
@@ -195,6 +196,7 @@ def _measure(
     cohort: PreparedCohort,
     out: Path,
     medicalnet: str | None,
+    latents: str | None,
     args: argparse.Namespace,
     cpus: int,
     gpus: int,
@@ -209,7 +211,6 @@ def _measure(
     volumes = [b for label, s in sources.items() for b in blocks(out, label, len(s.items))]
     both = [b for kind, drawn in pairs.items() for b in blocks(out, kind, len(drawn))]
     workers = args.workers or cpus
-    latents = None if args.latents is None else absolute(args.latents)
     first = (sources, cohort.grid, str(out), latents)
     _run(setup.actor(Instruments), first, volumes, workers, "measuring")
     if medicalnet is not None:
@@ -242,14 +243,14 @@ def _papers_features(
 
 
 def _shown(
-    encoded: EncodedCohort | None, latents: str, out: Path, workers: int, setup: Setup
+    encoded: EncodedCohort | None, latents: str | None, out: Path, workers: int, setup: Setup
 ) -> Shown | None:
     """Every copy that training was shown, read where it is not read yet; None without latents."""
     if encoded is None:
         return None
     count = len(encoded.split(TRAIN))
     work = list(blocks(out, COPIES, count))
-    _run(setup.actor(CopyReader), (absolute(latents), str(out)), work, workers, "reading latents")
+    _run(setup.actor(CopyReader), (latents, str(out)), work, workers, "reading latents")
     return Shown.read(out, count)
 
 

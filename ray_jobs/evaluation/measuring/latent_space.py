@@ -23,7 +23,7 @@ from ray_jobs.evaluation.measuring.tables import arrays, read_parts, write_part
 from ray_jobs.preparation.cohort import PreparedCohort
 
 LATENTS = ("latent", "latent_mirrored")  # columns: of a volume and of its mirror image, float32
-COPIES = "copies"  # the kind of parts that hold the encoded copies of the training subjects
+COPIES = "_copies"  # the kind of parts of what training was shown; no label of a release is so
 # Numbers of a projected latent: distances keep their ratios within some 5 % (Johnson &
 # Lindenstrauss 1984), and a hundred thousand of them fit into memory.
 PROJECTED = 1024
