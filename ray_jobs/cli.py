@@ -41,6 +41,9 @@ VERBS: dict[str, Verb] = {
     "train-diffusion": Verb(
         "ray_jobs.train_diffusion", "train the diffusion model on the latents", TRAIN
     ),
+    "train-private": Verb(
+        "ray_jobs.train_private", "tune a public model on people, with differential privacy", TRAIN
+    ),
     "train-decoder": Verb(
         "ray_jobs.train_decoder", "train a refiner, which draws a model's fine structure", TRAIN
     ),

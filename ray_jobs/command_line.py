@@ -13,6 +13,7 @@ FOLDERS = {
     "train-autoencoder": "autoencoder",
     "encode-latents": "latents",
     "train-diffusion": "diffusion",
+    "train-private": "private",
     "train-decoder": "decoder",
     "train-gan": "gan",
     "evaluate": "report",

@@ -9,6 +9,19 @@ from ldm.covariates import CovariateSchema
 from ldm.models.description import LATENT_DIFFUSION, ModelDescription
 from ldm.untrusted import markdown
 
+# The entry of a card that holds what was promised to the people who were trained on.
+PRIVACY = "privacy"
+
+
+def without_privacy(card: dict[str, Any], verb: str) -> dict[str, Any]:
+    """A card that promises nothing any more, for `verb` takes more from people than the promise
+    covers; it says so in the description."""
+    if PRIVACY not in card:
+        return card
+    kept = {name: value for name, value in card.items() if name != PRIVACY}
+    lost = f"Not differentially private: {verb} took more from people than was promised."
+    return {**kept, "description": f"{card.get('description', '')} {lost}".strip()}
+
 
 def render_card(description: ModelDescription) -> str:
     """The model card (README.md of the folder), Markdown."""
@@ -30,6 +43,7 @@ def render_card(description: ModelDescription) -> str:
         *_covariate_table(description.schema),
         *_calibration(description),
     ]
+    lines += _privacy(card.get(PRIVACY))
     lines += _tries(card.get("tries"))
     lines += ["", "## How it was trained", "", "```json"]
     lines += [json.dumps(card.get("training", {}), indent=1), "```", ""]
@@ -52,6 +66,29 @@ def _calibration(description: ModelDescription) -> list[str]:
         weights = " | ".join(f"{plane.weights.get(of, 0):.3g}" for of in names)
         lines.append(f"| {name} | {weights} | {plane.constant:.3g} |")
     return lines
+
+
+def _privacy(promise: Any) -> list[str]:
+    """What people were promised; nothing where nothing was."""
+    if not isinstance(promise, dict):
+        return []
+    told = {
+        name: markdown(f"{value:.4g}" if isinstance(value, float) else value)
+        for name, value in promise.items()
+    }
+    public = promise.get("public")
+    name = markdown(public.get("name", "") if isinstance(public, dict) else "")
+    return [
+        "",
+        "## Differential privacy",
+        "",
+        f"Epsilon {told.get('epsilon')} at delta {told.get('delta')}, for one person more or less "
+        f"among {told.get('people')}: DP-SGD (Abadi et al. 2016), {told.get('steps')} steps, each "
+        f"person in a step with probability {told.get('sampling_rate')}, noise of "
+        f"{told.get('noise_multiplier')} times what a person adds at most, weights tuned: "
+        f"{told.get('tuned')}; reckoned by {told.get('accountant')}. All else of this model is "
+        f"that of {name}, and the promise holds for those whom that one never saw.",
+    ]
 
 
 def _tries(tries: Any) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from typing import Any
 
 from manifests.format.document import DEMONSTRATION, NO_TEMPLATE, ReleaseDocument
 from manifests.format.layout import HUB_TABLE_KEY, MEASURED_KEY, MODALITY, weighted
@@ -187,7 +188,23 @@ def _training(document: ReleaseDocument) -> str:
         told.append(f"{subjects:,} subjects{rest}.")
     if attribution := cohort.get("attribution"):
         told.append(f"{markdown(attribution)}.")
+    told += _promise(document.model.get("privacy"))
     return " ".join(told) or "The model's card does not tell; see the description above."
+
+
+def _promise(privacy: Any) -> list[str]:
+    """What people were promised who were trained on privately."""
+    if not isinstance(privacy, dict):
+        return []
+    numbers = [privacy.get(name) for name in ("epsilon", "delta", "people")]
+    if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
+        return []
+    epsilon, delta, people = numbers
+    return [
+        f"Its U-Net was trained on {people:,g} people with differential privacy, epsilon "
+        f"{epsilon:g} at delta {delta:.2g} a person (DP-SGD, Abadi et al. 2016); the model's card "
+        "says on what the promise rests."
+    ]
 
 
 def _limits(document: ReleaseDocument) -> str:

@@ -14,6 +14,7 @@ from ldm.diffusion.config import Sampling
 from ldm.errors import LdmError
 from ldm.loading import describe
 from ldm.models.bundle.source import is_bundle
+from ldm.models.card import without_privacy
 from ldm.models.description import AUTOENCODER, DENOISER, LATENT_DIFFUSION, ModelDescription
 from ldm.models.folder import verified, write
 from manifests.publish.evaluation import AGAIN, JSON_KEY, read_document
@@ -160,7 +161,7 @@ def _calibrated(
         description,
         calibration=description.calibration.after(correction, schema),
         sampling=found.sampling,
-        card={**description.card, "training": training},
+        card={**without_privacy(description.card, "calibrate"), "training": training},
     )
 
 

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 
+from ldm.covariates import CovariateSchema
 from ldm.covariates.distribution import FEWEST, CohortDistribution
 from ldm.covariates.strata import scarce
 from ldm.training.config import TrainingConfig
@@ -13,10 +14,12 @@ from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
 
 
-def conditions(latents: EncodedCohort, split: str) -> np.ndarray:
-    """Scaled covariates of one split: (N, 1, K), or (N, copies, K) where those of copies differ;
-    NaN where a subject lacks one."""
-    schema = latents.schema
+def conditions(
+    latents: EncodedCohort, split: str, schema: CovariateSchema | None = None
+) -> np.ndarray:
+    """Covariates of one split, scaled by the latents' schema or by `schema`: (N, 1, K), or
+    (N, copies, K) where those of copies differ; NaN where a subject lacks one."""
+    schema = schema or latents.schema
     return np.stack([
         np.stack([schema.scale_known(row) for row in rows]) for rows in latents.rows(split)
     ])  # fmt: skip

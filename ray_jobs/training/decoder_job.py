@@ -12,6 +12,7 @@ import numpy as np
 from ldm.diffusion.schedule import Schedule
 from ldm.loading import describe
 from ldm.models.bundle.source import is_bundle
+from ldm.models.card import without_privacy
 from ldm.models.description import CONFIG, LATENT_DIFFUSION, ModelDescription
 from ldm.networks import RefinerConfig
 from ldm.training.config import TrainingConfig
@@ -171,7 +172,7 @@ def _write(
     before = described.card.get("training", {})
     commands = [*before.get("commands", []), command_line("train-decoder", args)]
     name = args.name or described.name
-    card = {**described.card, "name": name}
+    card = {**without_privacy(described.card, "train-decoder"), "name": name}
     card["training"] = {**before, "commands": commands, "decoder": training}
     checks = _checks(cohort, described, model, autoencoder)
     whole = replace(

@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ldm import noise
-from ldm.covariates import CovariateSchema, Row
-from ldm.covariates.distribution import CohortDistribution
+from ldm.covariates import CovariateSchema
 from ldm.models.description import CONFIG, ModelDescription
 from ldm.networks import DenoiserConfig
 from ldm.training.config import TrainingConfig
@@ -30,12 +28,13 @@ from ray_jobs.training.conditions import (
 from ray_jobs.training.fitting.fit import Fitted, fit
 from ray_jobs.training.fitting.identity import claim, held, is_finished, mark_finished
 from ray_jobs.training.options import Keeping, WorkerGroup, about_model, configure
+from ray_jobs.training.previews import preview_covariate, preview_rows, rising_preview
 from ray_jobs.training.start import Start, begin, carried_conditions, denoiser_start
 
 MODEL = "model"
 RESULT = f"{MODEL}/{CONFIG}"
-# Held-out subjects that validation reads at most; samples in a preview and their DDIM steps.
-VALIDATION_SUBJECTS, PREVIEW_SAMPLES, PREVIEW_STEPS = 64, 5, 25
+# Held-out subjects that validation reads at most.
+VALIDATION_SUBJECTS = 64
 
 
 def train_diffusion(args: argparse.Namespace) -> int:
@@ -178,39 +177,6 @@ def carried(network: DenoiserConfig, start: Start, schema: CovariateSchema) -> D
     )
 
 
-def preview_covariate(schema: CovariateSchema, asked: str | None) -> str:
-    """The continuous covariate that rises along a preview.
-
-    Raises:
-        LdmError: no such covariate. JobError: it is not continuous.
-    """
-    if asked is None:
-        names = [c.name for c in schema.continuous]
-        if not names:
-            return schema.names[-1]
-        return "ventricular_volume" if "ventricular_volume" in names else names[-1]
-    if not schema[asked].is_continuous:
-        raise JobError(f"--preview {asked}: expected a covariate whose values are numbers")
-    return asked
-
-
-def preview_rows(distribution: CohortDistribution, schema: CovariateSchema, name: str) -> list[Row]:
-    """One typical subject at rising values of `name`: 5 to 95 % of the cohort's."""
-    drawn = [distribution.sample(noise.generator(noise.COVARIATES, 0, i)) for i in range(512)]
-    typical: Row = {}
-    for covariate in schema.covariates:
-        values = [row[covariate.name] for row in drawn]
-        if covariate.is_continuous:
-            typical[covariate.name] = float(np.median(np.array(values, dtype=float)))
-        else:
-            typical[covariate.name] = covariate.levels[0]
-    if not schema[name].is_continuous:
-        return [typical] * PREVIEW_SAMPLES
-    spread = np.array([row[name] for row in drawn], dtype=float)
-    rising = np.quantile(spread, np.linspace(0.05, 0.95, PREVIEW_SAMPLES))
-    return [{**typical, name: float(f"{value:.4g}")} for value in rising]
-
-
 def describe_model(
     name: str,
     card: dict[str, Any],
@@ -275,8 +241,6 @@ def worker(spec: dict[str, Any]) -> None:
     from ldm.models.latent_diffusion import Model
     from ldm.networks import Denoiser
     from ldm.training.diffusion import DiffusionTask
-    from ldm.volumes.conversion import dequantise
-    from ldm.volumes.previews import sweep
     from ray_jobs.training.fitting.worker import run_worker
 
     chosen = Preset.from_json(spec["preset"])
@@ -306,10 +270,7 @@ def worker(spec: dict[str, Any]) -> None:
         denoiser = Denoiser(network)
         denoiser.load_state_dict(average.state_dict())
         model = Model(description, latents.autoencoder.network(), denoiser, device=str(device))
-        keys: list[tuple[int, ...]] = [(0,)] * len(rows)
-        volumes = model.generate(rows, keys, steps=min(PREVIEW_STEPS, chosen.schedule.steps))
-        captions = [f"{row[spec['preview']]}" for row in rows]
-        return sweep([dequantise(volume) for volume in volumes], captions, title=spec["preview"])
+        return rising_preview(model, rows, spec["preview"])
 
     torch.manual_seed(config.seed)
     denoiser = Denoiser(network)

@@ -36,6 +36,16 @@ AUTOENCODER = {
     **_CHECKPOINTING,
 }
 DECODER = dict(_CHECKPOINTING)
+# All that train-private has of them.
+PRIVATE = {
+    "steps": "of the optimizer; fixed with the run, for the noise of each is reckoned from it",
+    **{name: _HELP[name] for name in ("learning_rate", "ema_decay")},
+    "condition_dropout": "share of noisy latents whose covariates are dropped (default 0.1)",
+    "save_every": _HELP["save_every"],
+    "seed": "of time steps and the noise of latents; who is taken, and the noise of privacy, come "
+    "from no seed",
+    "precision": _HELP["precision"],
+}
 DIFFUSION = {
     "condition_dropout": "share of training samples whose covariates are dropped, for guidance and "
     "for sampling without them",
@@ -176,17 +186,8 @@ def add_options(parser: argparse.ArgumentParser, own: Mapping[str, str] | None =
     Args:
         own: the numbers that only this job has, with their help: `AUTOENCODER` or `DIFFUSION`.
     """
-    types = {field.name: str(field.type) for field in fields(TrainingConfig)}
-    group = parser.add_argument_group("instead of the preset's")
-    for name, text in {**_HELP, **(own or {})}.items():
-        option = f"--{name.replace('_', '-')}"
-        if types[name] == "bool":
-            group.add_argument(option, action="store_const", const=True, help=text)
-            continue
-        kind: type = {"int": int, "float": float}.get(types[name], str)
-        metavar = {int: "N", float: "X"}.get(kind)
-        group.add_argument(option, type=kind, metavar=metavar, help=text)
-    group = parser.add_argument_group("how the work is done")
+    _add_numbers(parser.add_argument_group("instead of the preset's"), {**_HELP, **(own or {})})
+    group = add_work(parser)
     group.add_argument(
         "--workers",
         type=int,
@@ -201,6 +202,48 @@ def add_options(parser: argparse.ArgumentParser, own: Mapping[str, str] | None =
         help="begin and go on with as few where there is no room for all; as room comes and goes, "
         "their number follows it from the last checkpoint",
     )
+    group = add_kept(parser)
+    group.add_argument(
+        "--take",
+        default="last",
+        metavar="WHICH",
+        help="the checkpoint whose averaged weights the result has: last (default), best by "
+        "validation, or the step of one that is kept; also of a finished run",
+    )
+    group.add_argument(
+        "--track",
+        action="append",
+        choices=("mlflow", "wandb"),
+        default=[],
+        help="send curves and previews there too, set up as its own variables say "
+        "(MLFLOW_TRACKING_URI, WANDB_API_KEY); may be given twice",
+    )
+
+
+def add_private(parser: argparse.ArgumentParser) -> None:
+    """Add what train-private has of them: one worker, whose losses stay on its own disk."""
+    _add_numbers(parser.add_argument_group("how it is trained"), PRIVATE)
+    add_work(parser)
+    add_kept(parser)
+    parser.set_defaults(workers=1, min_workers=None, take="last", track=[])
+
+
+def _add_numbers(group: argparse._ArgumentGroup, helps: Mapping[str, str]) -> None:
+    """Add an option for each field of `TrainingConfig` in `helps`."""
+    types = {field.name: str(field.type) for field in fields(TrainingConfig)}
+    for name, text in helps.items():
+        option = f"--{name.replace('_', '-')}"
+        if types[name] == "bool":
+            group.add_argument(option, action="store_const", const=True, help=text)
+            continue
+        kind: type = {"int": int, "float": float}.get(types[name], str)
+        metavar = {int: "N", float: "X"}.get(kind)
+        group.add_argument(option, type=kind, metavar=metavar, help=text)
+
+
+def add_work(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add where the work is done, and how often it is tried again."""
+    group = parser.add_argument_group("how the work is done")
     group.add_argument("--gpu", action="store_true", help="one GPU a worker")
     group.add_argument(
         "--cpus-per-worker",
@@ -223,6 +266,11 @@ def add_options(parser: argparse.ArgumentParser, own: Mapping[str, str] | None =
         help="seconds without a step after which workers start again, and the one for which they "
         "waited is named (default 1800)",
     )
+    return group
+
+
+def add_kept(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add which checkpoints are kept."""
     group = parser.add_argument_group("what is kept")
     group.add_argument(
         "--keep",
@@ -238,21 +286,7 @@ def add_options(parser: argparse.ArgumentParser, own: Mapping[str, str] | None =
         metavar="M",
         help="save one between validations too, where the last is older (default 15)",
     )
-    group.add_argument(
-        "--take",
-        default="last",
-        metavar="WHICH",
-        help="the checkpoint whose averaged weights the result has: last (default), best by "
-        "validation, or the step of one that is kept; also of a finished run",
-    )
-    group.add_argument(
-        "--track",
-        action="append",
-        choices=("mlflow", "wandb"),
-        default=[],
-        help="send curves and previews there too, set up as its own variables say "
-        "(MLFLOW_TRACKING_URI, WANDB_API_KEY); may be given twice",
-    )
+    return group
 
 
 def add_start(parser: argparse.ArgumentParser, what: str) -> None:

@@ -133,13 +133,7 @@ def carried_conditions(
     Raises:
         JobError: other covariates, or in another order.
     """
-    kinds = [[(c.name, c.unit, c.levels, c.inputs) for c in s.covariates] for s in (base, schema)]
-    if kinds[0] != kinds[1]:
-        raise JobError(
-            f"--from was trained with covariates {', '.join(base.names)}, the latents have "
-            f"{', '.join(schema.names)}; expected the same, in order, of the same units, levels "
-            "and coding"
-        )
+    check_same_covariates(base, schema)
     means, stds = [], []
     count = len(base.inputs)
     given = config.condition_mean or (0.0,) * count, config.condition_std or (1.0,) * count
@@ -156,6 +150,30 @@ def carried_conditions(
         means.append(mean)
         stds.append(std)
     return tuple(means), tuple(stds)
+
+
+def check_same_covariates(base: CovariateSchema, schema: CovariateSchema) -> None:
+    """Refuse latents of other covariates than the model's with schema `base`.
+
+    Raises:
+        JobError: other covariates, or in another order.
+    """
+    kinds = [[(c.name, c.unit, c.levels, c.inputs) for c in s.covariates] for s in (base, schema)]
+    if kinds[0] != kinds[1]:
+        raise JobError(
+            f"--from was trained with covariates {', '.join(base.names)}, the latents have "
+            f"{', '.join(schema.names)}; expected the same, in order, of the same units, levels "
+            "and coding"
+        )
+
+
+def model_start(source: str, verb: str) -> Any:
+    """The latent diffusion model at `source`, a run of `verb` or a model; float32, on the CPU.
+
+    Raises:
+        JobError, LdmError: none there, damaged, or a baseline.
+    """
+    return _model(_of_run(source), verb)
 
 
 def _model(source: str, verb: str) -> Any:

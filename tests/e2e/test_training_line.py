@@ -86,6 +86,39 @@ def line(head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Line:
 # ------------------------------------------------------------------------------------ the line
 
 
+def test_a_public_model_is_tuned_on_people_privately(
+    line: Line, head: RayHead, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    public = line / "diffusion"
+    words = ["--latents", line / "latents", "--from", public, "--epsilon", 9, "--steps", 6]
+    words += ["--save-every", 3, "--cpus-per-worker", 1, "--name", "hidden"]
+    words += ["--out", tmp_path / "private"]
+    said = job("train-private", *words, extra=on(head))
+    assert said.returncode == 0, said.stderr
+    assert "epsilon 9 at delta" in said.stdout
+    before, after = (
+        document(run / "model" / "model.json") for run in (public, tmp_path / "private")
+    )
+    own = ("card", "name", "files")
+    assert {k: v for k, v in after.items() if k not in own} == {
+        k: v for k, v in before.items() if k not in own
+    }
+    changed = {f for f in after["files"] if after["files"][f] != before["files"].get(f)}
+    assert changed == {"denoiser.safetensors", "README.md"}
+    promise = after["card"]["privacy"]
+    assert (promise["epsilon"], promise["steps"], promise["people"]) == (9.0, 6, 10)
+    row = {"age": 50.0, "sex": "F", "ventricular_volume": 30_000.0, "brain_volume": 1_250_000.0}
+    drawn = [
+        ldm.load(run / "model").generate([row], [(0,)], steps=3)
+        for run in (public, tmp_path / "private")
+    ]
+    assert not np.array_equal(*drawn)
+    assert cli.main(["train-private", *map(str, words)]) == 0
+    assert "already trained for 6 steps" in capsys.readouterr().out
+    assert cli.main(["train-private", *map(str, words), "--epsilon", "3"]) != 0
+    assert "privacy.epsilon 9" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def decoder(line: Line, head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Decoder:
     """A refiner trained on what the line's model leaves."""

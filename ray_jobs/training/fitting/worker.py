@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ Validate = Callable[[nn.Module, int, int, torch.device], dict[str, float]]
 Preview = Callable[[nn.Module, torch.device], bytes]
 # (what validation found) -> the figure by which checkpoints are compared, the lower the better
 Score = Callable[[dict[str, float]], float]
+# (state, task, and by keyword wrapped, rank, world and doing, as of `train`) -> its steps
+Train = Callable[..., Iterator[Step]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,7 @@ def run_worker(
     *,
     score: Score,
     critic: nn.Module | None = None,
+    steps: Train = train,
 ) -> None:
     """Train `network`, by turns with `critic` if any, in a Ray Train worker until `config.steps`.
 
@@ -90,7 +93,7 @@ def run_worker(
     pulse = Pulse(place.monitor, rank, place.patience_seconds)
     pulse.step(state.step)
     warned = False  # that a machine goes; saved once is enough
-    for step in train(state, task, wrapped=wrapped, rank=rank, world=world, doing=pulse.doing):
+    for step in steps(state, task, wrapped=wrapped, rank=rank, world=world, doing=pulse.doing):
         pulse.step(step.number)
         if line:
             line.tell({"step": step.number, "losses": step.losses})

@@ -77,3 +77,18 @@ def test_the_queries_of_the_card_run(tmp_path: Path, capsys: pytest.CaptureFixtu
         words = shlex.split(line.replace("RELEASE", str(tmp_path)))
         assert main(words[1:]) == 0
     assert "4" in capsys.readouterr().out
+
+
+def test_the_card_tells_what_people_were_promised(tmp_path: Path) -> None:
+    make_release(tmp_path / "first", 2)
+    rows = Release.open(tmp_path / "first").query()
+    promise = {"epsilon": 10.0, "delta": 0.00076336, "people": 131}
+    write_release(
+        LocalStore(tmp_path / "b"), rows, document(model={"name": "m", "privacy": promise})
+    )
+    told = "on 131 people with differential privacy, epsilon 10 at delta 0.00076 a person"
+    assert told in card(tmp_path / "b")
+    for strange in (3, {}, {**promise, "epsilon": "10"}, {**promise, "delta": True}):
+        about = document(model={"name": "m", "privacy": strange})
+        write_release(LocalStore(tmp_path / "c"), rows, about)
+        assert "differential privacy" not in card(tmp_path / "c")
