@@ -27,6 +27,10 @@ _INPUTS = {
     "real": "prepare",
     "evaluation": "evaluate",
 }
+# Options whose value is told without the folder that it lies in.
+_FILES = frozenset({
+    *("bids", "covariates", "start", "perceptual", "medicalnet", "radimagenet", "model", "preset")
+})  # fmt: skip
 
 
 def command_line(verb: str, args: argparse.Namespace) -> str:
@@ -52,7 +56,7 @@ def _role(verb: str, option: str, value: str) -> str:
         return FOLDERS["prepare"]
     if option in _INPUTS:
         return FOLDERS[_INPUTS[option]]
-    if option in ("bids", "covariates", "start", "perceptual", "medicalnet", "model", "preset"):
+    if option in _FILES:
         return value.rstrip("/").rpartition("/")[2]
     if option == "releases":
         label, equals, place = value.rpartition("=")

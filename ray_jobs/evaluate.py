@@ -47,8 +47,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the pairs and intervals")
     parser.add_argument(
         "--medicalnet",
-        metavar="FILE",
-        help="resnet_50_23dataset.pth, for FID on the paper's features beside our own",
+        metavar="FILE[#sha256=HEX]",
+        help="resnet_50_23dataset.pth, for FID on the paper's features beside our own; another "
+        "file than that of the sha256, if you give one, is refused",
+    )
+    parser.add_argument(
+        "--radimagenet",
+        metavar="FILE[#sha256=HEX]",
+        help="RadImageNet's ResNet50.pt, for FID on its features of slices in three planes",
     )
     parser.add_argument(
         "--latents",

@@ -18,6 +18,7 @@ PLACES = {
     "folder": "DIR",
     "latents": "--latents",
     "medicalnet": "--medicalnet",
+    "radimagenet": "--radimagenet",
     "model": "--model",
     "out": "--out",
     "perceptual": "--perceptual",

@@ -1,4 +1,4 @@
-"""Volumes as vectors to compare: coarse correlation images, and the paper's MedicalNet features."""
+"""Volumes as vectors to compare: coarse correlation images, features of others' networks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 
 from ldm.errors import LdmError
 from ldm.networks.medicalnet import MedicalNetFeatures, read_medicalnet
+from ldm.networks.radimagenet import read_radimagenet
 
 LONGEST = 20  # voxels of the longest side: 8 mm for a head of 160 mm
 
@@ -81,3 +82,40 @@ class MedicalNet:
         """
         given = torch.from_numpy(np.ascontiguousarray(volumes))[:, None].to(self._device)
         return np.asarray(self._stages(given)[-1].mean(dim=(2, 3, 4)).cpu().numpy())
+
+
+class RadImageNet:
+    """RadImageNet's ResNet-50 (Mei et al. 2022) of slices in three planes.
+
+    A volume's features are the mean over 16 slices a plane, evenly spaced over the middle seven
+    tenths of each side; a slice is scaled to [-1, 1], as in training, and its last stage averaged
+    over space.
+
+    Args:
+        path: `ResNet50.pt`, 2048 features.
+        device: on which it computes, "cpu" or "cuda".
+
+    Raises:
+        LdmError: no such file, or other weights.
+    """
+
+    SLICES, MIDDLE = 16, 0.7
+
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        self._device = torch.device(device)
+        self._network = read_radimagenet(path, option="--radimagenet").to(self._device)
+
+    @torch.inference_mode()
+    def features(self, volumes: np.ndarray) -> np.ndarray:
+        """(N, 2048) float32 of volumes (N, X, Y, Z) float32 of 0 to 1."""
+        return np.stack([self._of(volume) for volume in volumes])
+
+    def _of(self, volume: np.ndarray) -> np.ndarray:
+        given = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))
+        total = torch.zeros(2048)
+        for axis, side in enumerate(volume.shape):
+            margin = (side - 1) * (1 - self.MIDDLE) / 2
+            places = torch.linspace(margin, side - 1 - margin, self.SLICES).round().long()
+            slices = given.movedim(axis, 0)[places, None].expand(-1, 3, -1, -1)
+            total += self._network((2 * slices - 1).to(self._device)).sum(dim=0).cpu()
+        return np.asarray((total / (3 * self.SLICES)).numpy())

@@ -24,9 +24,9 @@ from ldm.split import person_of
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.anatomy import age_and_sex_effects, anatomy
 from ray_jobs.evaluation.measuring.folds import Matched
-from ray_jobs.evaluation.measuring.instruments import MEDICALNET
 from ray_jobs.evaluation.measuring.latent_space import Shown
 from ray_jobs.evaluation.measuring.measured import HELD_OUT, TRAIN, Measured, all_have, having
+from ray_jobs.evaluation.measuring.networks import NETWORKS
 from ray_jobs.evaluation.measuring.pairs import SIMILARITIES
 from ray_jobs.evaluation.measuring.tables import arrays
 from ray_jobs.evaluation.sources import REAL
@@ -58,13 +58,15 @@ def own_features(measured: dict[str, Measured]) -> Features:
     )
 
 
-def papers_features(measured: dict[str, Measured]) -> Features | None:
-    """MedicalNet's, as they are; None where they were not asked for."""
-    real = measured[REAL].whole
-    if MEDICALNET not in real or real[MEDICALNET].isna().any():
-        return None
-    found = {label: arrays(m.whole[MEDICALNET], "<f4") for label, m in measured.items()}
-    return Features(name="MedicalNet", of={k: v.astype(np.float64) for k, v in found.items()})
+def others_features(measured: dict[str, Measured]) -> list[Features]:
+    """Those of the networks that were asked for, as they are."""
+    found = []
+    for column, name in NETWORKS.items():
+        real = measured[REAL].whole
+        if column in real and not real[column].isna().any():
+            of = {label: arrays(m.whole[column], "<f4") for label, m in measured.items()}
+            found.append(Features(name=name, of={k: v.astype(np.float64) for k, v in of.items()}))
+    return found
 
 
 def in_the_cohorts_convention(measured: dict[str, Measured]) -> float | None:
@@ -114,7 +116,7 @@ def reckon(
                 exit_code=1,
             )
     factor = in_the_cohorts_convention(measured)
-    features = [f for f in (own_features(measured), papers_features(measured)) if f]
+    features = [own_features(measured), *others_features(measured)]
     releases = [label for label in measured if label != REAL]
     return {
         "format": "brainpress-evaluation",

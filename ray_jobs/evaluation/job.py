@@ -31,13 +31,17 @@ from ray_jobs.evaluation.measuring.folds import (
 )
 from ray_jobs.evaluation.measuring.instruments import (
     MEASURES,
-    MEDICALNET,
     Instruments,
-    PapersFeatures,
-    features_of,
 )
 from ray_jobs.evaluation.measuring.latent_space import COPIES, CopyReader, Shown, latents_of
 from ray_jobs.evaluation.measuring.measured import TRAIN, Measured
+from ray_jobs.evaluation.measuring.networks import (
+    NETWORKS,
+    NetworkFeatures,
+    Weights,
+    asked,
+    features_of,
+)
 from ray_jobs.evaluation.measuring.pairs import PairMeter
 from ray_jobs.evaluation.measuring.tables import blocks, read_parts
 from ray_jobs.evaluation.report.documents import write_report
@@ -76,8 +80,7 @@ def evaluate(args: argparse.Namespace) -> int:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise JobError(f"--{name} {value}: expected at least 1")
-    if args.medicalnet is not None and not Path(args.medicalnet).is_file():
-        raise JobError(f"--medicalnet {args.medicalnet}: no such file")
+    networks = asked(args)
     cohort = PreparedCohort.open(args.real)
     check_held_out(cohort)
     sources: dict[str, Source] = {REAL: RealVolumes.of(cohort)}
@@ -106,13 +109,13 @@ def evaluate(args: argparse.Namespace) -> int:
     encoded = None if latents is None else latents_of(args.latents, cohort)
     out = output_folder(args.out, what="the report")
     given, sources = sources, _brains(sources, cohort, out) if heads else sources
-    medicalnet = None if args.medicalnet is None else str(Path(args.medicalnet).absolute())
     identity = {
         "sources": {label: source.identity for label, source in sources.items()},
         "volumes": {label: len(source.items) for label, source in sources.items()},
         "pairs": args.pairs,
         "seed": args.seed,
-        "medicalnet": medicalnet is not None,
+        "medicalnet": False,
+        **{weights.network: weights.sha256 for weights in networks},
         **({"heads": "skull-stripped"} if heads else {}),
         "latents": None if encoded is None else encoded.fingerprint,
         "measures": MEASURES,
@@ -124,7 +127,7 @@ def evaluate(args: argparse.Namespace) -> int:
         with set_up(out, found) as setup:
             slots = room.slots(Machine(1))
             gpus = int(found.gpus)
-            measured = _measure(sources, cohort, out, medicalnet, latents, args, slots, gpus, setup)
+            measured = _measure(sources, cohort, out, networks, latents, args, slots, gpus, setup)
             shown = _shown(encoded, latents, out, args.workers or slots, setup)
             matched = _match(sources, measured[REAL], cohort, out, args.workers or slots, setup)
         sweeps = _sweeps(args, sources[REAL], schema, gpu=found.gpus > 0, heads=heads)
@@ -137,6 +140,7 @@ def evaluate(args: argparse.Namespace) -> int:
         if heads:
             leave_open(findings["privacy"][release.label], NOT_LOOKED_AT)
     sweeps = [sweep.normalised(findings["head_size_factor"]) for sweep in sweeps]
+    findings["networks"] = {weights.network: weights.told() for weights in networks}
     findings["sweeps"] = [sweep.to_json() for sweep in sweeps]
     if heads:
         findings["heads"] = "skull-stripped"
@@ -195,7 +199,7 @@ def _measure(
     sources: dict[str, Source],
     cohort: PreparedCohort,
     out: Path,
-    medicalnet: str | None,
+    networks: list[Weights],
     latents: str | None,
     args: argparse.Namespace,
     cpus: int,
@@ -213,33 +217,32 @@ def _measure(
     workers = args.workers or cpus
     first = (sources, cohort.grid, str(out), latents)
     _run(setup.actor(Instruments), first, volumes, workers, "measuring")
-    if medicalnet is not None:
-        _papers_features(sources, out, medicalnet, workers, gpus, setup)
+    for weights in networks:
+        _features_by(weights, sources, out, workers, gpus, setup)
     _run(setup.actor(PairMeter), (of_pairs, pairs, str(out)), both, workers, "comparing")
     found = {}
     for label, source in sources.items():
         rows = read_parts(out, label, len(source.items))
-        if medicalnet is not None:
-            seen = read_parts(out, features_of(label), len(source.items))
-            rows[MEDICALNET] = seen[MEDICALNET]
+        for network in (weights.network for weights in networks):
+            seen = read_parts(out, features_of(label, network), len(source.items))
+            rows[network] = seen[network]
         of_two = read_parts(out, f"{label}-pairs", len(pairs[f"{label}-pairs"])).dropna()
         found[label] = Measured(rows=rows, pairs=of_two)
     return found
 
 
-def _papers_features(
-    sources: dict[str, Source], out: Path, weights: str, workers: int, gpus: int, setup: Setup
+def _features_by(
+    weights: Weights, sources: dict[str, Source], out: Path, workers: int, gpus: int, setup: Setup
 ) -> None:
-    """MedicalNet's features of what has none yet: on every GPU there is, else on the cores."""
+    """A network's features of what has none yet: on every GPU there is, else on the cores."""
     work = [
         {**block, "of": label}
         for label, source in sources.items()
-        for block in blocks(out, features_of(label), len(source.items))
+        for block in blocks(out, features_of(label, weights.network), len(source.items))
     ]
-    device = "cuda" if gpus else "cpu"
-    first = (sources, str(out), weights, device)
-    count = gpus if gpus else workers
-    _run(setup.actor(PapersFeatures), first, work, count, "MedicalNet", gpus=1 if gpus else 0)
+    first = (sources, str(out), weights, "cuda" if gpus else "cpu")
+    named, count = NETWORKS[weights.network], gpus if gpus else workers
+    _run(setup.actor(NetworkFeatures), first, work, count, named, gpus=1 if gpus else 0)
 
 
 def _shown(

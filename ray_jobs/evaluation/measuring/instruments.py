@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,6 @@ VOLUMES = (
     "normalised_brain_volume",
 )
 PEOPLE = ("age", "male")
-MEDICALNET = "medicalnet"
-AT_ONCE = {"cpu": 1, "cuda": 4}  # volumes a forward pass: a head of 1 mm has 5.7 million voxels
 REGION = "region_"  # of a column: a region's volume in mm3, before its key
 SPECTRUM = "spectrum"  # the row of a volume's spectrum, float32
 
@@ -97,49 +94,6 @@ class Instruments:
         if self._latents is not None:
             row |= self._latents(unstripped(source, item))
         return row
-
-
-class PapersFeatures:
-    """MedicalNet's features of a block of volumes a call, on a GPU where it is given one.
-
-    Args:
-        sources: by label.
-        out: the evaluation's folder.
-        weights: a file of MedicalNet weights.
-        device: "cpu" or "cuda".
-    """
-
-    def __init__(self, sources: dict[str, Source], out: str, weights: str, device: str) -> None:
-        import torch
-
-        from ldm.evaluation.features import MedicalNet
-
-        torch.set_num_threads(1)
-        self._sources, self._out = sources, Path(out)
-        self._network = MedicalNet(Path(weights), device)
-        self._at_once = AT_ONCE[device]
-
-    def __call__(self, block: dict[str, Any]) -> dict[str, Any]:
-        """Write part `number` of the features of `source`: items `start` to `stop`."""
-        source = self._sources[block["of"]]
-        items = source.items[block["start"] : block["stop"]]
-        rows: list[dict[str, Any]] = [{MEDICALNET: b""} for _ in items]
-        volumes = {}
-        for place, item in enumerate(items):
-            with suppress(LdmError):  # of one that cannot be read nothing else is measured either
-                volumes[place] = source.read(item)
-            if len(volumes) == self._at_once or (volumes and place == len(items) - 1):
-                found = self._network.features(np.stack(list(volumes.values())))
-                for one, features in zip(volumes, found, strict=True):
-                    rows[one] = {MEDICALNET: features.astype(np.float32).tobytes()}
-                volumes = {}
-        write_part(self._out, block["source"], block["number"], rows)
-        return {"rows": len(rows)}
-
-
-def features_of(label: str) -> str:
-    """The kind of parts that hold a source's MedicalNet features."""
-    return f"{label}-{MEDICALNET}"
 
 
 def volumes_of(found: dict[str, float]) -> dict[str, float]:

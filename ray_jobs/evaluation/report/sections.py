@@ -11,6 +11,7 @@ from ldm.covariates import CovariateSchema
 from ldm.volumes import previews
 from ray_jobs.evaluation.measuring.folds import Matched
 from ray_jobs.evaluation.measuring.measured import Measured
+from ray_jobs.evaluation.measuring.networks import NETWORKS
 from ray_jobs.evaluation.report.answers import conditioning, one_varied
 from ray_jobs.evaluation.report.cautions import meanings
 from ray_jobs.evaluation.report.likeness import age_and_sex, covariates, diversity, morphometry
@@ -109,7 +110,7 @@ def sections(
 def _table_1(findings: dict[str, Any]) -> Iterator[Block]:
     yield Heading("Table 1")
     names = {
-        "fid_medicalnet": "FID, MedicalNet",
+        **{f"fid_{network}": f"FID, {name}" for network, name in NETWORKS.items()},
         "fid_segmenter": "FID, segmenter",
         "kid_segmenter": "KID, segmenter",
         "ms_ssim": "MS-SSIM",
@@ -133,6 +134,8 @@ def _table_1(findings: dict[str, Any]) -> Iterator[Block]:
         "KID is not. n of the similarities is the number of volumes in the pairs."
     )
     yield from _halves(table)
+    for network, file in findings.get("networks", {}).items():
+        yield Text(f"{NETWORKS[network]}: {file['file']}, sha256 {file['sha256']}.")
     yield Text(
         "The paper's own table, of 31,740 people of UK Biobank at 1 mm, on MedicalNet's features. "
         "Other people, other voxels, other features: never one against the other."
@@ -141,7 +144,8 @@ def _table_1(findings: dict[str, Any]) -> Iterator[Block]:
 
 
 def _halves(table: dict[str, Any]) -> Iterator[Block]:
-    networks = {"halves_segmenter": "segmenter", "halves_medicalnet": "MedicalNet"}
+    networks = {"halves_segmenter": "segmenter"}
+    networks |= {f"halves_{network}": name for network, name in NETWORKS.items()}
     rows: list[tuple[str, ...]] = [
         ("FID at equal n", "features", "to a real half", "of two real halves", "ratio")
     ]

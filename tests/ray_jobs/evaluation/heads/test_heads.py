@@ -14,7 +14,8 @@ from ldm.errors import LdmError
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.heads.stripped import Stripped
 from ray_jobs.evaluation.heads.told import are_heads
-from ray_jobs.evaluation.measuring.instruments import Instruments, PapersFeatures
+from ray_jobs.evaluation.measuring.instruments import Instruments
+from ray_jobs.evaluation.measuring.networks import NetworkFeatures, Weights
 from ray_jobs.evaluation.measuring.pairs import PairMeter
 from ray_jobs.evaluation.measuring.tables import read_parts
 from ray_jobs.evaluation.sources import REAL
@@ -162,7 +163,8 @@ def test_the_papers_features_are_of_a_gpu_and_of_several_volumes_at_once(
 
     monkeypatch.setattr("ldm.evaluation.features.MedicalNet", Network)
     source = Volumes("ldm", [np.full((2, 2, 2), place, np.float32) for place in range(5)])
-    meter = PapersFeatures({"ldm": source}, str(tmp_path), "/weights.pth", device)
+    weights = Weights(network="medicalnet", path="/weights.pth", sha256="")
+    meter = NetworkFeatures({"ldm": source}, str(tmp_path), weights, device)
     meter({"source": "ldm-medicalnet", "of": "ldm", "number": 0, "start": 0, "stop": 5})
     rows = read_parts(tmp_path, "ldm-medicalnet", 5)
     assert seen == [("weights.pth", device), *sizes]
