@@ -10,20 +10,23 @@ import numpy as np
 import pandas as pd
 
 from ldm import noise
+from ldm.anatomy.labels import NAMES
 from ldm.covariates import Covariate, CovariateSchema
 from ldm.errors import LdmError
 from ldm.evaluation import conditioning, distances
 from ldm.evaluation.coverage import coverage
 from ldm.evaluation.halves import equal_halves
+from ldm.evaluation.learning.age import FOLDS, transfer
+from ldm.evaluation.learning.tissue import FEATURES, VOXELS, tissue_transfer
 from ldm.evaluation.margins import margins, rank_correlations
 from ldm.evaluation.privacy.audit import Space, Told, audit
 from ldm.evaluation.responses import response
 from ldm.evaluation.statistics import intervals
-from ldm.evaluation.transfer import FOLDS, transfer
 from ldm.split import person_of
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.anatomy import age_and_sex_effects, anatomy
 from ray_jobs.evaluation.measuring.folds import Matched
+from ray_jobs.evaluation.measuring.instruments import TISSUE
 from ray_jobs.evaluation.measuring.latent_space import Shown
 from ray_jobs.evaluation.measuring.measured import HELD_OUT, TRAIN, Measured, all_have, having
 from ray_jobs.evaluation.measuring.networks import NETWORKS
@@ -154,6 +157,7 @@ def reckon(
             for label in releases
             if all_have(measured[label].whole, "age")
         },
+        "tissue": {label: _tissue(measured, label, seed) for label in releases},
         "privacy": {
             label: _privacy(measured, matched, shown, features[0], label) for label in releases
         },
@@ -270,6 +274,14 @@ def _transfer(
         seed=seed,
     )
     return found.to_json()
+
+
+def _tissue(measured: dict[str, Measured], label: str, seed: int) -> dict[str, Any]:
+    real, made = (
+        arrays(measured[of].whole[TISSUE], "<f2").reshape(-1, VOXELS, FEATURES + 1)
+        for of in (REAL, label)
+    )
+    return tissue_transfer(real, made, NAMES, seed=seed).to_json()
 
 
 def _privacy(

@@ -9,6 +9,7 @@ import numpy as np
 
 from ldm.errors import LdmError
 from ldm.evaluation.features import image_vectors, mirror
+from ldm.evaluation.learning.tissue import voxels_of
 from ldm.evaluation.privacy.pattern import pattern
 from ldm.evaluation.spectrum import as_row
 from ldm.volumes.grid import Grid
@@ -19,7 +20,7 @@ from ray_jobs.evaluation.measuring.latent_space import LATENTS, LatentMeter
 from ray_jobs.evaluation.measuring.tables import write_part
 from ray_jobs.evaluation.sources import Source
 
-MEASURES = 4  # goes up when a volume is measured in more ways, or others
+MEASURES = 5  # goes up when a volume is measured in more ways, or others
 # mm3 by the segmenter; `normalised_brain_volume` is brain_volume at the template's head size.
 VOLUMES = (
     "ventricular_volume",
@@ -32,7 +33,9 @@ VOLUMES = (
     "normalised_brain_volume",
 )
 PEOPLE = ("age", "male")
+TISSUE_SEED = 0  # of a volume's voxels: as chance has it, and the same each time
 REGION = "region_"  # of a column: a region's volume in mm3, before its key
+TISSUE = "tissue"  # voxels with their label, float16, as of `ldm.evaluation.learning.tissue`
 SPECTRUM = "spectrum"  # the row of a volume's spectrum, float32
 
 
@@ -75,7 +78,7 @@ class Instruments:
     def _row(self, source: Source, item: dict[str, Any]) -> dict[str, Any]:
         row = {"name": item["name"], "group": item["group"], **item["asked"], "error": ""}
         row |= dict.fromkeys(f"measured_{name}" for name in (*VOLUMES, *PEOPLE))
-        row |= dict.fromkeys(("image", "mirrored", "features", SPECTRUM, *LATENTS))
+        row |= dict.fromkeys(("image", "mirrored", "features", SPECTRUM, TISSUE, *LATENTS))
         try:
             volume = source.read(item)
             for name, pictured in (("image", volume[None]), ("mirrored", mirror(volume[None]))):
@@ -85,6 +88,8 @@ class Instruments:
             row |= {f"measured_{k}": v for k, v in volumes_of(found.volumes()).items()}
             row |= {f"{REGION}{key}": size for key, size in regions.volumes().items()}
             person = self._people.judge(found)
+            drawn = voxels_of(found.box.voxels, found.labels, TISSUE_SEED)
+            row[TISSUE] = drawn.astype("<f2").tobytes()
             row[SPECTRUM] = as_row(spectrum(volume)).astype("<f4").tobytes()
         except LdmError as error:
             return {**row, "error": str(error)}

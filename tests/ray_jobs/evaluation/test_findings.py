@@ -13,6 +13,7 @@ import pytest
 
 from ldm.anatomy.regions import KINDS, REGIONS
 from ldm.covariates import PAPER_SCHEMA, Covariate, CovariateSchema
+from ldm.evaluation.learning.tissue import FEATURES, VOXELS
 from ldm.evaluation.privacy.audit import NOT_PLANTED
 from ldm.evaluation.privacy.planted import EACH, MAKES
 from ldm.evaluation.statistics.enough import MEANINGS
@@ -76,6 +77,8 @@ def people(count: int, seed: int, *, group: bool = False) -> pd.DataFrame:
     rows["spectrum"] = [one.astype("<f4").tobytes() for one in spectra]
     for name in ("image", "mirrored"):
         rows[name] = [rng.normal(size=40).astype("<f4").tobytes() for _ in range(count)]
+    tissue = rng.integers(1, 6, (count, VOXELS, 1)) * np.ones(FEATURES + 1)
+    rows["tissue"] = [one.astype("<f2").tobytes() for one in tissue]
     return rows.assign(medicalnet=None)
 
 
@@ -167,6 +170,7 @@ def test_what_shows_what_was_asked_is_told_with_interval_and_number(tmp_path: Pa
     assert made["sex"]["accuracy"]["value"] == 1
     assert findings["conditioning"][REAL]["age"]["n"] == 15  # of the held-out alone
     assert findings["transfer"]["made"]["synthetic"]["value"] < 15
+    assert findings["tissue"]["made"]["synthetic"]["value"] == 1.0  # each voxel says what it is
     assert (findings["privacy"]["made"]["verdict"], findings["privacy"]["made"]["reasons"]) == (
         "passed",
         [],

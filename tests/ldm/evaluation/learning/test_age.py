@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ldm.errors import LdmError
-from ldm.evaluation.transfer import transfer
+from ldm.evaluation.learning.age import transfer
 
 RNG = np.random.default_rng(0)
 WEIGHTS = RNG.normal(size=12)
