@@ -20,6 +20,7 @@ from ldm.models.base import LoadedModel
 from ldm.models.description import GENERATOR, ONE_PASS, ModelDescription
 from ldm.models.folder import reading, verified, write
 from ldm.models.inference import on_host
+from ldm.models.notebook import completed, few_threads
 from ldm.networks import channels_last
 from ldm.networks.precision import PRECISIONS, autocast, cast
 from ldm.networks.weights import build, load_weights, weight_bytes
@@ -85,13 +86,15 @@ class GanModel(LoadedModel):
             volume: Tensor = self.generator(latent.to(self.device))
         return volume[0, 0].float()
 
+    @completed
     def sample(self, *, seed: int = 0, **covariates: Any) -> nib.Nifti1Image:
         """One volume as a nibabel image, intensities 0..1, RAS, in the grid's space.
 
         Raises:
             LdmError: a covariate: the model has none.
         """
-        return to_image(self.generate([covariates], [(seed,)])[0], self.grid)
+        with few_threads(self):
+            return to_image(self.generate([covariates], [(seed,)])[0], self.grid)
 
 
 def load_gan(

@@ -12,6 +12,7 @@ import numpy as np
 from ldm.covariates import CovariateSchema, Row
 from ldm.covariates.distribution import CohortDistribution
 from ldm.models.description import ModelDescription
+from ldm.models.notebook import Covariates, as_html, as_text
 from ldm.volumes.grid import Grid
 
 
@@ -42,6 +43,11 @@ class LoadedModel(ABC):
         return self.description.schema
 
     @property
+    def covariates(self) -> Covariates:
+        """The same, by name: `model.covariates.age`."""
+        return Covariates(self.schema)
+
+    @property
     def distribution(self) -> CohortDistribution:
         return self.description.distribution
 
@@ -52,6 +58,12 @@ class LoadedModel(ABC):
     @property
     def fingerprint(self) -> str:
         return self.description.fingerprint
+
+    def __repr__(self) -> str:
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     @abstractmethod
     def generate(

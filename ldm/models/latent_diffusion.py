@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from ldm import noise
 from ldm.covariates import Row
-from ldm.covariates.plausible import check_asked
+from ldm.covariates.plausible import beyond, check_asked
 from ldm.diffusion.guidance import guided
 from ldm.diffusion.samplers import sample
 from ldm.diffusion.schedule import Schedule
@@ -23,6 +24,7 @@ from ldm.models.base import LoadedModel
 from ldm.models.description import AUTOENCODER, DENOISER, ModelDescription
 from ldm.models.folder import write
 from ldm.models.inference import Ahead, attend_to_one_token, on_host
+from ldm.models.notebook import completed, few_threads
 from ldm.networks import Autoencoder, Denoiser, channels_last
 from ldm.networks.precision import PRECISIONS, autocast, cast
 from ldm.networks.refiner import noise_shape
@@ -192,6 +194,7 @@ class Model(LoadedModel):
             latents = self.autoencoder.encode(inputs)[0].float()
         return self.decode(latents)
 
+    @completed
     def sample(
         self,
         *,
@@ -205,7 +208,9 @@ class Model(LoadedModel):
     ) -> nib.Nifti1Image:
         """One volume as a nibabel image, intensities 0..1, RAS, in the grid's space.
 
-        Covariates not given are drawn from the cohort's distribution given the others.
+        Covariates not given are drawn from the cohort's distribution given the others. On a CPU it
+        takes one thread for a small volume, and for a large one the cores that are idle. A value
+        beyond the training data's range is warned of.
 
         >>> import ldm
         >>> image = ldm.load("demo").sample(age=70, sex="F", seed=1)  # doctest: +SKIP
@@ -223,16 +228,20 @@ class Model(LoadedModel):
         if unconditional and (covariates or guidance not in (None, 0.0, 1.0)):
             found = ", ".join(covariates) or f"guidance {guidance:g}"
             raise LdmError(f"unconditional sampling with {found}: give one or the other")
-        check_asked(self.schema, self.schema.validate(covariates, partial=True))
+        asked = self.schema.validate(covariates, partial=True)
+        check_asked(self.schema, asked)
+        if far := beyond(self.schema, asked):
+            warnings.warn(f"beyond what the model was trained on: {'; '.join(far)}", stacklevel=2)
         row = self.distribution.sample(noise.generator(noise.COVARIATES, seed), covariates)
-        volume = self.generate(
-            [row],
-            [(seed,)],
-            steps=steps,
-            sampler=sampler,
-            eta=eta,
-            guidance=0.0 if unconditional else guidance,
-        )[0]
+        with few_threads(self):
+            volume = self.generate(
+                [row],
+                [(seed,)],
+                steps=steps,
+                sampler=sampler,
+                eta=eta,
+                guidance=0.0 if unconditional else guidance,
+            )[0]
         return to_image(volume, self.grid)
 
     def _per_channel(self, values: tuple[float, ...]) -> Tensor:
