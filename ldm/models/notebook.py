@@ -175,13 +175,10 @@ def _head(model: Shown) -> str:
 
 
 def _example(model: Shown) -> str:
-    named = [c for c in model.schema.covariates][:2]
-    given = [
-        f"{c.name}={(c.minimum + c.maximum) / 2:.3g}"
-        if c.is_continuous
-        else f"{c.name}={c.levels[0]!r}"
-        for c in named
-    ]
+    given = []
+    for c in model.schema.covariates[:2]:
+        middle = f"{(c.minimum + c.maximum) / 2:.3g}"
+        given.append(f"{c.name}={middle if c.is_continuous else repr(c.levels[0])}")
     return f"model.sample({', '.join([*given, 'seed=1'])})"
 
 
