@@ -118,6 +118,17 @@ class Release:
         if self._seen is not None:
             self._seen.confirm()
 
+    def __repr__(self) -> str:
+        """What it is, in a few lines; nothing is fetched."""
+        document, count = self.document, self.about["counts"]["samples"]
+        lines = [f"{document.name}: {count:,} samples, {document.license}, at {self.store.uri}"]
+        width = max((len(column.name) for column in document.columns), default=0)
+        lines += [
+            f"{column.name:{width}}  {column.unit:4}  {column.description}".rstrip()
+            for column in document.columns
+        ]
+        return "\n".join([*lines, "release.query(limit=5).to_pandas()"])
+
     @property
     def digest(self) -> str:
         """The SHA-256 of its release.json, by which it is told from any other."""

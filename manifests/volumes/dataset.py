@@ -12,6 +12,7 @@ import numpy as np
 
 from manifests.errors import ReleaseError, StorageError
 from manifests.format.measured import beside
+from manifests.query.extents import spread
 from manifests.query.held import held
 from manifests.query.release import Release
 from manifests.query.where import find_column
@@ -26,6 +27,7 @@ class Volumes:
 
         volumes = Volumes("s3://bucket/release", where="age > 70", columns=["age", "sex"])
         volume, row = volumes[0]
+        some = volumes[:100]  # a dataset of the first hundred
 
     `volume` is float32 (1, X, Y, Z), `row` a dict of the columns. It imports no PyTorch, so that it
     works with the light install. With `label=True` an item is `volume, label, row`: the label map
@@ -116,13 +118,15 @@ class Volumes:
     def __len__(self) -> int:
         return int(self._rows.num_rows)
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: int | slice) -> Any:
         """One volume, float32 (1, X, Y, Z) as scaled by its header, its label map where there are
-        some, and its row.
+        some, and its row; of a slice the dataset of those volumes.
 
         Raises:
             ReleaseError: a file that is missing, broken, or not the manifest's (exit code 1).
         """
+        if isinstance(index, slice):
+            return self._of(range(len(self))[index])
         volume = self.read(index)[0]
         if not self._label:
             return volume, self.row(index)
@@ -130,6 +134,20 @@ class Volumes:
 
     def __iter__(self) -> Iterator[Any]:
         return (self[index] for index in range(len(self)))
+
+    def _of(self, places: range) -> Volumes:
+        """The dataset of some of its volumes."""
+        some, taken = copy(self), np.array(places, dtype=np.int64)
+        some._rows = self._rows.take(taken).combine_chunks()
+        some._images = self._images.take(taken).combine_chunks()
+        return some
+
+    def __repr__(self) -> str:
+        kind = "volumes with their label maps" if self._label else "volumes"
+        lines = [f"{len(self):,} {kind} of {self._uri}"]
+        width = max(map(len, self.columns), default=0)
+        lines += [f"{name:{width}}  {spread(self._rows[name])}" for name in self.columns]
+        return "\n".join(lines)
 
     def row(self, index: int) -> dict[str, Any]:
         """The columns of one volume, without fetching it."""

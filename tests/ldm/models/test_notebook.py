@@ -75,9 +75,7 @@ def test_named_arguments_are_those_of_the_very_model(model: Model) -> None:
 
 def test_a_value_beyond_the_training_data_is_warned_of_and_one_within_is_not(model: Model) -> None:
     high = model.schema["age"].maximum
-    with pytest.warns(
-        UserWarning, match=r"beyond what the model was trained on: age"
-    ):
+    with pytest.warns(UserWarning, match=r"beyond what the model was trained on: age"):
         model.sample(age=min(high + 5, 119), steps=2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

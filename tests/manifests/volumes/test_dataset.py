@@ -302,3 +302,30 @@ def test_the_example_of_the_page_runs_on_s3(s3: S3Server, tmp_path: Path, librar
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("torch.Size([2, 1, ") == 2
+
+
+def test_a_slice_is_the_dataset_of_those_volumes(tmp_path: Path) -> None:
+    make_release(tmp_path / "r", 6)
+    volumes = Volumes(tmp_path / "r")
+    for chosen in (slice(1, 4), slice(None, None, -1), slice(4, None), slice(3, 3)):
+        some = volumes[chosen]
+        places = list(range(6))[chosen]
+        assert [row for _, row in some] == [volumes.row(place) for place in places]
+        assert len(some) == len(places)
+    np.testing.assert_array_equal(volumes[2:4][1][0], volumes[3][0])
+    assert pickle.loads(pickle.dumps(volumes[1:3])).row(1) == volumes.row(2)
+    assert len(volumes) == 6
+
+
+def test_what_it_holds_is_shown(tmp_path: Path) -> None:
+    make_release(tmp_path / "r", 6, failed=[2])
+    told = repr(Volumes(tmp_path / "r")).splitlines()
+    assert told[0] == f"5 volumes of {tmp_path / 'r'}"
+    ages = sorted(Release.open(tmp_path / "r").query("status = 'ok'")["age"].to_pylist())
+    assert f"age                 {ages[0]:.6g} to {ages[-1]:.6g}" in told
+    assert any(line.startswith("sex ") and "F " in line and "M " in line for line in told)
+    assert "no value" not in repr(Volumes(tmp_path / "r"))
+    shown = repr(Release.open(tmp_path / "r"))
+    assert "6 samples" in shown.splitlines()[0]
+    assert "ventricular_volume" in shown
+    assert shown.splitlines()[-1] == "release.query(limit=5).to_pandas()"
