@@ -14,6 +14,7 @@ from ldm.evaluation.privacy.verdict import INCONCLUSIVE
 from ldm.evaluation.similarity import draw_pairs
 from ldm.measuring.people import load_people
 from ldm.measuring.regions import load_region_tool
+from manifests.numbers import counted
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.latents import EncodedCohort
@@ -121,6 +122,7 @@ def evaluate(args: argparse.Namespace) -> int:
     refuse_other_run(out / "run.json", identity)
     with cluster.session() as found, cluster.failures_told("evaluating"):
         room = room_for(1, Machine(1), found, asked="evaluate")
+        _say(_head(sources, args, room.slots(Machine(1)), int(found.gpus)))
         with set_up(out, found) as setup:
             slots = room.slots(Machine(1))
             gpus = int(found.gpus)
@@ -128,6 +130,7 @@ def evaluate(args: argparse.Namespace) -> int:
             shown = _shown(encoded, latents, out, args.workers or slots, setup)
             matched = _match(sources, measured[REAL], cohort, out, args.workers or slots, setup)
         sweeps = _sweeps(args, sources[REAL], schema, gpu=found.gpus > 0, heads=heads)
+    _say("reckoning figures and their intervals, and drawing the report")
     findings = reckon(
         measured, matched, schema, command_line("evaluate", args), seed=args.seed, shown=shown
     )
@@ -143,6 +146,27 @@ def evaluate(args: argparse.Namespace) -> int:
     report = write_report(out, findings, measured, given, schema, sweeps, main, matched)
     print(report.summary)
     return 0 if report.passed else 1
+
+
+def _head(sources: dict[str, Source], args: argparse.Namespace, slots: int, gpus: int) -> str:
+    """What is measured, on what, and in which order."""
+    volumes = ", ".join(f"{len(source.items):,} of {label}" for label, source in sources.items())
+    workers = counted(args.workers or slots, "worker")
+    on = f"{workers}, one core each" + (f", and {counted(gpus, 'GPU')}" if gpus else "")
+    steps = [
+        "measure each",
+        *(["MedicalNet's features"] if args.medicalnet else []),
+        "compare pairs",
+        *(["read latents"] if args.latents else []),
+        "match folds",
+        *(["sweep each covariate"] if args.model else []),
+        "reckon and report",
+    ]
+    return f"evaluating volumes: {volumes}; {on}\n{len(steps)} steps: {', '.join(steps)}"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _brains(sources: dict[str, Source], cohort: PreparedCohort, out: Path) -> dict[str, Source]:

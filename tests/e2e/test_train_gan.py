@@ -54,7 +54,7 @@ def trained(head: RayHead, tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 def test_the_same_command_goes_on_with_a_run_and_learns(trained: Trained) -> None:
     first, second = trained.said
-    assert f"step {STEPS}/{STEPS}: validation " in first.stderr
+    assert f"held out at {STEPS}: " in first.stderr
     assert f"goes on from step {STEPS}/{MORE}" in second.stderr
     assert "print with it: brainpress generate --model " in second.stdout
     history = trained.card()["training"]["gan"]["history"]

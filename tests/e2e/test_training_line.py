@@ -210,8 +210,8 @@ def test_a_run_leaves_curves_and_pictures_and_says_how_it_goes(line: Line) -> No
         )
         assert list((line / name / "tensorboard").glob("events.out.tfevents.*"))
         told = line.said[f"train-{name}"].stderr
-        for step in steps:
-            assert f"step {step}/{steps[-1]}: validation " in told
+        assert f"held out at {steps[-1]}: " in told
+        assert told.partition("Z  ")[2].startswith(f"training: {name}, ")
         assert "Traceback" not in told
     assert "held-out subjects reconstruct with PSNR " in line.said["train-autoencoder"].stdout
     assert "12 subjects, 2 copies each: 12 encoded now" in line.said["encode-latents"].stdout
