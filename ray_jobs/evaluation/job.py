@@ -14,10 +14,10 @@ from ldm.evaluation.privacy.verdict import INCONCLUSIVE
 from ldm.evaluation.similarity import draw_pairs
 from ldm.measuring.people import load_people
 from ldm.measuring.regions import load_region_tool
-from manifests.numbers import counted
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.latents import EncodedCohort
+from ray_jobs.ending import command
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.carried import EvaluatedRelease
 from ray_jobs.evaluation.findings import reckon
@@ -53,6 +53,7 @@ from ray_jobs.evaluation.sources import (
     t1w_schema,
 )
 from ray_jobs.evaluation.sweeps import Sweep, make_sweeps, middle
+from ray_jobs.evaluation.words import head
 from ray_jobs.files import digest, output_folder, refuse_other_run
 from ray_jobs.generation.recipe import sampling_in
 from ray_jobs.places import absolute
@@ -122,7 +123,7 @@ def evaluate(args: argparse.Namespace) -> int:
     refuse_other_run(out / "run.json", identity)
     with cluster.session() as found, cluster.failures_told("evaluating"):
         room = room_for(1, Machine(1), found, asked="evaluate")
-        _say(_head(sources, args, room.slots(Machine(1)), int(found.gpus)))
+        _say(head(sources, args, room.slots(Machine(1)), int(found.gpus)))
         with set_up(out, found) as setup:
             slots = room.slots(Machine(1))
             gpus = int(found.gpus)
@@ -145,24 +146,10 @@ def evaluate(args: argparse.Namespace) -> int:
         findings["heads"] = "skull-stripped"
     report = write_report(out, findings, measured, given, schema, sweeps, main, matched)
     print(report.summary)
+    if report.passed:
+        words = ("publish", args.releases[0].rpartition("=")[2], "--evaluation", args.out)
+        print(f"  next  {command(*words)}")
     return 0 if report.passed else 1
-
-
-def _head(sources: dict[str, Source], args: argparse.Namespace, slots: int, gpus: int) -> str:
-    """What is measured, on what, and in which order."""
-    volumes = ", ".join(f"{len(source.items):,} of {label}" for label, source in sources.items())
-    workers = counted(args.workers or slots, "worker")
-    on = f"{workers}, one core each" + (f", and {counted(gpus, 'GPU')}" if gpus else "")
-    steps = [
-        "measure each",
-        *(["MedicalNet's features"] if args.medicalnet else []),
-        "compare pairs",
-        *(["read latents"] if args.latents else []),
-        "match folds",
-        *(["sweep each covariate"] if args.model else []),
-        "reckon and report",
-    ]
-    return f"evaluating volumes: {volumes}; {on}\n{len(steps)} steps: {', '.join(steps)}"
 
 
 def _say(text: str) -> None:

@@ -270,4 +270,4 @@ def test_commands_to_copy_are_what_a_shell_takes_for_one_word(
     assert cli.main(["export-bundle", str(tmp_path / "model"), str(place)]) == 0
     said = capsys.readouterr().out
     assert f"model {model.name} as a MONAI bundle: {place}" in said
-    assert shlex.split(said.partition("run it  ")[2])[:3] == ["cd", str(place), "&&"]
+    assert shlex.split(said.partition("next  ")[2])[:3] == ["cd", str(place), "&&"]
