@@ -45,13 +45,27 @@ def human_seconds(seconds: float) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3600:02d} h"
 
 
-def human_rate(per_second: float) -> str:
+def human_left(seconds: float) -> str:
+    """A time that is estimated, with no digit that nobody knows.
+
+    >>> [human_left(s) for s in (3, 42, 95, 3_000, 8_000, 200_000)]
+    ['5 s', '40 s', '2 min', '50 min', '2 h 10 min', '2 d 08 h']
+    """
+    if seconds < 57.5:
+        return f"{max(5, 5 * round(seconds / 5))} s"
+    if seconds < 3570:
+        return f"{max(1, round(seconds / 60))} min"
+    step = 600 if seconds < 86_400 else 3600
+    return human_seconds(step * round(seconds / step))
+
+
+def human_rate(per_second: float, thing: str = "volume") -> str:
     """Volumes a second, or seconds a volume where that reads better.
 
-    >>> human_rate(2.5), human_rate(0.2)
-    ('2.5 volumes/s', '5.0 s/volume')
+    >>> human_rate(2.5), human_rate(0.2), human_rate(2.5, "step")
+    ('2.5 volumes/s', '5.0 s/volume', '2.5 steps/s')
     """
-    return f"{per_second:.1f} volumes/s" if per_second >= 1 else f"{1 / per_second:.1f} s/volume"
+    return f"{per_second:.1f} {thing}s/s" if per_second >= 1 else f"{1 / per_second:.1f} s/{thing}"
 
 
 def ranges(numbers: Iterable[int], *, most: int = 8) -> str:

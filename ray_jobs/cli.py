@@ -76,6 +76,24 @@ VERBS: dict[str, Verb] = {
     "shards": Verb("manifests.commands.shards", "a release as WebDataset shards, to train", READ),
 }
 
+# What people say for a verb.
+MEANT = {
+    **dict.fromkeys(("sample", "print", "make", "synthesize", "synthesise"), "generate"),
+    **dict.fromkeys(("show", "open", "serve", "browse", "look", "demo"), "view"),
+    **dict.fromkeys(("check", "validate"), "verify"),
+    **dict.fromkeys(("fetch", "pull", "get"), "download"),
+    **dict.fromkeys(("metrics", "eval", "test"), "evaluate"),
+    **dict.fromkeys(("select", "filter", "sql"), "query"),
+    **dict.fromkeys(("describe", "ls", "list"), "info"),
+    "encode": "encode-latents",
+    "export": "export-bundle",
+    "copy": "mirror",
+}
+TRAINING = (
+    "a model is trained by prepare, train-autoencoder, encode-latents and train-diffusion, in this "
+    "order; train-gan trains a baseline"
+)
+
 _OWN_PACKAGES = frozenset({"ldm", "manifests", "ray_jobs"})
 
 
@@ -231,6 +249,10 @@ def _tell(name: str, message: str, code: int) -> int:
 
 def _unknown(kind: str, word: str, known: Iterable[str]) -> str:
     """`unknown option '--nn'; did you mean '--n'?`"""
+    if kind == "verb" and word == "train":
+        return f"unknown verb {word!r}: {TRAINING}"
+    if kind == "verb" and word in MEANT:
+        return f"unknown verb {word!r}; did you mean {MEANT[word]!r}?"
     closest = difflib.get_close_matches(word, [k for k in known if k], n=1, cutoff=0.5)
     hint = f"; did you mean {closest[0]!r}?" if closest else ""
     return f"unknown {kind} {word!r}{hint}"

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     export_bundle(model, args.model, folder)
     print(f"model {model.name} as a MONAI bundle: {folder}")
     print(
-        f"  run it  cd {shlex.quote(str(folder))} && python -m monai.bundle run "
+        f"  next  cd {shlex.quote(str(folder))} && python -m monai.bundle run "
         "--config_file configs/inference.json --seed 7"
     )
     return 0

@@ -24,6 +24,8 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from ldm.training.presets import preset, preset_text
+    from manifests.terminal import told_end
+    from ray_jobs.ending import PREPARED
     from ray_jobs.errors import JobError
     from ray_jobs.files import in_utf8, write_bytes
 
@@ -39,7 +41,9 @@ def run(args: argparse.Namespace) -> int:
     if not out.parent.is_dir():
         raise JobError(f"--out {args.out}: there is no folder {out.parent}; make it first")
     write_bytes(out, text.encode())
-    print(f"{out}: edit it, then give it to every job: --preset {args.out}")
+    made = f"{out}: edit it, then give it to every job: --preset {args.out}"
+    then = ("prepare", "my-bids-cohort", "--preset", args.out, "--out", PREPARED)
+    print(told_end(made, {}, then))
     return 0
 
 

@@ -8,6 +8,7 @@ again after an interruption, or another choice into the same folder to add to it
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from manifests.commands.shared import (
 )
 from manifests.errors import ReleaseError
 from manifests.numbers import counted, human_bytes
+from manifests.terminal import told_end
 from manifests.text import one_line
 
 EXAMPLES = """\
@@ -78,7 +80,9 @@ def run(args: argparse.Namespace) -> int:
     size = human_bytes(report.image_bytes)
     already = f", {report.present:,} were there already" if report.present else ""
     maps = f", {counted(report.maps, 'label map')} beside them" if report.maps else ""
-    print(f"{report.fetched:,} images downloaded to {args.out} ({size}){already}{maps}")
+    made = f"{report.fetched:,} images downloaded to {args.out} ({size}){already}{maps}"
+    look = {"look": shlex.join(["brainpress", "view", str(args.out)])}
+    print(made if report.failed else told_end(made, look, ("verify", str(args.out))))
     for key in report.skipped:
         print(f"skipped {key}: it is there and is not the release's file", file=sys.stderr)
     for key, why in report.withdrawn.items():

@@ -12,6 +12,7 @@ import argparse
 
 from manifests.commands.shared import Progress, add_expect, add_release, place_of, reads_whole
 from manifests.numbers import human_bytes
+from manifests.terminal import told_end
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,5 +46,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{done.copied:,} files copied to {target.uri} ({human_bytes(done.size)}){already}")
     if done.removed:
         print(f"{len(done.removed):,} files removed that it has no more")
-    print(f"SHA-256 for readers' --expect, the same as of the original: {done.digest}")
+    made = f"SHA-256 for readers' --expect, the same as of the original: {done.digest}"
+    end = ["--endpoint-url", args.to_endpoint_url] if args.to_endpoint_url else []
+    print(told_end(made, {}, ("publish", str(args.out), *end, "--as-is")))
     return 0

@@ -26,8 +26,10 @@ from manifests.commands.shared import (
     at_least_one,
     print_findings,
     release_to_change,
+    words_of,
 )
 from manifests.errors import ReleaseError
+from manifests.terminal import told_end
 from manifests.text import one_line
 
 if TYPE_CHECKING:
@@ -189,7 +191,10 @@ def run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         published = release_to_change(args)
         print(f"cited as: {cited(published.document)}")
-        print(f"SHA-256 of its release.json, for readers' --expect: {published.digest}")
+        made = f"SHA-256 of its release.json, for readers' --expect: {published.digest}"
+        look = {"look": f"brainpress view {words_of(args)}"}
+        copy = [("mirror", args.release, "s3://bucket/release")] if release.place.is_local else []
+        print(told_end(made, look, *copy))
     if release.place.is_local:
         return 0
     if args.private:

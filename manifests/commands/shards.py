@@ -19,6 +19,7 @@ from manifests.commands.shared import (
     count,
 )
 from manifests.numbers import UNITS, human_bytes
+from manifests.terminal import told_end
 
 EXAMPLES = """\
 examples:
@@ -94,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     if not done.written:
-        print(f"nothing left to do: {whole}")
-        return 0
-    print(f"{whole}{f', {done.present:,} shards were there already' if done.present else ''}")
+        whole = f"nothing left to do: {whole}"
+    elif done.present:
+        whole += f", {done.present:,} shards were there already"
+    print(told_end(whole, {}, ("verify", str(out))))
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from manifests.errors import ReleaseError
 from manifests.numbers import human_bytes
+from manifests.terminal import Bar, draws
 from manifests.text import one_line
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from manifests.verify import Finding
 
 Run = Callable[[argparse.Namespace], int]
-BAR_WIDTH = 20
 SHOWN_FINDINGS = 50
 READINGS = 3  # of a release that is changed meanwhile
 
@@ -158,26 +157,23 @@ def print_findings(findings: Sequence[Finding]) -> None:
 
 
 class Progress:
-    """A bar on stderr, on one line; nothing where stderr is not a terminal."""
+    """A bar on stderr; nothing where stderr is not a terminal."""
 
     def __init__(self, verb: str) -> None:
-        self.verb = verb
-        self.shown = sys.stderr.isatty()
-        self.start = self.last = time.monotonic()
+        self._bar = Bar(sys.stderr, verb) if draws(sys.stderr) else None
+        self._start = self._last = time.monotonic()
 
     def __call__(self, done: int, total: int, size: int) -> None:
         """`done` of `total` images, `size` bytes so far."""
         now = time.monotonic()
-        if not self.shown or (done < total and now - self.last < 0.2):
+        if self._bar is None or (done < total and now - self._last < 0.2):
             return
-        self.last = now
-        rate = size / max(now - self.start, 1e-3)
-        bar = "#" * (BAR_WIDTH * done // max(1, total))
-        line = f"[{bar:.<{BAR_WIDTH}}] {self.verb} {done:,} of {total:,}, {human_bytes(size)}"
-        line += f", {human_bytes(rate)}/s"
-        width = shutil.get_terminal_size().columns - 1  # a full line would wrap
-        end = "\n" if done == total else ""
-        print(f"\r{line[:width]:<{min(width, 80)}}", end=end, file=sys.stderr, flush=True)
+        self._last = now
+        rate = human_bytes(size / max(now - self._start, 1e-3))
+        told = f"{done:,} of {total:,}, {human_bytes(size)}, {rate}/s"
+        self._bar.show(done, total, told)
+        if done == total:
+            self._bar.close()
 
 
 def add_confirmation(parser: argparse.ArgumentParser) -> None:

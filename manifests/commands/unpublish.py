@@ -8,6 +8,7 @@ it is."""
 from __future__ import annotations
 
 import argparse
+import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -107,6 +108,8 @@ def _mark(store: Store, date: str, reason: str) -> int:
         print("it was never published, so nothing in it has to say so")
     elif done.written:
         print(f"{len(done.written):,} files say so: {', '.join(done.written[:6])}, ...")
+        again = shlex.join(["brainpress", "publish", *store.words])
+        print(f"  to open it again  {again}")
     else:
         print(f"it says so already: {done.closed.told}")
     return 0

@@ -66,10 +66,8 @@ def run(args: argparse.Namespace) -> int:
     _tell(release, done, would="")
     if (done.withdrawn or done.removed) and release.document.published:
         last = release.document.published.last.version
-        print(
-            f"version {last} is no longer what lies there: `brainpress publish"
-            f" {words_of(args)}` makes it the next"
-        )
+        made = f"version {last} is no longer what lies there; publish makes it the next"
+        print(f"{made}\n  next  brainpress publish {words_of(args)}")
     return 0
 
 

@@ -26,6 +26,7 @@ class Figure:
         name: in words.
         low, high: of its 95 % interval; None where there is none.
         n: how many images it rests on.
+        caution: why it does not stand alone, in a few words; empty where it does.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Figure:
     low: float | None = None
     high: float | None = None
     n: int
+    caution: str = ""
 
     def __post_init__(self) -> None:
         _text("figures", self.name)
@@ -42,16 +44,18 @@ class Figure:
         if self.value is None or (self.low is None) != (self.high is None):
             raise ReleaseError(f"evaluation: {self.name:.60} has no value, or half an interval")
         _count("n", self.n)
+        if self.caution:
+            _text("figures", self.caution)
 
     def to_json(self) -> dict[str, Any]:
-        return dict(vars(self))
+        return {name: value for name, value in vars(self).items() if value or name != "caution"}
 
     @property
     def told(self) -> str:
-        """The number for people: `0.951 (0.94 to 0.962)`."""
-        if self.low is None or self.high is None:
-            return f"{self.value:.3g}"
-        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
+        """The number for people: `0.951 (0.94 to 0.962)`, and why it does not stand alone."""
+        within = [] if self.low is None else [f"{self.low:.3g} to {self.high:.3g}"]
+        within += [self.caution] if self.caution else []
+        return f"{self.value:.3g}" + (f" ({'; '.join(within)})" if within else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +155,7 @@ def _figure(document: Any) -> Figure:
     if not isinstance(document, Mapping) or not {"name", "value", "n"} <= set(document):
         raise ReleaseError(f"evaluation: a figure is {document!a:.60}")
     fields = {name: document.get(name) for name in Figure.__dataclass_fields__}
+    fields["caution"] = fields["caution"] or ""
     return Figure(**fields)  # type: ignore[arg-type]
 
 

@@ -14,7 +14,7 @@ from ldm.covariates import CovariateSchema
 from ldm.folders import write_folder
 from ldm.training.presets import CHANNEL, ONE, SCALES, preset
 from ldm.volumes.quality import FIGURES
-from ray_jobs import cluster
+from ray_jobs import cluster, ending
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.autoencoder_folder import CONFIG, FOLDER, WEIGHTS, open_run
 from ray_jobs.encoding.checks import fit_checks
@@ -58,7 +58,8 @@ def encode_latents(args: argparse.Namespace) -> int:
     known = identity(cohort.fingerprint, copies, trained.sha256, args.deform, scale)
     out, _ = WorkFolder.claimed(args.out, known, what="latents")
     if _is_complete(out, digest(known)):
-        print(f"{out}: {len(cohort.table)} subjects already encoded; nothing left to do")
+        made = f"{out}: {len(cohort.table)} subjects already encoded; nothing left to do"
+        print(ending.encoded(made, args))
         return 0
     out.remove(MARK)
     if not out.fetch(f"{FOLDER}/{CONFIG}").exists():
@@ -74,10 +75,11 @@ def encode_latents(args: argparse.Namespace) -> int:
     command = command_line("encode-latents", args)
     encoded = collect(rows, table, cohort, copies, out, command, deformed=args.deform, scale=scale)
     encoded.write()
-    print(
+    made = (
         f"{out}: {len(table)} subjects, {copies} copies each: {len(table) - there} encoded now, "
         f"{there} already there"
     )
+    print(ending.encoded(made, args))
     return 0
 
 

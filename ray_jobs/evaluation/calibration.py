@@ -18,7 +18,9 @@ from ldm.models.card import without_privacy
 from ldm.models.description import AUTOENCODER, DENOISER, LATENT_DIFFUSION, ModelDescription
 from ldm.models.folder import verified, write
 from manifests.publish.evaluation import AGAIN, JSON_KEY, read_document
+from manifests.terminal import told_end
 from ray_jobs.command_line import command_line
+from ray_jobs.ending import command, printing
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.sources import REAL
 from ray_jobs.files import output_folder
@@ -77,7 +79,8 @@ def calibrate_model(args: argparse.Namespace) -> int:
     }
     write(output_folder(args.out, what="the model"), calibrated, files)
     print("\n".join(_told(found, chosen, calibrated)))
-    print(f"model: {args.out}; recommends {calibrated.sampling.text}, as it was evaluated")
+    made = f"model: {args.out}; recommends {calibrated.sampling.text}, as it was evaluated"
+    print(told_end(made, {"look": command("view", args.out)}, printing(args.out)))
     return 0
 
 

@@ -106,16 +106,20 @@ def _figures(findings: dict[str, Any], label: str) -> Iterator[Figure]:
         if figure["value"] is not None:
             ends = {end: figure[end] for end in ("low", "high")}
             known = ends if None not in ends.values() else {}
-            yield Figure(name=name, value=figure["value"], n=figure["n"], **known)
+            caution = figure.get("caution") or ""
+            yield Figure(name=name, value=figure["value"], n=figure["n"], **known, caution=caution)
 
 
 def _named(findings: dict[str, Any], label: str) -> Iterator[tuple[str, dict[str, Any]]]:
     table = findings["table_1"]
     halves = table[label]["halves_segmenter"]
-    name = "Fréchet distance to a half of the real images (our segmenter's features)"
-    yield f"{name}, over that of the other half", halves["ratio"]
-    yield name, halves["synthetic"]
-    yield f"{name}: the other half's", halves["real"]
+    both = [halves[one]["value"] for one in ("synthetic", "real")]
+    shown = "" if None in both else ": {:.3g} over {:.3g}".format(*both)
+    yield (
+        "Fréchet distance to a half of the real images over that of the other half, at equal n "
+        f"(our segmenter's features){shown}",
+        halves["ratio"],
+    )
     yield from _sharpness(findings["spectrum"], label)
     for key, name in (
         ("ms_ssim", "MS-SSIM of two images"),

@@ -17,6 +17,7 @@ from ldm.measuring.regions import load_region_tool
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.latents import EncodedCohort
+from ray_jobs.ending import command
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.carried import EvaluatedRelease
 from ray_jobs.evaluation.findings import reckon
@@ -56,6 +57,7 @@ from ray_jobs.evaluation.sources import (
     t1w_schema,
 )
 from ray_jobs.evaluation.sweeps import Sweep, make_sweeps, middle
+from ray_jobs.evaluation.words import head
 from ray_jobs.files import digest, output_folder, refuse_other_run
 from ray_jobs.generation.recipe import sampling_in
 from ray_jobs.places import absolute
@@ -124,6 +126,7 @@ def evaluate(args: argparse.Namespace) -> int:
     refuse_other_run(out / "run.json", identity)
     with cluster.session() as found, cluster.failures_told("evaluating"):
         room = room_for(1, Machine(1), found, asked="evaluate")
+        _say(head(sources, args, room.slots(Machine(1)), int(found.gpus)))
         with set_up(out, found) as setup:
             slots = room.slots(Machine(1))
             gpus = int(found.gpus)
@@ -131,6 +134,7 @@ def evaluate(args: argparse.Namespace) -> int:
             shown = _shown(encoded, latents, out, args.workers or slots, setup)
             matched = _match(sources, measured[REAL], cohort, out, args.workers or slots, setup)
         sweeps = _sweeps(args, sources[REAL], schema, gpu=found.gpus > 0, heads=heads)
+    _say("reckoning figures and their intervals, and drawing the report")
     findings = reckon(
         measured, matched, schema, command_line("evaluate", args), seed=args.seed, shown=shown
     )
@@ -146,7 +150,14 @@ def evaluate(args: argparse.Namespace) -> int:
         findings["heads"] = "skull-stripped"
     report = write_report(out, findings, measured, given, schema, sweeps, main, matched)
     print(report.summary)
+    if report.passed:
+        words = ("publish", args.releases[0].rpartition("=")[2], "--evaluation", args.out)
+        print(f"  next  {command(*words)}")
     return 0 if report.passed else 1
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _brains(sources: dict[str, Source], cohort: PreparedCohort, out: Path) -> dict[str, Source]:

@@ -25,6 +25,7 @@ from manifests.ledger import ShardPlan
 from manifests.ledger.finalise import close, finalise
 from manifests.numbers import human_seconds
 from manifests.storage.base import Store
+from manifests.terminal import told_end
 from ray_jobs.errors import JobError
 from ray_jobs.generation.plan import calibration_in
 from ray_jobs.generation.start import Request, Work
@@ -48,7 +49,8 @@ def nothing_left(request: Request, work: Work) -> int:
     if not complete:
         return finish(request, work, made=0, seconds=0)
     counts = release["counts"]
-    print(f"nothing left to do: {request.store.uri} is complete with {counts['samples']} samples")
+    made = f"nothing left to do: {request.store.uri} is complete with {counts['samples']} samples"
+    print(_told(request, made, pictures=False))
     return told_failures(counts["failed"], counts["samples"], request.store.uri)
 
 
@@ -86,16 +88,25 @@ def finish(
         ) from error
     took = f", {made} of them made now in {human_seconds(seconds)}" if made else ""
     lost = f", {counts['failed']} of them without an image" if counts["failed"] else ""
-    print(f"{counts['samples']} samples{took}{lost}: {store.uri}")
-    if pictures:
-        print(f"  pictures  {store.uri}/{SAMPLES_KEY}")
-    print(f"  manifest  {store.uri}/manifest.parquet")
-    where = example_query(request.description.schema)
+    print(_told(request, f"{counts['samples']} samples{took}{lost}: {store.uri}", bool(pictures)))
+    return told_failures(counts["failed"], counts["samples"], store.uri)
+
+
+def _told(request: Request, made: str, pictures: bool) -> str:
+    """What was made, where to look at it, and what can be done with it."""
+    options, uri = request.options, request.store.uri
     place = [options.out]
     if options.endpoint_url:
         place += ["--endpoint-url", options.endpoint_url]
-    print(f'  query it  brainpress query {shlex.join(place)} --where "{where}"')
-    return told_failures(counts["failed"], counts["samples"], store.uri)
+    words = shlex.join(place)
+    where = example_query(request.description.schema)
+    told = {"pictures": f"{uri}/{SAMPLES_KEY}"} if pictures else {}
+    told |= {
+        "manifest": f"{uri}/manifest.parquet",
+        "look": f"brainpress view {words}",
+        "query it": f'brainpress query {words} --where "{where}"',
+    }
+    return told_end(made, told, ("publish", *place))
 
 
 def told_failures(failed: int, samples: int, uri: str) -> int:

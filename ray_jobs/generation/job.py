@@ -158,7 +158,7 @@ def drive(
     already, total = work.already, work.shards.n
     if again is not None:
         already, total = 0, len(again.attempts)
-    progress = Progress(total, already)
+    progress = Progress(total, already, thing="volume")
     driver = Driver(
         Policy(work.pending, config),
         assignment(request, work, again),

@@ -18,7 +18,7 @@ from ldm.training.presets import preset
 from ldm.volumes.grid import Grid
 from manifests.errors import ReleaseError
 from manifests.format.schema import Column, manifest_schema
-from ray_jobs import cluster
+from ray_jobs import cluster, ending
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
 from ray_jobs.files import in_utf8, read_json
@@ -109,11 +109,12 @@ def prepare(args: argparse.Namespace) -> int:
     written = cohort.write(unusable, whole.told_subjects(done))
     for name in (TABLE, MARK):
         out.put(name)
-    print(
+    made = (
         f"{out}: {len(cohort.split('train'))} subjects to train on, "
         f"{len(cohort.split('validation'))} held out, {len(unusable)} unusable"
         f"{'' if written else '; nothing left to do'}"
     )
+    print(ending.prepared(made, args))
     return 0
 
 

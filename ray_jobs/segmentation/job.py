@@ -22,6 +22,7 @@ from manifests.publish.checks import refuse_unfinished
 from manifests.query.release import Release
 from manifests.storage import open_to_write
 from manifests.storage.base import Store
+from manifests.terminal import told_end
 from manifests.text import one_line
 from manifests.volumes.images import fetch, images_of
 from ray_jobs import cluster
@@ -186,11 +187,14 @@ def _still_there(store: Store, lost: list[tuple[str, str]]) -> list[tuple[str, s
 
 def _tell(store: Store, done: Closed, *, made: int, seconds: float) -> int:
     took = f", {made:,} of them made now in {human_seconds(seconds)}" if made else ""
-    print(f"{counted(done.maps, 'label map')}{took}, {human_bytes(done.map_bytes)}: {store.uri}")
+    made = f"{counted(done.maps, 'label map')}{took}, {human_bytes(done.map_bytes)}: {store.uri}"
+    made += "; publish makes a version with them" if done.published else ""
     place = shlex.join(store.words)
-    print(f'  query it  brainpress query {place} --where "volume_left_hippocampus > 4000"')
-    if done.published:
-        print("  it was published before: `brainpress publish` makes a version with them")
+    where = {
+        "look": f"brainpress view {place}",
+        "query it": f'brainpress query {place} --where "volume_left_hippocampus > 4000"',
+    }
+    print(told_end(made, where, ("publish", *store.words)))
     return _told_refused(store, done.refused, done.maps + len(done.refused))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ldm.training.config import TrainingConfig
 from ldm.training.presets import Preset, preset
-from ray_jobs import cluster
+from ray_jobs import cluster, ending
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding import autoencoder_folder
 from ray_jobs.preparation.cohort import PreparedCohort
@@ -52,7 +52,8 @@ def train_autoencoder(args: argparse.Namespace) -> int:
     out, begun = claim(args.out, identity)
     with held(out) as lease:
         if is_finished(out, RESULT, config.steps, None, keeping.take):
-            print(f"{out}: already trained for {config.steps} steps; nothing left to do")
+            made = f"{out}: already trained for {config.steps} steps; nothing left to do"
+            print(ending.autoencoder_trained(made, args))
             return 0
         if start:
             start.put(out)
@@ -86,11 +87,12 @@ def train_autoencoder(args: argparse.Namespace) -> int:
         mark_finished(out, fitted.reached, None, keeping.take)
         last = fitted.history[-1]
         fine = f", {last[FINE]:.0%} of their power at {FINE_BAND}" if FINE in last else ""
-        print(
+        made = (
             f"{out / autoencoder_folder.FOLDER}: {fitted.step} steps; held-out subjects "
             f"reconstruct with PSNR {last['psnr']:.2f} dB, SSIM {last['ssim']:.4f}, "
             f"{last['edges']:.0%} of their edges{fine}"
         )
+        print(ending.autoencoder_trained(made, args))
         return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -18,6 +17,7 @@ from ldm.networks import RefinerConfig
 from ldm.training.config import TrainingConfig
 from ldm.training.presets import Preset, on_card, preset
 from ldm.volumes.grid import Grid
+from ray_jobs import ending
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.checks import Checks, fit_checks
 from ray_jobs.errors import JobError
@@ -82,7 +82,8 @@ def train_decoder(args: argparse.Namespace) -> int:
     out, begun = claim(args.out, identity)
     with held(out) as lease:
         if is_finished(out, RESULT, config.steps, about, keeping.take):
-            print(f"{out}: already trained for {config.steps} steps; nothing left to do")
+            made = f"{out}: already trained for {config.steps} steps; nothing left to do"
+            print(ending.model_trained(made, args.out))
             return 0
         if start:
             start.put(out)
@@ -105,11 +106,11 @@ def train_decoder(args: argparse.Namespace) -> int:
         mark_finished(out, fitted.reached, about, keeping.take)
         size = sum(entry["bytes"] for entry in written.files.values()) / 1e6
         last = fitted.history[-1]
-        print(
+        made = (
             f"{out / MODEL}: {fitted.step} steps; volumes that it draws have "
-            f"{last[SHARP]:.0%} of people's power at {SHARP_BAND}, {size:.1f} MB; print with it: "
-            f"brainpress generate --model {shlex.quote(out / MODEL)} --n 16 --out release"
+            f"{last[SHARP]:.0%} of people's power at {SHARP_BAND}, {size:.1f} MB"
         )
+        print(ending.model_trained(made, args.out))
         return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from ldm.models.description import CONFIG, ModelDescription
 from ldm.networks import DenoiserConfig
 from ldm.training.config import TrainingConfig
 from ldm.training.presets import Preset, on_card, preset
+from ray_jobs import ending
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.autoencoder_folder import TrainedAutoencoder
 from ray_jobs.encoding.latents import EncodedCohort
@@ -69,7 +69,8 @@ def train_diffusion(args: argparse.Namespace) -> int:
     out, begun = claim(args.out, identity)
     with held(out) as lease:
         if is_finished(out, RESULT, config.steps, about, keeping.take):
-            print(f"{out}: already trained for {config.steps} steps; nothing left to do")
+            made = f"{out}: already trained for {config.steps} steps; nothing left to do"
+            print(ending.model_trained(made, args.out))
             return 0
         tell_distribution(latents)
         if start:
@@ -99,12 +100,11 @@ def train_diffusion(args: argparse.Namespace) -> int:
         out.put_folder(MODEL, last=CONFIG)
         mark_finished(out, fitted.reached, about, keeping.take)
         size = sum(entry["bytes"] for entry in described.files.values()) / 1e6
-        print(
+        made = (
             f"{out / MODEL}: {fitted.step} steps, validation loss "
-            f"{fitted.history[-1]['loss']:.4f}, {size:.1f} MB; "
-            f"print with it: brainpress generate --model {shlex.quote(out / MODEL)} "
-            "--n 16 --out release"
+            f"{fitted.history[-1]['loss']:.4f}, {size:.1f} MB"
         )
+        print(ending.model_trained(made, args.out))
         return 0
 
 

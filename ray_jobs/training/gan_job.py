@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from ldm.gan.presets import GanPreset, gan_preset
 from ldm.models.description import CONFIG, GAN, ModelDescription
 from ldm.training.config import TrainingConfig
 from ldm.volumes.quality import Bounds, fit_bounds, measure
+from ray_jobs import ending
 from ray_jobs.command_line import command_line
 from ray_jobs.errors import JobError
 from ray_jobs.preparation.cohort import PreparedCohort
@@ -57,7 +57,8 @@ def train_gan(args: argparse.Namespace) -> int:
     out, begun = claim(args.out, identity)
     with held(out) as lease:
         if is_finished(out, RESULT, config.steps, about, keeping.take):
-            print(f"{out}: already trained for {config.steps} steps; nothing left to do")
+            made = f"{out}: already trained for {config.steps} steps; nothing left to do"
+            print(ending.model_trained(made, args.out))
             return 0
         spec = {
             "cohort": cohort.where,
@@ -80,11 +81,8 @@ def train_gan(args: argparse.Namespace) -> int:
         mark_finished(out, fitted.reached, about, keeping.take)
         size = sum(entry["bytes"] for entry in described.files.values()) / 1e6
         figures = _figures(card["training"]["gan"])
-        print(
-            f"{out / MODEL}: {fitted.step} steps, {figures}, {size:.1f} MB; "
-            f"print with it: brainpress generate --model {shlex.quote(out / MODEL)} "
-            "--n 16 --out release"
-        )
+        made = f"{out / MODEL}: {fitted.step} steps, {figures}, {size:.1f} MB"
+        print(ending.model_trained(made, args.out))
         return 0
 
 

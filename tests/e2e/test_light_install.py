@@ -98,6 +98,7 @@ def test_it_installs_nothing_of_the_press(environment: Path) -> None:
         "packaging",
         "pandas",
         "pyarrow",
+        "rich",
         "urllib3",
     }
     assert {"brainpress", *light} <= names

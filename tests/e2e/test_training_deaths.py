@@ -75,7 +75,7 @@ def test_a_killed_worker_and_later_a_killed_driver_change_no_bit_of_the_end(
 
     again = job("train-autoencoder", *words, extra=PROMPT)
     assert again.returncode == 0, again.stderr
-    assert again.stderr.startswith("goes on from step ")
+    assert again.stderr.count("goes on from step ") == 1
     assert log(out).count("resumed") == 2
     assert weights(out) == weights(trained / "autoencoder")
     assert history(out) == history(trained / "autoencoder")
@@ -95,7 +95,7 @@ def test_a_driver_that_died_before_the_result_was_written_writes_it_without_trai
     before = log(out).count("validation")
     done = job("train-autoencoder", *training(trained / "prepared", out), extra=on(head))
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "goes on from step 60/60\n"
+    assert done.stderr.endswith("goes on from step 60/60\n")
     assert log(out).count("validation") == before
     assert weights(out) == weights(trained / "autoencoder")
     assert history(out) == history(trained / "autoencoder")
@@ -180,7 +180,7 @@ def test_all_terms_of_the_loss_from_earlier_weights_on_two_workers(
     assert "--perceptual cohort --from autoencoder" in training_card["command"]
     features = (out / "perceptual" / "features.safetensors").stat()
     again = job("train-autoencoder", *words, extra=on(head))
-    assert again.stdout == f"{out}: already trained for 6 steps; nothing left to do\n"
+    assert again.stdout.startswith(f"{out}: already trained for 6 steps; nothing left to do\n")
     (out / "finished.json").unlink()  # as if the driver had died at the end
     assert job("train-autoencoder", *words, extra=on(head)).returncode == 0
     assert (out / "perceptual" / "features.safetensors").stat().st_mtime == features.st_mtime

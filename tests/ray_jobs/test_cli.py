@@ -86,6 +86,9 @@ def test_the_help_of_a_verb_imports_nothing_heavy(name: str) -> None:
     ("words", "line"),
     [
         (["genrate"], "brainpress: unknown verb 'genrate'; did you mean 'generate'?"),
+        (["train"], "unknown verb 'train': a model is trained by prepare, train-auto"),
+        (["encode"], "unknown verb 'encode'; did you mean 'encode-latents'?"),
+        (["sample"], "unknown verb 'sample'; did you mean 'generate'?"),
         (["--verson"], "brainpress: unknown option '--verson' (see brainpress --help)"),
         (["xyzzy"], "brainpress: unknown verb 'xyzzy' (see brainpress --help)"),
         (["press", "--smapler", "ddim"], "unknown option '--smapler'; did you mean '--sampler'?"),
@@ -270,4 +273,4 @@ def test_commands_to_copy_are_what_a_shell_takes_for_one_word(
     assert cli.main(["export-bundle", str(tmp_path / "model"), str(place)]) == 0
     said = capsys.readouterr().out
     assert f"model {model.name} as a MONAI bundle: {place}" in said
-    assert shlex.split(said.partition("run it  ")[2])[:3] == ["cd", str(place), "&&"]
+    assert shlex.split(said.partition("next  ")[2])[:3] == ["cd", str(place), "&&"]

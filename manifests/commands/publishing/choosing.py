@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,14 +46,39 @@ def with_license(release: Release, options: PublishOptions) -> PublishOptions:
             f"{release.store.uri}: nobody chose a licence for this release{card}; choose one with"
             f" --license: {', '.join(choices)}, or any other of https://spdx.org/licenses"
         )
+
+    def chosen(answer: str) -> PublishOptions:
+        known = answer.isdecimal() and 1 <= int(answer) <= len(choices)
+        name = choices[int(answer) - 1] if known else answer
+        found = replace(options, license=check_license(name))
+        somebody = found.authors or release.document.authors  # who is asked for next
+        settled(release.document, replace(found, authors=somebody))
+        return found
+
     print(f"Under which licence is this release published?{card}", file=sys.stderr)
     for number, name in enumerate(choices, start=1):
         print(f"  {number}  {name:<15} {LICENSE_URLS[name]}", file=sys.stderr)
-    print("number or name: ", end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.readline().strip()
-    if answer.isdecimal() and 1 <= int(answer) <= len(choices):
-        answer = choices[int(answer) - 1]
-    return replace(options, license=check_license(answer))
+    return _until_good(f"number (1 to {len(choices)}) or name: ", chosen)
+
+
+def _until_good(question: str, chosen: Callable[[str], PublishOptions]) -> PublishOptions:
+    """What the person at the terminal chooses, who is asked again after what cannot be.
+
+    Args:
+        chosen: the options with an answer. Raises ReleaseError where it cannot be.
+
+    Raises:
+        ReleaseError: they gave no answer (Ctrl-D).
+    """
+    while True:
+        print(question, end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            raise ReleaseError("no answer; nothing was written")
+        try:
+            return chosen(line.strip())
+        except ReleaseError as error:
+            print(one_line(f"{error}; once more (Ctrl-C leaves)"), file=sys.stderr)
 
 
 def with_authors(release: Release, options: PublishOptions) -> PublishOptions:
@@ -77,14 +103,16 @@ def with_authors(release: Release, options: PublishOptions) -> PublishOptions:
             f' group with --author, such as --author "The Example Lab"; {GRAMMAR}'
         )
     print(f"Whom are readers to cite for it? {GRAMMAR}; apart by ;", file=sys.stderr)
-    print("authors: ", end="", file=sys.stderr, flush=True)
-    answer = [name.strip() for name in sys.stdin.readline().split(";")]
-    named = tuple(name for name in answer if name)
-    if not named:
-        raise ReleaseError(f"{release.store.uri}: nobody was named; nothing was written")
-    chosen = replace(options, authors=named)
-    settled(release.document, chosen)
-    return chosen
+
+    def chosen(answer: str) -> PublishOptions:
+        named = tuple(name.strip() for name in answer.split(";") if name.strip())
+        if not named:
+            raise ReleaseError("nobody was named")
+        found = replace(options, authors=named)
+        settled(release.document, found)
+        return found
+
+    return _until_good("authors: ", chosen)
 
 
 def text_of(file: Path | None) -> str | None:

@@ -8,6 +8,7 @@ is withdrawn later takes it along.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,7 @@ def write_report(
         *(f"{name}: {text}" for name, text in headlines(findings, main)),
         *(f"note: {meaning}" for meaning in meanings(dict(headline_figures(findings, main)))),
         f"report: {out / 'report.html'}",
+        f"  look  brainpress view {shlex.quote(str(out))}",
     ]
     return Report("\n".join(lines), bool(findings["privacy"][main]["passed"]))
 

@@ -136,6 +136,7 @@ class Driver:
         finally:
             self.metrics.ready(len(self._ready), time.monotonic())
             self.metrics.progressed(self._done())
+            self.progress.update(self._done())
             for worker in list(self._actors):
                 self._drop(worker)
             if self._folder is not None:

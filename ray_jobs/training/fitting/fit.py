@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from ldm.training.config import TrainingConfig
 from manifests.changes.lease import Lease
+from manifests.numbers import counted
 from ray_jobs import cluster
 from ray_jobs.errors import JobError
 from ray_jobs.files import digest
@@ -20,6 +21,7 @@ from ray_jobs.setup import set_up
 from ray_jobs.training.fitting import last_words, monitor
 from ray_jobs.training.fitting.checkpoints import SCORE, Kept
 from ray_jobs.training.fitting.record import Record
+from ray_jobs.training.fitting.screen import Screen
 from ray_jobs.training.fitting.storage import FOLDER, storage
 from ray_jobs.training.fitting.trackers import open_trackers
 from ray_jobs.training.fitting.worker import Place
@@ -74,7 +76,9 @@ def fit(
     interrupts, kept = Interrupts(), Kept(out, f"run-{digest(begun)[:16]}")
     with cluster.session() as found:
         share = _share(found, group)
-        record = Record(out, config.steps, open_trackers(keeping.track, out, begun))
+        screen = Screen(begun["kind"], config, out.where, threads=share)
+        screen.say(f"starting {counted(group.workers, 'worker')} ...")
+        record = Record(out, screen, open_trackers(keeping.track, out, begun))
         try:
             with set_up(out.where, found) as setup:
                 run = _Run(kept, group, keeping, share)

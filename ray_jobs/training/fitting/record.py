@@ -1,14 +1,14 @@
-"""The record of a run in its folder: TensorBoard curves, previews, the log; and what is said."""
+"""The record of a run in its folder: TensorBoard curves, previews, the log; what is shown."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from ldm.training.adversarial import CriticWatch
 from ray_jobs.training.fitting.monitor import Told
+from ray_jobs.training.fitting.screen import Screen
 from ray_jobs.training.fitting.sentences import sentence
 from ray_jobs.work_folder import WorkFolder
 
@@ -33,12 +33,12 @@ class Record:
 
     Args:
         out: the run's folder.
-        steps: at which the run ends.
+        screen: shows the run.
         curves: beside TensorBoard's.
     """
 
-    def __init__(self, out: WorkFolder, steps: int, curves: tuple[Curves, ...] = ()) -> None:
-        self._out, self._steps = out, steps
+    def __init__(self, out: WorkFolder, screen: Screen, curves: tuple[Curves, ...] = ()) -> None:
+        self._out, self._screen, self._steps = out, screen, screen.steps
         self._previews = out.path / PREVIEWS
         self._previews.mkdir(exist_ok=True)
         log = out.fetch(LOG)
@@ -50,13 +50,13 @@ class Record:
         self._watch = None if _has_alarm(log) else CriticWatch()
 
     def take(self, told: Told) -> None:
-        """Record it; say it where it is time."""
+        """Record it, and show it."""
         if "begun" in told:
-            self._begun(told["begun"], told["at"])
+            self._begun(told)
         elif "failed" in told:
-            self._write({"failed": told["failed"]})
+            self._say({"failed": told["failed"]})
         elif "hung" in told:
-            self._write(told)
+            self._say(told)
         elif "validated" in told:
             self._validated(told["validated"], told["found"], told["image"])
         else:
@@ -65,6 +65,7 @@ class Record:
     def close(self) -> None:
         for curves in self._all():
             curves.close()
+        self._screen.close()
         self._log.close()
         self._send()
 
@@ -78,14 +79,16 @@ class Record:
                 self._sent[path] = path.stat().st_size
                 self._out.put(path.relative_to(root).as_posix())
 
-    def _begun(self, step: int, at: float) -> None:
-        """Curves go on after `step`: what came later of an earlier life is not the run's."""
+    def _begun(self, told: Told) -> None:
+        """Curves go on after its step: what came later of an earlier life is not the run's."""
+        step = told["begun"]
         if self._board is not None:
             self._board.close()
         self._board = TensorBoard(self._out.path / BOARD, step)
-        self._since, self._from = at, step
+        self._since, self._from = told["at"], step
+        self._screen.begun(step, told)
         if step:
-            self._write({"resumed": step, "steps": self._steps})
+            self._say({"resumed": step, "steps": self._steps})
 
     def _step(self, step: int, losses: dict[str, float], at: float) -> None:
         for curves in self._all():
@@ -93,12 +96,13 @@ class Record:
         if self._watch and CRITIC_LOSS in losses:
             alarm = self._watch.seen(losses[CRITIC_LOSS])
             if alarm:
-                self._write({"alarm": alarm, "step": step, "steps": self._steps})
+                self._say({"alarm": alarm, "step": step, "steps": self._steps})
         elapsed = at - self._since
         if elapsed >= LOG_EVERY:
             rate = (step - self._from) / elapsed
             self._since, self._from = at, step
             self._line(step, losses, rate)
+        self._screen.step(step, losses)
 
     def _validated(self, step: int, found: dict[str, float], image: bytes) -> None:
         validation = {k: v for k, v in found.items() if not k.startswith("train_")}
@@ -108,6 +112,7 @@ class Record:
             curves.scalars({f"validation/{name}": v for name, v in validation.items()}, step)
             curves.preview(path, step)
         self._line(step, {f"validation {k}": v for k, v in validation.items()}, None)
+        self._screen.validated(step, validation)
         self._send()
 
     def _all(self) -> list[Curves]:
@@ -119,7 +124,10 @@ class Record:
     def _write(self, line: dict[str, Any]) -> None:
         self._log.write(json.dumps(line) + "\n")
         self._log.flush()
-        print(sentence(line), file=sys.stderr, flush=True)
+
+    def _say(self, line: dict[str, Any]) -> None:
+        self._write(line)
+        self._screen.say(sentence(line))
 
 
 class TensorBoard:

@@ -8,8 +8,14 @@ from typing import Any
 BY_BAND = re.compile(r"_\d\.\d\d_\d\.\d\d$")  # figures by band of frequency: curves, not words
 
 
+def figures(values: dict[str, float], most: int | None = None) -> str:
+    """`loss 0.5, l1 0.25`, without figures by band; at most so many of them."""
+    told = [f"{name} {value:.4g}" for name, value in values.items() if not BY_BAND.search(name)]
+    return ", ".join(told[:most])
+
+
 def sentence(line: dict[str, Any]) -> str:
-    """What a line of the log says to whoever watches."""
+    """What a line of the log says that tells of more than figures."""
     if "resumed" in line:
         return f"goes on from step {line['resumed']}/{line['steps']}"
     if "failed" in line:
@@ -17,15 +23,7 @@ def sentence(line: dict[str, Any]) -> str:
         return f"{failed}; the workers start again from the last checkpoint"
     if "hung" in line:
         return f"no worker comes further: {'; '.join(map(_waited, line['hung']))}"
-    if "alarm" in line:
-        return f"step {line['step']}/{line['steps']}: {line['alarm']}"
-    told = {name: v for name, v in line["values"].items() if not BY_BAND.search(name)}
-    values = ", ".join(f"{name} {value:.4g}" for name, value in told.items())
-    text = f"step {line['step']}/{line['steps']}: {values}"
-    if line["rate"]:
-        left = (line["steps"] - line["step"]) / line["rate"] / 60
-        text += f" ({line['rate']:.2f} steps/s, {left:.0f} min left)"
-    return text
+    return f"step {line['step']}/{line['steps']}: {line['alarm']}"
 
 
 def _waited(sign: dict[str, Any]) -> str:

@@ -88,7 +88,9 @@ def run_worker(
     }
     line = Line(place.monitor, place.save_seconds) if rank == 0 else None
     if line:
-        line.tell({"begun": state.step, "device": _name(device), "world": world})
+        weights = sum(weight.numel() for weight in network.parameters())
+        about = {"device": _name(device), "world": world, "parameters": weights}
+        line.tell({"begun": state.step, "samples": task.count, **about})
     place.monitor.enlist.remote(rank, own())
     pulse = Pulse(place.monitor, rank, place.patience_seconds)
     pulse.step(state.step)

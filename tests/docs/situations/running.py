@@ -24,7 +24,7 @@ from tests.docs.situations.situation import Situation
 
 # Lines that every run has, or that the heading of the page says.
 _COMMON = re.compile(
-    r"look at them: |\d+ subjects: \d+ prepared now|out: \d+ subjects to train on"
+    r"look at them: |\d+ subjects: \d+ prepared now|out: \d+ subjects to train on|  (?:look|next) "
     r"|brainpress prepare: none of the 1 subjects can be used"
 )
 DESCRIPTION = {"Name": "A cohort", "BIDSVersion": "1.9.0", "License": "CC0"}

@@ -248,7 +248,9 @@ def test_all_latents_there_means_no_ray_and_nothing_left_to_do(
     before = (copied / "latents" / "latents.json").stat().st_mtime_ns
     code, said, told = ended(capsys, *command(copied))
     assert (code, told) == (0, "")
-    assert said == f"{copied / 'latents'}: 12 subjects already encoded; nothing left to do\n"
+    made, then = said.splitlines()
+    assert made == f"{copied / 'latents'}: 12 subjects already encoded; nothing left to do"
+    assert then.startswith("  next  brainpress train-diffusion --latents ")
     assert (copied / "latents" / "latents.json").stat().st_mtime_ns == before
     (copied / "latents" / "latents" / "sub-03.npy").unlink()
     with pytest.raises(AssertionError, match="Ray was started"):

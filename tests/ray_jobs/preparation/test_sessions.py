@@ -348,7 +348,7 @@ def test_an_image_whose_voxels_are_cut_off_gives_way_and_is_not_tried_again(
     mark = bids.with_name("p") / "volumes" / "sub-02.json"
     before = mark.stat().st_mtime_ns
     again, said, _ = prepare(capsys, bids)
-    assert said.endswith("; nothing left to do\n")
+    assert "; nothing left to do\n" in said
     assert mark.stat().st_mtime_ns == before
     assert list(again.table["image"]) == list(cohort.table["image"])
     cut.write_bytes(whole)  # mended
