@@ -12,7 +12,14 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from ray_jobs.training.options import AUTOENCODER, add_cohort, add_options, add_run, add_start
+    from ray_jobs.training.options import (
+        AUTOENCODER,
+        add_cohort,
+        add_dry_run,
+        add_options,
+        add_run,
+        add_start,
+    )
 
     add_cohort(parser)
     add_run(parser)
@@ -24,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_start(parser, "autoencoder")
     add_options(parser, AUTOENCODER)
+    add_dry_run(parser)
     parser.epilog = """examples:
   brainpress train-autoencoder --cohort prepared --out autoencoder
   brainpress train-autoencoder --cohort prepared --preset paper --workers 8 --gpu --out autoencoder

@@ -14,7 +14,14 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from ray_jobs.training.options import DECODER, add_cohort, add_options, add_run, add_start
+    from ray_jobs.training.options import (
+        DECODER,
+        add_cohort,
+        add_dry_run,
+        add_options,
+        add_run,
+        add_start,
+    )
 
     parser.add_argument(
         "--model",
@@ -34,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_start(parser, "refiner")
     parser.add_argument("--name", help="the new model's name in releases; by default the model's")
     add_options(parser, DECODER)
+    add_dry_run(parser)
     parser.epilog = """examples:
   brainpress train-decoder --model diffusion/model --cohort prepared --out decoder
   brainpress train-decoder --model demo --from demo --cohort prepared --steps 500 --out decoder

@@ -10,7 +10,14 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from ray_jobs.training.options import DIFFUSION, add_about, add_options, add_run, add_start
+    from ray_jobs.training.options import (
+        DIFFUSION,
+        add_about,
+        add_dry_run,
+        add_options,
+        add_run,
+        add_start,
+    )
 
     parser.add_argument(
         "--latents",
@@ -32,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_about(parser)
     add_start(parser, "U-Net")
     add_options(parser, DIFFUSION)
+    add_dry_run(parser)
     parser.epilog = """examples:
   brainpress train-diffusion --latents latents --name my-model --out diffusion
   brainpress train-diffusion --latents latents --preset paper --workers 8 --gpu --out diffusion

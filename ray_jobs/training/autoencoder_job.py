@@ -8,7 +8,7 @@ from typing import Any
 
 from ldm.training.config import TrainingConfig
 from ldm.training.presets import Preset, preset
-from ray_jobs import cluster, ending
+from ray_jobs import cluster, ending, forecast
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding import autoencoder_folder
 from ray_jobs.preparation.cohort import PreparedCohort
@@ -39,6 +39,11 @@ def train_autoencoder(args: argparse.Namespace) -> int:
     cohort = training_cohort(args.cohort, chosen.grid, args.preset)
     start = autoencoder_start(args.start, chosen.autoencoder) if args.start else None
     keeping, group = Keeping.of(args), WorkerGroup.of(args)
+    if args.dry_run:
+        from ldm.training.forecast.stages import autoencoder
+
+        count = len(cohort.split("train"))
+        return forecast.tell("autoencoder", autoencoder, chosen, config, args, count)
     identity = {
         "kind": "autoencoder",
         "cohort": cohort.fingerprint,

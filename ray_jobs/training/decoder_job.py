@@ -17,7 +17,7 @@ from ldm.networks import RefinerConfig
 from ldm.training.config import TrainingConfig
 from ldm.training.presets import Preset, on_card, preset
 from ldm.volumes.grid import Grid
-from ray_jobs import ending
+from ray_jobs import ending, forecast
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.checks import Checks, fit_checks
 from ray_jobs.errors import JobError
@@ -68,6 +68,11 @@ def train_decoder(args: argparse.Namespace) -> int:
     channels = described.autoencoder["latent_channels"]
     start = refiner_start(args.start, chosen.refiner, channels) if args.start else None
     keeping, group = Keeping.of(args), WorkerGroup.of(args)
+    if args.dry_run:
+        from ldm.training.forecast.stages import decoder
+
+        count = len(cohort.split("train"))
+        return forecast.tell("refiner", decoder, chosen, config, args, count)
     identity = {
         "kind": "decoder",
         "cohort": cohort.fingerprint,

@@ -14,7 +14,7 @@ from ldm.models.description import CONFIG, ModelDescription
 from ldm.networks import DenoiserConfig
 from ldm.training.config import TrainingConfig
 from ldm.training.presets import Preset, on_card, preset
-from ray_jobs import ending
+from ray_jobs import ending, forecast
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.autoencoder_folder import TrainedAutoencoder
 from ray_jobs.encoding.latents import EncodedCohort
@@ -56,6 +56,11 @@ def train_diffusion(args: argparse.Namespace) -> int:
     start = denoiser_start(args.start, network, chosen.schedule) if args.start else None
     if start:
         network = carried(network, start, latents.schema)
+    if args.dry_run:
+        from ldm.training.forecast.stages import diffusion
+
+        own, count = replace(chosen, denoiser=network), len(latents.split("train"))
+        return forecast.tell("diffusion model", diffusion, own, config, args, count)
     identity = {
         "kind": "diffusion",
         "latents": latents.fingerprint,

@@ -289,6 +289,15 @@ def add_kept(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     return group
 
 
+def add_dry_run(parser: argparse.ArgumentParser) -> None:
+    """Add `--dry-run`."""
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what the training takes (memory, operations, time) and leaves, and train nothing",
+    )
+
+
 def add_start(parser: argparse.ArgumentParser, what: str) -> None:
     """Add `--from`: the weights to begin with."""
     parser.add_argument(

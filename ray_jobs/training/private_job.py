@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from ldm.models.description import CONFIG, ModelDescription
 from ldm.split import person_of
 from ldm.training.config import TrainingConfig
 from ldm.training.private.config import PrivacyConfig
+from ray_jobs import ending
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
@@ -103,11 +103,11 @@ def train_private(args: argparse.Namespace) -> int:
         save(out.path / MODEL, whole, public.autoencoder, denoiser)
         out.put_folder(MODEL, last=CONFIG)
         mark_finished(out, fitted.reached, about)
-        print(
+        made = (
             f"{out / MODEL}: {fitted.step} steps, epsilon {privacy.epsilon:g} at delta "
-            f"{privacy.delta:.2g} a person; of the rest of {out} nothing may be given away. Print "
-            f"with it: brainpress generate --model {shlex.quote(out / MODEL)} --n 16 --out release"
+            f"{privacy.delta:.2g} a person; of the rest of {out} nothing may be given away"
         )
+        print(ending.model_trained(made, args.out))
         return 0
 
 

@@ -4,12 +4,8 @@
 
 On a GPU (an 80 GB one holds all of it) every case runs whole, at 160 x 224 x 160. On a CPU each
 case runs with the paper's depth and grid on narrower networks (--width; --side for a smaller grid),
-for the time, and what the full size holds is calculated: the full network is built and run on
-PyTorch's fake tensors, which have no data, under `saved_tensors_hooks`, and the bytes of every
-distinct tensor kept for the way back are added up; to these come the weights, their average,
-gradients and two moments (20 bytes a parameter). With checkpointing what its largest block
-keeps while it is computed again is added. The sum leaves out the workspace of convolutions and
-gradients of activations, so a GPU's measured peak lies above it.
+for the time, and what the full size holds is calculated, as `train-... --dry-run` does it
+(`ldm.training.forecast`).
 """
 
 from __future__ import annotations
@@ -18,7 +14,7 @@ import argparse
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,25 +22,20 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.overrides import TorchFunctionMode
 
 from ldm.networks import Autoencoder, Denoiser
 from ldm.networks.precision import PRECISIONS
-from ldm.training import adversarial
 from ldm.training.adversarial import PatchCritic
 from ldm.training.autoencoder import AdversarialAutoencoderTask
 from ldm.training.config import TrainingConfig
 from ldm.training.diffusion import DiffusionTask
 from ldm.training.distance import FeatureDistance
 from ldm.training.features import FeatureNetwork
+from ldm.training.forecast import stages
 from ldm.training.loop import TrainingState, train
 from ldm.training.presets import Preset, paper
-from ldm.training.recompute import blocks, recompute
 
 GIB = 2**30
-# Weights, gradients, AdamW's two moments and the moving average, float32.
-BYTES_A_PARAMETER = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,11 +132,6 @@ def narrower(preset: Preset, width: int, side: int) -> Preset:
     )
 
 
-def latent_shape(preset: Preset) -> tuple[int, ...]:
-    sides = (s // preset.autoencoder.factor for s in preset.grid.shape)
-    return (preset.autoencoder.latent_channels, *sides)
-
-
 def config(case: Case, base: TrainingConfig, steps: int, precision: str) -> TrainingConfig:
     return replace(
         base,
@@ -159,105 +145,18 @@ def config(case: Case, base: TrainingConfig, steps: int, precision: str) -> Trai
     )
 
 
-# ------------------------------------------------------------------------------- the calculation
-
-
 def calculated(case: Case, preset: Preset, precision: str) -> int:
-    """Bytes held at the turn from the way there to the way back, at the preset's own size."""
-    with FakeTensorMode(), AsOnGpu():
-        network = build(case.stage, preset)
-        critic = PatchCritic(preset.critic) if case.critic else None
-        features = FeatureNetwork(preset.features) if case.perceptual else None
-        held = 0
-        if case.checkpointing:
-            held += largest_block(
-                network, lambda: loss_of(case, preset, network, None, None, precision)
-            )
-            recompute(network)
-        held += kept_bytes(lambda: loss_of(case, preset, network, critic, features, precision))
-    trained = [network, *([critic] if critic else [])]
-    return held + BYTES_A_PARAMETER * sum(p.numel() for net in trained for p in net.parameters())
+    """Bytes held at once, at the preset's own size."""
+    base = preset.train_autoencoder if case.stage == "autoencoder" else preset.train_diffusion
+    stage = stages.autoencoder if case.stage == "autoencoder" else stages.diffusion
+    chosen = config(case, base, 1, precision)
+    return stages.forecast(stage, preset, chosen, case.batch).held
 
 
 def build(stage: str, preset: Preset) -> nn.Module:
     if stage == "autoencoder":
         return Autoencoder(preset.autoencoder)
     return Denoiser(preset.denoiser)
-
-
-def loss_of(
-    case: Case,
-    preset: Preset,
-    model: nn.Module,
-    critic: nn.Module | None,
-    features: FeatureNetwork | None,
-    precision: str,
-) -> Tensor:
-    """The model's loss on tensors without data."""
-    latent = torch.empty(case.batch, *latent_shape(preset))
-    with torch.autocast("cpu", dtype=PRECISIONS[precision], enabled=precision != "fp32"):
-        if case.stage == "diffusion":
-            conditions = torch.empty(case.batch, preset.denoiser.conditions)
-            steps = torch.empty(case.batch, dtype=torch.long)
-            return (model(latent, steps, conditions).float() - latent).pow(2).mean()
-        volume = torch.empty(case.batch, 1, *preset.grid.shape)
-        found, mean, std = model(volume, latent)
-        found = found.float()
-        loss = (found - volume).abs().mean() + (mean.float() + std.float()).mean()
-        if features is not None:
-            loss = loss + FeatureDistance(features.requires_grad_(False).features)(found, volume)
-        if critic is not None:
-            critic.requires_grad_(False)
-            loss = loss + adversarial.generator_loss(critic(found))
-        return loss
-
-
-def largest_block(network: nn.Module, forward: Callable[[], Tensor]) -> int:
-    """Bytes that the largest checkpointed block keeps while it is computed again."""
-    kept: list[dict[int, int]] = [{}]
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if not isinstance(tensor, nn.Parameter):
-            kept[-1][storage._cdata] = storage.nbytes()
-        return tensor
-
-    for block in blocks(network):
-        block.register_forward_pre_hook(lambda *_: kept.append({}))
-        block.register_forward_hook(lambda *_: kept.append({}))
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = forward()
-    del loss
-    for block in blocks(network):
-        block._forward_hooks.clear()
-        block._forward_pre_hooks.clear()
-    return max(sum(sizes.values()) for sizes in kept[1::2])
-
-
-class AsOnGpu(TorchFunctionMode):
-    """Group norm in float32 under autocast, as CUDA computes it; the CPU's autocast does not."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is nn.functional.group_norm:
-            args = (args[0].float(), *args[1:])
-        return func(*args, **(kwargs or {}))
-
-
-def kept_bytes(forward: Callable[[], Tensor]) -> int:
-    """Bytes of the distinct tensors that the graph of `forward` keeps, without its parameters."""
-    kept: dict[int, tuple[Tensor, int]] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if not isinstance(tensor, nn.Parameter):
-            kept[storage._cdata] = (tensor, storage.nbytes())
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = forward()
-        held = sum(size for _, size in kept.values())
-    del loss
-    return held
 
 
 # ----------------------------------------------------------------------------------- the running
@@ -297,7 +196,7 @@ class Synthetic:
 
     def draw(self, preset: Preset, batch: int, seed: int) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(seed)
-        latent = (batch, *latent_shape(preset))
+        latent = (batch, *stages.latent_shape(preset))
         return {
             "volume": torch.rand(batch, 1, *preset.grid.shape, generator=generator),
             "noise": torch.randn(latent, generator=generator),
@@ -339,7 +238,9 @@ def synthetic(
     if case.perceptual:
         network = FeatureNetwork(preset.features).requires_grad_(False).to(device)
         distance = FeatureDistance(network.features)
-    task = Reconstruction([Path()], chosen, latent_shape(preset), critic or nn.Identity(), distance)
+    task = Reconstruction(
+        [Path()], chosen, stages.latent_shape(preset), critic or nn.Identity(), distance
+    )
     if critic is None:
         task.plays = lambda step: False  # type: ignore[method-assign]
     return task

@@ -1,0 +1,1 @@
+"""What a training will take, calculated before it begins: memory and operations."""
