@@ -24,6 +24,7 @@ UNITS = {
     "year": ("years", 1.0),
     "a": ("years", 1.0),
 }
+LABELS = {"measured_male": "Male, probability"}
 
 Role = Literal["key", "asked", "measured", "told"]
 
@@ -52,6 +53,8 @@ class PageColumn:
 
     @property
     def short_label(self) -> str:
+        if self.name in LABELS:
+            return LABELS[self.name]
         text = self.name.removeprefix(MEASURED_PREFIX).replace("_", " ").replace("csf ", "CSF ")
         return text[:1].upper() + text[1:]
 

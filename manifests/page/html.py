@@ -148,7 +148,7 @@ def _python_loss(columns: Sequence[PageColumn]) -> str:
 
 def _python_labels(release: Release) -> str:
     """How to get the label maps too, where there are some."""
-    return "  # label=True: with its label map" if release.is_segmented else ""
+    return "  # label=True gives the label map too" if release.is_segmented else ""
 
 
 def _tile(sample: Sample, columns: Sequence[PageColumn]) -> str:

@@ -97,14 +97,14 @@ def _levels_panel(column: PageColumn, groups: PageColumn | None) -> str:
     most = max([1, *counts])
     items = []
     for place, (level, count) in enumerate(zip(column.levels, counts, strict=True)):
-        colour = place if column is groups else 0
+        colour = f"part{place}" if column is groups else "plain" if groups else "part0"
         width = f"{count / most * 100:.1f}"
         items.append(
             f'<label class="level"><input type="checkbox" value="{place}"><span class="name">'
             f'{_text(level_name(column.name, level))}</span><svg class="bar" viewBox="0 0 100 10"'
             f' preserveAspectRatio="none" data-top="{most}" aria-hidden="true" focusable="false">'
             f'<rect class="all" width="{width}" height="10"/>'
-            f'<rect class="part part{colour}" width="{width}" height="10"/></svg>'
+            f'<rect class="part {colour}" width="{width}" height="10"/></svg>'
             f'<span class="count">{count:,}</span></label>'
         )
     return f"""\

@@ -498,7 +498,7 @@ def test_bars_of_what_is_kept_stand_on_the_scale_of_all(browser: Any, site: Site
     drawn(page)
     assert command(page)[-1] == "volume >= 40500"
     assert found(page) == site.release.query("volume >= 40500", columns=["index"]).num_rows
-    assert 'where="volume >= 40500"' in page.inner_text("[data-command=volumes] code")
+    assert '\n    where="volume >= 40500",\n' in page.inner_text("[data-command=volumes] code")
 
 
 def test_rows_have_thumbnails_also_of_images_without_a_picture(browser: Any, site: Site) -> None:

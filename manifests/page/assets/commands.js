@@ -11,7 +11,7 @@ export function showCommands(where) {
   set("sync", `aws s3 sync --no-sign-request ${release} brains`);
   set("query", `brainpress query ${release} "SELECT count(*) FROM manifest"`);
   document.getElementById("python-release").textContent = pythonAddress(location, baked, bakedPython);
-  document.getElementById("python-where").textContent = where && `, where=${JSON.stringify(where)}`;
+  document.getElementById("python-where").textContent = where && `\n    where=${JSON.stringify(where)},`;
   // On this machine the file itself is there; a simple server does not serve the ranges polars asks.
   if (isHere(location)) return;
   const manifest = new URL("manifest.parquet", location.href.split(/[?#]/)[0]).href.replaceAll("'", "%27");
