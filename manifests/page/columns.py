@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +16,15 @@ from manifests.format.schema import FAILED, OK, Column
 MEASURED_PREFIX = "measured_"
 MOST_DECIMALS = 6
 ALIGNMENT = 8  # bytes, of a typed array of float64
-UNITS = {"mm3": "mm³", "mm2": "mm²", "cm3": "cm³", "year": "years", "a": "years"}
+# How a unit is shown, and how many of it make one of what is shown.
+UNITS = {
+    "mm3": ("mL", 1000.0),
+    "cm3": ("mL", 1.0),
+    "mm2": ("mm²", 1.0),
+    "year": ("years", 1.0),
+    "a": ("years", 1.0),
+}
+LABELS = {"measured_male": "Male, probability"}
 
 Role = Literal["key", "asked", "measured", "told"]
 
@@ -43,14 +52,36 @@ class PageColumn:
     shows: str | None = None
 
     @property
-    def label(self) -> str:
+    def short_label(self) -> str:
+        if self.name in LABELS:
+            return LABELS[self.name]
         text = self.name.removeprefix(MEASURED_PREFIX).replace("_", " ").replace("csf ", "CSF ")
-        measured = ", measured" if self.role == "measured" else ""
-        return text[:1].upper() + text[1:] + measured
+        return text[:1].upper() + text[1:]
+
+    @property
+    def label(self) -> str:
+        return self.short_label + (", measured" if self.role == "measured" else "")
 
     @property
     def shown_unit(self) -> str:
-        return UNITS.get(self.unit, self.unit)
+        return UNITS.get(self.unit, (self.unit, 1.0))[0]
+
+    @property
+    def per(self) -> float:
+        """How many of the manifest's unit make one of the unit that is shown."""
+        return UNITS.get(self.unit, (self.unit, 1.0))[1]
+
+    @property
+    def decimals(self) -> int:
+        """To which a value is rounded where it is shown: some hundred steps over the spread."""
+        there = self.values[np.isfinite(self.values)] / self.per
+        if (there == np.rint(there)).all():
+            return 0
+        greatest = float(np.abs(there).max())
+        spread = float(np.ptp(there)) or greatest
+        if spread >= 5:
+            return 0 if greatest >= 200 else 1
+        return min(MOST_DECIMALS, max(1, 1 - math.floor(math.log10(spread))))
 
 
 def wanted_columns(schema: pa.Schema, covariates: Sequence[Column]) -> list[str]:

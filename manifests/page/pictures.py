@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -14,10 +14,12 @@ from manifests.errors import ReleaseError
 from manifests.format.schema import OK
 from manifests.page.png import png_bytes
 from manifests.query.release import Release
-from manifests.volumes.images import fetch, images_of
+from manifests.storage.base import Store
+from manifests.volumes.images import Image, fetch, images_of
 from manifests.volumes.nifti import read_volume
 
-MOST = 24  # volumes of the mosaic and of the contact sheet
+MOST_PICTURES = 96  # volumes of which a page has a picture
+MOSAIC = 24  # of them in the mosaic at first, and on the contact sheet; 24 fills rows of 3, 4, 6, 8
 SHEET_COLUMNS, SHEET_HEIGHT, GAP = 4, 128, 6
 MARGIN = 2  # voxels of air around the heads
 BRIGHTEST = 99.8  # percentile of the voxels that is drawn white
@@ -25,6 +27,7 @@ FOREGROUND = 0.1  # of the brightest
 ABOVE_CENTRE = 0.05  # of the head's height: where the lateral ventricles are
 TIMES = " \N{MULTIPLICATION SIGN} "
 
+T = TypeVar("T")
 Plane = Literal["sagittal", "coronal", "axial"]
 PLANES: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
 
@@ -37,37 +40,50 @@ class Sample:
         row: its manifest row.
         views: plane -> uint8 (rows, columns) of square pixels, the right way up: left is left.
         grid: of the volume, for people: its voxels along x, y and z, and their size.
+        crop: what of the whole axial slice its view is: left, top, width and height, as shares.
     """
 
     row: dict[str, Any]
     views: dict[Plane, np.ndarray]
     grid: str
+    crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
 
 
-def shown_samples(release: Release, *, most: int = MOST) -> list[Sample]:
+def shown_samples(release: Release, *, most: int = MOST_PICTURES) -> list[Sample]:
     """Volumes evenly chosen among the release's images, all cropped alike.
 
     Raises:
         ReleaseError: an image that is missing, not the manifest's, or no sound volume (exit 1).
     """
-    good = release.query(f"status = '{OK}'", columns=["index"])["index"].to_numpy()
-    if not len(good):
+    good = release.query(f"status = '{OK}'", columns=["index"])["index"].to_pylist()
+    if not good:
         return []
-    places = np.unique(np.linspace(0, len(good) - 1, most).round().astype(int))
-    chosen = ", ".join(str(index) for index in good[places])
+    chosen = ", ".join(str(index) for index in evenly(good, most))
     rows = release.query(f"status = '{OK}' and index in ({chosen})")
-    samples = []
-    for image, row in zip(images_of(rows, release.store.uri), rows.to_pylist(), strict=True):
-        try:
-            volume, affine = read_volume(fetch(release.store, image))
-            samples.append(Sample(row, _views(volume, affine), _grid(volume, affine)))
-        except KeyError:
-            line = f"{release.store.uri}/{image.path} is missing; see `brainpress verify`"
-            raise ReleaseError(line, exit_code=1) from None
-        except ReleaseError as error:
-            line = f"{release.store.uri}/{image.path}: {error}; see `brainpress verify`"
-            raise ReleaseError(line, exit_code=1) from error
-    return _cropped(samples)
+    images = zip(images_of(rows, release.store.uri), rows.to_pylist(), strict=True)
+    return _cropped([_sample(release.store, image, row) for image, row in images])
+
+
+def evenly(things: Sequence[T], most: int) -> list[T]:
+    """At most so many of them, evenly chosen, the first and the last among them.
+
+    >>> evenly("abcdefg", 3)
+    ['a', 'd', 'g']
+    """
+    places = np.unique(np.linspace(0, len(things) - 1, most).round().astype(int))
+    return [things[place] for place in places] if things else []
+
+
+def _sample(store: Store, image: Image, row: dict[str, Any]) -> Sample:
+    try:
+        volume, affine = read_volume(fetch(store, image))
+        return Sample(row, _views(volume, affine), _grid(volume, affine))
+    except KeyError:
+        line = f"{store.uri}/{image.path} is missing; see `brainpress verify`"
+        raise ReleaseError(line, exit_code=1) from None
+    except ReleaseError as error:
+        line = f"{store.uri}/{image.path}: {error}; see `brainpress verify`"
+        raise ReleaseError(line, exit_code=1) from error
 
 
 def contact_sheet(samples: Sequence[Sample]) -> bytes:
@@ -131,16 +147,31 @@ def _cropped(samples: Sequence[Sample]) -> list[Sample]:
         seen = np.max(np.stack(views), axis=0) > FOREGROUND * 255
         if seen.any():
             rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
-            boxes[plane] = (_span(rows), _span(columns))
+            boxes[plane] = (_span(rows, seen.shape[0]), _span(columns, seen.shape[1]))
     whole = (slice(None), slice(None))
     return [
-        replace(s, views={plane: s.views[plane][boxes.get(plane, whole)] for plane in PLANES})
+        replace(
+            s,
+            views={plane: s.views[plane][boxes.get(plane, whole)] for plane in PLANES},
+            crop=_shares(boxes["axial"], s.views["axial"].shape) if "axial" in boxes else s.crop,
+        )
         for s in samples
     ]
 
 
-def _span(places: np.ndarray) -> slice:
-    return slice(max(0, int(places[0]) - MARGIN), int(places[-1]) + 1 + MARGIN)
+def _shares(box: tuple[slice, slice], shape: tuple[int, ...]) -> tuple[float, float, float, float]:
+    """Left, top, width and height of a box, as shares of the picture that it is cut from."""
+    (rows, columns), (height, width) = box, shape
+    return (
+        round(columns.start / width, 4),
+        round(rows.start / height, 4),
+        round((columns.stop - columns.start) / width, 4),
+        round((rows.stop - rows.start) / height, 4),
+    )
+
+
+def _span(places: np.ndarray, side: int) -> slice:
+    return slice(max(0, int(places[0]) - MARGIN), min(side, int(places[-1]) + 1 + MARGIN))
 
 
 def _beside(tiles: Sequence[np.ndarray], *, gap: int = GAP) -> np.ndarray:

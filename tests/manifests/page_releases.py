@@ -14,7 +14,7 @@ from manifests.digests import sha256
 from manifests.format.layout import image_path, participant_id
 from manifests.format.schema import Column, manifest_schema
 from manifests.metadata.staging import write_release
-from manifests.page.pictures import MOST
+from manifests.page.pictures import MOST_PICTURES, evenly
 from manifests.storage import open_store
 from manifests.storage.base import Store
 from tests.manifests.releases import document
@@ -55,10 +55,10 @@ def head_bytes(index: int) -> bytes:
 
 
 def page_release(uri: str | Path, n: int, *, failed: int = 0, **changes: Any) -> Store:
-    """A finished release of `n` rows, the last of them failed, with the images of the mosaic."""
+    """A finished release of `n` rows, the last of them failed, with the images of its pictures."""
     store, rng, index = open_store(uri), np.random.default_rng(0), np.arange(n)
     good = n - failed
-    shown = set(np.unique(np.linspace(0, good - 1, MOST).round().astype(int))) if good else set()
+    shown = set(evenly(range(good), MOST_PICTURES))
     images = {int(i): head_bytes(int(i)) for i in shown}
     for i, data in images.items():
         store.put(image_path(i), data)

@@ -1,7 +1,8 @@
 // Commands to copy: with the address of the release, and with the filter.
 
-// Words of a shell, as `publish` was told or found them; RELEASE where it lay in a folder.
-const baked = document.getElementById("address").content.textContent;
+// Words of a shell, and arguments in Python, as `publish` was told or found them; RELEASE where it
+// lay in a folder.
+const [baked, bakedPython] = ["address", "python-address"].map((id) => document.getElementById(id).content.textContent);
 
 export function showCommands(where) {
   const release = releaseAddress(location, baked);
@@ -9,18 +10,12 @@ export function showCommands(where) {
   document.querySelector("[data-command=sync]").hidden = /^'?https?:/.test(release);
   set("sync", `aws s3 sync --no-sign-request ${release} brains`);
   set("query", `brainpress query ${release} "SELECT count(*) FROM manifest"`);
+  document.getElementById("python-release").textContent = pythonAddress(location, baked, bakedPython);
+  document.getElementById("python-where").textContent = where && `\n    where=${JSON.stringify(where)},`;
   // On this machine the file itself is there; a simple server does not serve the ranges polars asks.
-  if (!isHere(location)) {
-    const manifest = new URL("manifest.parquet", location.href.split(/[?#]/)[0]).href.replaceAll("'", "%27");
-    set("python", `import pandas as pd
-pd.read_parquet("${manifest}").describe()
-
-import duckdb
-duckdb.sql("SELECT count(*) FROM '${manifest}'")
-
-import polars as pl
-pl.scan_parquet("${manifest}").describe()`);
-  }
+  if (isHere(location)) return;
+  const manifest = new URL("manifest.parquet", location.href.split(/[?#]/)[0]).href.replaceAll("'", "%27");
+  for (const place of document.querySelectorAll(".manifest")) place.textContent = manifest;
 }
 
 // The digest of release.json, which the page cannot hold: release.json has the page's. A browser
@@ -40,10 +35,22 @@ export async function showDigest() {
 // What a command calls the release: the bucket that S3 itself serves the page from; what it was
 // published at; else where the page was read from, if that is not this machine.
 export function releaseAddress(location, published) {
+  const found = foundAddress(location, published);
+  return found === null ? published : word(found);
+}
+
+// The same as the first arguments of `Volumes`.
+export function pythonAddress(location, published, python) {
+  const found = foundAddress(location, published);
+  return found === null ? python : JSON.stringify(found);
+}
+
+// Where the page itself knows better than `publish` did; null where it does not.
+function foundAddress(location, published) {
   const bucket = s3Address(location);
-  if (bucket) return word(bucket);
-  if (published !== "RELEASE" || isHere(location)) return published;
-  return word(new URL(".", location.href).href.replace(/\/$/, ""));
+  if (bucket) return bucket;
+  if (published !== "RELEASE" || isHere(location)) return null;
+  return new URL(".", location.href).href.replace(/\/$/, "");
 }
 
 function isHere({ protocol, hostname }) {
@@ -86,7 +93,7 @@ for (const figure of document.querySelectorAll("[data-command]")) {
   button.setAttribute("aria-label", `Copy: ${figure.querySelector("figcaption").textContent}`);
   button.addEventListener("click", async () => {
     const done = await copied(figure.querySelector("code"));
-    button.textContent = done ? "Copied" : "Press Ctrl+C";
+    button.textContent = done ? "Copied" : "Selected";
     setTimeout(() => { button.textContent = "Copy"; }, 2000);
   });
   figure.querySelector("figcaption").append(button);

@@ -1,7 +1,7 @@
 // The figures above the table: they show how what is kept is spread, and choose what is kept.
 // The paths are those of manifests/page/figures.py.
 
-const WIDTH = 10, HEIGHT = 100, BAR = 9;
+const WIDTH = 10, HEIGHT = 100, BAR = 9, LEAST = 0.8;
 
 export class Figures {
   constructor(rows, change) {
@@ -21,7 +21,9 @@ export class Figures {
   }
 
   numbers(panel, column) {
-    const { low, step, count } = column.bins;
+    const { low, count } = column.bins;
+    const { per } = column;
+    const top = Number(panel.querySelector(".bars").dataset.top); // of all: what is kept has the same scale
     const [least, most] = panel.querySelectorAll("input[type=range]");
     const [from, to] = panel.querySelectorAll("input[type=number]");
     const high = Number(most.max);
@@ -33,7 +35,7 @@ export class Figures {
     };
     least.addEventListener("input", () => slid(least));
     most.addEventListener("input", () => slid(most));
-    const written = (field) => (field.value === "" ? null : Number(field.value));
+    const written = (field) => (field.value === "" ? null : rounded(Number(field.value) * per));
     for (const field of [from, to]) field.addEventListener("input", () => set(written(from), written(to)));
 
     const measured = this.rows.columns.find((other) => other.shows === column.name);
@@ -48,27 +50,25 @@ export class Figures {
       most.value = b ?? high;
       least.style.zIndex = least.value > (low + high) / 2 ? 1 : 0; // so that neither hides the other
       for (const [field, value] of [[from, a], [to, b]]) {
-        if (field !== document.activeElement) field.value = value ?? "";
+        if (field !== document.activeElement) field.value = value === null ? "" : rounded(value / per);
       }
+      for (const slider of [least, most]) slider.setAttribute("aria-valuetext", `${rounded(slider.value / per)} ${column.unit}`);
       const counts = parts.map(() => new Uint32Array(count));
-      const totals = new Uint32Array(count);
       for (const row of kept) {
         const bin = place[row];
         if (bin === 255) continue;
-        totals[bin]++;
         const group = groups ? groups.values[row] : 0;
         if (counts[group]) counts[group][bin]++;
       }
-      const greatest = Math.max(1, ...totals);
       const below = new Uint32Array(count);
       parts.forEach((path, group) => {
-        path.setAttribute("d", bars(counts[group], greatest, below));
+        path.setAttribute("d", bars(counts[group], top, below));
         counts[group].forEach((more, bin) => { below[bin] += more; });
       });
       if (line) {
         const found = new Uint32Array(count);
         for (const row of kept) if (placeMeasured[row] !== 255) found[placeMeasured[row]]++;
-        line.setAttribute("d", outline(found, greatest));
+        line.setAttribute("d", outline(found, top));
       }
     };
   }
@@ -79,15 +79,15 @@ export class Figures {
       this.change(this.choice.withLevel(column.name, place, box.checked));
     }));
     const drawn = [...panel.querySelectorAll("rect.part")];
+    const top = Number(panel.querySelector(".bar")?.dataset.top);
     const told = [...panel.querySelectorAll(".count")];
     return (kept) => {
       const chosen = this.choice.levels.get(column.name);
       boxes.forEach((box, place) => { box.checked = chosen?.has(place) ?? false; });
       const counts = new Uint32Array(boxes.length);
       for (const row of kept) counts[column.values[row]]++;
-      const greatest = Math.max(1, ...counts);
       counts.forEach((count, place) => {
-        drawn[place].setAttribute("width", (count / greatest) * 100);
+        drawn[place].setAttribute("width", (count / top) * 100);
         told[place].textContent = count.toLocaleString("en");
       });
     };
@@ -108,7 +108,7 @@ function bars(counts, most, below) {
   let path = "";
   counts.forEach((count, bin) => {
     if (!count) return;
-    const height = units((count / most) * HEIGHT);
+    const height = Math.max(LEAST, units((count / most) * HEIGHT)); // one image of many is seen too
     const foot = units(HEIGHT - (below[bin] / most) * HEIGHT);
     path += `M${bin * WIDTH} ${foot}v-${height}h${BAR}v${height}z`;
   });
@@ -119,6 +119,11 @@ function outline(counts, most) {
   let path = `M0 ${HEIGHT}`;
   for (const count of counts) path += `V${units(HEIGHT - Math.min(1, count / most) * HEIGHT)}h${WIDTH}`;
   return `${path}V${HEIGHT}`;
+}
+
+// Without the last digits that a change of unit leaves.
+function rounded(value) {
+  return Number(value.toPrecision(12));
 }
 
 function units(length) {

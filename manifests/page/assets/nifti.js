@@ -139,22 +139,23 @@ export class Volume {
 
   // The grey picture across two ways at a place, top row first; 0 is right, 1 front, 2 top.
   // Over it, where given, what a label map of the same grid tells there, in the colours of `regions`.
-  slice(across, up, place, labels = null, regions = null) {
+  // `low` is drawn black and `high` white.
+  slice(across, up, place, labels = null, regions = null, { low = 0, high = this.white, opacity = OPACITY } = {}) {
     const width = this.shape[across], height = this.shape[up];
     const pixels = new Uint8ClampedArray(width * height * 4);
     const through = 3 - across - up;
     const start = this.first + place[through] * this.axes[through].stride;
-    const scale = 255 / this.white;
+    const scale = 255 / (high - low);
     for (let y = 0, to = 0; y < height; y++) {
       let from = start + (height - 1 - y) * this.axes[up].stride;
       for (let x = 0; x < width; x++, to += 4, from += this.axes[across].stride) {
-        const grey = (this.voxels[from] * this.slope + this.intercept) * scale;
+        const grey = (this.voxels[from] * this.slope + this.intercept - low) * scale;
         pixels[to] = pixels[to + 1] = pixels[to + 2] = grey;
         pixels[to + 3] = 255;
         const region = labels && regions.get(labels.voxels[from]);
         if (!region) continue;
         for (let part = 0; part < 3; part++) {
-          pixels[to + part] = (1 - OPACITY) * pixels[to + part] + OPACITY * region.colour[part];
+          pixels[to + part] = (1 - opacity) * pixels[to + part] + opacity * region.colour[part];
         }
       }
     }

@@ -3,6 +3,8 @@
 import { Choice } from "./choice.js";
 import { showCommands, showDigest } from "./commands.js";
 import { Figures } from "./figures.js";
+import { Mosaic } from "./mosaic.js";
+import { Pictures } from "./pictures.js";
 import { loadRows } from "./rows.js";
 import { Table } from "./table.js";
 import { Viewer } from "./viewer.js";
@@ -27,15 +29,17 @@ function start(rows) {
   let waiting = false;
 
   const figures = new Figures(rows, change);
-  const table = new Table(rows, { address, open, sort });
+  const pictures = new Pictures(rows);
+  const mosaic = new Mosaic(rows, pictures, address);
+  const table = new Table(rows, pictures, { address, open, sort });
   const viewer = new Viewer(rows, { open, close, neighbour });
 
-  for (const part of document.querySelectorAll("[hidden].tools, #rows, #pages")) part.hidden = false;
+  for (const part of document.querySelectorAll("#explore .tools, #rows")) part.hidden = false;
   find.addEventListener("input", () => change({ find: find.value }));
   clear.addEventListener("click", () => { change(choice.cleared()); find.focus(); });
   addEventListener("popstate", followAddress);
   addEventListener("hashchange", followAddress);
-  document.querySelector(".plates").addEventListener("click", (event) => {
+  for (const place of document.querySelectorAll(".hero, .mosaic")) place.addEventListener("click", (event) => {
     const link = event.target.closest("a[data-sample]");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
@@ -98,6 +102,7 @@ function start(rows) {
     kept = rows.kept(choice);
     performance.measure("filter", { start: started, end: performance.now() });
     figures.show(choice, kept);
+    mosaic.show(choice, kept);
     table.show(choice, kept);
     const all = rows.count.toLocaleString("en");
     found.textContent = kept.length === rows.count ? `${all} samples`

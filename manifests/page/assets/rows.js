@@ -1,7 +1,7 @@
 // The manifest's columns as typed arrays, and the rows of them that a choice keeps.
 
 const TYPES = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f8: Float64Array };
-const numbers = new Intl.NumberFormat("en", { maximumSignificantDigits: 7 });
+const brief = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
 
 export async function loadRows(address) {
   const about = await (await fetched(address)).json();
@@ -24,6 +24,11 @@ export class Rows {
     this.byName = new Map(this.columns.map((column) => [column.name, column]));
     this.groups = this.byName.get(about.groups) ?? null;
     this.index = this.byName.get("index");
+    this.pictured = about.pictured;
+    for (const column of this.columns) {
+      const { decimals } = column;
+      column.format = new Intl.NumberFormat("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+    }
     this.orders = new Map();
     this.suffixes = about.suffixes ?? ["T1w"];
     // What the numbers in label maps mean; null of a release that has none.
@@ -50,7 +55,10 @@ export class Rows {
 
   // The row of a sample; -1 where there is none. The index ascends.
   rowOf(sample) {
-    const wanted = /^sub-\d{6,15}$/.test(sample) ? Number(sample.slice(4)) : NaN;
+    return this.rowOfIndex(/^sub-\d{6,15}$/.test(sample) ? Number(sample.slice(4)) : NaN);
+  }
+
+  rowOfIndex(wanted) {
     let low = 0, high = this.count - 1;
     while (low <= high) {
       const middle = (low + high) >> 1;
@@ -69,11 +77,46 @@ export class Rows {
   text(column, row) {
     const value = column.values[row];
     if (Number.isNaN(value)) return "–";
-    return column.levels.length ? column.levels[value] : numbers.format(value);
+    return column.levels.length ? column.levels[value] : column.format.format(value / column.per);
+  }
+
+  // What was measured of what a column asks; undefined where nothing was.
+  partner(column) {
+    return this.columns.find((other) => other.shows === column.name);
+  }
+
+  // Two covariates at most, as manifests/page/html.py has them: "F · 61 years".
+  caption(row) {
+    const told = [];
+    for (const column of this.columns) {
+      const value = column.values[row];
+      if (column.role !== "asked" || Number.isNaN(value)) continue;
+      told.push(column.levels.length ? column.levels[value].slice(0, 40)
+        : `${brief.format(value / column.per)}${column.unit && ` ${column.unit}`}`);
+    }
+    return told.slice(0, 2).join(" · ") || this.sample(row).slice(4);
+  }
+
+  // Rows in the order of the first covariate that is a number.
+  hung(rows) {
+    const values = this.columns.find((column) => column.role === "asked" && !column.levels.length)?.values;
+    return rows.sort((a, b) => (values ? values[a] - values[b] : 0) || a - b);
   }
 
   // The rows that satisfy a choice, in its order.
   kept(choice) {
+    let rows = this.order(choice.sort);
+    for (const test of this.tests(choice)) rows = rows.filter(test);
+    return rows;
+  }
+
+  // Whether a row satisfies a choice.
+  test(choice) {
+    const tests = this.tests(choice);
+    return (row) => tests.every((test) => test(row));
+  }
+
+  tests(choice) {
     const tests = [];
     for (const [name, [low, high]] of choice.ranges) {
       const { values } = this.byName.get(name);
@@ -86,9 +129,7 @@ export class Rows {
       tests.push((row) => chosen[values[row]] === 1);
     }
     if (choice.find) tests.push((row) => this.sample(row).includes(choice.find));
-    let rows = this.order(choice.sort);
-    for (const test of tests) rows = rows.filter(test);
-    return rows;
+    return tests;
   }
 
   // All rows in the order of a column, "-name" for the greatest first; rows without a value last.

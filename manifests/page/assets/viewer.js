@@ -1,23 +1,20 @@
-// The viewer: three planes of one volume, its covariates beside them, its neighbours a key away.
+// The viewer: three planes of one volume, what is known of it beside them, its neighbours a key away.
 
 import { fetchVolume } from "./nifti.js";
 import { hasWebGL2, openNiiVue } from "./niivue.js";
+import { Plane, PLANES } from "./plane.js";
 
-// Ways: 0 right, 1 front, 2 top.
-const PLANES = [
-  { name: "Coronal", across: 0, up: 2, ends: ["L", "R"] },
-  { name: "Sagittal", across: 1, up: 2, ends: ["P", "A"] },
-  { name: "Axial", across: 0, up: 1, ends: ["L", "R"] },
-];
+const MOST_ZOOM = 8;
 
 export class Viewer {
   constructor(rows, { open, close, neighbour }) {
-    Object.assign(this, { rows, open, close, neighbour, sample: null, ended: null });
+    Object.assign(this, { rows, open, close, neighbour, sample: null, ended: null, zoomed: 1 });
     const parts = {
       dialog: "viewer", title: "viewer-title", note: "viewer-note", facts: "viewer-facts",
       file: "viewer-file", button: "viewer-niivue", planes: "planes", place: "niivue",
       before: "before", after: "after", told: "readout", choice: "viewer-regions",
-      regionsOn: "viewer-regions-on",
+      regionsOn: "viewer-regions-on", opacity: "opacity", width: "window", level: "level",
+      zoomTold: "zoom-told", zoomIn: "zoom-in", zoomOut: "zoom-out", reset: "as-it-was",
     };
     for (const [name, id] of Object.entries(parts)) this[name] = document.getElementById(id);
     this.dialog.addEventListener("cancel", (event) => { event.preventDefault(); this.close(); });
@@ -27,7 +24,12 @@ export class Viewer {
     this.after.addEventListener("click", () => this.step(1));
     this.button.addEventListener("click", () => this.toggleNiiVue());
     this.regionsOn.addEventListener("change", () => this.toggleRegions());
-    this.planeViews = PLANES.map((plane) => this.plane(plane));
+    for (const slider of [this.width, this.level, this.opacity]) slider.addEventListener("input", () => this.draw());
+    this.zoomIn.addEventListener("click", () => this.zoom(1.5));
+    this.zoomOut.addEventListener("click", () => this.zoom(1 / 1.5));
+    this.reset.addEventListener("click", () => this.asItWas());
+    const moves = { move: (...where) => this.move(...where), zoom: (factor) => this.zoom(factor) };
+    this.planeViews = PLANES.map((plane) => new Plane(plane, moves));
     this.planes.prepend(...this.planeViews.map(({ figure }) => figure));
   }
 
@@ -59,19 +61,24 @@ export class Viewer {
 
   // What the manifest says of it; what is the same of every sample is left out.
   tell(row) {
-    const facts = [];
-    for (const column of row < 0 ? [] : this.rows.columns) {
-      if (column.role === "key" || (column.role === "told" && column.levels.length < 2)) continue;
-      const value = element("dd", { textContent: this.rows.text(column, row) });
-      if (column.unit) value.append(element("span", { className: "unit", textContent: ` ${column.unit}` }));
-      const bins = column.bins ?? this.rows.byName.get(column.shows)?.bins;
-      if (bins) value.append(scale(bins, column.values[row]));
-      const fact = element("div", {});
-      fact.append(element("dt", { textContent: column.label }), value);
-      facts.push(fact);
-    }
-    this.facts.replaceChildren(...facts);
+    const columns = row < 0 ? [] : this.rows.columns.filter((column) => !column.shows
+      && column.role !== "key" && !(column.role === "told" && column.levels.length < 2));
+    const measured = columns.some((column) => this.rows.partner(column) || column.role === "measured");
+    const lines = columns.map((column) => this.fact(column, row, measured));
+    this.facts.replaceChildren(...(measured ? [head(["", "asked", "measured"])] : []), ...lines);
     this.told.textContent = "";
+  }
+
+  fact(column, row, measured) {
+    const line = element("tr", {});
+    const name = element("th", { scope: "row", textContent: column.short });
+    if (column.unit) name.append(element("span", { className: "unit", textContent: ` ${column.unit}` }));
+    line.append(name);
+    const found = column.role === "measured" ? column : this.rows.partner(column);
+    for (const one of measured ? [column.role === "measured" ? null : column, found] : [column]) {
+      line.append(element("td", { className: "number", textContent: one ? this.rows.text(one, row) : "" }));
+    }
+    return line;
   }
 
   async load(row) {
@@ -105,7 +112,7 @@ export class Viewer {
 
   async toggleRegions() {
     this.endNiiVue();
-    if (this.volume) this.draw();
+    this.draw();
     await this.loadLabels();
   }
 
@@ -124,47 +131,24 @@ export class Viewer {
     }
   }
 
-  plane({ name, across, up, ends }) {
-    const through = 3 - across - up;
-    const figure = element("figure", { className: `plane ${name.toLowerCase()}` });
-    const stage = element("div", { className: "stage" });
-    const canvas = element("canvas", { width: 1, height: 1, tabIndex: 0 });
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `${name} slice; arrow keys move the cross, Page Up and Page Down the slice`);
-    const lines = ["upright", "across"].map((kind) => element("i", { className: kind }));
-    const marks = ends.map((end, side) => element("span", { className: `end end${side}`, textContent: end }));
-    const slider = element("input", { type: "range", min: 0, step: 1 });
-    slider.setAttribute("aria-label", `${name} slice`);
-    stage.append(canvas, ...lines, ...marks);
-    figure.append(stage, slider);
+  // The cross to a voxel of a way, or so many voxels on.
+  move(way, to, by = false) {
+    if (!this.volume) return;
+    const place = Math.round(by ? this.at[way] + to : to);
+    this.at[way] = Math.min(Math.max(place, 0), this.volume.shape[way] - 1);
+    this.draw();
+  }
 
-    const move = (way, to) => {
-      if (!this.volume) return;
-      this.at[way] = Math.min(Math.max(Math.round(to), 0), this.volume.shape[way] - 1);
-      this.draw();
-    };
-    slider.addEventListener("input", () => move(through, Number(slider.value)));
-    const point = (event) => {
-      const box = canvas.getBoundingClientRect();
-      if (!this.volume || !(event.buttons & 1)) return;
-      move(across, ((event.clientX - box.left) / box.width) * this.volume.shape[across] - 0.5);
-      move(up, (1 - (event.clientY - box.top) / box.height) * this.volume.shape[up] - 0.5);
-    };
-    canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); point(event); });
-    canvas.addEventListener("pointermove", point);
-    canvas.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      move(through, this.at[through] - Math.sign(event.deltaY));
-    }, { passive: false });
-    const keys = { ArrowLeft: [across, -1], ArrowRight: [across, 1], ArrowUp: [up, 1], ArrowDown: [up, -1],
-      PageUp: [through, 1], PageDown: [through, -1] };
-    canvas.addEventListener("keydown", (event) => {
-      const key = keys[event.key];
-      if (!key || !this.volume) return;
-      event.preventDefault();
-      move(key[0], this.at[key[0]] + key[1]);
-    });
-    return { figure, stage, canvas, lines, slider, across, up, through };
+  // Nearer or farther; 0 shows all of it.
+  zoom(factor) {
+    this.zoomed = Math.min(Math.max(this.zoomed * factor, 1), MOST_ZOOM);
+    if (this.zoomed < 1.02) this.zoomed = 1;
+    this.draw();
+  }
+
+  asItWas() {
+    for (const slider of [this.width, this.level, this.opacity]) slider.value = slider.defaultValue;
+    this.zoom(0);
   }
 
   // The planes to one scale, so that a millimetre is as long in each.
@@ -172,25 +156,28 @@ export class Viewer {
     const length = this.volume.axes.map(({ side, size }) => side * size);
     this.planes.style.setProperty("--columns", `${length[0]}fr ${length[1]}fr`);
     this.dialog.style.setProperty("--ratio", (length[0] + length[1]) / (length[2] + length[1]));
-    for (const { stage, canvas, slider, across, up, through } of this.planeViews) {
-      stage.style.aspectRatio = `${length[across]} / ${length[up]}`;
-      canvas.width = this.volume.shape[across];
-      canvas.height = this.volume.shape[up];
-      slider.max = this.volume.shape[through] - 1;
-    }
+    for (const plane of this.planeViews) plane.lay(this.volume, length);
     this.planes.classList.remove("empty");
+  }
+
+  // Between which intensities a voxel is black and white.
+  ends() {
+    const { white } = this.volume;
+    const level = (this.level.value / 100) * white, width = (this.width.value / 100) * white;
+    return { low: level - width / 2, high: level + width / 2 };
   }
 
   draw() {
     const { volume, at } = this;
+    if (!volume) return;
     const labels = this.regionsOn.checked ? this.labels : null;
-    for (const { canvas, lines, slider, across, up, through } of this.planeViews) {
-      canvas.getContext("2d").putImageData(volume.slice(across, up, at, labels, this.rows.regions), 0, 0);
-      lines[0].style.left = `${((at[across] + 0.5) / volume.shape[across]) * 100}%`;
-      lines[1].style.top = `${(1 - (at[up] + 0.5) / volume.shape[up]) * 100}%`;
-      slider.value = at[through];
-      slider.setAttribute("aria-valuetext", `${volume.millimetres(at)[through].toFixed(1)} mm`);
-    }
+    const look = { labels, regions: this.rows.regions, ...this.ends(), opacity: this.opacity.value / 100 };
+    for (const plane of this.planeViews) plane.draw(volume, at, this.zoomed, look);
+    this.width.setAttribute("aria-valuetext", (look.high - look.low).toPrecision(3));
+    this.level.setAttribute("aria-valuetext", ((look.high + look.low) / 2).toPrecision(3));
+    this.zoomTold.textContent = `${Math.round(this.zoomed * 100)} %`;
+    this.zoomOut.disabled = this.zoomed === 1;
+    this.zoomIn.disabled = this.zoomed === MOST_ZOOM;
     const [x, y, z] = volume.millimetres(at).map((length) => length.toFixed(1).replace("-", "−"));
     const region = labels && this.rows.regions.get(labels.at(at))?.name;
     this.told.textContent = `x ${x}  y ${y}  z ${z} mm\nintensity ${volume.at(at).toFixed(3)}${region ? `\n${region}` : ""}`;
@@ -205,12 +192,13 @@ export class Viewer {
     const address = this.address;
     this.note.textContent = "Loading NiiVue…";
     this.button.disabled = true;
-    this.planes.classList.add("rich");
+    this.dialog.classList.add("rich");
     this.place.hidden = false;
     try {
       const { niivue: src, integrity } = this.dialog.dataset;
       const labels = this.regionsOn.checked && this.labels ? this.labelsAt : null;
-      const end = await openNiiVue(this.place, address, { src, integrity, labels, regions: this.rows.regions });
+      const look = { labels, regions: this.rows.regions, opacity: this.opacity.value / 100, ...this.ends() };
+      const end = await openNiiVue(this.place, address, this.volume.millimetres(this.at), look, { src, integrity });
       if (address !== this.address) { end(); return; }
       this.ended = end;
       this.button.textContent = "Back to the plain view";
@@ -227,18 +215,18 @@ export class Viewer {
     this.ended?.();
     this.ended = null;
     this.place.hidden = true;
-    this.planes.classList.remove("rich");
+    this.dialog.classList.remove("rich");
     this.button.textContent = "Open in NiiVue";
   }
 }
 
-// Where a value stands between the ends of its figure.
-function scale({ low, step, count }, value) {
-  const line = element("span", { className: "scale" });
-  const mark = element("i", {});
-  mark.style.left = `${Math.min(1, Math.max(0, (value - low) / (step * count))) * 100}%`;
-  if (!Number.isNaN(value)) line.append(mark);
-  return line;
+function head(names) {
+  const top = element("thead", {});
+  const line = top.insertRow();
+  names.forEach((name, place) => line.append(element(place ? "th" : "td", {
+    ...(place ? { scope: "col" } : {}), className: place ? "number" : "", textContent: name,
+  })));
+  return top;
 }
 
 function element(name, properties) {

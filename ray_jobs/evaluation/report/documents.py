@@ -26,7 +26,7 @@ from ray_jobs.evaluation.carried import (
 from ray_jobs.evaluation.measuring.folds import Matched
 from ray_jobs.evaluation.measuring.measured import Measured
 from ray_jobs.evaluation.report.cautions import cautioned, meanings
-from ray_jobs.evaluation.report.page import Block, Picture, Table, to_html, to_markdown
+from ray_jobs.evaluation.report.page import PAGE, Block, Picture, Table, to_html, to_markdown
 from ray_jobs.evaluation.report.sections import (
     MOSAIC,
     headline_figures,
@@ -66,8 +66,9 @@ def write_report(
         "release": release.to_json(findings),
         "pictured": {picture.name: list(picture.shows) for picture in pictures},
     }
+    carriable = [_without_real(block, sources) for block in blocks if not _names_people(block)]
     public = {
-        **_files([_without_real(block, sources) for block in blocks if not _names_people(block)]),
+        **_files(carriable, page=PAGE),
         JSON_KEY: json_bytes(for_everyone(findings)),
     }
     carried = {
@@ -92,13 +93,13 @@ def write_report(
     return Report("\n".join(lines), bool(findings["privacy"][main]["passed"]))
 
 
-def _files(blocks: list[Block]) -> dict[str, bytes]:
-    """A report's files, by name."""
+def _files(blocks: list[Block], *, page: str | None = None) -> dict[str, bytes]:
+    """A report's files, by name; `page` is the address of its release's page."""
     pictures = {block.name: block.png for block in blocks if isinstance(block, Picture)}
     return {
         **pictures,
         "report.md": to_markdown(blocks).encode(),
-        "report.html": to_html(blocks, "Evaluation").encode(),
+        "report.html": to_html(blocks, "Evaluation", page=page).encode(),
     }
 
 

@@ -15,14 +15,14 @@ import pytest
 from PIL import Image
 
 from manifests.errors import ReleaseError
-from manifests.format.layout import image_path
+from manifests.format.layout import image_path, participant_id
 from manifests.format.schema import manifest_schema, rows_table
 from manifests.page import page_files
 from manifests.page.columns import PageColumn, packed, page_columns, wanted_columns
-from manifests.page.figures import bins_of
+from manifests.page.figures import HEIGHT, bins_of, histogram, ticks, top_of
 from manifests.page.html import index_html
 from manifests.page.niivue import INTEGRITY, LOCAL_KEY, URL, niivue
-from manifests.page.pictures import PLANES, shown_samples
+from manifests.page.pictures import MOSAIC, MOST_PICTURES, PLANES, shown_samples
 from manifests.page.png import png_bytes
 from manifests.query.release import Release
 from manifests.storage.base import content_type_of
@@ -91,7 +91,11 @@ def test_a_page_names_only_its_own_files_and_those_of_its_release(
 def test_nothing_runs_in_a_page_but_its_own_script(files: dict[str, bytes]) -> None:
     page = Tags(files["index.html"].decode())
     scripts = [about for tag, about in page.tags if tag == "script"]
-    assert scripts == [{"type": "application/ld+json"}, {"type": "module", "src": "page/page.js"}]
+    assert scripts == [
+        {"type": "application/ld+json"},
+        {"defer": None, "src": "page/local.js"},
+        {"type": "module", "src": "page/page.js"},
+    ]
     assert not [tag for tag, _ in page.tags if tag in ("style", "iframe", "object", "base")]
     assert not [name for _, about in page.tags for name in about if name.startswith("on")]
     assert not page.values("style")
@@ -105,22 +109,27 @@ def test_every_script_that_is_imported_is_there_and_served_as_script(
     files: dict[str, bytes],
 ) -> None:
     scripts = {key for key in files if key.endswith(".js")}
-    named = {"page/page.js"}
+    named = {"page/page.js", "page/local.js"}
     for key in scripts:
         imported = re.findall(r'from "\./([^"]+)"', files[key].decode())
         named |= {f"page/{name}" for name in imported}
     assert named == scripts
     assert {content_type_of(key) for key in scripts} == {"text/javascript; charset=utf-8"}
+    assert {"page/base.css", "page/page.css"} < set(files)
     assert content_type_of("page/page.css") == "text/css; charset=utf-8"
 
 
 def test_the_mosaic_shows_images_that_are_there_and_are_hung_by_age(
     release: Release, files: dict[str, bytes]
 ) -> None:
-    page = Tags(files["index.html"].decode())
-    shown = [value for value in page.values("data-sample") if value]
-    assert len(shown) == 24
-    assert {f"page/pictures/{key}.png" for key in shown} == {k for k in files if "pictures" in k}
+    text = files["index.html"].decode()
+    shown = re.findall(r'<li><a href="#sample=(sub-\d+)"', text)
+    assert len(shown) == MOSAIC
+    assert all(MOSAIC % columns == 0 for columns in (3, 4, 6, 8)), "rows without a hole"
+    assert {f"page/pictures/{key}.png" for key in shown} < set(files)
+    pictured = json.loads(files["page/columns.json"])["pictured"]
+    assert len(pictured["indices"]) == N - 4
+    assert {f"page/pictures/{participant_id(i)}.png" for i in pictured["indices"]} < set(files)
     rows = {row["participant_id"]: row for row in release.query().to_pylist()}
     assert {rows[key]["status"] for key in shown} == {"ok"}
     ages = [rows[key]["age"] for key in shown]
@@ -247,6 +256,80 @@ def test_bins_hold_every_number(values: list[float]) -> None:
         assert value <= bins.low + (place + 1) * bins.step * (1 + 1e-9)
 
 
+def test_few_numbers_have_few_bins_and_an_axis_ends_at_a_round_count() -> None:
+    rng = np.random.default_rng(0)
+    counts = [bins_of(rng.uniform(20, 80, n)).count for n in (4, 16, 100, 1_000, 100_000)]
+    assert counts == sorted(counts)
+    assert counts[1] <= 8
+    assert counts[-1] >= 24
+    for most in range(1, 5_000):
+        top = top_of(most)
+        assert most <= top <= 2 * most
+        assert top == 1 or top % 2 == 0
+
+
+@pytest.mark.parametrize("span", [(21.2, 79.0), (1.19e6, 1.31e6), (0.0, 1.0), (7.0, 7.0)], ids=str)
+def test_marks_below_a_figure_stand_where_they_say(span: tuple[float, float]) -> None:
+    for n in (5, 300, 50_000):
+        bins = bins_of(np.linspace(*span, n))
+        marks = ticks(bins, 1000.0)
+        assert 1 <= len(marks) <= 7
+        for share, mark in marks:
+            assert -1e-9 <= share <= 1 + 1e-9
+            assert bins.low + share * (bins.high - bins.low) == pytest.approx(mark * 1000)
+
+
+def test_a_figure_has_axes_and_counts_what_was_measured_to_the_same_scale() -> None:
+    asked = PageColumn("age", "asked", np.array([20.0, 30, 40, 50, 60]))
+    found = PageColumn("measured_age", "measured", np.full(5, 41.0), shows="age")
+    figure = histogram(asked, bins_of(asked.values, found.values), None, found)
+    assert 'data-top="6"' in figure
+    assert re.findall(r">(\d+)</text>", figure)[:3] == ["6", "3", "0"]
+    bar = f"{HEIGHT / 6:.1f}"
+    assert f"v-{bar}h" in figure  # one image
+    assert f"V{HEIGHT - 5 / 6 * HEIGHT:.1f}h" in figure  # five
+
+
+def test_numbers_are_rounded_and_volumes_are_in_millilitres(
+    release: Release, files: dict[str, bytes]
+) -> None:
+    columns = {c["name"]: c for c in json.loads(files["page/columns.json"])["columns"]}
+    shown = {name: (columns[name]["unit"], columns[name]["per"]) for name in ("age", "volume")}
+    assert shown == {"age": ("years", 1), "volume": ("mL", 1000)}
+    assert {columns[name]["decimals"] for name in ("age", "volume")} == {1}
+    page = files["index.html"].decode()
+    assert "mm³" not in page
+    assert "Trained on 5 to 170." in page
+    for values, decimals in ([0.1, 0.97], 2), ([1190.4, 1320.1], 0), ([3, 4], 0), ([], 0):
+        assert PageColumn("a", "told", np.array(values, float)).decimals == decimals
+
+
+def test_the_head_of_the_page_has_a_brain_the_authors_download_and_cite(
+    files: dict[str, bytes],
+) -> None:
+    page = files["index.html"].decode()
+    head = page[page.index("<h1>") : page.index("</header>")]
+    order = ['class="authors"', 'href="#download"', 'popovertarget="cite"', "<img", 'class="lede"']
+    assert [head.index(word) for word in order] == sorted(head.index(word) for word in order)
+    assert head.count("<img") == len(PLANES)
+    assert "Evaluation report" not in head
+    assert "@misc{thebrainpressauthors" in page
+    for riddle in ("Plates", "Take it", "hung", "printed"):
+        assert riddle not in re.sub("<[^>]+>", "", page)
+
+
+def test_a_large_release_has_some_pictures_and_none_of_large_images_is_drawn_by_a_browser(
+    tmp_path: Path, release: Release
+) -> None:
+    store = page_release(tmp_path / "many", 3 * MOST_PICTURES)
+    about = json.loads(page_files(Release.open(store.uri))["page/columns.json"])["pictured"]
+    assert len(about["indices"]) == MOST_PICTURES
+    assert about["drawn"] is True
+    counts = {**release.about["counts"], "image_bytes": 56 * 3_500_000}
+    heavy = Release(release.store, {**release.about, "counts": counts})
+    assert json.loads(page_files(heavy)["page/columns.json"])["pictured"]["drawn"] is False
+
+
 def test_what_was_measured_stands_beside_what_was_asked(release: Release) -> None:
     table = release.query(columns=wanted_columns(release.schema, COLUMNS))
     for name, unit in (("measured_age", b"year"), ("measured_volume", b"mL")):
@@ -299,7 +382,7 @@ def test_version_date_licence_and_card_are_on_the_page(
 def test_a_release_without_images_or_covariates_has_a_page(tmp_path: Path) -> None:
     store = make_release(tmp_path / "failed", 3, failed=(0, 1, 2))
     page = page_files(Release.open(store.uri))
-    assert not [key for key in page if "pictures" in key]
+    assert not [key for key in page if key.startswith("page/pictures/")]
     assert Image.open(io.BytesIO(page["previews/contact-sheet.png"])).size
     from manifests.metadata.staging import write_release
     from manifests.storage import open_store
