@@ -61,7 +61,10 @@ def _site(place: str, store: Store) -> Site:
         from ray_jobs.viewing.site import StoredSite
 
         if store.look(REPORT) is None:
-            raise JobError(f"{store.uri}: this evaluation is not finished; run the same command")
+            raise JobError(
+                f"{store.uri}: no {REPORT} there: run the same `brainpress evaluate` again, or give"
+                " its --out"
+            )
         return StoredSite(store, first=REPORT)
     if kind is Kind.COHORT:
         from ray_jobs.viewing.cohort import view_cohort

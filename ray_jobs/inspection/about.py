@@ -8,10 +8,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ldm.covariates import Covariate, CovariateSchema
-from manifests.format.evaluation import Figure
+from manifests.format.evaluation import Evaluation
 from manifests.numbers import counted, human_bytes, human_number
 from manifests.storage.base import Store
 from manifests.terminal import facts, table, told_end
+from manifests.text import one_line
 from ray_jobs.ending import AUTOENCODER, DIFFUSION, LATENTS, command, printing
 from ray_jobs.errors import JobError
 from ray_jobs.inspection.kinds import COHORT_MARK, JSON_KEY, LATENTS_MARK, Kind, document
@@ -127,24 +128,23 @@ def _training(place: str, store: Store) -> tuple[str, dict[str, Any]]:
 
 def _report(place: str, store: Store) -> tuple[str, dict[str, Any]]:
     found = _finished(store, JSON_KEY, "evaluate")
-    release = found.get("release") or {}
-    told = release.get("evaluation") or {}
-    figures = [
-        Figure(**{name: figure.get(name) for name in ("name", "value", "low", "high", "n")},
-               caution=figure.get("caution") or "")
-        for figure in told.get("figures") or []
-    ]  # fmt: skip
-    reasons = told.get("reasons") or []
+    release = found.get("release")
+    release = release if isinstance(release, dict) else {}
+    told = release.get("evaluation")
+    if not isinstance(told, dict):
+        raise JobError(f"{store.uri}: of an earlier brainpress, or damaged; run evaluate again")
+    evaluation = Evaluation.from_json({**told, "sha256": "0" * 64})  # its file tells no own digest
+    assert evaluation is not None
     lines = facts(
         {
             "report": store.uri,
-            "of": f"{release.get('label', '')}: {told.get('measured', 0):,} volumes against "
-            f"{told.get('reference', 0):,} real people",
-            "privacy": " ".join([str(told.get("verdict", "")), *map(str, reasons)]),
+            "of": f"{one_line(release.get('label', ''))}: {evaluation.measured:,} volumes against "
+            f"{evaluation.reference:,} real people",
+            "privacy": " ".join([evaluation.said, *evaluation.reasons]),
         }
     )
-    rows = [(figure.name, figure.told, f"{figure.n:,}") for figure in figures]
-    shown = table(("figure", "value", "n"), rows, right="llr") if rows else ""
+    rows = [(figure.name, figure.told, f"{figure.n:,}") for figure in evaluation.figures]
+    shown = table(("figure", "value", "n"), rows, right="llr")
     end = told_end("", {"look": command("view", place)})
     return "\n".join([*lines, "", shown, end]), found
 

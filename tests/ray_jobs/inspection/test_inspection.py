@@ -18,6 +18,7 @@ from ray_jobs.inspection.kinds import Kind, is_model_name, kind_at
 from ray_jobs.inspection.run import read_run, told_status
 from tests import ROOT
 from tests.ldm.tiny_model import working_model
+from tests.ray_jobs.line import ended, write_autoencoder, write_latents, write_prepared
 
 HELD_OUT = {"validation loss": 0.25, "validation psnr": 31.0, "validation power_0.26_0.30": 1.0}
 
@@ -164,3 +165,34 @@ def test_status_of_a_run_needs_only_the_light_install(run_folder: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.stdout.splitlines()[-1] == "HEAVY"
+
+
+def test_info_of_a_cohort_and_of_latents_names_the_next_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cohort = write_prepared(tmp_path / "prepared")
+    write_autoencoder(tmp_path / "autoencoder")
+    write_latents(tmp_path / "latents", cohort, tmp_path / "autoencoder")
+    for name, told, following in (
+        ("prepared", "to train on, ", "train-autoencoder --cohort"),
+        ("latents", "of each subject", "train-diffusion --latents"),
+    ):
+        code, said, _ = ended(capsys, "info", tmp_path / name)
+        assert code == 0
+        assert told in said
+        assert "ventricular_volume  " in said
+        assert said.splitlines()[-1].startswith(f"  next  brainpress {following} {tmp_path / name}")
+        assert ended(capsys, "status", tmp_path / name)[:2] == (
+            0,
+            f"{kind_at('', open_store(tmp_path / name))}: {tmp_path / name}\nfinished  yes\n",
+        )
+
+
+def test_info_of_a_report_has_its_figures_and_the_verdict(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, said, _ = ended(capsys, "info", ROOT / "docs" / "evaluation")
+    assert code == 0
+    assert "demo: 1,000 volumes against 148 real people" in said
+    assert "privacy      passed" in said
+    assert "ventricular_volume, measured against asked: correlation" in said

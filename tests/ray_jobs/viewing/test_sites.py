@@ -15,11 +15,13 @@ from manifests.page import page_files
 from manifests.query.release import Release
 from manifests.storage import open_store
 from ray_jobs.viewing import model as model_view
+from ray_jobs.viewing.cohort import view_cohort
 from ray_jobs.viewing.model import ModelSite, about, threads
 from ray_jobs.viewing.release import view_release
 from ray_jobs.viewing.site import Content, StoredSite, WrongAskedError
 from tests.ldm.tiny_model import working_folder
 from tests.manifests.releases import make_release
+from tests.ray_jobs.line import write_prepared
 
 ROW = {"sex": "F", "age": 70, "ventricular_volume": 40_000, "brain_volume": 1_100_000}
 
@@ -55,6 +57,18 @@ def test_a_release_that_is_not_published_has_its_page_made_for_the_view(tmp_path
     assert store.look("index.html") is None, "a view wrote into the release"
     store.put("index.html", b"as published")
     assert read(view_release(store).site.get("index.html")) == b"as published"
+
+
+def test_a_cohort_has_a_page_of_who_is_in_it(tmp_path: Path) -> None:
+    write_prepared(tmp_path / "prepared")
+    (tmp_path / "prepared" / "previews").mkdir()
+    (tmp_path / "prepared" / "previews" / "prepared.png").write_bytes(b"a picture")
+    store = open_store(tmp_path / "prepared")
+    page = read(view_cohort(store, str(tmp_path / "prepared")).get("index.html")).decode()
+    assert "served to you alone" in page
+    assert page.count("<td>sub-") == 12
+    assert base64.b64encode(b"a picture").decode() in page
+    assert "<script" not in page
 
 
 def test_what_is_not_there_is_nothing(tmp_path: Path) -> None:
