@@ -27,6 +27,8 @@ demo: $(VENV)/.press  ## set up, print 16 volumes into demo-release/, show where
 	@echo "pictures   demo-release/previews/samples.png"
 	@echo "volumes    demo-release/sub-*/anat/*_T1w.nii.gz"
 	@echo "manifest   demo-release/manifest.parquet"
+	@echo "its page   $(BIN)/brainpress view demo-release"
+	@echo "a model    $(BIN)/brainpress view demo"
 	@echo "next       source $(VENV)/bin/activate; brainpress --help"
 
 test: lint types fast e2e  ## every check: style, types, imports, all tests

@@ -54,7 +54,7 @@ VERBS: dict[str, Verb] = {
         "ray_jobs.calibrate", "make a model follow what is asked, by its evaluation", TRAIN
     ),
     "generate": Verb("ray_jobs.generate", "print N synthetic volumes into a release", PRINT),
-    "status": Verb("ray_jobs.status", "how much of a release is done", PRINT),
+    "status": Verb("ray_jobs.status", "how far a release or a training is", PRINT),
     "segment": Verb("ray_jobs.segment", "label maps of the images of a release", PRINT),
     "evaluate": Verb(
         "ray_jobs.evaluate", "Table 1, conditioning, privacy: a release against real people", PRINT
@@ -67,7 +67,8 @@ VERBS: dict[str, Verb] = {
     ),
     "withdraw": Verb("manifests.commands.withdraw", "take out samples found bad later", PUBLISH),
     "unpublish": Verb("manifests.commands.unpublish", "close a public release again", PUBLISH),
-    "info": Verb("manifests.commands.info", "what a release holds, and how it was made", READ),
+    "info": Verb("ray_jobs.info", "what a release, model, cohort or run is, and how made", READ),
+    "view": Verb("ray_jobs.view", "look at a release, report, cohort or model", READ),
     "query": Verb("manifests.commands.query", "rows of the manifest, by a filter or SQL", READ),
     "download": Verb("manifests.commands.download", "a release, or a part of it, to disk", READ),
     "verify": Verb("manifests.commands.verify", "check every byte of a release", READ),

@@ -1,7 +1,7 @@
-"""How much of a release is done, what is missing, how fast it goes, as its storage tells.
+"""How much of a release or a training is done, what is missing, how fast it goes.
 
-Reads the storage alone, so it works from anywhere, while the release is being made or after. The
-exit code is 0 when the release is finished, 1 when it is not."""
+Reads the storage alone, so it works from anywhere, while the work is being done or after. The exit
+code is 0 when it is finished, 1 when it is not; of a prepared cohort, latents or a report too."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from manifests.ledger.status import Status
+    from manifests.storage.base import Store
+    from ray_jobs.inspection.kinds import Kind
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from manifests.commands.shared import add_release, at_least_one
+    from manifests.commands.shared import PLACES, add_place, at_least_one
 
-    add_release(parser)
+    add_place(parser, PLACES)
     parser.add_argument(
         "--n",
         type=at_least_one,
@@ -29,17 +31,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "examples:\n  brainpress status s3://bucket/release\n"
         "  brainpress status release --shards | grep missing\n"
+        "  brainpress status diffusion\n"
         "  watch -n 60 brainpress status s3://bucket/release"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     from manifests.commands.shared import place_of
+    from ray_jobs.inspection.kinds import Kind, kind_at
+
+    store = place_of(args)
+    kind = kind_at(args.release, store)
+    if kind is not Kind.RELEASE:
+        return _of_another(kind, args, store)
     from manifests.ledger.status import read_status
 
-    status = read_status(place_of(args), n=args.n, by_shard=args.shards)
+    status = read_status(store, n=args.n, by_shard=args.shards)
     print(json.dumps(asdict(status), indent=2) if args.json else describe(status))
     return 0 if status.finished else 1
+
+
+def _of_another(kind: Kind, args: argparse.Namespace, store: Store) -> int:
+    """The status of what is no release.
+
+    Raises:
+        JobError: an option that is of releases alone.
+    """
+    from manifests.text import printable
+    from ray_jobs.errors import JobError
+    from ray_jobs.inspection.kinds import Kind
+    from ray_jobs.inspection.run import read_run, told_status
+
+    for option in ("n", "shards"):
+        if getattr(args, option):
+            raise JobError(f"--{option}: of releases; {args.release} is a {kind}")
+    if kind is Kind.TRAINING:
+        run = read_run(store)
+        told = json.dumps(asdict(run), indent=2) if args.json else "\n".join(told_status(run))
+        print(printable(told))
+        return 0 if run.finished else 1
+    from ray_jobs.inspection.about import about
+
+    about(kind, args.release, store)  # says what is not finished
+    known = {"kind": str(kind), "uri": args.release, "finished": True}
+    print(json.dumps(known, indent=2) if args.json else f"{kind}: {args.release}\nfinished  yes")
+    return 0
 
 
 def describe(status: Status) -> str:

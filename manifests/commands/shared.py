@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from manifests.storage.base import Store
     from manifests.verify import Finding
 
+PLACES = (
+    "a release, a model, or the --out of any job: a folder, s3://bucket/prefix, the address of a"
+    ' public release, or "demo"'
+)
 Run = Callable[[argparse.Namespace], int]
 SHOWN_FINDINGS = 50
 READINGS = 3  # of a release that is changed meanwhile
@@ -29,12 +33,16 @@ READINGS = 3  # of a release that is changed meanwhile
 
 def add_release(parser: argparse.ArgumentParser) -> None:
     """The arguments that say which release is read, and how."""
-    parser.add_argument(
-        "release",
-        metavar="RELEASE",
-        help="the release: a folder, s3://bucket/prefix, or the address of a public one: https://,"
-        " gs://, az://, hf://datasets/OWNER/NAME",
+    told = (
+        "the release: a folder, s3://bucket/prefix, or the address of a public one: https://,"
+        " gs://, az://, hf://datasets/OWNER/NAME"
     )
+    add_place(parser, told, metavar="RELEASE")
+
+
+def add_place(parser: argparse.ArgumentParser, told: str, *, metavar: str = "PLACE") -> None:
+    """The arguments that say what is looked at, `told` in the help, and how it is reached."""
+    parser.add_argument("release", metavar=metavar, help=told)
     _add_endpoint(parser)
     parser.add_argument(
         "--anonymous",

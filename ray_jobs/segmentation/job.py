@@ -187,14 +187,14 @@ def _still_there(store: Store, lost: list[tuple[str, str]]) -> list[tuple[str, s
 
 def _tell(store: Store, done: Closed, *, made: int, seconds: float) -> int:
     took = f", {made:,} of them made now in {human_seconds(seconds)}" if made else ""
-    there = f"{counted(done.maps, 'label map')}{took}, {human_bytes(done.map_bytes)}: {store.uri}"
-    there += "; publish makes a version with them" if done.published else ""
+    told = f"{counted(done.maps, 'label map')}{took}, {human_bytes(done.map_bytes)}: {store.uri}"
+    told += "; publish makes a version with them" if done.published else ""
     place = shlex.join(store.words)
     where = {
         "look": f"brainpress view {place}",
         "query it": f'brainpress query {place} --where "volume_left_hippocampus > 4000"',
     }
-    print(told_end(there, where, ("publish", *store.words)))
+    print(told_end(told, where, ("publish", *store.words)))
     return _told_refused(store, done.refused, done.maps + len(done.refused))
 
 

@@ -123,7 +123,7 @@ def test_the_modules_of_the_light_verbs_import(environment: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     count, place = done.stdout.split()
-    assert int(count) == 11
+    assert int(count) == 12
     assert Path(place).is_relative_to(environment)
 
 

@@ -128,7 +128,7 @@ def test_status_follows_a_release_from_its_beginning_to_its_end(
     place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store, plan = open_store(place), ShardPlan(10, 4)
-    assert "no release was begun there" in told(capsys, 2, "status", place)
+    assert "no release there" in told(capsys, 2, "status", place)
     begin(store, plan)
     write_shard(store, plan, 1, failed=[5])
     assert main(["status", place]) == 1
@@ -184,7 +184,7 @@ def test_help_shows_an_example(verb: str, capsys: pytest.CaptureFixture[str]) ->
     assert main([verb, "--help"]) == 0
     out = capsys.readouterr().out
     assert f"brainpress {verb} s3://bucket/release" in out
-    assert "RELEASE" in out
+    assert "RELEASE" in out or "PLACE" in out
 
 
 def test_sizes_are_told_in_few_digits() -> None:

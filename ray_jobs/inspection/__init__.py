@@ -1,0 +1,1 @@
+"""What lies at a place, of all that brainpress makes, and what is told of it."""

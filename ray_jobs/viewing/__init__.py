@@ -1,0 +1,1 @@
+"""Looking at what was made, in a browser on this machine."""
