@@ -81,7 +81,8 @@ def test_a_preset_is_printed_or_written_with_every_field(
     path = tmp_path / "mine.json"
     code, answer, _ = ended(capsys, "preset", name, "--out", path)
     assert (code, path.read_text()) == (0, said)
-    assert answer == f"{path}: edit it, then give it to every job: --preset {path}\n"
+    assert answer.startswith(f"{path}: edit it, then give it to every job: --preset {path}\n")
+    assert "next  brainpress prepare my-bids-cohort" in answer
     assert ended(capsys, "preset", path)[:2] == (0, said)
 
 
