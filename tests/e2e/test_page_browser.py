@@ -385,6 +385,32 @@ def test_a_volume_opens_and_the_keyboard_is_enough(browser: Any, site: Site) -> 
     seen.check()
 
 
+def test_a_keyboard_alone_filters_cites_and_opens_what_is_folded(
+    browser: Any, evaluated: Site
+) -> None:
+    seen = visit(browser, evaluated)
+    page = seen.page
+    everyone = found(page)
+    page.focus("[data-column=age] input[type=range].low")
+    for _ in range(15):
+        page.keyboard.press("ArrowRight")
+    assert found(page) < everyone
+    assert page.get_attribute(":focus", "aria-valuetext").endswith(" years")
+    page.focus(".more > summary")
+    page.keyboard.press("Enter")
+    assert page.is_visible("[data-column=measured_grey_volume] .bars")
+    page.focus("button[popovertarget=cite] >> nth=0")
+    page.keyboard.press("Enter")
+    assert page.is_visible("#cite")
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.textContent") == "Cite"
+    page.focus("#rows thead button >> nth=2")
+    page.keyboard.press("Enter")
+    drawn(page)
+    assert page.get_attribute("#rows thead th:nth-child(3)", "aria-sort") == "ascending"
+    seen.check()
+
+
 def test_what_cannot_be_shown_is_told(browser: Any, site: Site) -> None:
     page = visit(browser, site, errors=False).page
     for sample, told in {
@@ -689,6 +715,8 @@ def test_it_fits_a_phone(browser: Any, site: Site) -> None:
     for key in ("Esc", "Page Up", "arrow", "Ctrl"):
         assert key not in told
     assert page.locator("[aria-describedby=viewer-keys]").count() == 0
+    page.set_viewport_size({"width": 844, "height": 390})
+    assert page.locator(".axial canvas").bounding_box()["width"] > 120
     seen.check()
 
 
