@@ -63,7 +63,8 @@ def test_ctrl_c_and_sigterm_save_a_checkpoint_and_the_same_command_goes_on(
         assert told.splitlines()[-1].endswith(
             " of 4000; its checkpoint is kept; the same command goes on from there"
         )
-        assert lines[0].partition("Z  ")[2].startswith("training: autoencoder, ")
+        assert lines[0] == "starting 1 worker ...\n"
+        assert lines[1].partition("Z  ")[2].startswith("training: autoencoder, ")
         assert (f"goes on from step {reached}/4000\n" in "".join(lines)) is bool(reached)
         assert stopped_step(told) > reached
         reached = stopped_step(told)

@@ -306,7 +306,9 @@ def test_a_person_at_a_terminal_is_asked(
     assert main(["publish", str(tmp_path)]) == 2
     monkeypatch.setattr(sys, "stdin", Terminal("2\n\n"))
     assert main(["publish", str(tmp_path)]) == 2
-    assert "nobody was named; nothing was written" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "nobody was named; once more" in told
+    assert told.endswith("no answer; nothing was written\n")
     monkeypatch.setattr(sys, "stdin", Terminal("2\nA. Person; B. Lab\n"))
     assert main(["publish", str(tmp_path)]) == 0
     assert "  2  CC-BY-4.0 " in capsys.readouterr().err
