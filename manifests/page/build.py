@@ -17,8 +17,9 @@ from manifests.page.figures import Bins, bins_of, group_column
 from manifests.page.head import hero_of, picture_key
 from manifests.page.html import index_html, mosaic_column
 from manifests.page.niivue import niivue
-from manifests.page.pictures import MOSAIC, PLANES, Sample, contact_sheet, evenly, shown_samples
-from manifests.page.png import png_bytes
+from manifests.page.pictures import MOSAIC, Sample, contact_sheet, evenly, shown_samples
+from manifests.pictures.planes import PLANES
+from manifests.pictures.png import png_bytes
 from manifests.query.release import Release
 from manifests.text import json_text, one_line
 

@@ -14,7 +14,8 @@ from manifests.metadata.citation import cited
 from manifests.metadata.people import Author, author_of
 from manifests.numbers import human_bytes
 from manifests.page.bibtex import bibtex
-from manifests.page.pictures import PLANES, Plane, Sample
+from manifests.page.pictures import Sample
+from manifests.pictures.planes import PLANES, Plane
 from manifests.query.release import Release
 from manifests.text import one_line
 

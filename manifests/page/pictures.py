@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
 
 from manifests.errors import ReleaseError
 from manifests.format.schema import OK
-from manifests.page.png import png_bytes
+from manifests.pictures.planes import FOREGROUND, GAP, PLANES, Plane, beside, scaled, views_of
+from manifests.pictures.png import png_bytes
 from manifests.query.release import Release
 from manifests.storage.base import Store
 from manifests.volumes.images import Image, fetch, images_of
@@ -20,16 +20,11 @@ from manifests.volumes.nifti import read_volume
 
 MOST_PICTURES = 96  # volumes of which a page has a picture
 MOSAIC = 24  # of them in the mosaic at first, and on the contact sheet; 24 fills rows of 3, 4, 6, 8
-SHEET_COLUMNS, SHEET_HEIGHT, GAP = 4, 128, 6
+SHEET_COLUMNS, SHEET_HEIGHT = 4, 128
 MARGIN = 2  # voxels of air around the heads
-BRIGHTEST = 99.8  # percentile of the voxels that is drawn white
-FOREGROUND = 0.1  # of the brightest
-ABOVE_CENTRE = 0.05  # of the head's height: where the lateral ventricles are
 TIMES = " \N{MULTIPLICATION SIGN} "
 
 T = TypeVar("T")
-Plane = Literal["sagittal", "coronal", "axial"]
-PLANES: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
 
 
 @dataclass(frozen=True)
@@ -77,7 +72,7 @@ def evenly(things: Sequence[T], most: int) -> list[T]:
 def _sample(store: Store, image: Image, row: dict[str, Any]) -> Sample:
     try:
         volume, affine = read_volume(fetch(store, image))
-        return Sample(row, _views(volume, affine), _grid(volume, affine))
+        return Sample(row, views_of(volume, affine), _grid(volume, affine))
     except KeyError:
         line = f"{store.uri}/{image.path} is missing; see `brainpress verify`"
         raise ReleaseError(line, exit_code=1) from None
@@ -91,50 +86,22 @@ def contact_sheet(samples: Sequence[Sample]) -> bytes:
     cells = []
     for sample in samples:
         scale = SHEET_HEIGHT / max(sample.views[plane].shape[0] for plane in PLANES)
-        cells.append(_beside([_scaled(sample.views[plane], scale) for plane in PLANES]))
+        cells.append(beside([scaled(sample.views[plane], scale) for plane in PLANES]))
     if not cells:
         return png_bytes(np.zeros((SHEET_HEIGHT, SHEET_HEIGHT), np.uint8))
     width = max(cell.shape[1] for cell in cells)
     cells = [np.pad(cell, ((0, 0), (0, width - cell.shape[1]))) for cell in cells]
     lines = [cells[i : i + SHEET_COLUMNS] for i in range(0, len(cells), SHEET_COLUMNS)]
-    drawn = [_beside(line, gap=4 * GAP) for line in lines]
+    drawn = [beside(line, gap=4 * GAP) for line in lines]
     width = drawn[0].shape[1]
     drawn = [np.pad(line, ((GAP, GAP), (0, width - line.shape[1]))) for line in drawn]
     return png_bytes(np.pad(np.concatenate(drawn), 2 * GAP))
-
-
-def _views(volume: np.ndarray, affine: np.ndarray) -> dict[Plane, np.ndarray]:
-    """The three planes through the middle of the head, neurological: left is left."""
-    orientation = nib.orientations.io_orientation(affine)
-    upright = nib.orientations.apply_orientation(volume, orientation)  # to right, front, top
-    sizes = voxel_sizes(affine)[np.argsort(orientation[:, 0])]
-    white = float(np.percentile(upright, BRIGHTEST)) or float(upright.max()) or 1.0
-    centre = _centre(upright > FOREGROUND * white)
-    views: dict[Plane, np.ndarray] = {}
-    for axis, plane in enumerate(PLANES):
-        cut = np.clip(np.take(upright, centre[axis], axis=axis).T[::-1] / white, 0, 1)
-        across, down = np.delete(sizes, axis)
-        least = min(across, down)
-        height, width = cut.shape
-        square = (max(1, round(height * down / least)), max(1, round(width * across / least)))
-        views[plane] = _resampled((cut * 255).round().astype(np.uint8), square)
-    return views
 
 
 def _grid(volume: np.ndarray, affine: np.ndarray) -> str:
     sizes = [f"{size:.4g}" for size in voxel_sizes(affine)]
     spacing = sizes[0] if len(set(sizes)) == 1 else TIMES.join(sizes)
     return f"{TIMES.join(map(str, volume.shape))} at {spacing} mm"
-
-
-def _centre(foreground: np.ndarray) -> list[int]:
-    """Mean voxel of the foreground, raised to the ventricles; the middle of an empty volume."""
-    if not foreground.any():
-        return [side // 2 for side in foreground.shape]
-    sums = [foreground.sum(axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
-    centre = [float(np.average(np.arange(len(line)), weights=line)) for line in sums]
-    centre[2] += ABOVE_CENTRE * np.count_nonzero(sums[2])
-    return [min(round(c), side - 1) for c, side in zip(centre, foreground.shape, strict=True)]
 
 
 def _cropped(samples: Sequence[Sample]) -> list[Sample]:
@@ -172,34 +139,3 @@ def _shares(box: tuple[slice, slice], shape: tuple[int, ...]) -> tuple[float, fl
 
 def _span(places: np.ndarray, side: int) -> slice:
     return slice(max(0, int(places[0]) - MARGIN), min(side, int(places[-1]) + 1 + MARGIN))
-
-
-def _beside(tiles: Sequence[np.ndarray], *, gap: int = GAP) -> np.ndarray:
-    """Tiles in a line, lower ones in the middle of its height."""
-    height = max(tile.shape[0] for tile in tiles)
-    line = []
-    for tile in tiles:
-        above = (height - tile.shape[0]) // 2
-        line += [np.pad(tile, ((above, height - tile.shape[0] - above), (0, gap)))]
-    return np.concatenate(line, axis=1)[:, :-gap]
-
-
-def _scaled(view: np.ndarray, scale: float) -> np.ndarray:
-    height, width = (max(1, round(side * scale)) for side in view.shape)
-    return _resampled(view, (height, width))
-
-
-def _resampled(view: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """`view` on another grid over the same rectangle, by linear interpolation."""
-    if view.shape == shape:
-        return view
-    values = view.astype(np.float32)
-    for axis, side in enumerate(shape):
-        old = values.shape[axis]
-        place = np.clip((np.arange(side) + 0.5) * old / side - 0.5, 0, old - 1)
-        low = np.minimum(place.astype(int), max(old - 2, 0))
-        part = (place - low).astype(np.float32)
-        part = part[:, None] if axis == 0 else part
-        high = np.minimum(low + 1, old - 1)
-        values = (1 - part) * values.take(low, axis) + part * values.take(high, axis)
-    return values.round().astype(np.uint8)

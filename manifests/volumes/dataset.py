@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import os
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
@@ -12,6 +14,7 @@ import numpy as np
 
 from manifests.errors import ReleaseError, StorageError
 from manifests.format.measured import beside
+from manifests.pictures.planes import three_planes
 from manifests.query.extents import spread
 from manifests.query.held import held
 from manifests.query.release import Release
@@ -20,6 +23,8 @@ from manifests.storage.base import Store
 from manifests.volumes.cache import CACHE_BYTES, VolumeCache, default_folder
 from manifests.volumes.images import Image, choose, fetch, images_of, labelled
 from manifests.volumes.nifti import read_labels, read_volume
+
+PICTURE_HEIGHT = 180  # pixels, in a notebook
 
 
 class Volumes:
@@ -148,6 +153,15 @@ class Volumes:
         width = max(map(len, self.columns), default=0)
         lines += [f"{name:{width}}  {spread(self._rows[name])}" for name in self.columns]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the same, above its first volume in three planes."""
+        told = f"<pre>{html.escape(repr(self))}</pre>"
+        if not len(self):
+            return told
+        volume, affine = self.read(0)
+        png = base64.b64encode(three_planes(volume[0], affine, PICTURE_HEIGHT)).decode()
+        return f"{told}<img alt='volume 0 in three planes' src='data:image/png;base64,{png}'>"
 
     def row(self, index: int) -> dict[str, Any]:
         """The columns of one volume, without fetching it."""

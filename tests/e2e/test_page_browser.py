@@ -32,7 +32,7 @@ from PIL import Image
 
 from manifests.page import page_files
 from manifests.page.niivue import INTEGRITY, URL, VERSION
-from manifests.page.png import png_bytes
+from manifests.pictures.png import png_bytes
 from manifests.query.release import Release
 from ray_jobs.cli import main
 from ray_jobs.evaluation.report.page import PAGE, Heading, Picture, Table, Text, to_html

@@ -22,8 +22,9 @@ from manifests.page.columns import PageColumn, packed, page_columns, wanted_colu
 from manifests.page.figures import HEIGHT, bins_of, histogram, ticks, top_of
 from manifests.page.html import index_html
 from manifests.page.niivue import INTEGRITY, LOCAL_KEY, URL, niivue
-from manifests.page.pictures import MOSAIC, MOST_PICTURES, PLANES, shown_samples
-from manifests.page.png import png_bytes
+from manifests.page.pictures import MOSAIC, MOST_PICTURES, shown_samples
+from manifests.pictures.planes import PLANES
+from manifests.pictures.png import png_bytes
 from manifests.query.release import Release
 from manifests.storage.base import content_type_of
 from tests.manifests.page_releases import (

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import os
 import pickle
+import re
 import subprocess
 import sys
 import time
@@ -329,3 +331,14 @@ def test_what_it_holds_is_shown(tmp_path: Path) -> None:
     assert "6 samples" in shown.splitlines()[0]
     assert "ventricular_volume" in shown
     assert shown.splitlines()[-1] == "release.query(limit=5).to_pandas()"
+
+
+def test_a_notebook_shows_the_first_volume(tmp_path: Path) -> None:
+    make_release(tmp_path / "r", 3)
+    volumes = Volumes(tmp_path / "r")
+    told = volumes._repr_html_()
+    assert "3 volumes of" in told
+    data = re.search(r"data:image/png;base64,([^']+)'", told)
+    assert data is not None
+    assert base64.b64decode(data[1]).startswith(b"\x89PNG")
+    assert "<img" not in volumes[:0]._repr_html_()
