@@ -128,9 +128,10 @@ class Screen:
             f"training: {self._what}, {_weights(told['parameters'])}, "
             f"{config.precision}, {counted(world, 'worker')} on {device}"
         )
-        passes = config.steps * config.batch_size / max(1, told["samples"])
+        often = config.steps * config.batch_size / max(1, told["samples"])
+        passes = f"{often:,.0f}" if often >= 100 else f"{often:.3g}"
         yield (
-            f"{config.steps:,} steps of {config.batch_size}, {passes:,.3g} passes over "
+            f"{config.steps:,} steps of {config.batch_size}, {passes} passes over "
             f"{counted(told['samples'], 'sample')}; held-out people, a checkpoint and a preview "
             f"every {config.save_every:,} steps: {self._where}/previews"
         )
