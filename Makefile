@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help demo test lint format types fast e2e slow clean
+.PHONY: help demo test docs lint format types fast e2e slow clean
 
 help:  ## this list
 	@echo "make TARGET"; grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12 | sed 's/^/  /'
@@ -24,12 +24,12 @@ demo: $(VENV)/.press  ## set up, print 16 volumes into demo-release/, show where
 	@echo; echo '$$ brainpress query demo-release --where "age > 60" --limit 5'
 	@$(BIN)/brainpress query demo-release --where "age > 60" --limit 5
 	@echo
-	@echo "pictures   demo-release/previews/samples.png"
 	@echo "volumes    demo-release/sub-*/anat/*_T1w.nii.gz"
 	@echo "manifest   demo-release/manifest.parquet"
-	@echo "its page   $(BIN)/brainpress view demo-release"
-	@echo "a model    $(BIN)/brainpress view demo"
 	@echo "next       source $(VENV)/bin/activate; brainpress --help"
+	@echo "a model    $(BIN)/brainpress view demo"
+	@echo "its page   $(BIN)/brainpress view demo-release"
+	@echo "pictures   $(CURDIR)/demo-release/previews/samples.png"
 
 test: lint types fast e2e  ## every check: style, types, imports, all tests
 
@@ -50,12 +50,15 @@ e2e: $(VENV)/.dev  ## the tests on real Ray and in fresh environments; they most
 slow: $(VENV)/.dev  ## the longest tests, which `make test` leaves out
 	$(BIN)/pytest -q -m slow
 
+docs: $(VENV)/.dev  ## the documentation as a site, in site/index.html; a dead link fails it
+	$(BIN)/python -m tests.docs.site
+
 format: $(VENV)/.dev  ## format, and mend what ruff can
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
 clean:  ## remove what `make` made: the environment, caches and the demo release
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-release
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis site demo-release
 
 $(VENV)/.made:
 	@$(or $(PYTHON),false) -c '$(USABLE)' 2>/dev/null || { echo "make: found $(or $(PYTHON),no Python);" \
