@@ -76,7 +76,7 @@ def test_every_page_of_docs_is_in_the_table_of_contents() -> None:
 def test_the_site_is_built_and_nothing_is_wrong_with_it(tmp_path: Path) -> None:
     assert build(tmp_path / "site") == []
     student = (tmp_path / "site" / "notebooks" / "student.html").read_text()
-    assert "brainpress prepare" in student
+    assert "32 subjects: 32 prepared now" in student
     runbook = (tmp_path / "site" / "infra" / "README.html").read_text()
     assert 'href="../slurm.html"' in runbook
     assert "fonts.googleapis" not in runbook
