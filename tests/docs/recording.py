@@ -33,7 +33,7 @@ from tests.docs.notebooks import environment
 CAST, PICTURE = ROOT / "docs" / "run.cast", ROOT / "docs" / "run.svg"
 COMMANDS = (
     "brainpress generate --n 16 --out demo-release",
-    'brainpress query demo-release --where "age > 60" --limit 3',
+    'brainpress query demo-release --where "age > 60" --columns index,age,sex,ventricular_volume',
     "brainpress verify demo-release",
     'brainpress publish demo-release --license CC-BY-SA-3.0 --author "The Example Lab"',
 )
