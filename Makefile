@@ -42,10 +42,10 @@ types: $(VENV)/.dev  ## mypy
 	$(BIN)/mypy
 
 fast: $(VENV)/.dev  ## the tests that need no Ray; some wait for servers, so three at a time
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "not e2e and not slow" -n 3 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m "not e2e and not slow" -n 3 --dist loadfile --durations=25
 
 e2e: $(VENV)/.dev  ## the tests on real Ray and in fresh environments; they mostly wait, so three at a time
-	$(BIN)/pytest -q -m "e2e and not slow" -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -q -m "e2e and not slow" -n 3 --dist loadfile --no-loadscope-reorder --durations=25
 
 slow: $(VENV)/.dev  ## the longest tests, which `make test` leaves out
 	$(BIN)/pytest -q -m slow
