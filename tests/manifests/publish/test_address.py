@@ -89,7 +89,7 @@ def test_what_is_changed_with_an_endpoint_is_changed_there(
     assert main(["publish", *there, *LICENSED]) == 0
     capsys.readouterr()
     assert main(["withdraw", *there, "sub-000001", "--reason", "x", "--yes"]) == 0
-    assert f"`brainpress publish {shlex.join(there)}`" in capsys.readouterr().out
+    assert f"next  brainpress publish {shlex.join(there)}" in capsys.readouterr().out
     assert main(["unpublish", *there, "--yes"]) == 0
     release = Release.open(there[0], endpoint_url=s3.endpoint)
     assert release.about["counts"]["withdrawn"] == 1
