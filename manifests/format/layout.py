@@ -14,6 +14,7 @@ PAGE_KEY = "index.html"
 CROISSANT_KEY = "croissant.json"
 DATACITE_KEY, ZENODO_KEY = "datacite.json", ".zenodo.json"  # of a published release
 HUB_TABLE_KEY = "metadata.parquet"  # a name that the Hugging Face Hub looks for
+SAMPLES_KEY = "previews/samples.png"
 MEASURED_KEY = "measured.parquet"  # of a release that was evaluated
 EVALUATION = "evaluation"
 VERSIONS = "versions"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -15,7 +17,7 @@ from manifests.digests import sha256
 from manifests.errors import ReleaseError
 from manifests.format.document import ReleaseDocument
 from manifests.format.json_text import MOST_JSON_BYTES
-from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY, RELEASE_KEY
+from manifests.format.layout import MANIFEST_KEY, MEASURED_KEY, RELEASE_KEY, SAMPLES_KEY
 from manifests.format.measured import beside, figures_of, measured_schema, same_measures
 from manifests.format.release_json import check_release, read_release
 from manifests.format.segmentation.layout import REGIONS_KEY
@@ -26,6 +28,8 @@ from manifests.query.versions import open_version, version_file
 from manifests.query.where import find_column
 from manifests.storage import open_store
 from manifests.storage.base import Store
+
+MOST_PICTURE_BYTES = 10_000_000
 
 
 class Release:
@@ -128,6 +132,15 @@ class Release:
             for column in document.columns
         ]
         return "\n".join([*lines, "release.query(limit=5).to_pandas()"])
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the same, above the picture of its first samples."""
+        told = f"<pre>{html.escape(repr(self))}</pre>"
+        try:
+            png = base64.b64encode(self.store.get(SAMPLES_KEY, most=MOST_PICTURE_BYTES)).decode()
+        except (KeyError, ReleaseError):  # a release without a picture is shown without
+            return told
+        return f"{told}<img alt='some of its samples' src='data:image/png;base64,{png}'>"
 
     @property
     def digest(self) -> str:

@@ -17,7 +17,7 @@ from ldm.volumes.previews import mosaic, sweep
 from manifests.changes.changing import Changing
 from manifests.errors import ReleaseError, StorageError
 from manifests.format.document import ReleaseDocument
-from manifests.format.layout import MODALITY, part_key, weighted
+from manifests.format.layout import MODALITY, SAMPLES_KEY, part_key, weighted
 from manifests.format.parquet import table_from_bytes
 from manifests.format.release_json import read_release
 from manifests.format.schema import OK
@@ -36,7 +36,6 @@ from ray_jobs.generation.worker.rows import QUALITY_COLUMNS, covariate_columns
 COMPLETE, INCOMPLETE = 0, 1
 PICTURED = 16
 SWEPT = 8
-SAMPLES_KEY = "previews/samples.png"
 
 
 def nothing_left(request: Request, work: Work) -> int:

@@ -342,3 +342,14 @@ def test_a_notebook_shows_the_first_volume(tmp_path: Path) -> None:
     assert data is not None
     assert base64.b64decode(data[1]).startswith(b"\x89PNG")
     assert "<img" not in volumes[:0]._repr_html_()
+
+
+def test_a_notebook_shows_the_samples_of_a_release(tmp_path: Path) -> None:
+    make_release(tmp_path / "r", 3)
+    release = Release.open(tmp_path / "r")
+    assert "<img" not in release._repr_html_()
+    (tmp_path / "r" / "previews").mkdir(exist_ok=True)
+    (tmp_path / "r" / "previews" / "samples.png").write_bytes(b"\x89PNG picture")
+    told = release._repr_html_()
+    assert "3 samples" in told
+    assert base64.b64encode(b"\x89PNG picture").decode() in told

@@ -165,7 +165,7 @@ def test_a_place_with_nothing_and_a_wrong_port_are_told_in_one_line(
     assert cli.main(["view", str(tmp_path), "--port", "70000"]) == 2
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 2
-    assert told[0].startswith(f"brainpress view: {tmp_path}: no release there, and no model, training run, ")
+    assert told[0].startswith(f"brainpress view: {tmp_path}: no release there, and no model, ")
     assert "'70000' is no port" in told[1]
 
 
