@@ -132,18 +132,18 @@ def few_threads(model: Shown) -> Iterator[None]:
         return
     before = torch.get_num_threads()
     x, y, z = model.grid.shape
-    torch.set_num_threads(1 if x * y * z <= SMALL else min(before, _idle_cores()))
+    torch.set_num_threads(1 if x * y * z <= SMALL else min(before, idle_cores()))
     try:
         yield
     finally:
         torch.set_num_threads(before)
 
 
-def _idle_cores() -> int:
-    """Cores that nobody uses now, by the load of the last minute; at least one."""
-    there = os.cpu_count() or 1
+def idle_cores() -> int:
+    """Cores of this process that nobody uses now, by the load of the last minute; at least one."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    return max(1, there - round(busy))
+    return max(1, (there or 1) - round(busy))
 
 
 def as_text(model: Shown) -> str:

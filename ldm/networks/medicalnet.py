@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-from ldm.errors import LdmError
 from ldm.networks.layout import Placed
-from ldm.untrusted import first_line
+from ldm.networks.resnets import fill, tensors_of
 
 
 class MedicalNetFeatures(Placed):
@@ -39,16 +37,7 @@ def read_medicalnet(path: Path, *, option: str, instead: str = "") -> nn.Module:
     """
     from monai.networks.nets import resnet10, resnet50
 
-    told = f"; {instead}" if instead else ""
-
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        saved = saved.get("state_dict", saved)
-        tensors = {name.removeprefix("module."): tensor for name, tensor in saved.items()}
-    except FileNotFoundError:
-        raise LdmError(f"{option} {path}: no such file{told}") from None
-    except Exception as error:  # torch.load has many
-        raise LdmError(f"{option} {path}: not PyTorch weights ({first_line(error)})") from None
+    tensors = tensors_of(path, option=option, instead=instead)
     make = resnet50 if "layer1.0.conv3.weight" in tensors else resnet10
     network: nn.Module = make(
         pretrained=False,
@@ -58,17 +47,6 @@ def read_medicalnet(path: Path, *, option: str, instead: str = "") -> nn.Module:
         bias_downsample=False,
         feed_forward=False,
     )
-    wanted = network.state_dict()
-    kept = {name: tensors[name] for name in wanted if name in tensors}
-    # Files written before PyTorch 0.4 count no batches.
-    missing = [n for n in wanted if n not in kept and not n.endswith("num_batches_tracked")]
-    try:
-        network.load_state_dict({**wanted, **kept})
-    except RuntimeError as error:
-        missing.append(first_line(error))
-    if missing:
-        raise LdmError(
-            f"{option} {path}: not the weights of a MedicalNet resnet_10 or resnet_50 "
-            f"({missing[0]} is missing or differs)"
-        )
+    wrong = f"{option} {path}: not the weights of a MedicalNet resnet_10 or resnet_50"
+    fill(network, tensors, wrong=wrong)
     return network

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from ldm.errors import LdmError
-from ldm.untrusted import first_line
+from ldm.networks.resnets import fill, tensors_of
 
 # The authors' file numbers the children of torchvision's ResNet-50 in an nn.Sequential.
 _CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
@@ -29,14 +27,8 @@ def read_radimagenet(path: Path, *, option: str) -> nn.Module:
     """
     from monai.networks.nets import resnet50
 
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        saved = saved.get("state_dict", saved)
-        tensors = {_name(name): tensor for name, tensor in saved.items()}
-    except FileNotFoundError:
-        raise LdmError(f"{option} {path}: no such file") from None
-    except Exception as error:  # torch.load has many
-        raise LdmError(f"{option} {path}: not PyTorch weights ({first_line(error)})") from None
+    saved = tensors_of(path, option=option)
+    tensors = {_name(name): tensor for name, tensor in saved.items()}
     network: nn.Module = resnet50(
         pretrained=False,
         spatial_dims=2,
@@ -46,22 +38,13 @@ def read_radimagenet(path: Path, *, option: str) -> nn.Module:
         bias_downsample=False,
         feed_forward=False,
     )
-    wanted = network.state_dict()
-    missing = [n for n in wanted if n not in tensors and not n.endswith("num_batches_tracked")]
-    try:
-        network.load_state_dict({n: tensors.get(n, wanted[n]) for n in wanted})
-    except RuntimeError as error:
-        missing.append(first_line(error))
-    if missing:
-        raise LdmError(
-            f"{option} {path}: not the weights of RadImageNet's ResNet50 in PyTorch "
-            f"({missing[0]} is missing or differs)"
-        )
+    wrong = f"{option} {path}: not the weights of RadImageNet's ResNet50 in PyTorch"
+    fill(network, tensors, wrong=wrong)
     return network.eval().requires_grad_(False)
 
 
 def _name(name: str) -> str:
     """Torchvision's name of a tensor."""
-    name = name.removeprefix("module.").removeprefix("backbone.")
+    name = name.removeprefix("backbone.")
     child, _, rest = name.partition(".")
     return f"{_CHILDREN[child]}.{rest}" if child in _CHILDREN else name

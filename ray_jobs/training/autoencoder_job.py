@@ -104,14 +104,8 @@ def train_autoencoder(args: argparse.Namespace) -> int:
 def _kl_weight_a_value(chosen: Preset, config: TrainingConfig) -> float:
     """The weight of the KL term as a mean over a latent's values, which is how the identity of a
     run has always had it."""
-    values = math.prod(latent_shape(chosen))
+    values = math.prod(chosen.latent_shape)
     return float(f"{config.kl_weight * values:.6g}")
-
-
-def latent_shape(chosen: Preset) -> tuple[int, ...]:
-    """(C, x, y, z) of a volume's latent."""
-    sides = (side // chosen.autoencoder.factor for side in chosen.grid.shape)
-    return (chosen.autoencoder.latent_channels, *sides)
 
 
 def worker(spec: dict[str, Any]) -> None:
@@ -157,9 +151,9 @@ def worker(spec: dict[str, Any]) -> None:
     critic = PatchCritic(chosen.critic) if config.adversarial_weight else None
     volumes = cohort.volumes("train")
     task = (
-        AutoencoderTask(volumes, config, latent_shape(chosen), distance)
+        AutoencoderTask(volumes, config, chosen.latent_shape, distance)
         if critic is None
-        else AdversarialAutoencoderTask(volumes, config, latent_shape(chosen), critic, distance)
+        else AdversarialAutoencoderTask(volumes, config, chosen.latent_shape, critic, distance)
     )
     run_worker(
         network,

@@ -142,13 +142,6 @@ def measured(levels: np.ndarray, model: LoadedModel) -> dict[str, float | str]:
     return {**found, "age": round(person.age, 1), "sex": person.sex}
 
 
-def threads() -> int:
-    """Cores that nobody uses, at least one: two that are shared are slower than one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    return max(1, min(MOST_THREADS, (cores or 1) - round(busy)))
-
-
 def view_model(source: str) -> ModelSite:
     """The site of the model at `source`.
 
@@ -160,8 +153,9 @@ def view_model(source: str) -> ModelSite:
     import torch
 
     from ldm.loading import load
+    from ldm.models.notebook import idle_cores
 
-    torch.set_num_threads(threads())
+    torch.set_num_threads(min(MOST_THREADS, idle_cores()))
     return ModelSite(load(source), source)
 
 

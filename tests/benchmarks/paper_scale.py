@@ -196,7 +196,7 @@ class Synthetic:
 
     def draw(self, preset: Preset, batch: int, seed: int) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(seed)
-        latent = (batch, *stages.latent_shape(preset))
+        latent = (batch, *preset.latent_shape)
         return {
             "volume": torch.rand(batch, 1, *preset.grid.shape, generator=generator),
             "noise": torch.randn(latent, generator=generator),
@@ -238,9 +238,7 @@ def synthetic(
     if case.perceptual:
         network = FeatureNetwork(preset.features).requires_grad_(False).to(device)
         distance = FeatureDistance(network.features)
-    task = Reconstruction(
-        [Path()], chosen, stages.latent_shape(preset), critic or nn.Identity(), distance
-    )
+    task = Reconstruction([Path()], chosen, preset.latent_shape, critic or nn.Identity(), distance)
     if critic is None:
         task.plays = lambda step: False  # type: ignore[method-assign]
     return task

@@ -147,6 +147,14 @@ def write_autoencoder(run: Path, **changes: Any) -> TrainedAutoencoder:
     return autoencoder_folder.open_run(run)
 
 
+def write_line(folder: Path) -> Path:
+    """A prepared cohort, an autoencoder, and the latents of the one by the other, in `folder`."""
+    cohort = write_prepared(folder / "prepared")
+    write_autoencoder(folder / "autoencoder")
+    write_latents(folder / "latents", cohort, folder / "autoencoder")
+    return folder
+
+
 def write_latents(
     folder: Path,
     cohort: PreparedCohort,

@@ -10,18 +10,13 @@ from tests.ldm.tiny_model import working_model
 from tests.ray_jobs.line import (
     ended,
     without_ray,
-    write_autoencoder,
-    write_latents,
-    write_prepared,
+    write_line,
 )
 
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("line")
-    cohort = write_prepared(folder / "prepared")
-    write_autoencoder(folder / "autoencoder")
-    write_latents(folder / "latents", cohort, folder / "autoencoder")
+    folder = write_line(tmp_path_factory.mktemp("line"))
     working_model(folder / "model")
     return folder
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +61,7 @@ def autoencoder(preset: Preset, config: TrainingConfig) -> Stage:
 
     def loss(count: int) -> Tensor:
         volume = torch.rand(count, 1, *preset.grid.shape)
-        found, mean, std = network(volume, torch.rand(count, *latent_shape(preset)))
+        found, mean, std = network(volume, torch.rand(count, *preset.latent_shape))
         found = found.float()
         total: Tensor = (found - volume).abs().mean() + (mean.float() + std.float()).mean()
         if features is not None:
@@ -80,7 +80,7 @@ def diffusion(preset: Preset, config: TrainingConfig) -> Stage:
     network = Denoiser(preset.denoiser)
 
     def loss(count: int) -> Tensor:
-        latent = torch.rand(count, *latent_shape(preset))
+        latent = torch.rand(count, *preset.latent_shape)
         conditions = torch.rand(count, preset.denoiser.conditions)
         found = network(latent, torch.zeros(count, dtype=torch.long), conditions)
         error: Tensor = (found.float() - latent).pow(2).mean()
@@ -91,12 +91,12 @@ def diffusion(preset: Preset, config: TrainingConfig) -> Stage:
 
 def decoder(preset: Preset, config: TrainingConfig) -> Stage:
     """The refiner, on volumes that are decoded without being learnt from."""
-    plain = Autoencoder(replace(preset.autoencoder))
+    plain = Autoencoder(preset.autoencoder)
     channels = preset.autoencoder.latent_channels
     refiner = new_refiner(preset.refiner, plain, [0.0] * channels, [1.0] * channels)
 
     def loss(count: int) -> Tensor:
-        latent = torch.rand(count, *latent_shape(preset))
+        latent = torch.rand(count, *preset.latent_shape)
         with torch.no_grad():
             blurred = plain.decode(latent).float()
         return velocity_loss(
@@ -139,12 +139,6 @@ def forecast(
         held=held,
         operations=float(counter.get_total_flops()),
     )
-
-
-def latent_shape(preset: Preset) -> tuple[int, ...]:
-    """(C, x, y, z) of a volume's latent."""
-    sides = (side // preset.autoencoder.factor for side in preset.grid.shape)
-    return (preset.autoencoder.latent_channels, *sides)
 
 
 def autocast(precision: str) -> torch.autocast:

@@ -58,6 +58,12 @@ class Preset:
     train_features: TrainingConfig
 
     @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """(C, x, y, z) of a volume's latent."""
+        sides = (side // self.autoencoder.factor for side in self.grid.shape)
+        return (self.autoencoder.latent_channels, *sides)
+
+    @property
     def null_condition(self) -> float:
         """What a dropped condition reads: a value far from any that a subject has."""
         return -4.0 if self.standardise_conditions else -1.0

@@ -108,7 +108,7 @@ def test_a_large_volume_gets_the_cores_that_are_idle(
     model: Model, monkeypatch: pytest.MonkeyPatch, load_: float, expected: int
 ) -> None:
     monkeypatch.setattr(notebook, "SMALL", 10)
-    monkeypatch.setattr(notebook.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(notebook.os, "sched_getaffinity", lambda _: range(8), raising=False)
     monkeypatch.setattr(notebook.os, "getloadavg", lambda: (load_, 0, 0))
     before = torch.get_num_threads()
     torch.set_num_threads(8)

@@ -22,9 +22,7 @@ from tests.ldm.tiny_model import networks, working_model
 from tests.ray_jobs.line import (
     refused,
     without_ray,
-    write_autoencoder,
-    write_latents,
-    write_prepared,
+    write_line,
 )
 
 PROMISE = PrivacyConfig(epsilon=10, delta=1e-3, people=131, people_per_step=32.75, steps=60)
@@ -33,10 +31,7 @@ PROMISE = PrivacyConfig(epsilon=10, delta=1e-3, people=131, people_per_step=32.7
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with latents and the public model whose autoencoder encoded them."""
-    folder = tmp_path_factory.mktemp("line")
-    cohort = write_prepared(folder / "prepared")
-    write_autoencoder(folder / "autoencoder")
-    write_latents(folder / "latents", cohort, folder / "autoencoder")
+    folder = write_line(tmp_path_factory.mktemp("line"))
     described = working_model(folder / "public" / "model", seed=4)
     autoencoder = open_run(folder / "autoencoder").network()
     save(folder / "public" / "model", described, autoencoder, networks(seed=4)[1])

@@ -27,19 +27,14 @@ from tests.ray_jobs.line import (
     ended,
     refused,
     without_ray,
-    write_autoencoder,
-    write_latents,
-    write_prepared,
+    write_line,
 )
 
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a cohort, an autoencoder, latents and a model."""
-    folder = tmp_path_factory.mktemp("line")
-    cohort = write_prepared(folder / "prepared")
-    write_autoencoder(folder / "autoencoder")
-    write_latents(folder / "latents", cohort, folder / "autoencoder")
+    folder = write_line(tmp_path_factory.mktemp("line"))
     working_model(folder / "diffusion" / "model", seed=4)
     return folder
 

@@ -11,12 +11,13 @@ import pytest
 
 from ldm.errors import LdmError
 from ldm.loading import load
+from ldm.models.notebook import idle_cores
 from manifests.page import page_files
 from manifests.query.release import Release
 from manifests.storage import open_store
 from ray_jobs.viewing import model as model_view
 from ray_jobs.viewing.cohort import view_cohort
-from ray_jobs.viewing.model import ModelSite, about, threads
+from ray_jobs.viewing.model import ModelSite, about
 from ray_jobs.viewing.release import view_release
 from ray_jobs.viewing.site import Content, StoredSite, WrongAskedError
 from tests.ldm.tiny_model import working_folder
@@ -175,4 +176,4 @@ def test_cores_that_others_use_are_left_to_them(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(6), raising=False)
     for load_average, expected in ((0.0, 6), (2.2, 4), (40.0, 1)):
         monkeypatch.setattr("os.getloadavg", lambda now=load_average: (now, now, now))
-        assert threads() == expected
+        assert idle_cores() == expected
