@@ -18,8 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--autoencoder",
         required=True,
-        metavar="FOLDER",
-        help="the --out of a brainpress train-autoencoder that ended: a folder, or s3://",
+        metavar="WHERE",
+        help="the --out of a brainpress train-autoencoder that ended: a folder, or s3://; or a "
+        "model, as in generate --model, to train its diffusion model on",
     )
     add_run(parser, folder="folder for the latents")
     parser.add_argument(
@@ -46,7 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """example:
   brainpress encode-latents --cohort prepared --autoencoder autoencoder --out latents
 then:
-  brainpress train-diffusion --latents latents --out diffusion"""
+  brainpress train-diffusion --latents latents --out diffusion
+another cohort for a model that is there:
+  brainpress encode-latents --cohort prepared --autoencoder demo --out latents
+  brainpress train-diffusion --latents latents --from demo --steps 500 --out tuned"""
 
 
 def run(args: argparse.Namespace) -> int:

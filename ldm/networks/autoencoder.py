@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ from ldm.errors import LdmError
 from ldm.networks.layout import WIDTHS, depth_to_space, space_to_depth, tuples
 from ldm.networks.refiner import CELL, Refiner
 from ldm.untrusted import MOST_BLOCKS, MOST_CHANNELS, MOST_PATCH, MOST_STEPS, check_whole
+
+REFINER = "refiner"  # what its weights' names begin with, in an autoencoder's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,3 +203,31 @@ class Autoencoder(nn.Module):
         """Reconstruction, mean and standard deviation; `noise` is N(0, 1) of latent shape."""
         mean, std = self.encode(volume)
         return self.decode(mean + std * noise), mean, std
+
+
+def with_refiner(
+    autoencoder: Autoencoder, config: RefinerConfig, weights: dict[str, Tensor]
+) -> Autoencoder:
+    """The autoencoder with a trained refiner, in place of its own if it has one."""
+    whole = Autoencoder(replace(autoencoder.config, refiner=config))
+    whole.load_state_dict(
+        {
+            **_own(autoencoder),
+            **{f"{REFINER}.{name}": weight for name, weight in weights.items()},
+        }
+    )
+    return whole
+
+
+def without_refiner(autoencoder: Autoencoder) -> Autoencoder:
+    """The autoencoder alone: itself if it has no refiner, else a copy in evaluation mode."""
+    if not autoencoder.config.refiner.channels:
+        return autoencoder
+    alone = Autoencoder(replace(autoencoder.config, refiner=RefinerConfig()))
+    alone.load_state_dict(_own(autoencoder))
+    return alone.eval().requires_grad_(False)
+
+
+def _own(autoencoder: Autoencoder) -> dict[str, Tensor]:
+    weights = autoencoder.state_dict()
+    return {k: v for k, v in weights.items() if not k.startswith(f"{REFINER}.")}

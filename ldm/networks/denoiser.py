@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -155,3 +156,32 @@ class Denoiser(nn.Module):
                 "without conditions need one trained with --condition-dropout"
             )
         return self.config.null_condition
+
+
+def with_inputs(
+    weights: Mapping[str, Tensor], config: DenoiserConfig, places: Sequence[int | None]
+) -> dict[str, Tensor]:
+    """A U-Net's weights for other conditions: a new one is not heard of before it is learnt.
+
+    Args:
+        weights: of a network of `config`.
+        places: for each condition, which one of `config` it is; None for a new one, whose weights
+            begin at zero.
+    """
+    cells = config.latent_channels * config.patch**3
+    found = dict(weights)
+    for name, weight in weights.items():
+        if name == "net.conv_in.conv.weight":
+            conditions = _columns(weight[:, cells:], places)
+            found[name] = torch.cat([weight[:, :cells], conditions], dim=1)
+        elif name.endswith((".attn2.to_k.weight", ".attn2.to_v.weight")):
+            found[name] = _columns(weight, places)
+    return found
+
+
+def _columns(weight: Tensor, places: Sequence[int | None]) -> Tensor:
+    columns = weight.new_zeros(weight.shape[0], len(places), *weight.shape[2:])
+    for here, place in enumerate(places):
+        if place is not None:
+            columns[:, here] = weight[:, place]
+    return columns

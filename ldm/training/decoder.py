@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -228,16 +227,6 @@ def fit_bands(
         count += float(inside.sum())
     rest, decoded = (sums / max(count, 1.0)).sqrt().clamp(min=1e-6).tolist()
     refiner.standardise(rest_std=rest, blurred_std=decoded)
-
-
-def with_refiner(
-    autoencoder: Autoencoder, config: RefinerConfig, weights: dict[str, Tensor]
-) -> Autoencoder:
-    """The autoencoder with a trained refiner, in place of its own if it has one."""
-    whole = Autoencoder(replace(autoencoder.config, refiner=config))
-    kept = {k: v for k, v in autoencoder.state_dict().items() if not k.startswith("refiner.")}
-    whole.load_state_dict({**kept, **{f"refiner.{name}": v for name, v in weights.items()}})
-    return whole
 
 
 def noisy_row(

@@ -11,12 +11,11 @@ import pandas as pd
 from ldm.anatomy.copies import WHOLE
 from ldm.anatomy.deformed import CHANGED
 from ldm.covariates import CovariateSchema
-from ldm.folders import write_folder
 from ldm.training.presets import CHANNEL, ONE, SCALES, preset
 from ldm.volumes.quality import FIGURES
 from ray_jobs import cluster, ending
 from ray_jobs.command_line import command_line
-from ray_jobs.encoding.autoencoder_folder import CONFIG, FOLDER, WEIGHTS, open_run
+from ray_jobs.encoding.autoencoder_folder import CONFIG, FOLDER, open_autoencoder
 from ray_jobs.encoding.checks import fit_checks
 from ray_jobs.encoding.latents import ARRAYS, MARK, EncodedCohort, factor_column, identity
 from ray_jobs.errors import JobError
@@ -46,7 +45,7 @@ def encode_latents(args: argparse.Namespace) -> int:
     if args.workers is not None and args.workers < 1:
         raise JobError(f"--workers {args.workers}: expected at least 1")
     cohort = PreparedCohort.open(args.cohort)
-    trained = open_run(args.autoencoder)
+    trained = open_autoencoder(args.autoencoder)
     if not cohort.grid.same_voxels(trained.grid):
         raise JobError(
             f"{args.cohort} is prepared at {cohort.grid.shape}, {cohort.grid.spacing:g} mm, the "
@@ -63,8 +62,7 @@ def encode_latents(args: argparse.Namespace) -> int:
         return 0
     out.remove(MARK)
     if not out.fetch(f"{FOLDER}/{CONFIG}").exists():
-        files = {name: (trained.folder / name).read_bytes() for name in (CONFIG, WEIGHTS)}
-        write_folder(out.path / FOLDER, files)
+        trained.write(out.path)
         out.put_folder(FOLDER, last=CONFIG)
     (out.path / ARRAYS).mkdir(exist_ok=True)
     table = cohort.table.assign(

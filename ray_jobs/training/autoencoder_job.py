@@ -87,7 +87,7 @@ def train_autoencoder(args: argparse.Namespace) -> int:
             **({"from": start.told()} if start else {}),
             "history": fitted.history,
         }
-        autoencoder_folder.write(out.path, network, cohort.grid, training)
+        autoencoder_folder.trained(network, cohort.grid, training, out.where).write(out.path)
         out.put_folder(autoencoder_folder.FOLDER, last=autoencoder_folder.CONFIG)
         mark_finished(out, fitted.reached, None, keeping.take)
         last = fitted.history[-1]

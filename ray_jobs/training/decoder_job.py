@@ -170,7 +170,7 @@ def _write(
     """The model with its new decoder, and what its quality check accepts of that one's volumes."""
     from ldm.loading import load
     from ldm.models.latent_diffusion import Model, save
-    from ldm.training.decoder import with_refiner
+    from ldm.networks.autoencoder import with_refiner
 
     model = load(args.model, device="cpu", precision="fp32")
     assert isinstance(model, Model)

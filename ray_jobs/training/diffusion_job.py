@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ldm.covariates import CovariateSchema
 from ldm.models.description import CONFIG, ModelDescription
 from ldm.networks import DenoiserConfig
 from ldm.training.config import TrainingConfig
@@ -29,7 +28,7 @@ from ray_jobs.training.fitting.fit import Fitted, fit
 from ray_jobs.training.fitting.identity import claim, held, is_finished, mark_finished
 from ray_jobs.training.options import Keeping, WorkerGroup, about_model, configure
 from ray_jobs.training.previews import preview_covariate, preview_rows, rising_preview
-from ray_jobs.training.start import Start, begin, carried_conditions, denoiser_start
+from ray_jobs.training.start import begin, denoiser_start
 
 MODEL = "model"
 RESULT = f"{MODEL}/{CONFIG}"
@@ -53,9 +52,9 @@ def train_diffusion(args: argparse.Namespace) -> int:
     check_missing(latents, config)
     keeping, group = Keeping.of(args), WorkerGroup.of(args)
     network = denoiser_config(chosen, latents, config)
-    start = denoiser_start(args.start, network, chosen.schedule) if args.start else None
-    if start:
-        network = carried(network, start, latents.schema)
+    start = None
+    if args.start:
+        start, network = denoiser_start(args.start, network, chosen.schedule, latents)
     if args.dry_run:
         from ldm.training.forecast.stages import diffusion
 
@@ -79,6 +78,7 @@ def train_diffusion(args: argparse.Namespace) -> int:
             return 0
         tell_distribution(latents)
         if start:
+            start.tell()
             start.put(out)
         spec = {
             "latents": latents.folder.where,
@@ -165,20 +165,6 @@ def denoiser_config(
         config,
         condition_mean=tuple(round(float(m), 4) for m in mean),
         condition_std=tuple(round(float(s), 4) for s in std),
-    )
-
-
-def carried(network: DenoiserConfig, start: Start, schema: CovariateSchema) -> DenoiserConfig:
-    """The config under which the weights of `start` read this cohort's covariates as before."""
-    assert start.schema is not None
-    assert start.config is not None
-    mean, std = carried_conditions(start.schema, start.config, schema)
-    null = start.config.null_condition
-    return replace(
-        network,
-        condition_mean=tuple(round(m, 6) for m in mean),
-        condition_std=tuple(round(s, 6) for s in std),
-        null_condition=network.null_condition if null is None else null,
     )
 
 

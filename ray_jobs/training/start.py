@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from ldm.covariates import CovariateSchema
 from ldm.diffusion.schedule import Schedule
-from ldm.errors import LdmError
 from ldm.models.description import CONFIG
 from ldm.networks import AutoencoderConfig, Denoiser, DenoiserConfig, RefinerConfig
+from ldm.networks.autoencoder import without_refiner
+from ldm.networks.denoiser import with_inputs
 from ldm.networks.weights import load_weights, weight_bytes
+from ldm.volumes.grid import Grid
 from ray_jobs.encoding import autoencoder_folder
+from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
 from ray_jobs.files import write_bytes
+from ray_jobs.training.carrying import Carried, carry
 from ray_jobs.work_folder import WorkFolder
+
+if TYPE_CHECKING:
+    from ldm.models.latent_diffusion import Model
 
 FILE = "from.safetensors"
 # What a U-Net was told of its covariates, which is no part of its weights.
-_CONDITIONS = ("condition_mean", "condition_std", "null_condition")
+_CONDITIONS = ("conditions", "condition_mean", "condition_std", "null_condition")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,22 +41,27 @@ class Start:
     Attributes:
         name: what they were called.
         data: safetensors, float32.
-        schema, config, schedule: of the model that a U-Net comes from.
+        notes: in words, what the run differs in from what they were trained on.
+        parts: which covariates begin "anew" and which are "left", if any.
     """
 
     name: str
     data: bytes
-    schema: CovariateSchema | None = None
-    config: DenoiserConfig | None = None
-    schedule: Schedule | None = None
+    notes: tuple[str, ...] = ()
+    parts: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.data).hexdigest()
 
-    def told(self) -> dict[str, str]:
+    def told(self) -> dict[str, Any]:
         """For the card and the run's identity."""
-        return {"name": self.name, "sha256": self.sha256}
+        return {"name": self.name, "sha256": self.sha256, **self.parts}
+
+    def tell(self) -> None:
+        """A line for each of the notes."""
+        for note in self.notes:
+            print(f"--from {self.name}: {note}", file=sys.stderr)
 
     def put(self, out: WorkFolder) -> None:
         """Leave the weights in the run's folder, where every worker finds them."""
@@ -71,7 +84,7 @@ def autoencoder_start(source: str, wanted: AutoencoderConfig) -> Start:
     if autoencoder_folder.is_run(source):
         network = autoencoder_folder.open_run(source).network()
     else:
-        network = _model(source, "train-autoencoder").autoencoder
+        network = without_refiner(_model(source, "train-autoencoder").autoencoder)
     _fits(source, "autoencoder", network.config.to_json(), wanted.to_json())
     return Start(name=_name(source), data=_bytes(network))
 
@@ -91,8 +104,13 @@ def refiner_start(source: str, wanted: RefinerConfig, latent_channels: int) -> S
     return Start(name=_name(source), data=_bytes(network.refiner))
 
 
-def denoiser_start(source: str, wanted: DenoiserConfig, schedule: Schedule) -> Start:
-    """The U-Net at `source`: a run of train-diffusion, or a model.
+def denoiser_start(
+    source: str, wanted: DenoiserConfig, schedule: Schedule, latents: EncodedCohort
+) -> tuple[Start, DenoiserConfig]:
+    """The U-Net at `source`, a run of train-diffusion, or a model, and the config under which it
+    reads the covariates that it shares with the latents as before.
+
+    The model may be of another grid, contrast or schema: `Start.notes` tell of what differs.
 
     Raises:
         JobError, LdmError: none there, damaged, of another shape than `wanted`, or trained on
@@ -104,12 +122,59 @@ def denoiser_start(source: str, wanted: DenoiserConfig, schedule: Schedule) -> S
     trained = replace(model.schedule, truncation=0)  # which is the decoder's, and no training's
     if trained != schedule:
         _fits(source, "schedule", trained.to_json(), schedule.to_json())
-    return Start(
-        name=_name(source),
-        data=_bytes(network),
-        schema=model.schema,
-        config=network.config,
-        schedule=trained,
+    carried = carry(model.schema, network.config, latents.schema, wanted)
+    weights = with_inputs(network.state_dict(), network.config, carried.places)
+    null = network.config.null_condition
+    config = replace(
+        wanted,
+        condition_mean=tuple(round(m, 6) for m in carried.mean),
+        condition_std=tuple(round(s, 6) for s in carried.std),
+        null_condition=wanted.null_condition if null is None else null,
+    )
+    begun = Denoiser(config)
+    begun.load_state_dict(weights)
+    notes = (*_covariates_differ(carried), *_source_differs(model, latents))
+    anew = {"anew": list(carried.anew)} if carried.anew else {}
+    left = {"left": list(carried.left)} if carried.left else {}
+    start = Start(name=_name(source), data=_bytes(begun), notes=notes, parts={**anew, **left})
+    return start, config
+
+
+def _covariates_differ(carried: Carried) -> Iterator[str]:
+    if carried.anew:
+        yield f"new to it: {', '.join(carried.anew)}, whose weights begin at zero"
+    if carried.left:
+        yield f"left out: {', '.join(carried.left)}, which these latents do not have"
+
+
+def _source_differs(model: Model, latents: EncodedCohort) -> Iterator[str]:
+    """What else the latents are than those that the model was trained on."""
+    encoded = latents.autoencoder
+    if not encoded.grid.same_voxels(model.grid):
+        yield f"it drew {_voxels(model.grid)}, these latents are of {_voxels(encoded.grid)}"
+    drawn = model.description.suffixes
+    if latents.suffixes != drawn:
+        yield f"it drew {', '.join(drawn)}, these latents are of {', '.join(latents.suffixes)}"
+    if not _same_weights(encoded.network(), without_refiner(model.autoencoder)):
+        yield (
+            "these latents are of another autoencoder than its own: what it knows helps if that "
+            "one was trained on from its own, and else little; encode-latents --autoencoder takes "
+            "a model too"
+        )
+
+
+def _voxels(grid: Grid) -> str:
+    x, y, z = grid.shape
+    return f"{x} x {y} x {z} voxels of {grid.spacing:g} mm"
+
+
+def _same_weights(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two networks have the same weights in the precision of a model's folder."""
+    first, second = one.state_dict(), other.state_dict()
+    return first.keys() == second.keys() and all(
+        first[name].shape == second[name].shape
+        and torch.equal(first[name].half(), second[name].half())
+        for name in first
     )
 
 
@@ -122,52 +187,7 @@ def _of_run(source: str) -> str:
     return str(model) if model.is_dir() else source
 
 
-def carried_conditions(
-    base: CovariateSchema, config: DenoiserConfig, schema: CovariateSchema
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The mean and deviation of the conditions under which the network reads a value in physical
-    units as it did before, though `schema` scales it by another range.
-
-    s = (x - min) / (max - min) and the network reads (s - mean) / std.
-
-    Raises:
-        JobError: other covariates, or in another order.
-    """
-    check_same_covariates(base, schema)
-    means, stds = [], []
-    count = len(base.inputs)
-    given = config.condition_mean or (0.0,) * count, config.condition_std or (1.0,) * count
-    pairs = [
-        pair
-        for pair in zip(base.covariates, schema.covariates, strict=True)
-        for _ in pair[0].inputs
-    ]
-    for (old, new), mean, std in zip(pairs, *given, strict=True):
-        if old.is_continuous:
-            ratio = (old.maximum - old.minimum) / (new.maximum - new.minimum)
-            mean = mean * ratio + (old.minimum - new.minimum) / (new.maximum - new.minimum)
-            std = std * ratio
-        means.append(mean)
-        stds.append(std)
-    return tuple(means), tuple(stds)
-
-
-def check_same_covariates(base: CovariateSchema, schema: CovariateSchema) -> None:
-    """Refuse latents of other covariates than the model's with schema `base`.
-
-    Raises:
-        JobError: other covariates, or in another order.
-    """
-    kinds = [[(c.name, c.unit, c.levels, c.inputs) for c in s.covariates] for s in (base, schema)]
-    if kinds[0] != kinds[1]:
-        raise JobError(
-            f"--from was trained with covariates {', '.join(base.names)}, the latents have "
-            f"{', '.join(schema.names)}; expected the same, in order, of the same units, levels "
-            "and coding"
-        )
-
-
-def model_start(source: str, verb: str) -> Any:
+def model_start(source: str, verb: str) -> Model:
     """The latent diffusion model at `source`, a run of `verb` or a model; float32, on the CPU.
 
     Raises:
@@ -176,20 +196,8 @@ def model_start(source: str, verb: str) -> Any:
     return _model(_of_run(source), verb)
 
 
-def _model(source: str, verb: str) -> Any:
-    from ldm.loading import load
-    from ldm.models.latent_diffusion import Model
-
-    try:
-        model = load(source, device="cpu", precision="fp32")
-    except LdmError as error:
-        raise LdmError(
-            f"--from {source}: neither a finished run of {verb} nor a model ({error})",
-            exit_code=error.exit_code,
-        ) from None
-    if not isinstance(model, Model):
-        raise JobError(f"--from {source}: a baseline has no {verb.removeprefix('train-')} model")
-    return model
+def _model(source: str, verb: str) -> Model:
+    return autoencoder_folder.load_model("--from", source, verb)
 
 
 def _shape(config: DenoiserConfig) -> dict[str, Any]:

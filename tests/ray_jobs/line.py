@@ -143,7 +143,8 @@ def write_autoencoder(run: Path, **changes: Any) -> TrainedAutoencoder:
     torch.manual_seed(0)
     run.mkdir(parents=True, exist_ok=True)
     network = Autoencoder(changes.get("config", PRESET.autoencoder))
-    autoencoder_folder.write(run, network, changes.get("grid", PRESET.grid), {"steps": 20})
+    grid = changes.get("grid", PRESET.grid)
+    autoencoder_folder.trained(network, grid, {"steps": 20}, str(run)).write(run)
     return autoencoder_folder.open_run(run)
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from ldm.errors import LdmError
 from ldm.networks import Autoencoder, AutoencoderConfig, RefinerConfig
+from ldm.networks.autoencoder import with_refiner
 from ldm.networks.refiner import Refiner, from_cells, noise_shape, to_cells
-from ldm.training.decoder import new_refiner, with_refiner
+from ldm.training.decoder import new_refiner
 from ldm.training.presets import preset
 
 CONFIG = RefinerConfig(channels=(8, 16), num_res_blocks=1, norm_num_groups=4, steps=3)

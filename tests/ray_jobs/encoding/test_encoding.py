@@ -15,12 +15,14 @@ import torch
 from ldm.anatomy import labels
 from ldm.anatomy.deformed import CHANGED
 from ldm.errors import LdmError
+from ldm.loading import load
+from ldm.models.latent_diffusion import Model
 from ldm.networks import Autoencoder
 from ldm.volumes.conversion import read_volume
 from ldm.volumes.grid import Grid
 from ldm.volumes.quality import FIGURES
 from ray_jobs.encoding import copier
-from ray_jobs.encoding.autoencoder_folder import TrainedAutoencoder, open_run
+from ray_jobs.encoding.autoencoder_folder import TrainedAutoencoder, open_autoencoder, open_run
 from ray_jobs.encoding.encoder import CopyMaker, Encoder
 from ray_jobs.encoding.job import collect
 from ray_jobs.encoding.latents import EncodedCohort, factor_column, identity
@@ -29,6 +31,7 @@ from ray_jobs.files import read_json
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training.conditions import conditions
 from ray_jobs.work_folder import WorkFolder
+from tests.ldm.tiny_gan import tiny_gan
 from tests.ray_jobs.line import (
     PRESET,
     ended,
@@ -303,7 +306,7 @@ def test_a_cohort_of_another_grid_is_refused(
         (["--copies", "2", "--deform"], "--deform: of 2 copies none is bent; expected --copies 3"),
         (["--preset", "small"], "preset 'small': expected one of demo, lab, paper, tiny"),
         (["--cohort", "nobody"], "holds no complete prepared cohort (no cohort.json)"),
-        (["--autoencoder", "nobody"], "holds no trained autoencoder"),
+        (["--autoencoder", "nobody"], "nobody: neither a finished run of train-autoencoder nor a"),
         (["--copy", "3"], "unknown option '--copy'; did you mean '--copies'?"),
     ],
 )
@@ -433,3 +436,26 @@ def test_a_trained_autoencoder_is_open_to_whom_the_umask_says(tmp_path: Path) ->
         "autoencoder.json": 0o640,
         "autoencoder.safetensors": 0o640,
     }
+
+
+def test_the_autoencoder_may_be_a_model_s_without_its_refiner(tmp_path: Path) -> None:
+    opened = open_autoencoder("demo")
+    model = load("demo", device="cpu", precision="fp32")
+    assert isinstance(model, Model)
+    assert model.autoencoder.config.refiner.channels
+    assert not opened.config.refiner.channels
+    opened.write(tmp_path)
+    again = open_run(tmp_path)
+    assert (again.sha256, again.grid, again.config) == (opened.sha256, model.grid, opened.config)
+    volume = torch.rand(1, 1, *model.grid.shape)
+    with torch.inference_mode():
+        found, wanted = (n.encode(volume)[0] for n in (again.network(), model.autoencoder))
+    torch.testing.assert_close(found, wanted)
+
+
+def test_a_baseline_has_no_autoencoder_to_encode_with(
+    line: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_gan(tmp_path / "gan")
+    told = refused(capsys, *command(line, "--autoencoder", tmp_path / "gan"))
+    assert "a baseline has no autoencoder model" in told

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from ldm.covariates import Covariate, CovariateSchema
-from ldm.networks import DenoiserConfig
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
+from ray_jobs.training.carrying import carry, check_same_covariates
 from ray_jobs.training.conditions import (
     check_missing,
     cohort_distribution,
@@ -19,7 +19,6 @@ from ray_jobs.training.conditions import (
     tell_distribution,
 )
 from ray_jobs.training.diffusion_job import denoiser_config
-from ray_jobs.training.start import carried_conditions
 from tests.ray_jobs.line import PRESET, write_autoencoder, write_latents, write_prepared
 
 DX = Covariate(name="dx", kind="categorical", levels=("CN", "MCI", "AD"), coding="one-hot")
@@ -109,10 +108,11 @@ def test_a_run_carries_on_with_another_cohorts_ranges_and_the_same_levels(
     latents: EncodedCohort,
 ) -> None:
     config = denoiser_config(replace(PRESET, standardise_conditions=True), latents, DROPPING)
-    same = carried_conditions(latents.schema, config, latents.schema)
-    assert same == (config.condition_mean, config.condition_std)
+    same = carry(latents.schema, config, latents.schema, config)
+    assert same.is_whole
+    assert (same.mean, same.std) == (config.condition_mean, config.condition_std)
     old = replace(DX, coding="")
     other = CovariateSchema((*latents.schema.covariates[:-1], old))
-    short = DenoiserConfig.from_json({**config.to_json(), "conditions": 7})
     with pytest.raises(JobError, match="of the same units, levels and coding"):
-        carried_conditions(latents.schema, short, other)
+        check_same_covariates(latents.schema, other)
+    assert carry(latents.schema, config, other, config).anew == ("dx",)

@@ -7,19 +7,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ldm.covariates import PAPER_SCHEMA, CovariateSchema
+from ldm.covariates import PAPER_SCHEMA, Covariate, CovariateSchema
+from ldm.covariates.distribution import CohortDistribution
 from ldm.diffusion.schedule import Schedule
 from ldm.errors import LdmError
 from ldm.models.latent_diffusion import save
-from ldm.networks import Denoiser
+from ldm.networks import Denoiser, DenoiserConfig
+from ldm.networks.denoiser import with_inputs
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training import diffusion_job, features_job
-from ray_jobs.training.start import autoencoder_start, begin, carried_conditions, denoiser_start
+from ray_jobs.training.carrying import carry
+from ray_jobs.training.start import Start, autoencoder_start, begin, denoiser_start
 from ray_jobs.work_folder import WorkFolder
 from tests.ldm.tiny_model import networks, working_model
 from tests.ray_jobs.line import (
@@ -29,6 +32,14 @@ from tests.ray_jobs.line import (
     without_ray,
     write_line,
 )
+
+OFFERED = {
+    **{covariate.name: covariate for covariate in PAPER_SCHEMA.covariates},
+    "site": Covariate(
+        name="site", kind="categorical", levels=("Guys", "HH", "IOP"), coding="one-hot"
+    ),
+    "diagnosis": Covariate(name="diagnosis", kind="categorical", levels=("HC", "MDD")),
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +53,15 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     without_ray(monkeypatch)
+
+
+def begun_from(source: Path, line: Path) -> tuple[Start, DenoiserConfig]:
+    latents = EncodedCohort.open(line / "latents")
+    return denoiser_start(str(source), PRESET.denoiser, PRESET.schedule, latents)
+
+
+def one_for(schema: CovariateSchema) -> DenoiserConfig:
+    return replace(PRESET.denoiser, conditions=len(schema.inputs))
 
 
 def command(verb: str, line: Path, out: Path, *words: object) -> list[object]:
@@ -60,7 +80,7 @@ def test_the_weights_of_a_run_or_a_model_are_those_the_new_run_begins_with(
     wanted = {"from a model": autoencoder, "U-Net": denoiser}
     found = {
         "from a model": autoencoder_start(str(line / "diffusion" / "model"), PRESET.autoencoder),
-        "U-Net": denoiser_start(str(line / "diffusion"), PRESET.denoiser, PRESET.schedule),
+        "U-Net": begun_from(line / "diffusion", line)[0],
     }
     for name, start in found.items():
         (tmp_path / name).mkdir()
@@ -105,8 +125,11 @@ def test_weights_that_do_not_fit_are_one_line(
 
 
 def test_a_u_net_trained_to_say_something_else_is_refused(line: Path) -> None:
+    latents = EncodedCohort.open(line / "latents")
     with pytest.raises(JobError, match=r"its schedule has prediction v, the run has flow"):
-        denoiser_start(str(line / "diffusion"), PRESET.denoiser, Schedule(prediction="flow"))
+        denoiser_start(
+            str(line / "diffusion"), PRESET.denoiser, Schedule(prediction="flow"), latents
+        )
 
 
 def test_the_weights_a_run_began_with_are_part_of_what_it_is(
@@ -132,16 +155,105 @@ def test_a_value_in_physical_units_reads_as_before_under_another_cohort_s_range(
         for a, b in (old, new)
     )
     config = replace(PRESET.denoiser, conditions=1, condition_mean=(mean,), condition_std=(std,))
-    (new_mean,), (new_std,) = carried_conditions(base, config, schema)
+    carried = carry(base, config, schema, config)
+    assert carried.is_whole
+    (new_mean,), (new_std,) = carried.mean, carried.std
     before = ((value - old[0]) / (old[1] - old[0]) - mean) / std
     after = ((value - new[0]) / (new[1] - new[0]) - new_mean) / new_std
     assert after == pytest.approx(before, rel=1e-6, abs=1e-6)
 
 
-def test_other_covariates_are_refused(line: Path) -> None:
-    fewer = CovariateSchema(covariates=PAPER_SCHEMA.covariates[:3])
-    with pytest.raises(JobError, match="--from was trained with covariates sex, age, ventric"):
-        carried_conditions(PAPER_SCHEMA, PRESET.denoiser, fewer)
+kinds = st.sampled_from(["sex", "age", "ventricular_volume", "site", "diagnosis"])
+
+
+some = st.lists(kinds, unique=True, min_size=1)
+
+
+@given(some, some, st.integers(0, 99))
+@settings(max_examples=20, deadline=None)
+def test_a_network_for_other_covariates_hears_those_it_knows_as_before_and_no_new_one(
+    before: list[str], after: list[str], seed: int
+) -> None:
+    torch.manual_seed(seed)
+    base, schema = (
+        CovariateSchema(covariates=tuple(OFFERED[n] for n in s)) for s in (before, after)
+    )
+    old, wanted = (
+        replace(
+            PRESET.denoiser,
+            conditions=len(s.inputs),
+            condition_mean=tuple(torch.rand(len(s.inputs)).tolist()),
+            condition_std=tuple((0.5 + torch.rand(len(s.inputs))).tolist()),
+        )
+        for s in (base, schema)
+    )
+    carried = carry(base, old, schema, wanted)
+    assert set(carried.anew) == set(after) - set(before)
+    assert set(carried.left) == set(before) - set(after)
+    known, new = (
+        Denoiser(old).eval(),
+        Denoiser(replace(wanted, condition_mean=carried.mean, condition_std=carried.std)).eval(),
+    )
+    for parameter in known.parameters():  # some begin at zero, by which nothing would be seen
+        torch.nn.init.normal_(parameter, std=0.1)
+    new.load_state_dict(with_inputs(known.state_dict(), old, carried.places))
+    latent = torch.randn(1, old.latent_channels, 4, 4, 4)
+    time = torch.tensor([300])
+    told = torch.rand(1, len(schema.inputs))
+    # What only the earlier network has reads zero, which is what is usual.
+    heard = torch.tensor([old.condition_mean])
+    for here, place in enumerate(carried.places):
+        if place is not None:
+            heard[0, place] = told[0, here]
+    with torch.no_grad():
+        one, other = known(latent, time, heard), new(latent, time, told)
+    torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_a_level_more_makes_it_another_covariate() -> None:
+    base = CovariateSchema(covariates=(OFFERED["site"],))
+    more = replace(OFFERED["site"], levels=("Guys", "HH", "IOP", "Turku"))
+    carried = carry(base, one_for(base), CovariateSchema(covariates=(more,)), one_for(base))
+    assert carried.anew == carried.left == ("site",)
+    assert carried.places == (None,) * 4
+
+
+def test_a_model_of_another_grid_contrast_and_schema_is_begun_with_and_what_differs_is_told(
+    line: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    description = working_model(tmp_path / "base")
+    autoencoder, denoiser = networks()
+    schema = CovariateSchema(covariates=(*PAPER_SCHEMA.covariates[1:], OFFERED["diagnosis"]))
+    other = Denoiser(replace(denoiser.config, conditions=len(schema.inputs)))
+    known = replace(
+        description,
+        schema=schema,
+        grid=replace(description.grid, shape=(32, 48, 32), spacing=4.0),
+        suffixes=("T2w",),
+        denoiser=other.config.to_json(),
+        distribution=CohortDistribution.of_nothing(),
+    )
+    save(tmp_path / "known", known, autoencoder, other)
+    words = command("train-diffusion", line, tmp_path / "run", "--from", tmp_path / "known")
+    with pytest.raises(AssertionError, match="Ray was started"):
+        ended(capsys, *words)
+    told = capsys.readouterr().err.splitlines()
+    assert [note.split(": ", 1)[1] for note in told if note.startswith("--from known")] == [
+        "new to it: sex, whose weights begin at zero",
+        "left out: diagnosis, which these latents do not have",
+        "it drew 32 x 48 x 32 voxels of 4 mm, these latents are of 16 x 24 x 16 voxels of 10 mm",
+        "it drew T2w, these latents are of T1w",
+    ]
+
+
+def test_latents_of_another_autoencoder_are_told(line: Path, tmp_path: Path) -> None:
+    assert (
+        begun_from(line / "diffusion", line)[0]
+        .notes[0]
+        .startswith("these latents are of another autoencoder than its own")
+    )
+    working_model(tmp_path / "base")
+    assert begun_from(tmp_path / "base", line)[0].notes == ()
 
 
 # ---------------------------------------------------------------------------------- --perceptual
@@ -212,10 +324,9 @@ def test_fine_tuning_keeps_what_a_dropped_condition_reads(line: Path, tmp_path: 
     wanted = diffusion_job.denoiser_config(
         PRESET, latents, replace(PRESET.train_diffusion, condition_dropout=0.1)
     )
-    start = denoiser_start(str(tmp_path / "known"), wanted, PRESET.schedule)
-    assert diffusion_job.carried(wanted, start, latents.schema).null_condition == -2.5
-    start = denoiser_start(str(tmp_path / "base"), wanted, PRESET.schedule)
-    assert diffusion_job.carried(wanted, start, latents.schema).null_condition == -4.0
+    for name, null in (("known", -2.5), ("base", -4.0)):
+        _, config = denoiser_start(str(tmp_path / name), wanted, PRESET.schedule, latents)
+        assert config.null_condition == null
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v", "flow"])

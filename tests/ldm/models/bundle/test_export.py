@@ -32,8 +32,9 @@ from ldm.models.bundle.export import export_bundle, is_exported
 from ldm.models.bundle.scripts import sampler
 from ldm.models.latent_diffusion import Model, save
 from ldm.networks import Autoencoder, Denoiser, DenoiserConfig
+from ldm.networks.autoencoder import with_refiner
 from ldm.noise import LATENT, normal
-from ldm.training.decoder import new_refiner, with_refiner
+from ldm.training.decoder import new_refiner
 from ldm.training.presets import PRESETS, preset
 from ldm.volumes.conversion import to_nifti_bytes
 from ray_jobs import cli
