@@ -24,6 +24,7 @@ from ldm.models.base import LoadedModel
 from ldm.models.description import AUTOENCODER, DENOISER, ModelDescription
 from ldm.models.folder import write
 from ldm.models.inference import Ahead, attend_to_one_token, on_host
+from ldm.models.memory import decoding_rows
 from ldm.models.notebook import completed, few_threads
 from ldm.networks import Autoencoder, Denoiser, channels_last
 from ldm.networks.precision import PRECISIONS, autocast, cast
@@ -57,13 +58,17 @@ class Model(LoadedModel):
         if self._dtype != torch.float32:  # float32 stays the reference, to the last bit
             attend_to_one_token(self.denoiser)
         self._denoise: Callable[..., Tensor] = self.denoiser
-        self._decoded: Callable[[Tensor], Tensor] = self.autoencoder.decode
+        self._rows = _rows(description, device)
+        self._decoded: Callable[[Tensor], Tensor] = partial(
+            self.autoencoder.decode, rows=self._rows
+        )
         self._refiner: Callable[..., Tensor] | None = None
         if self.autoencoder.config.refiner.channels:
             self._refiner = self.autoencoder.refiner
         if compiled:
             self._denoise = torch.compile(self.denoiser, dynamic=False)
-            self._decoded = torch.compile(self.autoencoder.decode, dynamic=False)
+            if self._rows is None:
+                self._decoded = torch.compile(self.autoencoder.decode, dynamic=False)
             if self._refiner is not None:
                 self._refiner = torch.compile(self.autoencoder.refiner, dynamic=False)
         self._latent_mean = self._per_channel(description.latent_mean)
@@ -246,6 +251,13 @@ class Model(LoadedModel):
 
     def _per_channel(self, values: tuple[float, ...]) -> Tensor:
         return torch.tensor(values, device=self.device).view(1, -1, 1, 1, 1)
+
+
+def _rows(description: ModelDescription, device: str) -> int | None:
+    """How many rows a GPU decodes at a time; a host's memory has room for the whole."""
+    if torch.device(device).type != "cuda":
+        return None
+    return decoding_rows(description, torch.cuda.mem_get_info(device)[1])
 
 
 def save(

@@ -164,18 +164,27 @@ class Autoencoder(nn.Module):
         mean, std = self.net.encode(space_to_depth(self._turned(volume), self.config.patch))
         return mean, std
 
-    def decode(self, latent: Tensor) -> Tensor:
+    def decode(self, latent: Tensor, rows: int | None = None) -> Tensor:
         """Volume (B, 1, X, Y, Z), before any refiner; not clipped.
 
         The last convolution runs in float32: intensities in bf16 would come in 1/256 steps.
+
+        Args:
+            rows: compute so many rows of each layer at a time, for a device of little memory: see
+                `ldm.networks.slabs`. Without gradients.
         """
         hidden = self.net.post_quant_conv(latent)
         blocks: Any = self.net.decoder.blocks
-        for block in blocks[:-1]:
-            hidden = block(hidden)
-        with torch.autocast(hidden.device.type, enabled=False):
-            volume = depth_to_space(self.last_convolution(hidden.float()), self.config.patch)
-            return self._turned(volume)
+        if rows is not None:
+            from ldm.networks.slabs import decoded
+
+            cells = decoded(blocks, hidden, rows)
+        else:
+            for block in blocks[:-1]:
+                hidden = block(hidden)
+            with torch.autocast(hidden.device.type, enabled=False):
+                cells = self.last_convolution(hidden.float())
+        return self._turned(depth_to_space(cells, self.config.patch))
 
     def refine(
         self,
