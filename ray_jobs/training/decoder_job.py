@@ -180,7 +180,7 @@ def _write(
     name = args.name or described.name
     card = {**without_privacy(described.card, "train-decoder"), "name": name}
     card["training"] = {**before, "commands": commands, "decoder": training}
-    checks = _checks(cohort, described, model, autoencoder)
+    checks = decoded_checks(cohort, described, model, autoencoder)
     whole = replace(
         described,
         name=name,
@@ -193,9 +193,16 @@ def _write(
     return save(out.path / MODEL, whole, autoencoder, model.denoiser)
 
 
-def _checks(
+def decoded_checks(
     cohort: PreparedCohort, described: ModelDescription, model: Any, autoencoder: Any
 ) -> Checks:
+    """What a model's quality check accepts, fitted to training volumes that its refiner finished.
+
+    Args:
+        described: with the time step of truncation.
+        model: its autoencoder before the refiner, and its denoiser.
+        autoencoder: with the refiner.
+    """
     import torch
 
     from ldm.networks.precision import PRECISIONS, autocast, resolve

@@ -1,6 +1,7 @@
 """Training at the paper's size: seconds a step and peak memory of both stages, without Ray.
 
     python -m tests.benchmarks.paper_scale --out paper-scale.json
+    python -m tests.benchmarks.paper_scale --preset lab --out lab-scale.json
 
 On a GPU (an 80 GB one holds all of it) every case runs whole, at 160 x 224 x 160. On a CPU each
 case runs with the paper's depth and grid on narrower networks (--width; --side for a smaller grid),
@@ -33,7 +34,7 @@ from ldm.training.distance import FeatureDistance
 from ldm.training.features import FeatureNetwork
 from ldm.training.forecast import stages
 from ldm.training.loop import TrainingState, train
-from ldm.training.presets import Preset, paper
+from ldm.training.presets import Preset, preset
 
 GIB = 2**30
 
@@ -69,6 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--preset", default="paper")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", default="bf16", choices=list(PRECISIONS))
     parser.add_argument("--steps", type=int, default=3, help="timed steps, after one to warm up")
@@ -80,18 +82,19 @@ def main() -> None:
     args = parser.parse_args()
     on_gpu = args.device.startswith("cuda")
     width, side = args.width or (1 if on_gpu else 8), args.side or 1
-    rows = []
+    chosen, rows = preset(args.preset), []
     for case in cases([int(b) for b in args.batches.split(",")]):
         row: dict[str, Any] = {"case": case.name, **asdict(case)}
-        row["calculated_gib"] = round(calculated(case, paper(), args.precision) / GIB, 2)
+        row["calculated_gib"] = round(calculated(case, chosen, args.precision) / GIB, 2)
         if not args.no_run:
-            row |= measured(case, narrower(paper(), width, side), args)
+            row |= measured(case, narrower(chosen, width, side), args)
         rows.append(row)
         print("  ".join(f"{k} {v}" for k, v in row.items() if k not in asdict(case)), flush=True)
     document = {
         "device": torch.cuda.get_device_name() if on_gpu else platform.processor() or "cpu",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "preset": args.preset,
         "precision": args.precision,
         "run_at": {"width_divided_by": width, "sides_divided_by": side},
         "calculated_at": "full size, on fake tensors",
@@ -101,33 +104,33 @@ def main() -> None:
     print(table(rows, f"width / {width}, sides / {side}"))
 
 
-def narrower(preset: Preset, width: int, side: int) -> Preset:
-    """The paper's networks with every width divided by `width`, on a grid of sides / `side`."""
+def narrower(chosen: Preset, width: int, side: int) -> Preset:
+    """A preset's networks with every width divided by `width`, on a grid of sides / `side`."""
 
     def thin(channels: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(c // width for c in channels)
 
     if width == side == 1:
-        return preset
+        return chosen
     groups = max(1, 32 // width)
-    shape = tuple(max(32, round(s / side / 32) * 32) for s in preset.grid.shape)
+    shape = tuple(max(32, round(s / side / 32) * 32) for s in chosen.grid.shape)
     return replace(
-        preset,
-        grid=replace(preset.grid, shape=shape),
+        chosen,
+        grid=replace(chosen.grid, shape=shape),
         autoencoder=replace(
-            preset.autoencoder, channels=thin(preset.autoencoder.channels), norm_num_groups=groups
+            chosen.autoencoder, channels=thin(chosen.autoencoder.channels), norm_num_groups=groups
         ),
         denoiser=replace(
-            preset.denoiser,
-            channels=thin(preset.denoiser.channels),
-            head_channels=thin(preset.denoiser.head_channels),
+            chosen.denoiser,
+            channels=thin(chosen.denoiser.channels),
+            head_channels=thin(chosen.denoiser.head_channels),
             norm_num_groups=groups,
         ),
-        critic=replace(preset.critic, channels=preset.critic.channels // width),
+        critic=replace(chosen.critic, channels=chosen.critic.channels // width),
         features=replace(
-            preset.features,
-            channels=thin(preset.features.channels),
-            piece=min(preset.features.piece, *shape),
+            chosen.features,
+            channels=thin(chosen.features.channels),
+            piece=min(chosen.features.piece, *shape),
         ),
     )
 
