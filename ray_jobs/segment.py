@@ -25,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "that are there; versions published before keep their volumes, and not their maps",
     )
     parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="read every label map that is there, and make those anew that are damaged",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="make nothing, say how many are missing"
     )
     parser.epilog = """examples:
@@ -44,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
         endpoint_url=args.endpoint_url,
         workers=args.workers,
         replace=args.replace,
+        repair=args.repair,
         dry_run=args.dry_run,
     )
 

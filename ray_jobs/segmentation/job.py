@@ -46,6 +46,7 @@ def segment(
     endpoint_url: str | None = None,
     workers: int | None = None,
     replace: bool = False,
+    repair: bool = False,
     dry_run: bool = False,
     loader: str = LOADER,
 ) -> int:
@@ -54,6 +55,7 @@ def segment(
     Args:
         workers: how many at once; one a CPU where None.
         replace: make all anew where another tool drew those that are there.
+        repair: read every map too, and make anew those that are damaged.
         dry_run: only say how many are missing.
 
     Returns:
@@ -73,7 +75,7 @@ def segment(
     _refuse_another_tool(release, told, replace=replace)
     before = release.document.segmentation
     drops = before is not None and not is_by(release, told)
-    blocks = pending(release, told)
+    blocks = pending(release, told, read=repair)
     left = sum(len(block.images) for block in blocks)
     if dry_run:
         print(f"{left:,} of {images:,} images would be segmented, by {told.tool}")

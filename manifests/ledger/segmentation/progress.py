@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.digests import sha256
 from manifests.errors import ReleaseError
 from manifests.format.layout import MODALITY, T1W
 from manifests.format.parquet import (
@@ -100,15 +101,35 @@ def is_by(release: Release, told: Segmentation) -> bool:
     return (before.fingerprint, before.regions) == (told.fingerprint, told.regions)
 
 
-def pending(release: Release, told: Segmentation) -> list[Block]:
-    """The images without a row, in their blocks; none where all are done."""
+def pending(release: Release, told: Segmentation, *, read: bool = False) -> list[Block]:
+    """The images without a row, in their blocks; none where all are done.
+
+    Args:
+        read: also those whose map is not as it was written; every map is read for it.
+    """
     images = t1w_images(release)
-    done = rows_there(release, told, images)["index"].combine_chunks()
+    rows = rows_there(release, told, images)
+    rows = rows.filter(_as_written(release.store, rows)) if read else rows
+    done = rows["index"].combine_chunks()
     left = images.filter(pc.invert(pc.is_in(images["index"], done)))
     blocks: dict[int, list[dict[str, Any]]] = {}
     for image in left.to_pylist():
         blocks.setdefault(image["index"] // BLOCK_IMAGES, []).append(image)
     return [Block(number=number, images=blocks[number]) for number in sorted(blocks)]
+
+
+def _as_written(store: Store, rows: pa.Table) -> pa.Array:
+    """Of each row, whether its map has its SHA-256; of an image that was refused, true."""
+
+    def holds(row: tuple[str | None, str | None]) -> bool:
+        path, digest = row
+        try:
+            return path is None or sha256(store.get(path)) == digest
+        except KeyError:
+            return False
+
+    stored = zip(rows["path"].to_pylist(), rows["sha256"].to_pylist(), strict=True)
+    return pa.array(in_threads(holds, stored), pa.bool_())
 
 
 def count_maps(release: Release) -> tuple[int, int] | tuple[None, None]:

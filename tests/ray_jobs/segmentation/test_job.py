@@ -129,6 +129,19 @@ def test_an_image_that_is_damaged_is_named_and_the_others_are_kept(tmp_path: Pat
     assert read_status(store).to_segment == 0
 
 
+def test_maps_that_are_damaged_are_found_and_made_again(tmp_path: Path) -> None:
+    store = make_release(tmp_path, 20)
+    segment(store.uri, loader=LOADER)
+    before = everything(store)
+    whole = store.get(map_path(3))
+    store.put(map_path(3), whole[:-1] + bytes([whole[-1] ^ 1]))  # of its size
+    store.delete(map_path(9))
+    assert segment(store.uri, loader=LOADER) == 0
+    assert [finding.code for finding in verify(Release.at(store)).findings] == ["label-changed"]
+    assert segment(store.uri, loader=LOADER, repair=True) == 0
+    assert everything(store) == before
+
+
 def test_a_sample_withdrawn_meanwhile_is_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
