@@ -292,17 +292,9 @@ def _privacy(
     label: str,
 ) -> dict[str, Any]:
     """The audit of a release, the nearest volumes and subjects by name."""
-    real, made = measured[REAL].whole, measured[label].whole
-    spaces = privacy_spaces(measured, features, label)
-    subjects = {space.name: list(measured[REAL].of(TRAIN)["name"]) for space in spaces}
-    told: list[Told] = [*spaces]
-    if shown is not None:
-        told.append(shown.space(real, made))
-        subjects[told[-1].name] = list(shown.names)
-    if matched is not None:
-        told.append(matched.folds(measured, label))
-        subjects[told[-1].name] = list(real["name"])
-    found = audit(*told).to_json()
+    told = privacy_spaces(measured, matched, shown, features, label)
+    found = audit(*(space for space, _ in told)).to_json()
+    made, subjects = measured[label].whole, {space.name: names for space, names in told}
     for space in found["spaces"]:
         names = subjects[space["name"]]
         space["closest"] = [
@@ -313,6 +305,27 @@ def _privacy(
 
 
 def privacy_spaces(
+    measured: dict[str, Measured],
+    matched: Matched | None,
+    shown: Shown | None,
+    features: Features,
+    label: str,
+) -> list[tuple[Told, list[str]]]:
+    """Every way in which the audit holds a release against people, and the names of those whom it
+    was trained on as that way counts them."""
+    real, made = measured[REAL].whole, measured[label].whole
+    trained = list(measured[REAL].of(TRAIN)["name"])
+    told: list[tuple[Told, list[str]]] = [
+        (space, trained) for space in _features_and_images(measured, features, label)
+    ]
+    if shown is not None:
+        told.append((shown.space(real, made), list(shown.names)))
+    if matched is not None:
+        told.append((matched.folds(measured, label), list(real["name"])))
+    return told
+
+
+def _features_and_images(
     measured: dict[str, Measured], features: Features, label: str
 ) -> tuple[Space, Space]:
     """A release, the training and the held-out subjects in feature and in image space."""

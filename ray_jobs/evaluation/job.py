@@ -148,7 +148,7 @@ def evaluate(args: argparse.Namespace) -> int:
     findings["sweeps"] = [sweep.to_json() for sweep in sweeps]
     if heads:
         findings["heads"] = "skull-stripped"
-    report = write_report(out, findings, measured, given, schema, sweeps, main, matched)
+    report = write_report(out, findings, measured, given, schema, sweeps, main, matched, shown)
     print(report.summary)
     if report.passed:
         words = ("publish", args.releases[0].rpartition("=")[2], "--evaluation", args.out)

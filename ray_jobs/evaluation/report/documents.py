@@ -24,6 +24,7 @@ from ray_jobs.evaluation.carried import (
     seen,
 )
 from ray_jobs.evaluation.measuring.folds import Matched
+from ray_jobs.evaluation.measuring.latent_space import Shown
 from ray_jobs.evaluation.measuring.measured import Measured
 from ray_jobs.evaluation.report.cautions import cautioned, meanings
 from ray_jobs.evaluation.report.page import PAGE, Block, Picture, Table, to_html, to_markdown
@@ -56,10 +57,11 @@ def write_report(
     sweeps: list[Sweep],
     release: EvaluatedRelease,
     matched: Matched | None,
+    copies: Shown | None = None,
 ) -> Report:
     """Write the report; evaluation.json last, with the digests of what a release may carry."""
     findings = cautioned(findings)
-    blocks = list(sections(findings, measured, sources, schema, sweeps, matched))
+    blocks = list(sections(findings, measured, sources, schema, sweeps, matched, copies))
     pictures = [block for block in blocks if isinstance(block, Picture)]
     findings = {
         **findings,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ldm.evaluation.privacy.audit import Told
 from ray_jobs.evaluation.findings import own_features, privacy_spaces
 from ray_jobs.evaluation.measuring.folds import Matched
+from ray_jobs.evaluation.measuring.latent_space import Shown
 from ray_jobs.evaluation.measuring.measured import HELD_OUT, Measured
 from ray_jobs.evaluation.report.page import Block, Heading, Picture, Table, Text
 from ray_jobs.evaluation.report.pictures import nearest
@@ -28,6 +28,7 @@ def privacy(
     findings: dict[str, Any],
     measured: dict[str, Measured],
     matched: Matched | None,
+    encoded: Shown | None,
     releases: list[str],
 ) -> Iterator[Block]:
     yield Heading("Privacy")
@@ -55,10 +56,10 @@ def privacy(
     )
     yield from _closest(findings["privacy"][releases[0]])
     panels = []
-    spaces: list[Told] = [*privacy_spaces(measured, own_features(measured), releases[0])]
-    if matched is not None:
-        spaces.append(matched.folds(measured, releases[0]))
-    for space, found in zip(spaces, findings["privacy"][releases[0]]["spaces"], strict=True):
+    own = own_features(measured)
+    spaces = privacy_spaces(measured, matched, encoded, own, releases[0])
+    audited = findings["privacy"][releases[0]]["spaces"]
+    for (space, _), found in zip(spaces, audited, strict=True):
         made, real = space.nearness()
         panels.append(
             {

@@ -10,6 +10,7 @@ import numpy as np
 from ldm.covariates import CovariateSchema
 from ldm.volumes import previews
 from ray_jobs.evaluation.measuring.folds import Matched
+from ray_jobs.evaluation.measuring.latent_space import Shown
 from ray_jobs.evaluation.measuring.measured import Measured
 from ray_jobs.evaluation.measuring.networks import NETWORKS
 from ray_jobs.evaluation.report.answers import conditioning, one_varied
@@ -69,6 +70,7 @@ def sections(
     schema: CovariateSchema,
     sweeps: list[Sweep],
     matched: Matched | None,
+    copies: Shown | None = None,
 ) -> Iterator[Block]:
     """The whole report; the first source after the real one is its subject."""
     releases = [label for label in sources if label != REAL]
@@ -102,7 +104,7 @@ def sections(
     yield from age_and_sex(findings, releases)
     yield from diversity(findings, releases)
     yield from covariates(findings, releases)
-    yield from privacy(findings, measured, matched, releases)
+    yield from privacy(findings, measured, matched, copies, releases)
     yield Heading("How")
     yield Text(f"Seed {findings['seed']}: {findings['command']}")
 

@@ -30,6 +30,7 @@ from ray_jobs.evaluation.findings import reckon
 from ray_jobs.evaluation.job import leave_open
 from ray_jobs.evaluation.measuring.folds import LEAKS, Matched, PlantedLeaks
 from ray_jobs.evaluation.measuring.instruments import PEOPLE, REGION, VOLUMES
+from ray_jobs.evaluation.measuring.latent_space import LATENTS, Shown
 from ray_jobs.evaluation.measuring.measured import TRAIN, Measured
 from ray_jobs.evaluation.report.cautions import cautioned
 from ray_jobs.evaluation.report.documents import write_report
@@ -323,6 +324,34 @@ def audited(out: Path, folds: Matched | None = None, **changes: Any) -> tuple[An
     report = write_report(out, findings, rows, sources, PAPER_SCHEMA, [], RELEASE, folds)
     assert report.passed == (findings["privacy"]["made"]["verdict"] == "passed")
     return read_evaluation(out), report.summary
+
+
+def test_the_copies_that_training_was_shown_are_in_the_report(tmp_path: Path) -> None:
+    rng, width = np.random.default_rng(3), 40
+
+    def encoded(rows: pd.DataFrame) -> pd.DataFrame:
+        drawn = rng.normal(size=(len(LATENTS), len(rows), width)).astype("<f4")
+        columns = zip(LATENTS, drawn, strict=True)
+        return rows.assign(**{name: [one.tobytes() for one in each] for name, each in columns})
+
+    rows = {
+        label: Measured(rows=encoded(found.rows), pairs=found.pairs)
+        for label, found in measured(people(60, 1)).items()
+    }
+    trained = rows[REAL].of(TRAIN)["name"]
+    shown = Shown(
+        vectors=rng.normal(size=(3 * len(trained), width)).astype("<f4"),
+        names=tuple(name for name in trained for _ in range(3)),
+    )
+    folds = matched(rows)
+    findings = {**reckon(rows, folds, PAPER_SCHEMA, "", seed=0, shown=shown), "sweeps": []}
+    audited = findings["privacy"]["made"]["spaces"]
+    assert [space["name"] for space in audited] == ["features", "images", "latents", "folds"]
+    assert {near["subject"] for near in audited[2]["closest"]} <= set(trained)
+    sources: Any = {REAL: Pictured(75), "made": Pictured(60)}
+    write_report(tmp_path, findings, rows, sources, PAPER_SCHEMA, [], RELEASE, folds, shown)
+    assert "| made | latents |" in (tmp_path / "report.md").read_text()
+    assert (tmp_path / "privacy.png").exists()
 
 
 def test_without_planted_leaks_nothing_is_told_of_privacy(tmp_path: Path) -> None:
