@@ -26,6 +26,7 @@ from ldm.split import person_of
 from ray_jobs.errors import JobError
 from ray_jobs.evaluation.anatomy import age_and_sex_effects, anatomy
 from ray_jobs.evaluation.measuring.folds import Matched
+from ray_jobs.evaluation.measuring.head_size import in_the_cohorts_convention
 from ray_jobs.evaluation.measuring.instruments import TISSUE
 from ray_jobs.evaluation.measuring.latent_space import Shown
 from ray_jobs.evaluation.measuring.measured import HELD_OUT, TRAIN, Measured, all_have, having
@@ -72,26 +73,6 @@ def others_features(measured: dict[str, Measured]) -> list[Features]:
     return found
 
 
-def in_the_cohorts_convention(measured: dict[str, Measured]) -> float | None:
-    """Bring normalised brain volumes to the head size that the cohort's own are normalised to.
-
-    Which head that is, every study chooses; what is measured here is normalised to the template's.
-    The factor, the mean of the training subjects' covariate over the mean of what is measured of
-    them, is applied to all sources; it changes no correlation.
-
-    Returns:
-        The factor; None where the cohort has no brain volumes.
-    """
-    train = having(measured[REAL].of(TRAIN), "brain_volume")
-    if not len(train):
-        return None
-    name = f"measured_{MEASURE_OF['brain_volume']}"
-    factor = float(train["brain_volume"].mean() / train[name].mean())
-    for found in measured.values():
-        found.whole[name] *= factor
-    return factor
-
-
 def reckon(
     measured: dict[str, Measured],
     matched: Matched | None,
@@ -118,7 +99,7 @@ def reckon(
                 f"({reason}); expected at least {2 * FOLDS}",
                 exit_code=1,
             )
-    factor = in_the_cohorts_convention(measured)
+    convention = in_the_cohorts_convention(measured)
     features = [own_features(measured), *others_features(measured)]
     releases = [label for label in measured if label != REAL]
     return {
@@ -126,7 +107,8 @@ def reckon(
         "version": 1,
         "command": command,
         "seed": seed,
-        "head_size_factor": factor,
+        "head_size_factor": convention.factor if convention else None,
+        "head_size_normalised": convention.normalised if convention else None,
         "volumes": {
             label: {"measured": len(m.whole), "refused": len(m.refused)}
             for label, m in measured.items()

@@ -14,6 +14,7 @@ from ldm.evaluation.privacy.verdict import INCONCLUSIVE
 from ldm.evaluation.similarity import draw_pairs
 from ldm.measuring.people import load_people
 from ldm.measuring.regions import load_region_tool
+from manifests.format.measured import PREFIX
 from ray_jobs import cluster
 from ray_jobs.command_line import command_line
 from ray_jobs.encoding.latents import EncodedCohort
@@ -30,6 +31,7 @@ from ray_jobs.evaluation.measuring.folds import (
     blocks_to_match,
     people_patterns,
 )
+from ray_jobs.evaluation.measuring.head_size import HeadSize, head_size
 from ray_jobs.evaluation.measuring.instruments import (
     MEASURES,
     Instruments,
@@ -133,7 +135,8 @@ def evaluate(args: argparse.Namespace) -> int:
             measured = _measure(sources, cohort, out, networks, latents, args, slots, gpus, setup)
             shown = _shown(encoded, latents, out, args.workers or slots, setup)
             matched = _match(sources, measured[REAL], cohort, out, args.workers or slots, setup)
-        sweeps = _sweeps(args, sources[REAL], schema, gpu=found.gpus > 0, heads=heads)
+        convention = head_size(measured)
+        sweeps = _sweeps(args, sources[REAL], schema, convention, gpu=found.gpus > 0, heads=heads)
     _say("reckoning figures and their intervals, and drawing the report")
     findings = reckon(
         measured, matched, schema, command_line("evaluate", args), seed=args.seed, shown=shown
@@ -325,6 +328,7 @@ def _sweeps(
     args: argparse.Namespace,
     real: Source,
     schema: CovariateSchema,
+    convention: HeadSize | None,
     *,
     gpu: bool,
     heads: bool,
@@ -340,6 +344,7 @@ def _sweeps(
     progress = Progress(1, what="sweeping each covariate")
     progress.begin()
     device = "cuda" if gpu else "cpu"
-    sweeps: list[Sweep] = ray.get(task.remote(model, person, args.seed, device, heads))
+    told = {} if convention is None else {"brain_volume": convention.measure.removeprefix(PREFIX)}
+    sweeps: list[Sweep] = ray.get(task.remote(model, person, args.seed, device, heads, **told))
     progress.end(1)
     return sweeps

@@ -74,11 +74,17 @@ def middle(schema: CovariateSchema, rows: list[dict[str, Any]]) -> Row:
 
 
 def make_sweeps(
-    model: str, person: Row, seed: int, device: str, heads: bool = False
+    model: str,
+    person: Row,
+    seed: int,
+    device: str,
+    heads: bool = False,
+    brain_volume: str = MEASURE_OF["brain_volume"],
 ) -> list[Sweep]:
     """The sweeps of a model over each continuous covariate that can be measured.
 
     Args:
+        brain_volume: which measured one is as the cohort's is.
         heads: whether it draws whole heads, which are skull-stripped to be measured.
 
     Raises:
@@ -92,7 +98,7 @@ def make_sweeps(
     from ray_jobs.evaluation.measuring.instruments import volumes_of
 
     loaded, segmenter, people = load(model, device=device), load_segmenter(), load_people()
-    sweeps = []
+    measures, sweeps = MEASURE_OF | {"brain_volume": brain_volume}, []
     if len(loaded.description.suffixes) > 1:
         person = {**person, MODALITY: T1W}  # the contrast that the tools know
     for covariate in loaded.schema.continuous:
@@ -108,7 +114,7 @@ def make_sweeps(
                 brain = brain_of(volume, loaded.grid.affine) if heads else volume
                 found = segmenter.segment(brain, loaded.grid.affine)
                 values = {**volumes_of(found.volumes()), "age": people.judge(found).age}
-                measured.append(values[MEASURE_OF[covariate.name]])
+                measured.append(values[measures[covariate.name]])
             except LdmError:
                 measured.append(float("nan"))
         sweeps.append(

@@ -29,6 +29,7 @@ from ray_jobs.preparation.bids.description import told_description
 from ray_jobs.preparation.bids.reading import Missing, Reading
 from ray_jobs.preparation.bids.subjects import Subject, find_subjects
 from ray_jobs.preparation.cohort import MARK, TABLE, VOLUMES, PreparedCohort
+from ray_jobs.preparation.head_sizes import described
 from ray_jobs.preparation.options import Options, suffixes_of
 from ray_jobs.preparation.subject import refused_folder
 from ray_jobs.preparation.table import (
@@ -95,6 +96,10 @@ def prepare(args: argparse.Namespace) -> int:
         print(f"note: {line}", file=sys.stderr)
     if doubtful := notes.counts(of_samples.values()):
         source["notes"] = doubtful
+    if args.cohort != "virtual":
+        template, doubts = described(template, table, options)
+        for line in doubts:
+            print(f"note: {line}", file=sys.stderr)
     template, table, suffixes = with_modality(template, table, options.choice.suffixes)
     columns = {name: table[name].to_numpy() for name in template.names}
     schema = template.one_hot()

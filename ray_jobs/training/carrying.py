@@ -24,6 +24,7 @@ class Carried:
         places: for each input, which one of the earlier network it is; None for a new one.
         mean, std: what standardises each input.
         anew, left: names of covariates that the earlier network did not have, and that only it had.
+        described: of a covariate that both have, what it was and is said to be, where they differ.
     """
 
     places: tuple[int | None, ...]
@@ -31,6 +32,7 @@ class Carried:
     std: tuple[float, ...]
     anew: tuple[str, ...]
     left: tuple[str, ...]
+    described: dict[str, tuple[str, str]]
 
     @property
     def is_whole(self) -> bool:
@@ -79,6 +81,11 @@ def carry(
         std=tuple(stds),
         anew=tuple(c.name for c in schema.covariates if _kind(c) not in known),
         left=tuple(c.name for c in base.covariates if _kind(c) not in kinds),
+        described={
+            new.name: (old.description, new.description)
+            for new in schema.covariates
+            if (old := known.get(_kind(new))) and old.description != new.description
+        },
     )
 
 

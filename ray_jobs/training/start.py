@@ -145,6 +145,8 @@ def _covariates_differ(carried: Carried) -> Iterator[str]:
         yield f"new to it: {', '.join(carried.anew)}, whose weights begin at zero"
     if carried.left:
         yield f"left out: {', '.join(carried.left)}, which these latents do not have"
+    for name, (before, now) in carried.described.items():
+        yield f"{name} was {before!r}, and is {now!r} here: is it the same?"
 
 
 def _source_differs(model: Model, latents: EncodedCohort) -> Iterator[str]:

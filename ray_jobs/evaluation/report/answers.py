@@ -35,10 +35,14 @@ def conditioning(
                 classed.append((name, who, shown(found["accuracy"]), shown(found["auc"])))
     yield Table(rows)
     if factor := findings["head_size_factor"]:
-        yield Text(
-            "Volumes in mm3, ages in years. Brain volumes are normalised for head size to the "
-            f"cohort's own convention: measured ones, to the template's head, times {factor:.4f}."
+        how = (
+            "Brain volumes are normalised for head size to the cohort's own convention: measured "
+            f"ones, to the template's head, times {factor:.4f}."
+            if findings["head_size_normalised"]
+            else "Brain volumes are not normalised for head size: the cohort's, which agree better "
+            "with what is measured of them as they are, are not."
         )
+        yield Text(f"Volumes in mm3, ages in years. {how}")
     if classed:
         yield Table([("", "", "classified as asked", "area under the curve"), *classed])
     yield from _responses(findings["responses"], schema, releases[0])

@@ -29,6 +29,7 @@ from ray_jobs.evaluation.carried import EvaluatedRelease
 from ray_jobs.evaluation.findings import reckon
 from ray_jobs.evaluation.job import leave_open
 from ray_jobs.evaluation.measuring.folds import LEAKS, Matched, PlantedLeaks
+from ray_jobs.evaluation.measuring.head_size import in_the_cohorts_convention
 from ray_jobs.evaluation.measuring.instruments import PEOPLE, REGION, VOLUMES
 from ray_jobs.evaluation.measuring.latent_space import LATENTS, Shown
 from ray_jobs.evaluation.measuring.measured import TRAIN, Measured
@@ -475,3 +476,31 @@ def test_what_levels_move_is_told_against_the_first(tmp_path: Path) -> None:
     write_report(tmp_path, {**findings, "sweeps": []}, found, sources, schema, [], whole, None)
     report = (tmp_path / "report.md").read_text()
     assert "asked dx, CN to MCI | asked dx, CN to AD | scatter about it" in report
+
+
+@pytest.mark.parametrize("normalised", [True, False])
+def test_brain_volumes_are_told_as_the_cohort_s_are(normalised: bool) -> None:
+    rng = np.random.default_rng(4)
+
+    def of(count: int, seed: int, **options: Any) -> pd.DataFrame:
+        rows = people(count, seed, **options)
+        head = rng.normal(1, 0.1, count)
+        asked = rows["brain_volume"] * (1 if normalised else head)
+        raw = 1.02 * rows["brain_volume"] * head
+        return rows.assign(
+            brain_volume=asked,
+            measured_brain_volume=raw,
+            measured_normalised_brain_volume=1.3 * raw / head,
+        )
+
+    found = {
+        REAL: Measured(rows=of(75, 0, group=True), pairs=pairs(75)),
+        "made": Measured(rows=of(60, 1), pairs=pairs(60)),
+    }
+    convention = in_the_cohorts_convention(found)
+    assert convention is not None
+    assert convention.normalised is normalised
+    assert convention.factor == pytest.approx(1 / (1.3 * 1.02) if normalised else 1.0)
+    for source in found.values():
+        told, asked = source.whole["measured_normalised_brain_volume"], source.whole["brain_volume"]
+        np.testing.assert_allclose(told, asked * (1 if normalised else 1.02), rtol=1e-6)
