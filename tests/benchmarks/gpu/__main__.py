@@ -24,10 +24,11 @@ MINUTES = 9.5  # of a run, so that what it leaves can be fetched within ten
 
 
 class Command(NamedTuple):
-    """A module with its options, and the name of what it leaves."""
+    """A module with its options, and the file that it leaves below --out."""
 
     name: str
     words: list[str]
+    leaves: str
 
 
 def main() -> int:
@@ -62,27 +63,35 @@ def commands(args: argparse.Namespace) -> Iterator[Command]:
         yield Command(
             "generate",
             ["generate", *speed, *(["--rounds", "1"] if small else ["--compile"])],
+            "generate.json",
         )
         shrunk = ["--width", "8", "--side", "2", "--steps", "1"] if small else ["--steps", "3"]
-        yield Command("training", ["paper_scale", *shrunk, "--batches", "1,2,4,8,16"])
-        yield Command("equal", ["gpu.equal", "--volumes", f"{volumes}", "--batches", f"1,{batch}"])
-        yield Command("decoding", ["decoding", "--model", model, "--rows", "8,16,32"])
+        words = ["paper_scale", *shrunk, "--batches", "1,2,4,8,16"]
+        yield Command("training", words, "training.json")
+        words = ["gpu.equal", "--volumes", f"{volumes}", "--batches", f"1,{batch}"]
+        yield Command("equal", words, "equal.json")
+        words = ["decoding", "--model", model, "--rows", "8,16,32"]
+        yield Command("decoding", words, "decoding.log")
     elif args.run == "demo":
         minutes, copies = ("0,0.3,0.3", "3") if small else ("0,5,2.5", "16")
         words = ["--cohort", args.cohort, "--from", "demo", "--copies", copies, "--deform"]
         words += [] if small else ["--batch", "64"]
-        yield Command("demo", ["gpu.model", *words, "--minutes", minutes, "--out", f"{out}/demo"])
+        yield Command(
+            "demo",
+            ["gpu.model", *words, "--minutes", minutes, "--out", f"{out}/demo"],
+            "demo/figures.json",
+        )
     else:
         shrunk = ["--width", "4", "--side", "2", "--steps", "1"] if small else ["--steps", "10"]
         words = ["--preset", "lab", *shrunk, "--batches", "1,4,16"]
-        yield Command("lab", ["paper_scale", *words])
+        yield Command("lab", ["paper_scale", *words], "lab.json")
 
 
 def ran(command: Command, out: Path, seconds: float) -> bool:
     """Whether the command ended well within the time that is left."""
     module, *words = command.words
-    if module != "gpu.model" and module != "decoding":
-        words += ["--out", str(out / f"{command.name}.json")]
+    if command.leaves.endswith(f"{command.name}.json"):
+        words += ["--out", str(out / command.leaves)]
     log = out / f"{command.name}.log"
     print(f"{command.name}: {module} {' '.join(words)}", flush=True)
     begun = time.monotonic()
@@ -97,9 +106,11 @@ def ran(command: Command, out: Path, seconds: float) -> bool:
             ).returncode
         except subprocess.TimeoutExpired:
             code = -1
-    how = {0: "done", -1: "out of time"}.get(code, f"failed with {code}")
+    found = out / command.leaves
+    made = code == 0 and found.exists() and found.stat().st_size > 0
+    how = "done" if made else "out of time" if code == -1 else f"failed with {code}"
     print(f"{command.name}: {how} after {time.monotonic() - begun:.0f} s, {log}", flush=True)
-    return code == 0
+    return made
 
 
 if __name__ == "__main__":

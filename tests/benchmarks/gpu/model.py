@@ -287,3 +287,7 @@ class Maker:
 
     def _model(self, described: ModelDescription, autoencoder: Autoencoder, denoiser: Any) -> Model:
         return Model(described, autoencoder, denoiser, device=str(self.device), precision="fp32")
+
+
+if __name__ == "__main__":
+    main()
