@@ -108,7 +108,7 @@ class Model(LoadedModel):
         latents = self.sample_latents(
             covariates, noise_keys, steps=steps, sampler=sampler, eta=eta, guidance=guidance
         )
-        return self._levels(latents, noise_keys)
+        return self.finish(latents, noise_keys)
 
     @torch.inference_mode()
     def sample_latents(
@@ -166,9 +166,15 @@ class Model(LoadedModel):
             volumes = self._decoded(latents.to(self.device))
         return volumes[:, 0].float()
 
-    def _levels(self, latents: Tensor, noise_keys: Sequence[tuple[int, ...]]) -> np.ndarray:
-        """12-bit volumes (B, X, Y, Z) uint16, decoded one at a time: at full size one layer of a
-        single volume takes 3 GB."""
+    @property
+    def has_refiner(self) -> bool:
+        """Whether fine structure is drawn into a decoded volume, which is blurred before."""
+        return self._refiner is not None
+
+    def finish(self, latents: Tensor, noise_keys: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """Volumes (B, X, Y, Z) uint16, as `generate` gives them, of what `sample_latents` gave for
+        the same noise keys; decoded one at a time: at full size one layer of a single volume takes
+        3 GB."""
         pairs = zip(latents, noise_keys, strict=True)
         finished = (self._finished(latent[None], key) for latent, key in pairs)
         return on_host(finished, len(latents), self.grid.shape)

@@ -17,13 +17,16 @@ from ldm.covariates import Covariate, Row
 from ldm.covariates.plausible import beyond, check_asked
 from ldm.errors import LdmError
 from ldm.models.description import ModelDescription
+from ldm.volumes.conversion import quantise
 from manifests.storage.base import content_type_of
 from ray_jobs.viewing.site import Content, Site, WrongAskedError
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     from ldm.models.base import LoadedModel
+    from ldm.models.latent_diffusion import Model
 
 ASSETS = ("index.html", "model.css", "model.js", "planes.js")
 MOST_THREADS, MOST_SEED = 8, 2**31
@@ -45,6 +48,7 @@ class ModelSite(Site):
         self._model, self._source = model, source
         self._turn = threading.Lock()  # one volume at a time: they share the cores
         self._last: tuple[Row, int, np.ndarray] | None = None
+        self._begun: tuple[Row, int, Tensor] | None = None
 
     def get(self, key: str) -> Content | None:
         if key not in ASSETS:
@@ -53,7 +57,12 @@ class ModelSite(Site):
         return Content.of(data, content_type_of(key))
 
     def answer(self, key: str, asked: Mapping[str, Any]) -> dict[str, Any] | None:
-        answers = {"about": self._about, "draw": self._draw, "measure": self._measure}
+        answers = {
+            "about": self._about,
+            "sketch": self._sketch,
+            "draw": self._draw,
+            "measure": self._measure,
+        }
         if key not in answers:
             return None
         try:
@@ -62,12 +71,25 @@ class ModelSite(Site):
             raise WrongAskedError(str(error)) from None
 
     def _about(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        return about(self._model.description, self._source)
+        told = about(self._model.description, self._source)
+        return {**told, "sketches": self._refined is not None}
+
+    def _sketch(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The volume before its fine structure, which takes most of the time."""
+        row, seed = self._asked(asked)
+        if self._refined is None:
+            raise WrongAskedError("this model draws a volume in one")
+        began = time.monotonic()
+        with self._turn:
+            levels = quantise(self._refined.decode(self._latents(self._refined, row, seed))[0])
+        return self._shown(levels, row, began)
 
     def _draw(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         row, seed = self._asked(asked)
         began = time.monotonic()
-        levels = self._levels(row, seed)
+        return self._shown(self._levels(row, seed), row, began)
+
+    def _shown(self, levels: np.ndarray, row: Row, began: float) -> dict[str, Any]:
         return {
             "shape": list(levels.shape),
             "spacing": self._model.grid.spacing,
@@ -90,9 +112,27 @@ class ModelSite(Site):
         with self._turn:
             if self._last is not None and self._last[:2] == (row, seed):
                 return self._last[2]
-            levels = self._model.generate([row], [(seed,)])[0]
+            if self._refined is None:
+                levels = self._model.generate([row], [(seed,)])[0]
+            else:
+                latents = self._latents(self._refined, row, seed)
+                levels = self._refined.finish(latents, [(seed,)])[0]
             self._last = (row, seed, levels)
             return levels
+
+    def _latents(self, model: Model, row: Row, seed: int) -> Tensor:
+        """What the sketch and the volume are both made of; the last one's are kept."""
+        if self._begun is None or self._begun[:2] != (row, seed):
+            self._begun = (row, seed, model.sample_latents([row], [(seed,)]))
+        return self._begun[2]
+
+    @property
+    def _refined(self) -> Model | None:
+        """The model, if a sketch of its volumes can be had before they are finished."""
+        from ldm.models.latent_diffusion import Model
+
+        model = self._model
+        return model if isinstance(model, Model) and model.has_refiner else None
 
     def _asked(self, asked: Mapping[str, Any]) -> tuple[Row, int]:
         """Covariates, complete, and the seed.

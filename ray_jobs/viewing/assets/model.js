@@ -99,6 +99,10 @@ function changed() {
   if (!asking) answerAll();
 }
 
+function show(drawn) {
+  planes.show(drawn.shape, Uint8Array.from(atob(drawn.voxels), (c) => c.charCodeAt(0)));
+}
+
 async function answerAll() {
   asking = true;
   while (wanted) {
@@ -106,8 +110,14 @@ async function answerAll() {
     wanted = null;
     try {
       status("drawing");
+      if (about.sketches) {
+        const sketch = await ask("sketch", now);
+        show(sketch);
+        status(`sketched in ${sketch.seconds} s; drawing its fine structure`);
+        if (wanted) continue;
+      }
       const drawn = await ask("draw", now);
-      planes.show(drawn.shape, Uint8Array.from(atob(drawn.voxels), (c) => c.charCodeAt(0)));
+      show(drawn);
       const beyond = drawn.beyond.length ? ` Beyond what the model was trained on: ${drawn.beyond.join("; ")}.` : "";
       status(`drawn in ${drawn.seconds} s; measuring.${beyond}`);
       if (wanted) continue;

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from ldm.errors import LdmError
 from ldm.loading import load
+from ldm.models.latent_diffusion import Model
 from ldm.models.notebook import idle_cores
+from ldm.networks import RefinerConfig
+from ldm.networks.autoencoder import with_refiner
 from manifests.page import page_files
 from manifests.query.release import Release
 from manifests.storage import open_store
@@ -108,6 +113,54 @@ def test_one_noise_and_the_same_people_give_the_same_volume(site: ModelSite) -> 
     assert not np.array_equal(first, voxels(1, age=20))
     assert not np.array_equal(first, voxels(2))
     assert np.array_equal(first, voxels(1))
+
+
+def refined(folder: Path) -> Model:
+    """The model with a refiner that was trained on nothing, and does something."""
+    plain = load(folder, device="cpu", precision="fp32")
+    assert isinstance(plain, Model)
+    config = RefinerConfig(channels=(8, 16), num_res_blocks=1, norm_num_groups=4, steps=2)
+    made = config.build(plain.autoencoder.config.latent_channels)
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    whole = with_refiner(plain.autoencoder, config, made.state_dict())
+    described = replace(plain.description, autoencoder=whole.config.to_json())
+    return Model(described, whole, plain.denoiser)
+
+
+def test_a_sketch_comes_before_the_fine_structure_and_is_not_drawn_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = refined(folder)
+    site, asked = ModelSite(model, "my model"), {"seed": 3, "covariates": ROW}
+    sampled: list[Any] = []
+    sample = model.sample_latents
+
+    def counted(*words: Any, **named: Any) -> Any:
+        sampled.append(words)
+        return sample(*words, **named)
+
+    monkeypatch.setattr(model, "sample_latents", counted)
+    about_it = site.answer("about", {})
+    assert about_it is not None
+    assert about_it["sketches"] is True
+    sketch, drawn = (site.answer(key, asked) for key in ("sketch", "draw"))
+    assert len(sampled) == 1
+    assert sketch is not None
+    assert drawn is not None
+    assert sketch["shape"] == drawn["shape"]
+    assert sketch["voxels"] != drawn["voxels"]
+    row = model.schema.validate(ROW)
+    wanted = (model.generate([row], [(3,)])[0] >> 4).astype("u1").tobytes(order="F")
+    assert base64.b64decode(drawn["voxels"]) == wanted
+
+
+def test_a_model_that_draws_in_one_has_no_sketch(site: ModelSite) -> None:
+    about_it = site.answer("about", {})
+    assert about_it is not None
+    assert about_it["sketches"] is False
+    with pytest.raises(WrongAskedError, match="draws a volume in one"):
+        site.answer("sketch", {"seed": 1, "covariates": ROW})
 
 
 def test_what_is_beyond_the_training_is_told(site: ModelSite) -> None:
