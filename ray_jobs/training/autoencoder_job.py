@@ -17,7 +17,7 @@ from ray_jobs.training.fitting.fit import fit
 from ray_jobs.training.fitting.identity import claim, held, is_finished, mark_finished
 from ray_jobs.training.inputs import training_cohort, validation_volumes
 from ray_jobs.training.options import Keeping, WorkerGroup, configure
-from ray_jobs.training.start import autoencoder_start, begin
+from ray_jobs.training.starting.start import autoencoder_start, begin
 
 RESULT = f"{autoencoder_folder.FOLDER}/{autoencoder_folder.CONFIG}"
 PREVIEW_VOLUMES = 3  # held-out ones

@@ -28,7 +28,7 @@ from ray_jobs.training.fitting.fit import Fitted, fit
 from ray_jobs.training.fitting.identity import claim, held, is_finished, mark_finished
 from ray_jobs.training.inputs import training_cohort, validation_volumes
 from ray_jobs.training.options import Keeping, WorkerGroup, configure
-from ray_jobs.training.start import begin, refiner_start
+from ray_jobs.training.starting.start import begin, refiner_start
 from ray_jobs.work_folder import WorkFolder
 
 MODEL = "model"

@@ -28,7 +28,7 @@ from ray_jobs.training.fitting.fit import Fitted, fit
 from ray_jobs.training.fitting.identity import claim, held, is_finished, mark_finished
 from ray_jobs.training.options import Keeping, WorkerGroup, about_model, configure
 from ray_jobs.training.previews import preview_covariate, preview_rows, rising_preview
-from ray_jobs.training.start import begin, denoiser_start
+from ray_jobs.training.starting.start import begin, denoiser_start
 
 MODEL = "model"
 RESULT = f"{MODEL}/{CONFIG}"

@@ -20,14 +20,14 @@ from ray_jobs.command_line import command_line
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
 from ray_jobs.places import absolute
-from ray_jobs.training.carrying import check_same_covariates
 from ray_jobs.training.conditions import check_missing, conditions
 from ray_jobs.training.diffusion_job import MODEL, RESULT, VALIDATION_SUBJECTS
 from ray_jobs.training.fitting.fit import fit
 from ray_jobs.training.fitting.identity import claim, held, is_finished, mark_finished
 from ray_jobs.training.options import Keeping, WorkerGroup, about_model, configure
 from ray_jobs.training.previews import preview_covariate, preview_rows, rising_preview
-from ray_jobs.training.start import model_start
+from ray_jobs.training.starting.carrying import check_same_covariates
+from ray_jobs.training.starting.start import model_start
 
 VERB = "train-private"
 SHARE_PER_STEP = 0.25  # of the people, by default

@@ -51,7 +51,7 @@ from ray_jobs.training.decoder_job import decoded_checks, told
 from ray_jobs.training.diffusion_job import denoiser_config, describe_model
 from ray_jobs.training.draws import truncated
 from ray_jobs.training.inputs import validation_volumes
-from ray_jobs.training.start import autoencoder_start, denoiser_start, refiner_start
+from ray_jobs.training.starting.start import autoencoder_start, denoiser_start, refiner_start
 from ray_jobs.work_folder import WorkFolder
 from tests.benchmarks.timed import train_for
 

@@ -11,7 +11,6 @@ import pytest
 from ldm.covariates import Covariate, CovariateSchema
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
-from ray_jobs.training.carrying import carry, check_same_covariates
 from ray_jobs.training.conditions import (
     check_missing,
     cohort_distribution,
@@ -19,6 +18,7 @@ from ray_jobs.training.conditions import (
     tell_distribution,
 )
 from ray_jobs.training.diffusion_job import denoiser_config
+from ray_jobs.training.starting.carrying import carry, check_same_covariates
 from tests.ray_jobs.line import PRESET, write_autoencoder, write_latents, write_prepared
 
 DX = Covariate(name="dx", kind="categorical", levels=("CN", "MCI", "AD"), coding="one-hot")

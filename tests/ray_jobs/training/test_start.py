@@ -21,8 +21,8 @@ from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
 from ray_jobs.preparation.cohort import PreparedCohort
 from ray_jobs.training import diffusion_job, features_job
-from ray_jobs.training.carrying import carry
-from ray_jobs.training.start import Start, autoencoder_start, begin, denoiser_start
+from ray_jobs.training.starting.carrying import carry
+from ray_jobs.training.starting.start import Start, autoencoder_start, begin, denoiser_start
 from ray_jobs.work_folder import WorkFolder
 from tests.ldm.tiny_model import networks, working_model
 from tests.ray_jobs.line import (

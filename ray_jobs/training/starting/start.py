@@ -23,7 +23,7 @@ from ray_jobs.encoding import autoencoder_folder
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
 from ray_jobs.files import write_bytes
-from ray_jobs.training.carrying import Carried, carry
+from ray_jobs.training.starting.carrying import Carried, carry
 from ray_jobs.work_folder import WorkFolder
 
 if TYPE_CHECKING:

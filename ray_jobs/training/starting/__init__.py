@@ -1,0 +1,1 @@
+"""`--from`: what a training begins with instead of random weights."""
