@@ -96,13 +96,21 @@ def _version(release: Release) -> str:
     if published.closed is not None:
         return f"{published.last.version} of {published.last.date}. {published.closed.told}"
     if changed := changed_since(release.about, published):
-        part = release.about.get("source")
-        return f"it has {changed}" if part else f"it has {changed}: run `brainpress publish`"
+        if release.about.get("source"):
+            return f"it has {changed}"
+        if _is_only_read(release.store.uri):  # by somebody who is not its publisher
+            last = published.last.version
+            return f"it has {changed}, as no version has it yet: see --release-version {last}"
+        return f"it has {changed}: run `brainpress publish`"
     if release.about.get("opened_version"):
         return f"{published.last.version} of {published.last.date}"
     earlier = ", ".join(version.version for version in published.versions[1:6])
     before = f" (before: {earlier})" if earlier else ""
     return f"{published.last.version} of {published.last.date}{before}"
+
+
+def _is_only_read(uri: str) -> bool:
+    return "://" in uri and not uri.startswith("s3://")
 
 
 def _label_maps(document: ReleaseDocument) -> str:

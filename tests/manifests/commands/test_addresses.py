@@ -200,3 +200,28 @@ def test_shards_go_from_an_address_into_a_bucket_elsewhere(
         assert main(["shards", server.url, *out]) == 0
     found = s3.client().list_objects_v2(Bucket=bucket, Prefix="shards/")["Contents"]
     assert "shards/shard-000000.tar" in [item["Key"] for item in found]
+
+
+def test_who_only_reads_a_changed_release_is_not_told_to_publish_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "release"
+    make_release(folder, SAMPLES)
+    words = ["--license", "CC-BY-SA-4.0", "--author", "The Example Lab"]
+    assert main(["publish", str(folder), *words]) == 0
+    assert main(["withdraw", str(folder), "sub-000003", "--reason", "no cerebellum", "--yes"]) == 0
+    capsys.readouterr()
+    assert main(["info", str(folder)]) == 0
+    assert "withdrawn since version 1.0.0 was published: run `brainpress publish`" in one_line(
+        capsys.readouterr().out
+    )
+    with serving(folder) as server:
+        assert main(["info", server.url]) == 0
+        told = one_line(capsys.readouterr().out)
+        assert "as no version has it yet: see --release-version 1.0.0" in told
+        assert "brainpress publish" not in told
+        assert main(["info", server.url, "--release-version", "1.0.0"]) == 0
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
