@@ -8,7 +8,7 @@ import numpy as np
 
 from ldm import noise
 from ldm.anatomy import labels
-from ldm.anatomy.copies import Pose, pose
+from ldm.anatomy.copies import SPLINE, Pose, pose
 from ldm.anatomy.virtual.scanner import smooth_field
 from ldm.volumes.resampling import centred_axes
 
@@ -102,7 +102,7 @@ def _resampled(volume: np.ndarray, field: np.ndarray, place: Pose) -> np.ndarray
     points = np.indices(volume.shape, dtype=np.float32).reshape(3, -1)
     turned = place.matrix @ points + place.offset[:, None]
     push = np.stack([map_coordinates(axis, turned, order=1, mode="nearest") for axis in field])
-    values = map_coordinates(volume, turned - push, order=3, mode="constant")
+    values = map_coordinates(volume, turned - push, order=SPLINE, mode="constant")
     return np.clip(values.reshape(volume.shape), 0, 1).astype(np.float32)
 
 

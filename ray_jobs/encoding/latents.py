@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ldm import contrasts
+from ldm.anatomy.copies import SPLINE, WHOLE
 from ldm.anatomy.deformed import CHANGED
 from ldm.contrasts import T1W
 from ldm.covariates import CovariateSchema, Row
@@ -22,6 +23,7 @@ from ray_jobs.files import digest, read_json, read_table, write_json, write_tabl
 from ray_jobs.work_folder import WorkFolder
 
 MARK, TABLE, ARRAYS = "latents.json", "latents.parquet", "latents"
+CUBIC = 3  # splines that copies were interpolated with before there was `ldm.anatomy.copies.SPLINE`
 
 
 def factor_column(covariate: str) -> str:
@@ -30,13 +32,19 @@ def factor_column(covariate: str) -> str:
 
 
 def identity(
-    cohort: str, copies: int, autoencoder: str, deformed: bool, scale: str = CHANNEL
+    cohort: str,
+    copies: int,
+    autoencoder: str,
+    deformed: bool,
+    scale: str = CHANNEL,
+    spline: int = SPLINE,
 ) -> dict[str, Any]:
-    """What makes latents what they are; `deformed` and `latent_scale` only where they are not as
-    before there was a choice."""
+    """What makes latents what they are; `deformed`, `latent_scale` and `spline` only where they are
+    not as before there was a choice."""
     told: dict[str, Any] = {"cohort": cohort, "copies": copies, "autoencoder": autoencoder}
     told |= {"deformed": True} if deformed else {}
-    return told | ({"latent_scale": scale} if scale != CHANNEL else {})
+    told |= {"latent_scale": scale} if scale != CHANNEL else {}
+    return told | ({"spline": spline} if copies > WHOLE and spline != CUBIC else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +66,7 @@ class EncodedCohort:
         copies: how many copies of a volume were encoded; deformed: whether others are bent.
         cohort: the prepared cohort's fingerprint; source: what it was made from.
         command: the encode-latents that made them.
+        spline: degree of the splines that moved and bent copies were interpolated with.
         space: in which the volumes lie, as of `ldm.volumes.grid.Grid`.
     """
 
@@ -74,6 +83,7 @@ class EncodedCohort:
     command: str
     deformed: bool = False
     scale: str = CHANNEL
+    spline: int = SPLINE
     space: str = MNI
     suffixes: tuple[str, ...] = (T1W,)
     bounds_of: dict[str, Bounds] = field(default_factory=dict)
@@ -86,8 +96,8 @@ class EncodedCohort:
     @property
     def fingerprint(self) -> str:
         """sha256, hexadecimal, of all that training sees."""
-        autoencoder = self.autoencoder.sha256
-        return digest(identity(self.cohort, self.copies, autoencoder, self.deformed, self.scale))
+        own = (self.cohort, self.copies, self.autoencoder.sha256, self.deformed)
+        return digest(identity(*own, self.scale, self.spline))
 
     def split(self, name: str) -> pd.DataFrame:
         """The rows of one split, in the order of their ids."""
@@ -127,6 +137,7 @@ class EncodedCohort:
                 "copies": self.copies,
                 **({"deformed": True} if self.deformed else {}),
                 **({"latent_scale": self.scale} if self.scale != CHANNEL else {}),
+                **({"spline": self.spline} if self.spline != CUBIC else {}),
                 **({"space": self.space} if self.space != MNI else {}),
                 **contrasts.to_json(self.suffixes),
                 **({"bounds_of": self.bounds_of} if self.bounds_of else {}),
@@ -176,6 +187,7 @@ class EncodedCohort:
             command=document.get("command", ""),
             deformed=document.get("deformed", False),
             scale=document.get("latent_scale", CHANNEL),
+            spline=document.get("spline", CUBIC),
             space=document.get("space", MNI),
             suffixes=contrasts.from_json(document),
             bounds_of={

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ldm.anatomy.copies import LARGEST_ANGLE, LARGEST_SHIFT, moved
+from ldm.volumes.spectrum import spectrum
 
 
 def head() -> np.ndarray:
@@ -50,3 +51,15 @@ def test_copies_repeat_and_differ_by_number_and_seed() -> None:
     np.testing.assert_array_equal(moved(head(), 1, 2), moved(head(), 1, 2))
     others = [moved(head(), 1, 4), moved(head(), 2, 2)]
     assert all(np.abs(other - moved(head(), 1, 2)).max() > 0.02 for other in others)
+
+
+def test_a_moved_copy_keeps_what_is_fine() -> None:
+    rng = np.random.default_rng(5)
+    away = np.sqrt(sum(axis**2 for axis in np.ogrid[-22:22, -24:24, -22:22]))
+    ball = (0.5 + 0.1 * rng.standard_normal(away.shape)) * (away < 18)
+    before = spectrum(ball.astype(np.float32))
+    copies = [spectrum(moved(ball, 3, copy)) for copy in range(2, 8)]
+    kept = np.mean([copy.power / before.power for copy in copies], axis=0)
+    kept /= kept[0]
+    assert kept[:6] == pytest.approx(1, abs=0.04)  # up to 0.36 cycles a voxel
+    assert 0.9 < kept[6] < 1.04

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from ldm.anatomy import labels
+from ldm.anatomy.copies import SPLINE
 from ldm.anatomy.deformed import CHANGED
 from ldm.errors import LdmError
 from ldm.loading import load
@@ -25,7 +26,7 @@ from ray_jobs.encoding import copier
 from ray_jobs.encoding.autoencoder_folder import TrainedAutoencoder, open_autoencoder, open_run
 from ray_jobs.encoding.encoder import CopyMaker, Encoder
 from ray_jobs.encoding.job import collect
-from ray_jobs.encoding.latents import EncodedCohort, factor_column, identity
+from ray_jobs.encoding.latents import CUBIC, EncodedCohort, factor_column, identity
 from ray_jobs.errors import JobError
 from ray_jobs.files import read_json
 from ray_jobs.preparation.cohort import PreparedCohort
@@ -139,6 +140,12 @@ def test_with_one_scale_for_all_the_channels_keep_their_strength(line: Path) -> 
     assert again.fingerprint != own.fingerprint
     assert identity("c", 2, "a", False) == {"cohort": "c", "copies": 2, "autoencoder": "a"}
     assert "latent_scale" not in json.loads((line / "latents" / "latents.json").read_text())
+
+
+def test_copies_interpolated_otherwise_are_other_latents() -> None:
+    known = {"cohort": "c", "copies": 3, "autoencoder": "a"}
+    assert identity("c", 3, "a", False) == {**known, "spline": SPLINE}
+    assert identity("c", 3, "a", False, spline=CUBIC) == known
 
 
 def test_latents_come_back_with_the_cohort_and_the_autoencoder_that_made_them(line: Path) -> None:
