@@ -36,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WHAT",
         help="what the network learns to say: epsilon, v, x0 or flow; by default the preset's",
     )
+    parser.add_argument(
+        "--part",
+        default="all",
+        metavar="WHICH",
+        help="branch: train the branch on the latent's own voxels alone, and leave the U-Net of "
+        "--from as it is; all, the default, trains both",
+    )
     add_about(parser)
     add_start(parser, "U-Net")
     add_options(parser, DIFFUSION)

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ldm.errors import LdmError
 from ldm.networks.layout import WIDTHS, depth_to_space, space_to_depth, tuples
+from ldm.networks.refiner import Branch
 from ldm.untrusted import MOST_BLOCKS, MOST_CHANNELS, MOST_PATCH, check_whole
 
 
@@ -27,6 +29,9 @@ class DenoiserConfig:
         head_channels: channels of an attention head at each level; 0 where there is none.
         norm_num_groups: groups of the group normalisation.
         patch: side of the space-to-depth step on the latent; 1 is the paper's network.
+        branch_channels: width of the branch on the latent's own voxels that adds to what the U-Net
+            says (`ldm.networks.refiner.Branch`); 0: none, as in the paper.
+        branch_blocks: its residual blocks.
         condition_mean, condition_std: standardise the conditions before use; empty leaves
             them as they are, as in the paper.
         null_condition: what every standardised condition reads where the conditions are dropped,
@@ -41,6 +46,8 @@ class DenoiserConfig:
     head_channels: tuple[int, ...]
     norm_num_groups: int
     patch: int = 1
+    branch_channels: int = 0
+    branch_blocks: int = 4
     condition_mean: tuple[float, ...] = ()
     condition_std: tuple[float, ...] = ()
     null_condition: float | None = None
@@ -49,18 +56,21 @@ class DenoiserConfig:
         check_whole("U-Net", 1, MOST_PATCH, patch=self.patch)
         check_whole("U-Net", 1, MOST_BLOCKS, num_res_blocks=self.num_res_blocks)
         check_whole("U-Net", 1, MOST_CHANNELS, **{name: getattr(self, name) for name in WIDTHS})
-        heads = {"conditions": self.conditions, "head_channels": self.head_channels}
-        check_whole("U-Net", 0, MOST_CHANNELS, **heads)
+        check_whole("U-Net", 1, MOST_BLOCKS, branch_blocks=self.branch_blocks)
+        optional = ("conditions", "head_channels", "branch_channels")
+        check_whole("U-Net", 0, MOST_CHANNELS, **{name: getattr(self, name) for name in optional})
         if not len(self.channels) == len(self.attention_levels) == len(self.head_channels):
             raise LdmError(
                 f"U-Net with {len(self.channels)} channels, {len(self.attention_levels)} "
                 f"attention levels and {len(self.head_channels)} head sizes: expected one a level"
             )
-        if any(c % self.norm_num_groups for c in self.channels):
-            raise LdmError(
-                f"U-Net channels {self.channels}: each must divide by "
-                f"norm_num_groups {self.norm_num_groups}"
-            )
+        for name in ("channels", "branch_channels"):
+            widths = np.atleast_1d(getattr(self, name))
+            if (widths % self.norm_num_groups).any():
+                raise LdmError(
+                    f"U-Net {name} {getattr(self, name)}: each must divide by "
+                    f"norm_num_groups {self.norm_num_groups}"
+                )
         levels = zip(self.channels, self.attention_levels, self.head_channels, strict=True)
         if any(attends and (head < 1 or width % head) for width, attends, head in levels):
             raise LdmError(
@@ -79,7 +89,12 @@ class DenoiserConfig:
         return self.patch * 2 ** (len(self.channels) - 1)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The fields; those of the branch only where there is one, which models made before it
+        have not."""
+        told = asdict(self)
+        if not self.branch_channels:
+            del told["branch_channels"], told["branch_blocks"]
+        return told
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> DenoiserConfig:
@@ -118,6 +133,14 @@ class Denoiser(nn.Module):
             cross_attention_dim=config.conditions,
             upcast_attention=True,
         )
+        self.branch: Branch | None = None
+        if config.branch_channels:
+            self.branch = Branch(
+                latent_channels=config.latent_channels,
+                channels=config.branch_channels,
+                blocks=config.branch_blocks,
+                norm_num_groups=config.norm_num_groups,
+            )
         mean = torch.tensor(config.condition_mean or [0.0] * config.conditions)
         std = torch.tensor(config.condition_std or [1.0] * config.conditions)
         self.register_buffer("condition_mean", mean, persistent=False)
@@ -147,7 +170,8 @@ class Denoiser(nn.Module):
         inputs = torch.cat([cells, maps.to(cells.dtype)], dim=1)
         inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
         output = self.net(inputs, step, context=conditions[:, None, :])
-        return depth_to_space(output, self.config.patch)
+        said = depth_to_space(output, self.config.patch)
+        return said if self.branch is None else self.branch(latent, said, step)
 
     def _null(self) -> float:
         if self.config.null_condition is None:

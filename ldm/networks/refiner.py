@@ -1,4 +1,4 @@
-"""The refiner: a second, local diffusion model that puts fine structure into a decoded volume.
+"""Local networks, of convolutions told the time: the refiner after a decoder, the U-Net's branch.
 
 A file that needs PyTorch alone: an exported bundle takes it along.
 """
@@ -18,6 +18,7 @@ CELL = 2  # voxels a side of a Haar cell
 BANDS = CELL**3  # one of means, seven of differences
 AXES = (2, 3, 4)  # x, y and z of a batch
 _FREQUENCIES, _LARGEST = 32, 1000.0
+_STEPS = 1000  # time steps that a branch reads as 1
 
 
 class Refiner(nn.Module):
@@ -61,9 +62,7 @@ class Refiner(nn.Module):
             return nn.ModuleList(Block(width, told, norm_num_groups) for _ in range(count))
 
         pairs = list(pairwise(channels))
-        self.time = nn.Sequential(
-            nn.Linear(2 * _FREQUENCIES, told), nn.SiLU(), nn.Linear(told, told), nn.SiLU()
-        )
+        self.time = _clock(told)
         self.first = nn.Conv3d(2 * BANDS, first, kernel_size=3, padding=1)
         self.latent = nn.Conv3d(latent_channels, deeper[0], kernel_size=1)
         self.down_blocks = nn.ModuleList(blocks(width, 1) for width in channels)
@@ -145,6 +144,48 @@ class Refiner(nn.Module):
         return volume + from_cells(rest * self.rest_std)
 
 
+class Branch(nn.Module):
+    """What a U-Net of wide tokens lacks: residual blocks on the latent's own voxels, which see the
+    noisy latent and the U-Net's prediction and add to it. An untrained one adds nothing.
+
+    A token of such a U-Net is many voxels wide and holds more values than it has channels; what
+    fits together from one voxel to the next is the same all over the brain, and is learnt from few
+    people by convolutions (Kamb & Ganguli 2024, arXiv 2412.20292, on what locality does).
+
+    Args:
+        latent_channels: of the latent.
+        channels: width.
+        blocks: residual blocks; each widens what a voxel sees by two on every side.
+        norm_num_groups: of the group normalisation.
+    """
+
+    def __init__(
+        self, *, latent_channels: int, channels: int, blocks: int, norm_num_groups: int
+    ) -> None:
+        super().__init__()
+        told = 2 * channels
+        self.time = _clock(told)
+        self.first = nn.Conv3d(2 * latent_channels, channels, kernel_size=3, padding=1)
+        self.blocks = nn.ModuleList(Block(channels, told, norm_num_groups) for _ in range(blocks))
+        self.norm = nn.GroupNorm(norm_num_groups, channels)
+        self.last = _nothing(nn.Conv3d(channels, latent_channels, kernel_size=3, padding=1))
+
+    def forward(self, noisy: Tensor, prediction: Tensor, step: Tensor) -> Tensor:
+        """The prediction and what is added, (B, C, x, y, z).
+
+        Args:
+            noisy, prediction: (B, C, x, y, z).
+            step: (B,) integer time step.
+        """
+        told = self.time(_waves(step.float() / _STEPS))
+        inputs = torch.cat([noisy, prediction.to(noisy.dtype)], dim=1)
+        found = self.first(inputs.contiguous(memory_format=torch.channels_last_3d))
+        for block in self.blocks:
+            found = block(found, told)
+        added: Tensor = self.last(functional.silu(self.norm(found)))
+        return prediction + added
+
+
 class Block(nn.Module):
     """Two convolutions, each after group norm and SiLU, and what came in; the second is told the
     time by scale and shift (Dhariwal & Nichol 2021)."""
@@ -185,6 +226,13 @@ def from_cells(cells: Tensor) -> Tensor:
         pair = [(sums + differences) / math.sqrt(2), (sums - differences) / math.sqrt(2)]
         cells = torch.stack(pair, dim=axis + 1).flatten(axis, axis + 1)
     return cells
+
+
+def _clock(width: int) -> nn.Sequential:
+    """From the waves of a time to the numbers by which blocks are told it."""
+    return nn.Sequential(
+        nn.Linear(2 * _FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+    )
 
 
 def _waves(time: Tensor) -> Tensor:

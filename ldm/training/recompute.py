@@ -25,13 +25,14 @@ def recompute(network: nn.Module) -> None:
 
 def blocks(network: nn.Module) -> list[nn.Module]:
     """MONAI's blocks: convolutions, residual blocks and resamplings of the autoencoder, levels of
-    the U-Net; the refiner's residual blocks."""
+    the U-Net and its branch's residual blocks; the refiner's."""
     net: Any = getattr(network, "net", None)
     if isinstance(network, Autoencoder):
         # The decoder's last convolution is computed outside of autocast and holds little.
         return [*net.encoder.blocks, *net.decoder.blocks[:-1]]
     if isinstance(network, Denoiser):
-        return [*net.down_blocks, net.middle_block, *net.up_blocks]
+        branch: Any = () if network.branch is None else network.branch.blocks
+        return [*net.down_blocks, net.middle_block, *net.up_blocks, *branch]
     if isinstance(network, Refiner):
         return [module for module in network.modules() if isinstance(module, Block)]
     return []

@@ -31,6 +31,7 @@ from ray_jobs.training.previews import preview_covariate, preview_rows, rising_p
 from ray_jobs.training.starting.start import begin, denoiser_start
 
 MODEL = "model"
+ALL, BRANCH = PARTS = ("all", "branch")  # of the network, that are trained
 RESULT = f"{MODEL}/{CONFIG}"
 # Held-out subjects that validation reads at most.
 VALIDATION_SUBJECTS = 64
@@ -55,6 +56,7 @@ def train_diffusion(args: argparse.Namespace) -> int:
     start = None
     if args.start:
         start, network = denoiser_start(args.start, network, chosen.schedule, latents)
+    _check_part(args, network)
     if args.dry_run:
         from ldm.training.forecast.stages import diffusion
 
@@ -67,6 +69,7 @@ def train_diffusion(args: argparse.Namespace) -> int:
         "schedule": chosen.schedule.to_json(),
         "training": config.identity(),
         **({"from": start.told()} if start else {}),
+        **({"part": BRANCH} if args.part == BRANCH else {}),
     }
     cohort_distribution(latents)  # a cohort too small for one is told before the training
     about = about_model(args, latents.source)
@@ -86,6 +89,7 @@ def train_diffusion(args: argparse.Namespace) -> int:
             "config": config.to_json(),
             "network": network.to_json(),
             "started": start is not None,
+            "part": args.part,
             "preview": rising,
         }
         fitted = fit(worker, spec, begun, out, group, keeping, lease)
@@ -129,6 +133,16 @@ def _check_autoencoder(
         raise JobError(
             f"{args.latents} was encoded by another autoencoder than preset {args.preset}'s: "
             f"{'; '.join(differing)}. Give the preset it was trained with"
+        )
+
+
+def _check_part(args: argparse.Namespace, network: DenoiserConfig) -> None:
+    if args.part not in PARTS:
+        raise JobError(f"--part {args.part}: expected {' or '.join(PARTS)}")
+    if args.part == BRANCH and not (args.start and network.branch_channels):
+        lacking = "a preset that has a branch" if args.start else "--from, a model with a U-Net"
+        raise JobError(
+            f"--part {BRANCH} trains the branch beside a U-Net that stays: give {lacking}"
         )
 
 
@@ -266,6 +280,7 @@ def worker(spec: dict[str, Any]) -> None:
     torch.manual_seed(config.seed)
     denoiser = Denoiser(network)
     begin(denoiser, spec["place"].out, spec["started"])
+    denoiser.net.requires_grad_(spec["part"] != BRANCH)
     run_worker(
         denoiser,
         config,

@@ -44,7 +44,7 @@ class Lever:
 
     Attributes:
         training: fields of its `TrainingConfig`.
-        network: fields of its `DenoiserConfig`.
+        network: fields of its `DenoiserConfig`; without a branch where it does not say so.
         one_scale: whether all channels of the latent have the same deviation.
         whole: whether only the volume and its mirror image are trained on, no moved or bent copy.
     """
@@ -60,13 +60,14 @@ class Lever:
         return replace(
             with_prediction(base, self.prediction),
             train_diffusion=replace(base.train_diffusion, **(self.training or {})),
-            denoiser=replace(base.denoiser, **(self.network or {})),
+            denoiser=replace(base.denoiser, **{"branch_channels": 0, **(self.network or {})}),
         )
 
 
 FINER = {"patch": 1, "channels": (48, 96, 192), "attention_levels": (False, False, True)}
 LEVERS = (
-    Lever(name="the demo preset"),
+    Lever(name="the demo preset's U-Net"),
+    Lever(name="its branch beside it", network={"branch_channels": 32}),
     Lever(name="one scale for all channels", one_scale=True),
     Lever(name="epsilon", prediction="epsilon"),
     Lever(name="x0", prediction="x0"),

@@ -57,6 +57,8 @@ def inference_config(
     }
     if refiner:
         loading["load_refiner"] = _loading("@refiner_def", "refiner.pt")
+    if branch := branch_def(denoiser):
+        loading["load_branch"] = _loading("@branch_def", "branch.pt")
     return {
         "imports": ["$import torch"],
         "bundle_root": ".",
@@ -75,12 +77,14 @@ def inference_config(
         "autoencoder_def": autoencoder_def(autoencoder),
         "network_def": network_def(denoiser),
         **({"refiner_def": refiner} if refiner else {}),
+        **({"branch_def": branch} if branch else {}),
         **loading,
         "inferer": {
             "_target_": "scripts.sampler.Sampler",
             "_requires_": [f"@{name}" for name in loading],
             "autoencoder": "@autoencoder_def",
             "denoiser": "@network_def",
+            **({"branch": "@branch_def"} if branch else {}),
             **({"refiner": "@refiner_def", "refiner_steps": steps} if refiner else {}),
             "covariates": description.schema.to_json()["covariates"],
             "schedule": description.schedule,
@@ -114,6 +118,19 @@ def refiner_def(autoencoder: Mapping[str, Any]) -> dict[str, Any]:
         "channels": list(config["channels"]),
         "num_res_blocks": config["num_res_blocks"],
         "norm_num_groups": config["norm_num_groups"],
+    }
+
+
+def branch_def(denoiser: Mapping[str, Any]) -> dict[str, Any]:
+    """The U-Net's branch, of the same file; empty where there is none."""
+    if not denoiser.get("branch_channels"):
+        return {}
+    return {
+        "_target_": "scripts.refiner.Branch",
+        "latent_channels": denoiser["latent_channels"],
+        "channels": denoiser["branch_channels"],
+        "blocks": denoiser["branch_blocks"],
+        "norm_num_groups": denoiser["norm_num_groups"],
     }
 
 

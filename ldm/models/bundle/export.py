@@ -14,7 +14,7 @@ from ldm.folders import replace_folder, side_folder
 from ldm.models.base import LoadedModel
 from ldm.models.bundle.configs import MARK
 from ldm.models.bundle.documents import inference_config, metadata, readme
-from ldm.models.bundle.layout import AUTOENCODER, DENOISER, INFERENCE, METADATA, REFINER
+from ldm.models.bundle.layout import AUTOENCODER, BRANCH, DENOISER, INFERENCE, METADATA, REFINER
 from ldm.models.description import ModelDescription
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -91,8 +91,11 @@ def _write(folder: Path, model: Any, name: str) -> None:
         (folder / path).write_text(text + "\n")
     networks = {AUTOENCODER: model.autoencoder.net, DENOISER: model.denoiser.net}
     scripts = list(SCRIPTS.glob("*.py"))
+    local = {BRANCH: model.denoiser.branch}
     if model.autoencoder.config.refiner.channels:
-        networks[REFINER] = model.autoencoder.refiner
+        local[REFINER] = model.autoencoder.refiner
+    if local := {path: network for path, network in local.items() if network is not None}:
+        networks |= local
         scripts.append(Path(refiner.__file__))
     for path, network in networks.items():
         torch.save(_plain(network.state_dict().items()), folder / path)

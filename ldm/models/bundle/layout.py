@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 AUTOENCODER, DENOISER = "models/autoencoder.pt", "models/model.pt"
-REFINER = "models/refiner.pt"  # of an exported model that has one
+# Of an exported model that has one.
+REFINER, BRANCH = "models/refiner.pt", "models/branch.pt"
 INFERENCE, METADATA = "configs/inference.json", "configs/metadata.json"
 WEIGHTS = (AUTOENCODER, DENOISER)
 FILES = (METADATA, INFERENCE, AUTOENCODER, DENOISER)

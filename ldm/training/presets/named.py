@@ -143,6 +143,8 @@ def demo() -> Preset:
             head_channels=(0, 64),
             norm_num_groups=16,
             patch=2,
+            branch_channels=32,
+            branch_blocks=4,
         ),
         refiner=RefinerConfig(channels=(64, 128, 160)),
         schedule=Schedule(prediction="v"),

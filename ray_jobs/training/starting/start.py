@@ -118,7 +118,9 @@ def denoiser_start(
     """
     model = _model(_of_run(source), "train-diffusion")
     network: Denoiser = model.denoiser
-    _fits(source, "U-Net", _shape(network.config), _shape(wanted))
+    grown = bool(wanted.branch_channels) and network.branch is None
+    shape = _shape(replace(wanted, branch_channels=0) if grown else wanted)
+    _fits(source, "U-Net", _shape(network.config), shape)
     trained = replace(model.schedule, truncation=0)  # which is the decoder's, and no training's
     if trained != schedule:
         _fits(source, "schedule", trained.to_json(), schedule.to_json())
@@ -132,8 +134,9 @@ def denoiser_start(
         null_condition=wanted.null_condition if null is None else null,
     )
     begun = Denoiser(config)
-    begun.load_state_dict(weights)
-    notes = (*_covariates_differ(carried), *_source_differs(model, latents))
+    begun.load_state_dict({**begun.state_dict(), **weights} if grown else weights)
+    branch = ("it has no branch: one begins here that adds nothing yet",) if grown else ()
+    notes = (*branch, *_covariates_differ(carried), *_source_differs(model, latents))
     anew = {"anew": list(carried.anew)} if carried.anew else {}
     left = {"left": list(carried.left)} if carried.left else {}
     start = Start(name=_name(source), data=_bytes(begun), notes=notes, parts={**anew, **left})

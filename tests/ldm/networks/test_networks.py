@@ -21,6 +21,8 @@ from ldm.networks import (
 from ldm.training.presets import paper
 from tests.ldm.tiny_model import LATENT_SHAPE, PRESET, networks
 
+BRANCHED = replace(PRESET.denoiser, branch_channels=8, branch_blocks=1)
+
 
 def inputs(batch: int = 2) -> tuple[Tensor, Tensor, Tensor]:
     """A noisy latent, its time steps and scaled covariates."""
@@ -145,12 +147,39 @@ def test_channels_last_changes_the_layout_and_not_the_result() -> None:
     torch.testing.assert_close(network(*inputs()), before, rtol=1e-4, atol=1e-4)
 
 
+@torch.no_grad()
+def test_a_branch_adds_nothing_before_it_is_trained_and_then_in_the_neighbourhood_alone() -> None:
+    _, plain = networks()
+    network = Denoiser(BRANCHED)
+    found = network.load_state_dict(plain.state_dict(), strict=False)
+    assert all(name.startswith("branch.") for name in found.missing_keys)
+    latent, times, conditions = inputs()
+    said = network(latent, times, conditions)
+    torch.testing.assert_close(said, plain(latent, times, conditions), rtol=0, atol=0)
+
+    branch = network.branch
+    assert branch is not None
+    for parameter in branch.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    latent = torch.randn(1, 2, 16, 16, 16)
+    zero, time = torch.zeros_like(latent), torch.tensor([300])
+    assert (branch(latent, zero, time) - branch(latent, zero, time + 400)).abs().max() > 1e-3
+    # Group normalisation hears of the whole latent by its moments, which a swap leaves.
+    swapped = latent.clone()
+    swapped[..., 0, :, :], swapped[..., 1, :, :] = latent[..., 1, :, :], latent[..., 0, :, :]
+    reach = 2 + 2 * BRANCHED.branch_blocks
+    change = (branch(latent, zero, time) - branch(swapped, zero, time)).abs().amax((0, 1, 3, 4))
+    assert change[:2].min() > 1e-2
+    assert change[1 + reach :].max() < 0.05 * change[:2].max()
+
+
 def test_configs_survive_json() -> None:
     for config in (PRESET.autoencoder, paper().autoencoder):
         assert AutoencoderConfig.from_json(config.to_json()) == config
     standardising = replace(PRESET.denoiser, condition_mean=(0.0,) * 4, condition_std=(1.0,) * 4)
-    for found in (standardising, paper().denoiser):
+    for found in (standardising, paper().denoiser, BRANCHED):
         assert DenoiserConfig.from_json(found.to_json()) == found
+    assert "branch_blocks" not in PRESET.denoiser.to_json()  # as of models before there was one
 
 
 @pytest.mark.parametrize(
@@ -171,6 +200,8 @@ def test_an_autoencoder_that_cannot_be_built_is_refused_at_birth(changes: dict, 
         ({"head_channels": (0,)}, "2 channels, 2 attention levels and 1 head sizes"),
         ({"channels": (16,)}, "1 channels, 2 attention levels"),
         ({"channels": (16, 20)}, r"channels \(16, 20\): each must divide by norm_num_groups 8"),
+        ({"branch_channels": 12}, "branch_channels 12: each must divide by norm_num_groups 8"),
+        ({"branch_blocks": 0}, "branch_blocks 0: expected"),
         ({"head_channels": (0, 0)}, r"head sizes \(0, 0\): where there is attention each must"),
         ({"head_channels": (0, 5)}, r"divide its level's channels \(16, 16\)"),
         ({"condition_mean": (0.0,)}, "1 condition statistics for 4 conditions"),

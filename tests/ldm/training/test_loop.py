@@ -18,7 +18,13 @@ from ldm.networks import Autoencoder, Denoiser
 from ldm.training import checkpoint
 from ldm.training.config import TrainingConfig
 from ldm.training.loop import Step, Task, TrainingState, train
-from tests.ldm.tiny_model import adversarial_run, autoencoder_task, diffusion_task, new_state
+from tests.ldm.tiny_model import (
+    PRESET,
+    adversarial_run,
+    autoencoder_task,
+    diffusion_task,
+    new_state,
+)
 
 CONFIG = TrainingConfig(
     steps=4, batch_size=4, learning_rate=1e-3, warmup_steps=3, seed=3, precision="fp32"
@@ -71,6 +77,40 @@ def test_a_resumed_run_has_bit_for_bit_the_weights_of_an_undisturbed_one(
     assert [step.number for step in steps] == [3, 4]
     assert [step.losses for step in steps] == losses[2:]
     assert_equal(everything(second), everything(whole))
+
+
+def branch_state(steps: int) -> TrainingState:
+    """A U-Net that stays, and a branch beside it in training."""
+    torch.manual_seed(CONFIG.seed)
+    network = Denoiser(replace(PRESET.denoiser, branch_channels=8, branch_blocks=1))
+    for parameter in network.net.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    network.net.requires_grad_(False)
+    return TrainingState(network, replace(CONFIG, steps=steps), torch.device("cpu"))
+
+
+def test_a_branch_is_trained_beside_a_u_net_that_stays_and_resumes_bit_for_bit(
+    tmp_path: Path,
+) -> None:
+    begun, whole = everything(branch_state(4)), branch_state(4)
+    task = diffusion_task(tmp_path, CONFIG, Schedule())
+    for _ in train(whole, task):
+        pass
+    found = everything(whole)
+    changed = {name for name, tensor in begun.items() if not torch.equal(found[name], tensor)}
+    assert {name.split("/")[1].split(".")[0] for name in changed} == {"branch"}
+    assert {"average/branch.last.weight", "model/branch.last.weight"} <= changed
+
+    first = branch_state(2)
+    for _ in train(first, task):
+        pass
+    (tmp_path / "checkpoint").mkdir()
+    first.save(tmp_path / "checkpoint", {})
+    again = branch_state(4)
+    again.restore(tmp_path / "checkpoint")
+    for _ in train(again, task):
+        pass
+    assert_equal(everything(again), found)
 
 
 def test_a_finished_run_does_nothing(kind: tuple[type[nn.Module], MakeTask]) -> None:

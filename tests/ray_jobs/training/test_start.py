@@ -17,6 +17,7 @@ from ldm.errors import LdmError
 from ldm.models.latent_diffusion import save
 from ldm.networks import Denoiser, DenoiserConfig
 from ldm.networks.denoiser import with_inputs
+from ldm.networks.weights import load_weights
 from ray_jobs.encoding.latents import EncodedCohort
 from ray_jobs.errors import JobError
 from ray_jobs.preparation.cohort import PreparedCohort
@@ -244,6 +245,37 @@ def test_a_model_of_another_grid_contrast_and_schema_is_begun_with_and_what_diff
         "it drew 32 x 48 x 32 voxels of 4 mm, these latents are of 16 x 24 x 16 voxels of 10 mm",
         "it drew T2w, these latents are of T1w",
     ]
+
+
+def test_a_branch_begins_beside_a_u_net_that_has_none_and_changes_nothing_yet(line: Path) -> None:
+    latents = EncodedCohort.open(line / "latents")
+    wanted = replace(PRESET.denoiser, branch_channels=8, branch_blocks=1)
+    source = str(line / "diffusion")
+    start, config = denoiser_start(source, wanted, PRESET.schedule, latents)
+    assert start.notes[0] == "it has no branch: one begins here that adds nothing yet"
+    known, grown = begun_from(line / "diffusion", line), Denoiser(config)
+    plain = Denoiser(known[1])
+    load_weights(plain, known[0].data, "from")
+    load_weights(grown, start.data, "from")
+    asked = torch.randn(1, 2, 4, 6, 4), torch.tensor([300]), torch.rand(1, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(grown(*asked), plain(*asked), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--part", "branch"], "beside a U-Net that stays: give --from, a model with a U-Net"),
+        (["--part", "branch", "--from", "here"], "give a preset that has a branch"),
+        (["--part", "twig"], "--part twig: expected all or branch"),
+    ],
+)
+def test_a_branch_alone_wants_a_u_net_and_a_branch(
+    line: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    here = [line / "diffusion" if word == "here" else word for word in words]
+    assert told in refused(capsys, *command("train-diffusion", line, tmp_path / "run", *here))
+    assert not (tmp_path / "run").exists()
 
 
 def test_latents_of_another_autoencoder_are_told(line: Path, tmp_path: Path) -> None:

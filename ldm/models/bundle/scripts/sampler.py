@@ -30,8 +30,10 @@ class Sampler:
     Args:
         autoencoder: MONAI's AutoencoderKL.
         denoiser: MONAI's DiffusionModelUNet.
-        refiner: of refiner.py beside this file, where the model has one: puts fine structure into
-            the decoded volume, with `refiner_steps` calls.
+        branch: of refiner.py beside this file, where the model has one: adds to what the denoiser
+            says, on the latent's own voxels.
+        refiner: of the same file, where the model has one: puts fine structure into the decoded
+            volume, with `refiner_steps` calls.
         covariates: name, kind, minimum, maximum, levels and, where it is "one-hot", coding of
             each, in the network's order.
         schedule: steps, beta_start, beta_end, what the denoiser predicts: "epsilon", "v" or "x0" on
@@ -61,6 +63,7 @@ class Sampler:
         affine: Sequence[Sequence[float]],
         latent_mean: Sequence[float],
         latent_std: Sequence[float],
+        branch: nn.Module | None = None,
         refiner: nn.Module | None = None,
         refiner_steps: int = 1,
         calibration: Mapping[str, Mapping[str, Any]] | None = None,
@@ -74,6 +77,7 @@ class Sampler:
     ) -> None:
         self.autoencoder: Any = _ready(autoencoder, device)
         self.denoiser: Any = _ready(denoiser, device)
+        self.branch: Any = None if branch is None else _ready(branch, device)
         self.refiner: Any = None if refiner is None else _ready(refiner, device)
         self.refiner_steps = refiner_steps
         self.covariates = [dict(covariate) for covariate in covariates]
@@ -158,7 +162,8 @@ class Sampler:
         inputs = torch.cat([cells, maps], dim=1).contiguous(memory_format=torch.channels_last_3d)
         times = torch.full((1,), time, dtype=torch.long, device=latent.device)
         output = self.denoiser(inputs, times, context=conditions[:, None, :])
-        return _from_cells(output, self.denoiser_patch)
+        said = _from_cells(output, self.denoiser_patch)
+        return said if self.branch is None else self.branch(latent, said, times)
 
 
 def normal(shape: Sequence[int], *key: int) -> np.ndarray:

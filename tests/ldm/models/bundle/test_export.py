@@ -258,15 +258,19 @@ def test_the_script_samples_like_the_model_whatever_is_predicted(
         **({"truncation": truncation} if truncation else {}),
     }
     autoencoder = refining(model.autoencoder) if refined else model.autoencoder
+    denoiser = branched(model.denoiser) if refined else model.denoiser
     description = replace(
-        model.description, schedule=schedule, autoencoder=autoencoder.config.to_json()
+        model.description,
+        schedule=schedule,
+        autoencoder=autoencoder.config.to_json(),
+        denoiser=denoiser.config.to_json(),
     )
     folder = tmp_path / "model"
     save(
         folder,
         description,
         autoencoder,
-        model.denoiser,
+        denoiser,
         dtype=torch.float32,
     )
     changed = load(folder, device="cpu", precision="fp32")
@@ -280,6 +284,7 @@ def test_the_script_samples_like_the_model_whatever_is_predicted(
         affine=changed.grid.affine.tolist(),
         latent_mean=(0.2, -0.1),
         latent_std=(1.5, 0.7),
+        branch=changed.denoiser.branch,
         refiner=changed.autoencoder.refiner if refined else None,
         refiner_steps=changed.autoencoder.config.refiner.steps,
         calibration=changed.description.calibration.to_json(),
@@ -305,15 +310,29 @@ def refining(autoencoder: Autoencoder) -> Autoencoder:
     return with_refiner(autoencoder, config, made.state_dict())
 
 
-def test_a_bundle_takes_the_refiner_along(
+def branched(denoiser: Denoiser) -> Denoiser:
+    """With a branch of random weights beside it."""
+    made = Denoiser(replace(denoiser.config, branch_channels=8, branch_blocks=1))
+    assert made.branch is not None
+    for parameter in made.branch.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    made.load_state_dict({**made.state_dict(), **denoiser.state_dict()})
+    return made
+
+
+def test_a_bundle_takes_the_refiner_and_the_branch_along(
     standardising: Path, tmp_path: Path, one_thread: None
 ) -> None:
     model = load(standardising, device="cpu", precision="fp32")
     assert isinstance(model, Model)
-    autoencoder = refining(model.autoencoder)
-    described = replace(model.description, autoencoder=autoencoder.config.to_json())
+    autoencoder, denoiser = refining(model.autoencoder), branched(model.denoiser)
+    described = replace(
+        model.description,
+        autoencoder=autoencoder.config.to_json(),
+        denoiser=denoiser.config.to_json(),
+    )
     source = tmp_path / "model"
-    save(source, described, autoencoder, model.denoiser, dtype=torch.float32)
+    save(source, described, autoencoder, denoiser, dtype=torch.float32)
     export(str(source), tmp_path / "bundle")
     options = [f"--covariates#{name}={value}" for name, value in ROW.items()]
     ran(tmp_path / "bundle", "--seed=3", "--index=12", "--attempt=1", "--steps=4", *options)
