@@ -273,8 +273,8 @@ def test_latents_of_another_run_in_the_same_out_are_refused_by_the_field(
 ) -> None:
     ended(capsys, *command(copied))
     before = read_json(copied / "latents" / "run.json")
-    told = refused(capsys, *command(copied, "--copies", 3))
-    assert "latents holds another run: copies 2 -> 3. Use its options again, or another" in told
+    told = refused(capsys, *command(copied, "--copies", 1))
+    assert "latents holds another run: copies 2 -> 1. Use its options again, or another" in told
     told = refused(capsys, *command(copied, "--latent-scale", "one"))
     assert "latents holds another run: latent_scale none -> 'one'" in told
     write_prepared(copied / "other", count=13)
