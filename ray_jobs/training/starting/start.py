@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 FILE = "from.safetensors"
 # What a U-Net was told of its covariates, which is no part of its weights.
 _CONDITIONS = ("conditions", "condition_mean", "condition_std", "null_condition")
+_BRANCH = ("branch_channels", "branch_blocks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +119,10 @@ def denoiser_start(
     """
     model = _model(_of_run(source), "train-diffusion")
     network: Denoiser = model.denoiser
+    _fits(source, "U-Net", _shape(network.config), _shape(wanted))
     grown = bool(wanted.branch_channels) and network.branch is None
-    shape = _shape(replace(wanted, branch_channels=0) if grown else wanted)
-    _fits(source, "U-Net", _shape(network.config), shape)
+    if network.branch is not None:
+        _fits(source, "branch", _branch(network.config), _branch(wanted))
     trained = replace(model.schedule, truncation=0)  # which is the decoder's, and no training's
     if trained != schedule:
         _fits(source, "schedule", trained.to_json(), schedule.to_json())
@@ -206,7 +208,11 @@ def _model(source: str, verb: str) -> Model:
 
 
 def _shape(config: DenoiserConfig) -> dict[str, Any]:
-    return {k: v for k, v in config.to_json().items() if k not in _CONDITIONS}
+    return {k: v for k, v in config.to_json().items() if k not in (*_CONDITIONS, *_BRANCH)}
+
+
+def _branch(config: DenoiserConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in _BRANCH}
 
 
 def _trained(config: RefinerConfig) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from ray_jobs.training import diffusion_job, features_job
 from ray_jobs.training.starting.carrying import carry
 from ray_jobs.training.starting.start import Start, autoencoder_start, begin, denoiser_start
 from ray_jobs.work_folder import WorkFolder
-from tests.ldm.tiny_model import networks, working_model
+from tests.ldm.tiny_model import BRANCHED, networks, working_model
 from tests.ray_jobs.line import (
     PRESET,
     ended,
@@ -249,9 +249,8 @@ def test_a_model_of_another_grid_contrast_and_schema_is_begun_with_and_what_diff
 
 def test_a_branch_begins_beside_a_u_net_that_has_none_and_changes_nothing_yet(line: Path) -> None:
     latents = EncodedCohort.open(line / "latents")
-    wanted = replace(PRESET.denoiser, branch_channels=8, branch_blocks=1)
     source = str(line / "diffusion")
-    start, config = denoiser_start(source, wanted, PRESET.schedule, latents)
+    start, config = denoiser_start(source, BRANCHED, PRESET.schedule, latents)
     assert start.notes[0] == "it has no branch: one begins here that adds nothing yet"
     known, grown = begun_from(line / "diffusion", line), Denoiser(config)
     plain = Denoiser(known[1])
@@ -260,6 +259,22 @@ def test_a_branch_begins_beside_a_u_net_that_has_none_and_changes_nothing_yet(li
     asked = torch.randn(1, 2, 4, 6, 4), torch.tensor([300]), torch.rand(1, 4)
     with torch.no_grad():
         torch.testing.assert_close(grown(*asked), plain(*asked), rtol=0, atol=0)
+
+
+def test_a_branch_of_another_width_or_for_a_preset_without_one_is_one_line(
+    line: Path, tmp_path: Path
+) -> None:
+    described = working_model(tmp_path / "plain")
+    grown = replace(described, denoiser=BRANCHED.to_json())
+    save(tmp_path / "grown", grown, networks()[0], Denoiser(BRANCHED))
+    latents, source = EncodedCohort.open(line / "latents"), str(tmp_path / "grown")
+    for width in (0, 16):
+        wanted = replace(BRANCHED, branch_channels=width)
+        told = f"its branch has branch_channels 8, the run has {width}; use the preset"
+        with pytest.raises(JobError, match=told):
+            denoiser_start(source, wanted, PRESET.schedule, latents)
+    start, _ = denoiser_start(source, BRANCHED, PRESET.schedule, latents)
+    assert not any("branch" in note for note in start.notes)
 
 
 @pytest.mark.parametrize(
