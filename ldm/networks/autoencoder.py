@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ldm.errors import LdmError
-from ldm.networks.layout import WIDTHS, depth_to_space, space_to_depth, tuples
+from ldm.networks.layout import WIDTHS, check_groups, depth_to_space, space_to_depth, tuples
 from ldm.networks.refiner import CELL, Refiner
 from ldm.untrusted import MOST_BLOCKS, MOST_CHANNELS, MOST_PATCH, MOST_STEPS, check_whole
 
@@ -43,11 +43,7 @@ class RefinerConfig:
                 f"refiner channels {self.channels}: expected two levels or more, or none for no "
                 "refiner"
             )
-        if any(width % self.norm_num_groups for width in self.channels):
-            raise LdmError(
-                f"refiner channels {self.channels}: each must divide by "
-                f"norm_num_groups {self.norm_num_groups}"
-            )
+        check_groups("refiner channels", self.channels, self.norm_num_groups)
 
     @property
     def factor(self) -> int:
@@ -96,11 +92,9 @@ class AutoencoderConfig:
         check_whole("autoencoder", 1, MOST_BLOCKS, num_res_blocks=self.num_res_blocks)
         widths = {name: getattr(self, name) for name in WIDTHS}
         check_whole("autoencoder", 1, MOST_CHANNELS, **widths)
-        if not self.channels or any(c % self.norm_num_groups for c in self.channels):
-            raise LdmError(
-                f"autoencoder channels {self.channels}: each must divide by "
-                f"norm_num_groups {self.norm_num_groups}"
-            )
+        if not self.channels:
+            raise LdmError("autoencoder channels (): expected one level or more")
+        check_groups("autoencoder channels", self.channels, self.norm_num_groups)
 
     @property
     def factor(self) -> int:

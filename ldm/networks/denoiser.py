@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ldm.errors import LdmError
-from ldm.networks.layout import WIDTHS, depth_to_space, space_to_depth, tuples
+from ldm.networks.layout import WIDTHS, check_groups, depth_to_space, space_to_depth, tuples
 from ldm.networks.refiner import Branch
 from ldm.untrusted import MOST_BLOCKS, MOST_CHANNELS, MOST_PATCH, check_whole
 
@@ -64,13 +63,8 @@ class DenoiserConfig:
                 f"U-Net with {len(self.channels)} channels, {len(self.attention_levels)} "
                 f"attention levels and {len(self.head_channels)} head sizes: expected one a level"
             )
-        for name in ("channels", "branch_channels"):
-            widths = np.atleast_1d(getattr(self, name))
-            if (widths % self.norm_num_groups).any():
-                raise LdmError(
-                    f"U-Net {name} {getattr(self, name)}: each must divide by "
-                    f"norm_num_groups {self.norm_num_groups}"
-                )
+        check_groups("U-Net channels", self.channels, self.norm_num_groups)
+        check_groups("U-Net branch_channels", self.branch_channels, self.norm_num_groups)
         levels = zip(self.channels, self.attention_levels, self.head_channels, strict=True)
         if any(attends and (head < 1 or width % head) for width, attends, head in levels):
             raise LdmError(

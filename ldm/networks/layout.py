@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ldm.errors import LdmError
+
 # Of a network's config.
 WIDTHS = ("channels", "latent_channels", "norm_num_groups")
+
+
+def check_groups(where: str, widths: int | Sequence[int], groups: int) -> None:
+    """Raise LdmError unless group normalisation divides a width, or each of several, evenly."""
+    several = (widths,) if isinstance(widths, int) else widths
+    if any(width % groups for width in several):
+        raise LdmError(f"{where} {widths}: each must divide by norm_num_groups {groups}")
 
 
 def channels_last(network: nn.Module) -> None:

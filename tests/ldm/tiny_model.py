@@ -25,6 +25,7 @@ from ldm.training.presets import tiny
 from tests.e2e.running import tiny_model
 
 PRESET = tiny()
+BRANCHED = replace(PRESET.denoiser, branch_channels=8, branch_blocks=1)
 LATENT_SHAPE = (2, 4, 6, 4)
 SUBJECTS = 5
 

@@ -50,15 +50,14 @@ def inference_config(
     """configs/inference.json: `python -m monai.bundle run` draws one volume with it."""
     autoencoder, denoiser = description.autoencoder, description.denoiser
     check_inert(description.to_json(), description.name)
-    refiner, steps = refiner_def(autoencoder), autoencoder.get("refiner", {}).get("steps")
+    local = {"branch": branch_def(denoiser), "refiner": refiner_def(autoencoder)}
+    local = {name: definition for name, definition in local.items() if definition}
+    calls = {"refiner_steps": autoencoder["refiner"]["steps"]} if "refiner" in local else {}
     loading = {
         "load_autoencoder": _loading("@autoencoder_def", "autoencoder.pt"),
         "load_network": _loading("@network_def", "model.pt"),
     }
-    if refiner:
-        loading["load_refiner"] = _loading("@refiner_def", "refiner.pt")
-    if branch := branch_def(denoiser):
-        loading["load_branch"] = _loading("@branch_def", "branch.pt")
+    loading |= {f"load_{name}": _loading(f"@{name}_def", f"{name}.pt") for name in local}
     return {
         "imports": ["$import torch"],
         "bundle_root": ".",
@@ -76,16 +75,15 @@ def inference_config(
         "covariates": middle(description.schema),
         "autoencoder_def": autoencoder_def(autoencoder),
         "network_def": network_def(denoiser),
-        **({"refiner_def": refiner} if refiner else {}),
-        **({"branch_def": branch} if branch else {}),
+        **{f"{name}_def": definition for name, definition in local.items()},
         **loading,
         "inferer": {
             "_target_": "scripts.sampler.Sampler",
             "_requires_": [f"@{name}" for name in loading],
             "autoencoder": "@autoencoder_def",
             "denoiser": "@network_def",
-            **({"branch": "@branch_def"} if branch else {}),
-            **({"refiner": "@refiner_def", "refiner_steps": steps} if refiner else {}),
+            **{name: f"@{name}_def" for name in local},
+            **calls,
             "covariates": description.schema.to_json()["covariates"],
             "schedule": description.schedule,
             "latent_shape": list(latent_shape),

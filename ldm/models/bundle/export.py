@@ -91,11 +91,11 @@ def _write(folder: Path, model: Any, name: str) -> None:
         (folder / path).write_text(text + "\n")
     networks = {AUTOENCODER: model.autoencoder.net, DENOISER: model.denoiser.net}
     scripts = list(SCRIPTS.glob("*.py"))
-    local = {BRANCH: model.denoiser.branch}
     if model.autoencoder.config.refiner.channels:
-        local[REFINER] = model.autoencoder.refiner
-    if local := {path: network for path, network in local.items() if network is not None}:
-        networks |= local
+        networks[REFINER] = model.autoencoder.refiner
+    if model.denoiser.branch is not None:
+        networks[BRANCH] = model.denoiser.branch
+    if networks.keys() & {REFINER, BRANCH}:
         scripts.append(Path(refiner.__file__))
     for path, network in networks.items():
         torch.save(_plain(network.state_dict().items()), folder / path)

@@ -19,9 +19,7 @@ from ldm.networks import (
     space_to_depth,
 )
 from ldm.training.presets import paper
-from tests.ldm.tiny_model import LATENT_SHAPE, PRESET, networks
-
-BRANCHED = replace(PRESET.denoiser, branch_channels=8, branch_blocks=1)
+from tests.ldm.tiny_model import BRANCHED, LATENT_SHAPE, PRESET, networks
 
 
 def inputs(batch: int = 2) -> tuple[Tensor, Tensor, Tensor]:

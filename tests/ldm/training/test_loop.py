@@ -19,7 +19,7 @@ from ldm.training import checkpoint
 from ldm.training.config import TrainingConfig
 from ldm.training.loop import Step, Task, TrainingState, train
 from tests.ldm.tiny_model import (
-    PRESET,
+    BRANCHED,
     adversarial_run,
     autoencoder_task,
     diffusion_task,
@@ -82,7 +82,7 @@ def test_a_resumed_run_has_bit_for_bit_the_weights_of_an_undisturbed_one(
 def branch_state(steps: int) -> TrainingState:
     """A U-Net that stays, and a branch beside it in training."""
     torch.manual_seed(CONFIG.seed)
-    network = Denoiser(replace(PRESET.denoiser, branch_channels=8, branch_blocks=1))
+    network = Denoiser(BRANCHED)
     for parameter in network.net.parameters():
         nn.init.normal_(parameter, std=0.1)
     network.net.requires_grad_(False)
