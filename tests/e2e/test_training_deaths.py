@@ -123,7 +123,11 @@ def test_two_workers_in_a_bucket_give_the_losses_of_one_and_one_goes_on(
     alone, together = history(trained / "autoencoder")[:2], kept()
     assert [entry["step"] for entry in together] == [15, 30]
     for one, two in zip(alone, together, strict=True):
-        assert one == pytest.approx(two, rel=1e-3)
+        assert one.keys() == two.keys()
+        for figure, value in one.items():
+            # An excess of kurtosis is a difference from 3, and may lie near 0.
+            near = 3e-3 if figure.startswith("kurtosis") else None
+            assert value == pytest.approx(two[figure], rel=1e-3, abs=near), figure
     assert store.look("run/previews/step-000030.png") is not None
     variables |= {"BRAINPRESS_CACHE": str(tmp_path / "another")}
     done = job("train-autoencoder", *words, "--steps", 32, "--micro-batch", 1, extra=variables)
