@@ -31,7 +31,7 @@ class RefinerConfig:
     channels: tuple[int, ...] = ()
     num_res_blocks: int = 2
     norm_num_groups: int = 8
-    steps: int = 10
+    steps: int = 6
 
     def __post_init__(self) -> None:
         check_whole("refiner", 1, MOST_BLOCKS, num_res_blocks=self.num_res_blocks)

@@ -8,7 +8,11 @@ import sys
 from types import ModuleType
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from ldm.networks.refiner import noise_shape
+from ldm.training.presets import preset
 from tests.infra.files import INFRA, text
 
 
@@ -25,6 +29,23 @@ def cost() -> ModuleType:
 def test_a_volume_is_87_7_tflop_at_50_steps_and_mostly_decoding_at_10(cost: ModuleType) -> None:
     assert cost.tflop(50) == pytest.approx(87.7)
     assert cost.TFLOP_DECODE / cost.tflop(10) == pytest.approx(0.51, abs=0.005)
+
+
+def test_the_paper_preset_s_refiner_is_counted_by_its_own_network(cost: ModuleType) -> None:
+    paper = preset("paper")
+    channels, shape = paper.autoencoder.latent_channels, paper.grid.shape
+    with torch.device("meta"):
+        cells = torch.empty(1, *noise_shape(shape))
+        latent = torch.empty(1, channels, *(side // paper.autoencoder.factor for side in shape))
+        with FlopCounterMode(display=False) as counted:
+            paper.refiner.build(channels)(cells, torch.empty(1), cells, latent)
+    a_call = counted.get_total_flops() / 1e12
+    assert a_call == pytest.approx(cost.TFLOP_PER_REFINER_CALL, abs=5e-4)
+    calls = paper.refiner.steps
+    assert f"{cost.tflop(10, calls):.1f} TFLOP a volume" in text("README.md")
+    assert cost.estimate("L4", n=1, gpus=1, steps=10, refiner_calls=calls).rate == pytest.approx(
+        121 * 0.3 / cost.tflop(10, calls)
+    )
 
 
 def test_hours_follow_from_peak_share_and_number(cost: ModuleType) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -72,13 +73,29 @@ def test_it_works_in_the_units_that_it_was_told_and_they_go_with_its_weights() -
 
 
 def test_the_true_velocity_ends_at_the_true_volume() -> None:
-    """Euler's steps are exact on a straight path."""
+    """Every step is exact on a straight path."""
     volume, blurred, latent = torch.rand(1, 1, *SHAPE), torch.rand(1, 1, *SHAPE), torch.zeros(1)
     drawn = torch.randn(1, *noise_shape(SHAPE))
     rest = to_cells(volume - blurred)
     latent = torch.randn(1, 2, *LATENT)
     found = refiner().refine(blurred, latent, drawn, 4, lambda *_: drawn - rest)
     torch.testing.assert_close(found, volume)
+
+
+def test_twice_the_calls_bring_it_four_times_as_near_on_a_bent_path() -> None:
+    """The steps are of the second order: Euler's would come twice as near."""
+    blurred, latent = torch.zeros(1, 1, *SHAPE), torch.randn(1, 2, *LATENT)
+    drawn = torch.randn(1, *noise_shape(SHAPE))
+
+    def grows(rest: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        return -rest  # towards time 0, by e
+
+    exact = from_cells(drawn * math.e)
+    first, second = (
+        float((refiner().refine(blurred, latent, drawn, steps, grows) - exact).norm())
+        for steps in (16, 32)
+    )
+    assert first / second == pytest.approx(4, rel=0.1)
 
 
 def test_a_latent_of_other_sides_is_brought_to_the_level_s() -> None:
