@@ -193,6 +193,6 @@ def test_info_of_a_report_has_its_figures_and_the_verdict(
 ) -> None:
     code, said, _ = ended(capsys, "info", ROOT / "docs" / "evaluation")
     assert code == 0
-    assert "demo: 112 volumes against 148 real people" in said
+    assert "demo: 208 volumes against 148 real people" in said
     assert "privacy      passed" in said
     assert "ventricular_volume, measured against asked: correlation" in said
