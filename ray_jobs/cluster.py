@@ -31,6 +31,9 @@ QUIET = {
 }
 # Of an address that nobody serves; Ray itself would try for 20 minutes without a word.
 PATIENCE_SECONDS = 10.0
+# A busy machine may take longer to start an own Ray than the 30 s that Ray gives itself.
+STARTS = 3
+_TOO_SLOW = "timed out during startup"  # in Ray's words
 # 107 bytes of a Unix socket, less "/ray/session_<time>_<process>/sockets/plasma_store".
 LONGEST_TEMPORARY = 38
 UNREACHED = (
@@ -106,13 +109,20 @@ def connect(**own_settings: Any) -> Cluster:
             **own_settings,
         }
         _have_a_token()
-    try:
-        with _hushed():
-            ray.init(**settings)
-    except Exception as error:  # Ray raises bare Exception, ConnectionError and RuntimeError here
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        hint = "" if own else UNREACHED
-        raise JobError(f"Ray on {where}: {reason}{hint}", exit_code=1) from error
+    for start in range(1, STARTS + 1):
+        try:
+            with _hushed():
+                ray.init(**settings)
+            break
+        except Exception as error:  # Ray raises bare Exception, ConnectionError, RuntimeError here
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            slow = own and _TOO_SLOW in reason
+            if slow and start < STARTS:
+                continue
+            if slow:
+                reason = f"it did not start in {STARTS} tries of 30 s; is the machine busy?"
+            hint = "" if own else UNREACHED
+            raise JobError(f"Ray on {where}: {reason}{hint}", exit_code=1) from error
     return _offer(own)
 
 

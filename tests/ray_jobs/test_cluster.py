@@ -47,6 +47,37 @@ def test_a_ray_of_our_own_leaves_nothing_in_the_user_s_home(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("late", [2, 3])
+def test_an_own_ray_that_a_busy_machine_starts_too_late_is_started_again(
+    monkeypatch: pytest.MonkeyPatch, late: int
+) -> None:
+    """Ray gives its own node 30 s and then raises this; a third try is the last."""
+    import ray
+
+    begun: list[object] = []
+
+    def init(**settings: object) -> None:
+        begun.append(settings)
+        if len(begun) <= late:
+            raise Exception("The current node timed out during startup. This could happen ...")
+
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 32)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(cluster, "_offer", lambda own: own)
+    monkeypatch.setattr(cluster, "_own", False)  # put back for later tests
+    if late < cluster.STARTS:
+        assert cluster.connect()
+    else:
+        with pytest.raises(JobError) as refusal:
+            cluster.connect()
+        assert str(refusal.value) == (
+            "Ray on this machine: it did not start in 3 tries of 30 s; is the machine busy?"
+        )
+    assert len(begun) == cluster.STARTS
+    assert all(settings == begun[0] for settings in begun)
+
+
 @pytest.mark.parametrize("scheme", ["", "ray://"])
 def test_an_address_where_nobody_listens_is_told_at_once(
     monkeypatch: pytest.MonkeyPatch, scheme: str
