@@ -109,21 +109,28 @@ def connect(**own_settings: Any) -> Cluster:
             **own_settings,
         }
         _have_a_token()
-    for start in range(1, STARTS + 1):
-        try:
-            with _hushed():
-                ray.init(**settings)
-            break
-        except Exception as error:  # Ray raises bare Exception, ConnectionError, RuntimeError here
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            slow = own and _TOO_SLOW in reason
-            if slow and start < STARTS:
-                continue
-            if slow:
-                reason = f"it did not start in {STARTS} tries of 30 s; is the machine busy?"
-            hint = "" if own else UNREACHED
-            raise JobError(f"Ray on {where}: {reason}{hint}", exit_code=1) from error
+    try:
+        with _hushed():
+            (_start if own else ray.init)(**settings)
+    except Exception as error:  # Ray raises bare Exception, ConnectionError and RuntimeError here
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        hint = "" if own else UNREACHED
+        raise JobError(f"Ray on {where}: {reason}{hint}", exit_code=1) from error
     return _offer(own)
+
+
+def _start(**settings: Any) -> None:
+    """An own Ray, begun anew where a busy machine took longer than Ray waits for it."""
+    import ray
+
+    for _ in range(STARTS):
+        try:
+            ray.init(**settings)
+            return
+        except Exception as error:  # a bare one
+            if _TOO_SLOW not in str(error):
+                raise
+    raise TimeoutError(f"it did not start in {STARTS} tries of 30 s; is the machine busy?")
 
 
 def _have_a_token() -> None:
