@@ -58,7 +58,8 @@ class Calibration:
                 if not abs(value) <= LARGEST:
                     raise LdmError(
                         f"calibration of {name}: {of} counts {value:.3g} times, at most "
-                        f"{LARGEST:g} are expected; train the model further, or leave {name} out"
+                        f"{LARGEST:g} are expected; go a smaller share of the way, train the "
+                        f"model further, or leave {name} out"
                     )
 
     def conditions(self, schema: CovariateSchema, row: Mapping[str, object]) -> np.ndarray:
@@ -80,15 +81,6 @@ class Calibration:
         """This calibration of what `first` gives."""
         outer, inner = self._affine(schema), first._affine(schema)
         return _calibration(outer @ inner, schema, {*self.planes, *first.planes})
-
-    def partly(self, share: float, schema: CovariateSchema) -> Calibration:
-        """`share` of the way to this calibration from telling what is asked; 1 is all of it.
-
-        Far from what it was trained on a network draws less well: a part may be the better bargain.
-        """
-        plain = np.eye(len(schema.inputs) + 1)
-        matrix = plain + share * (self._affine(schema) - plain)
-        return _calibration(matrix, schema, set(self.planes))
 
     def to_json(self) -> dict[str, Any]:
         """Constant and weights, by the covariate's name."""
@@ -122,15 +114,22 @@ class Calibration:
 
 
 def calibrate(
-    schema: CovariateSchema, answers: Mapping[str, Plane], wanted: Mapping[str, Plane]
+    schema: CovariateSchema,
+    answers: Mapping[str, Plane],
+    wanted: Mapping[str, Plane],
+    *,
+    share: float = 1.0,
 ) -> Calibration:
     """What to tell a model, so that its answer is the one that is wanted, whatever is asked.
+
+    Far from what it was trained on a network draws less well: a part may be the better bargain.
 
     Args:
         answers: of each covariate to calibrate, how its measured value, scaled, follows all asked
             ones in the model's volumes.
         wanted: the same, as it should be. A tool with a slope of its own below 1 must find that
             slope in volumes which are just as asked.
+        share: of the way from telling what is asked, 0 to 1.
 
     Raises:
         LdmError: answers that cannot be told apart, or so weak that `LARGEST` is passed.
@@ -148,7 +147,7 @@ def calibrate(
             "would set that right; train the model further"
         )
     matrix = np.eye(len(schema.inputs) + 1)
-    matrix[told] = np.linalg.solve(answer[:, told], want)
+    matrix[told] += share * (np.linalg.solve(answer[:, told], want) - matrix[told])
     return _calibration(matrix, schema, set(names))
 
 

@@ -157,7 +157,8 @@ def _calibrated(
         schema,
         {name: _answer(found.responses[name], schema, name) for name in chosen},
         {name: _wanted(found.people[name], schema, name) for name in chosen},
-    ).partly(args.share, schema)
+        share=args.share,
+    )
     training = dict(description.card.get("training", {}))
     training["commands"] = [*training.get("commands", []), command_line("calibrate", args)]
     return replace(

@@ -88,13 +88,23 @@ def test_one_calibration_after_another_is_both_in_turn(
     assert both.conditions(PAPER_SCHEMA, row) == pytest.approx(want, abs=1e-3)
 
 
-@given(st.floats(0, 1), rows())
-def test_a_part_of_a_calibration_lies_between_what_is_asked_and_all_of_it(
-    share: float, row: dict[str, Any]
+@given(answers(), answers(), st.floats(0, 1), rows())
+def test_a_share_lies_between_what_is_asked_and_the_whole(
+    answer: dict[str, Plane], wanted: dict[str, Plane], share: float, row: dict[str, Any]
 ) -> None:
-    part = TWICE.partly(share, PAPER_SCHEMA).conditions(PAPER_SCHEMA, row)
-    none, whole = PAPER_SCHEMA.scale(row), TWICE.conditions(PAPER_SCHEMA, row)
-    assert part == pytest.approx(none + share * (whole - none), abs=1e-4)
+    part, whole = (
+        calibrate(PAPER_SCHEMA, answer, wanted, share=one).conditions(PAPER_SCHEMA, row)
+        for one in (share, 1.0)
+    )
+    asked = PAPER_SCHEMA.scale(row)
+    assert part == pytest.approx(asked + share * (whole - asked), abs=1e-4)
+
+
+def test_a_share_of_what_would_be_told_too_often_is_accepted() -> None:
+    answer = {"age": Plane(constant=0, weights={"age": 0.1})}
+    wanted = {"age": Plane(constant=0, weights={"age": 1.0})}
+    part = calibrate(PAPER_SCHEMA, answer, wanted, share=0.25)
+    assert part.planes["age"].weights["age"] == pytest.approx(1 + 0.25 * 9)
 
 
 def test_a_calibration_comes_back_from_its_document() -> None:
