@@ -2,10 +2,10 @@
 
 Of fine structure a diffusion model that saw few people knows little: its last steps mottle. Here
 sampling ends at the time step --truncation; its image is decoded, blurred as it is, and a second,
-local diffusion model draws what it lacks. It is trained on people: the denoiser's image of each
-near that time step, decoded, and what the person has beyond it. Leaves in --out: model/ (give it to
-generate --model), tensorboard/ (curves), previews/, checkpoints/. To resume, run the same command
-again.
+local diffusion model draws what it lacks. It is trained on people: the denoiser's image of each at
+that time step or a later one, decoded, and what the person has beyond it. Leaves in --out: model/
+(give it to generate --model), tensorboard/ (curves), previews/, checkpoints/. To resume, run the
+same command again.
 """
 
 from __future__ import annotations

@@ -24,9 +24,10 @@ from ldm.training.config import TrainingConfig
 from ldm.volumes.conversion import read_volume
 from ldm.volumes.spectrum import Spectrum, spectrum
 
-# A training volume's noise level is drawn from this much below the time step of truncation to as
-# much above it, as a share of it: what a sampler arrives with is not exactly of one level.
-SPREAD = 0.2
+# Between which shares of the time step of truncation a person's noise level is drawn, mostly later:
+# what a sampler arrives with is blurrier than people's images of the same step, and a refiner that
+# saw several levels puts in what each lacks (conditioning augmentation, Ho et al. 2022 section 4).
+LEVELS = (0.88, 1.68)
 # Times of the refiner's own noise are logit-normal (Esser et al. 2024), a little towards noise.
 TIME_MEAN, TIME_STD = 0.2, 1.0
 BRAIN = 0.15  # intensity from which a cell is brain; so are its neighbours
@@ -51,7 +52,7 @@ class Denoised:
     sees in its noisy latent, decoded.
 
     Args:
-        schedule: truncated at the time step around which the noise lies.
+        schedule: truncated at the time step by which the noise lies, at `LEVELS` of it.
         latent_mean, latent_std: (C,); the denoiser sees (z - mean) / std.
     """
 
@@ -115,8 +116,8 @@ class DecoderTask:
     2023).
 
     The refiner is told a person's volume without its fine structure, decoded of the denoiser's
-    image at a noise level around that of truncation, and learns the velocity from the rest to noise
-    (flow matching, Lipman et al. 2023 eq. 23).
+    image at one of `LEVELS` of noise, and learns the velocity from the rest to noise (flow
+    matching, Lipman et al. 2023 eq. 23).
 
     Args:
         paths: prepared volumes, `.npy`.
@@ -236,8 +237,8 @@ def noisy_row(
     latent_shape: tuple[int, ...],
     rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-    """What `Denoised` takes of one volume (X, Y, Z), guidance apart: noise near truncation."""
-    share = 1 + SPREAD * (2 * rng.random() - 1)
+    """What `Denoised` takes of one volume (X, Y, Z), guidance apart: noise of one of `LEVELS`."""
+    share = LEVELS[0] + (LEVELS[1] - LEVELS[0]) * rng.random()
     time = min(round(share * schedule.truncation), schedule.steps - 1)
     return {
         "volume": volume[None],
