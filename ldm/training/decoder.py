@@ -52,7 +52,7 @@ class Denoised:
     sees in its noisy latent, decoded.
 
     Args:
-        schedule: truncated at the time step by which the noise lies, at `LEVELS` of it.
+        schedule: truncated at the time step of which the noise's are shares, within `LEVELS`.
         latent_mean, latent_std: (C,); the denoiser sees (z - mean) / std.
     """
 
@@ -116,7 +116,7 @@ class DecoderTask:
     2023).
 
     The refiner is told a person's volume without its fine structure, decoded of the denoiser's
-    image at one of `LEVELS` of noise, and learns the velocity from the rest to noise (flow
+    image at a noise level within `LEVELS`, and learns the velocity from the rest to noise (flow
     matching, Lipman et al. 2023 eq. 23).
 
     Args:
@@ -237,9 +237,8 @@ def noisy_row(
     latent_shape: tuple[int, ...],
     rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-    """What `Denoised` takes of one volume (X, Y, Z), guidance apart: noise of one of `LEVELS`."""
-    share = LEVELS[0] + (LEVELS[1] - LEVELS[0]) * rng.random()
-    time = min(round(share * schedule.truncation), schedule.steps - 1)
+    """What `Denoised` takes of one volume (X, Y, Z), guidance apart: noise within `LEVELS`."""
+    time = min(round(rng.uniform(*LEVELS) * schedule.truncation), schedule.steps - 1)
     return {
         "volume": volume[None],
         "noise": rng.standard_normal(latent_shape, np.float32),
